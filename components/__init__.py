@@ -1,0 +1,1 @@
+"""One folder for each pipeline step: a thin KFP component over `selfemo.steps`."""

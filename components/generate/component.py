@@ -1,0 +1,25 @@
+"""The generate step as a KFP component."""
+
+from kfp import dsl
+
+from components import images
+
+
+@dsl.component(base_image=images.GENERATION, install_kfp_package=False)
+def generate(config: str, policy: str, prepared: str, round: int) -> str:  # type: ignore[valid-type]
+    """Self-play: one policy is responder and recogniser, in turns.
+
+    Args:
+        config: The run's configuration, as JSON.
+        policy: URI of the round's policy.
+        prepared: URI of the prepared data.
+        round: Number of the round.
+
+    Returns:
+        URI of the rollouts.
+    """
+    from selfemo import logs, steps
+    from selfemo.config import Config
+
+    with logs.step("generate", round):
+        return steps.generate(Config.from_json(config), policy, prepared, round).uri

@@ -1,0 +1,25 @@
+"""The train step as a KFP component."""
+
+from kfp import dsl
+
+from components import images
+
+
+@dsl.component(base_image=images.TRAINING, install_kfp_package=False)
+def train(config: str, policy: str, samples: str, round: int) -> str:  # type: ignore[valid-type]
+    """SELF-GRPO: the round's policy to a challenger.
+
+    Args:
+        config: The run's configuration, as JSON.
+        policy: URI of the round's policy.
+        samples: URI of the training samples.
+        round: Number of the round.
+
+    Returns:
+        URI of the challenger; of the policy itself if nothing was kept.
+    """
+    from selfemo import logs, steps
+    from selfemo.config import Config
+
+    with logs.step("train", round):
+        return steps.challenger_of(steps.train(Config.from_json(config), policy, samples, round))

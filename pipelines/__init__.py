@@ -1,0 +1,1 @@
+"""The round, the loop, compilation and the local run."""

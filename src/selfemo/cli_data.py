@@ -1,0 +1,141 @@
+"""``selfemo data``: corpora on the command line."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from selfemo.dialogue import Dialogue
+
+CORPUS = click.option("--corpus", default="sample", show_default=True, help="Which corpus.")
+PATH = click.option("--path", help="Directory of your copy; the sample corpus needs none.")
+
+
+@click.group()
+def data() -> None:
+    """Prepare, show and check corpora.
+
+    \b
+    Example:
+      selfemo data check --corpus meld --path ../data/meld
+    """
+
+
+def _load(corpus: str, path: str | None, skip_bad: bool) -> tuple[list[Dialogue], list[dict[str, str]]]:
+    from selfemo.corpora import load_corpus
+    from selfemo.corpora.rows import Rows
+    from selfemo.errors import UserError
+    from selfemo.labels import SPACES
+
+    if corpus not in SPACES:
+        raise UserError(f"no corpus {corpus!r}", where="--corpus", fix=f"use one of {', '.join(SPACES)}")
+    rows = Rows(skip_bad)
+    return load_corpus(corpus, path, rows), rows.quarantine
+
+
+@data.command()
+@CORPUS
+@PATH
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Directory to write to.")
+@click.option("--skip-bad", is_flag=True, help="Put bad rows into quarantine.jsonl instead of stopping.")
+def prepare(corpus: str, path: str | None, out: Path, skip_bad: bool) -> None:
+    """Write a corpus as JSON Lines, one file a split, all files or none.
+
+    \b
+    Example:
+      selfemo data prepare --corpus meld --path ../data/meld --out data/meld
+    """
+    import json
+    import shutil
+    import tempfile
+
+    from selfemo.dialogue import write_jsonl
+    from selfemo.errors import UserError
+
+    if out.exists():
+        raise UserError("is already there", where=str(out), fix="remove it, or choose another --out")
+    dialogues, quarantine = _load(corpus, path, skip_bad)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
+    try:
+        for split in dict.fromkeys(d.split for d in dialogues):
+            write_jsonl(partial / f"{split}.jsonl", [d for d in dialogues if d.split == split])
+        if quarantine:
+            lines = "".join(json.dumps(q, ensure_ascii=False) + "\n" for q in quarantine)
+            (partial / "quarantine.jsonl").write_text(lines, encoding="utf-8")
+        partial.chmod(0o755)
+        partial.rename(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    _summary(dialogues, quarantine)
+
+
+@data.command()
+@CORPUS
+@PATH
+@click.option("--skip-bad", is_flag=True, help="Count bad rows instead of stopping at the first.")
+def check(corpus: str, path: str | None, skip_bad: bool) -> None:
+    """Read a corpus, count what is in it, and report leakage between its splits.
+
+    \b
+    Example:
+      selfemo data check --corpus emorynlp --path ../data/emorynlp --skip-bad
+    """
+    from selfemo.corpora import leakage
+
+    dialogues, quarantine = _load(corpus, path, skip_bad)
+    _summary(dialogues, quarantine)
+    training = [d for d in dialogues if d.split == "train"]
+    _, leaked = leakage.remove(training, [d for d in dialogues if d.split != "train"])
+    click.echo(f"training utterances that stand in a held-out split: {leaked} (a run leaves them out)")
+
+
+@data.command()
+@CORPUS
+@PATH
+@click.option("--split", default="train", show_default=True, help="Which split.")
+@click.option("--count", default=1, show_default=True, help="How many dialogues.")
+@click.option("--skip", default=0, show_default=True, help="How many to pass over first.")
+def show(corpus: str, path: str | None, split: str, count: int, skip: int) -> None:
+    """Print dialogues with their gold emotions.
+
+    \b
+    Example:
+      selfemo data show --split dev --count 2
+    """
+    from selfemo.errors import UserError
+
+    dialogues, _ = _load(corpus, path, skip_bad=True)
+    chosen = [d for d in dialogues if d.split == split][skip : skip + count]
+    if not chosen:
+        splits = ", ".join(dict.fromkeys(d.split for d in dialogues))
+        raise UserError(f"no dialogue {skip} in split {split!r}", where="selfemo data show", fix=f"splits: {splits}")
+    for dialogue in chosen:
+        click.secho(dialogue.id, bold=True)
+        for turn in dialogue.turns:
+            gold = ", ".join(turn.gold) if turn.gold else "-"
+            line = f"  {turn.speaker}: {turn.text}"
+            click.echo("".join(c if c.isprintable() else "?" for c in line) + f"  [{gold}]")
+
+
+def _summary(dialogues: list[Dialogue], quarantine: list[dict[str, str]]) -> None:
+    from collections import Counter
+
+    from rich.console import Console
+    from rich.table import Table
+
+    labels = list(dict.fromkeys(u.gold[0] for d in dialogues for u in d.turns if u.gold))
+    table = Table("split", "dialogues", "utterances", *labels, "two or more")
+    for split in dict.fromkeys(d.split for d in dialogues):
+        turns = [u for d in dialogues if d.split == split for u in d.turns]
+        counts = Counter(u.gold[0] for u in turns if u.gold)
+        several = sum(1 for u in turns if u.gold and len(u.gold) > 1)
+        number = sum(d.split == split for d in dialogues)
+        table.add_row(split, str(number), str(len(turns)), *(str(counts[x]) for x in labels), str(several))
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+    if quarantine:
+        click.echo(f"quarantined rows: {len(quarantine)}; the first: {quarantine[0]['where']}: {quarantine[0]['problem']}")

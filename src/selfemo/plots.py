@@ -1,0 +1,110 @@
+"""Plots as PNG files: small, quiet, readable in black and white."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def _figure(width: float, height: float) -> Any:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained", dpi=120)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure: Any, path: Path) -> None:
+    figure.savefig(path, metadata={"Software": None})  # no version in the file: equal plots are equal bytes
+
+
+def confusion(scores: Mapping[str, Any], title: str, path: Path) -> None:
+    """Confusion matrix of one corpus: shares of each gold label's turns, with counts.
+
+    Args:
+        scores: Of :func:`selfemo.evaluation.summarise`.
+        title: Of the plot.
+        path: PNG to write.
+    """
+    counts = np.array(scores["confusion"])
+    labels = list(scores["labels"])
+    columns = [*labels, "none"] if counts[:, -1].any() else labels
+    counts = counts[:, : len(columns)]
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    figure = _figure(1.6 + 0.75 * len(columns), 1.4 + 0.6 * len(labels))
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for i, j in np.ndindex(*counts.shape):
+        if counts[i, j]:
+            colour = "white" if shares[i, j] > 0.5 else "black"
+            axes.text(j, i, str(counts[i, j]), ha="center", va="center", color=colour, fontsize=9)
+    axes.set_xticks(range(len(columns)), columns, rotation=40, ha="right")
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("gold")
+    axes.set_title(title, loc="left", fontsize=11)
+    _save(figure, path)
+
+
+CURVES = (
+    ("loss", "loss"),
+    ("reward", "reward"),
+    ("rewards/align/mean", "alignment"),
+    ("rewards/consistency/mean", "consistency"),
+    ("group_confidence", "group confidence"),
+    ("zero_variance", "zero-variance groups"),
+    ("entropy", "entropy"),
+    ("completions/mean_length", "completion length"),
+)
+
+
+def training(history: Sequence[Mapping[str, float]], path: Path) -> None:
+    """Curves of a training run over its steps, one panel for each metric that was logged.
+
+    Args:
+        history: Rows with ``step`` and metrics.
+        path: PNG to write.
+    """
+    present = [(key, name) for key, name in CURVES if any(key in row for row in history)]
+    columns = min(4, max(1, len(present)))
+    rows = -(-max(1, len(present)) // columns)
+    figure = _figure(3 * columns, 2.2 * rows)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat[len(present) :]:
+        axes.set_axis_off()
+    for axes, (key, name) in zip(grid.flat, present, strict=False):
+        points = [(row["step"], row[key]) for row in history if key in row]
+        axes.plot(*zip(*points, strict=True), marker="." if len(points) < 40 else None, linewidth=1.2)
+        axes.set_title(name, loc="left", fontsize=10)
+        axes.tick_params(labelsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in grid[-1]:
+        axes.set_xlabel("step", fontsize=9)
+    _save(figure, path)
+
+
+def rounds(labels: Sequence[str], values: Sequence[float], intervals: Sequence[tuple[float, float]], path: Path) -> None:
+    """Weighted F1 by round, with 95 % intervals.
+
+    Args:
+        labels: Under each point.
+        values: Points.
+        intervals: Low and high of each.
+        path: PNG to write.
+    """
+    figure = _figure(4.8, 2.8)
+    axes = figure.subplots()
+    points = np.array(values)
+    bounds = np.array(intervals).reshape(-1, 2)
+    spread = np.clip(np.stack([points - bounds[:, 0], bounds[:, 1] - points]), 0, None)
+    axes.errorbar(range(len(points)), points, yerr=spread, marker="o", capsize=4, linewidth=1.4)
+    axes.set_xticks(range(len(points)), labels)
+    axes.set_ylabel("weighted F1")
+    axes.set_xlim(-0.4, len(points) - 0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", alpha=0.3)
+    _save(figure, path)

@@ -1,0 +1,1 @@
+"""What runs a model: where weights come from, the engines that sample, the shared-prefix packing."""

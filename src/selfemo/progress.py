@@ -1,0 +1,52 @@
+"""Progress of long work: a bar on a terminal, plain lines in a log."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+log = logging.getLogger("selfemo.progress")
+
+LOG_EVERY = float(os.environ.get("SELFEMO_LOG_EVERY", "10"))
+"""Seconds between lines in a log; `selfemo run` asks its steps for more of them when it draws bars."""
+
+
+class Meter:
+    """Counts finished units of one piece of work."""
+
+    def __init__(self, name: str, total: int) -> None:
+        self.name, self.total, self.done = name, total, 0
+        self._started = self._logged = time.monotonic()
+
+    def advance(self, count: int = 1) -> None:
+        """Note that ``count`` more units are finished."""
+        self.done += count
+        now = time.monotonic()
+        if now - self._logged >= LOG_EVERY or self.done >= self.total:
+            self._logged = now
+            log.info("%s %d/%d in %.0f s", self.name, self.done, self.total, now - self._started)
+
+
+@contextmanager
+def meter(name: str, total: int) -> Iterator[Meter]:
+    """A meter for ``total`` units of work called ``name``."""
+    if total and sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(name, total=total)
+
+            class Bar(Meter):
+                def advance(self, count: int = 1) -> None:
+                    self.done += count
+                    bar.advance(task, count)
+
+            yield Bar(name, total)
+        return
+    yield Meter(name, total)

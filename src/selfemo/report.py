@@ -1,0 +1,117 @@
+"""The run as one page to look at: self-contained, and everything a model or corpus wrote is escaped."""
+
+from __future__ import annotations
+
+import base64
+import json
+import tempfile
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from selfemo import plots
+from selfemo.records import Sample, read_rows
+from selfemo.table import HEADERS, RoundRow, cells
+
+if TYPE_CHECKING:
+    from selfemo.context import Context
+
+EXAMPLES = 6
+
+STYLE = """
+body{font:15px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem;color:#1c2430}
+h1{margin-bottom:.2rem}h2{margin-top:2.2rem;border-bottom:1px solid #d8dee6;padding-bottom:.2rem}
+table{border-collapse:collapse;font-variant-numeric:tabular-nums}td,th{padding:.3rem .7rem;text-align:right}
+th{border-bottom:2px solid #1c2430;font-weight:600}tr:nth-child(even) td{background:#f4f6f9}
+.wide{overflow-x:auto}.failed{background:#fdecea;padding:.6rem 1rem;border-left:4px solid #c0392b;white-space:pre-wrap}
+figure{margin:1rem 0}img{max-width:100%}blockquote{margin:.6rem 0;padding:.3rem 1rem;border-left:4px solid #8aa4c8}
+.muted{color:#66717f}dl{display:grid;grid-template-columns:auto 1fr;gap:.1rem 1rem}dt{font-weight:600}dd{margin:0}
+"""
+
+
+def write_report(context: Context, rows: Sequence[RoundRow], page: Path, succeeded: bool, error: str = "") -> None:
+    """Write the page.
+
+    Args:
+        context: Of the run.
+        rows: Its decided rounds.
+        page: File to write.
+        succeeded: Whether the run did.
+        error: What went wrong, if it did not.
+    """
+    config = context.config
+    body = [
+        f"<h1>self-emo: {escape(config.run)}</h1>",
+        f"<p class=muted>{escape(config.policy.base)} on {escape(', '.join(c.name for c in config.corpora))}, "
+        f"seed {config.seed}; MLflow {escape(context.registry.tracking_uri)}</p>",
+    ]
+    if not succeeded:
+        body.append(f"<div class=failed><b>The run failed.</b>\n{escape(error)}</div>")
+    if rows:
+        body += [_table(rows), _curve(rows)]
+    for uri in json.loads(context.registry.client.get_run(context.registry.parent).data.tags["selfemo.decisions"]):
+        body += _round(context, uri)
+    text = "".join(f"{part}\n" for part in body)
+    html = f"<!doctype html><html lang=en><meta charset=utf-8><title>self-emo: {escape(config.run)}</title>"
+    page.write_text(f"{html}<style>{STYLE}</style>\n{text}</html>\n", encoding="utf-8")
+
+
+def _table(rows: Sequence[RoundRow]) -> str:
+    head = "".join(f"<th>{escape(h)}" for h in HEADERS)
+    lines = "".join("<tr>" + "".join(f"<td>{escape(c)}" for c in cells(r)) for r in rows)
+    return f"<div class=wide><table><tr>{head}{lines}</table></div>"
+
+
+def _curve(rows: Sequence[RoundRow]) -> str:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "rounds.png"
+        names = [f"round {r.round}" for r in rows]
+        plots.rounds(names, [r.weighted_f1 for r in rows], [r.weighted_f1_interval for r in rows], path)
+        return _image(path, "Weighted F1 by round")
+
+
+def _image(path: Path, caption: str) -> str:
+    data = base64.b64encode(path.read_bytes()).decode()
+    return f'<figure><img alt="{escape(caption)}" src="data:image/png;base64,{data}"></figure>'
+
+
+def _round(context: Context, uri: str) -> list[str]:
+    """One round's section, from its decision back to what was kept."""
+    store = context.store
+    decision = store.manifest(uri)
+    if decision is None:
+        return []
+    inputs, result = decision.inputs, decision.result
+    row = RoundRow(**result["row"])
+    parts = [
+        f"<h2>Round {row.round}: {'promoted' if row.promoted else 'not promoted'}</h2>",
+        f"<p>{escape(str(result['reason']))}</p>",
+    ]
+    scores = store.fetch(str(inputs["scores"]))
+    parts += [_image(p, p.stem) for p in sorted(scores.glob("confusion-*.png"))]
+    trained = store.manifest(str(inputs["challenger"]))
+    if trained is not None and str(inputs["challenger"]) != str(inputs["champion"]):
+        files = store.fetch(str(inputs["challenger"]))
+        if "training.png" in trained.files:
+            parts.append(_image(files / "training.png", "Training curves"))
+        if samples := trained.inputs.get("samples"):
+            parts += _kept(store.fetch(str(samples)))
+    if row.reasons:
+        reasons = "".join(f"<dt>{escape(k)}<dd>{v}" for k, v in sorted(row.reasons.items(), key=lambda i: -i[1]))
+        parts.append(f"<h3>Candidates by reason</h3><dl>{reasons}</dl>")
+    return parts
+
+
+def _kept(files: Path) -> list[str]:
+    """Some kept replies, in their dialogues."""
+    parts = ["<h3>Kept replies</h3>"]
+    for sample in read_rows(files / "samples.jsonl.gz", Sample):
+        if sample.reply is None or len(parts) > EXAMPLES:
+            continue
+        last = sample.history[-1]
+        parts.append(
+            f"<blockquote>{escape(last.speaker)}: {escape(last.text)}<br><b>{escape(sample.role)}</b> "
+            f"<i>[{escape(', '.join(sample.target))}]</i>: {escape(sample.reply)}</blockquote>"
+        )
+    return parts if len(parts) > 1 else []

@@ -1,0 +1,162 @@
+"""Smoothed IoU, agreement, consensus and advantages: pure functions of arrays of label masks.
+
+Shapes: ``N`` groups of ``K`` predictions over ``m`` labels. A prediction is a bit mask (``uint16``); 0 is a
+prediction that could not be parsed. Everything here is "defined here" (method.md) where the SELF-EMO
+abstract only names the idea.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Masks = NDArray[np.uint16]
+Floats = NDArray[np.float64]
+
+
+def indicators(masks: ArrayLike, m: int) -> NDArray[np.float32]:
+    """Masks ``(...)`` to indicator vectors ``y`` ``(..., m)``, ones and zeros."""
+    bits = np.asarray(masks, dtype=np.uint16)[..., None] >> np.arange(m, dtype=np.uint16)
+    return (bits & 1).astype(np.float32)
+
+
+def smoothed_iou(a: ArrayLike, b: ArrayLike, smoothing: float = 0.1, affinity: Floats | None = None) -> Floats:
+    """Smoothed IoU of sets of emotions, the filter and reward the SELF-EMO abstract names; formula defined here.
+
+    ``sIoU(A, B) = (|A n B| + s) / (|A u B| + s)``. With an affinity ``S`` the counts give way to a soft
+    overlap: ``I = (sum_a max_b S_ab + sum_b max_a S_ab) / 2``, ``U = |A| + |B| - I``.
+
+    Args:
+        a: Masks, any shape.
+        b: Masks, a shape that broadcasts with ``a``.
+        smoothing: ``s > 0``; towards 0 it is plain IoU.
+        affinity: ``(m, m)``, symmetric, ones on the diagonal; None is the identity.
+
+    Returns:
+        Scores in (0, 1]; 0 where either set is empty (unparseable), since nothing was said.
+    """
+    x, y = np.broadcast_arrays(np.asarray(a, dtype=np.uint16), np.asarray(b, dtype=np.uint16))
+    size_x, size_y = np.bitwise_count(x).astype(np.float64), np.bitwise_count(y).astype(np.float64)
+    if affinity is None:
+        overlap = np.bitwise_count(x & y).astype(np.float64)
+    else:
+        best = _best_affinity(affinity)
+        m = len(affinity)
+        overlap = ((indicators(x, m) * best[y]).sum(-1) + (indicators(y, m) * best[x]).sum(-1)) / 2
+    score = (overlap + smoothing) / (size_x + size_y - overlap + smoothing)
+    return np.where((x == 0) | (y == 0), 0.0, score)
+
+
+def _best_affinity(affinity: Floats) -> Floats:
+    """``best[B, a] = max_{b in B} S_ab`` for every mask ``B``: ``(2**m, m)``, by dynamic programming over bits."""
+    m = len(affinity)
+    best = np.zeros((1 << m, m))
+    for bit in range(m):
+        best[1 << bit : 2 << bit] = np.maximum(best[: 1 << bit], affinity[bit])
+    return best
+
+
+def agreement(masks: Masks, m: int, smoothing: float = 0.1) -> Floats:
+    """Leave-one-out agreement ``a_i`` of each prediction with the rest of its group (defined here).
+
+    The smoothed IoU of a set and a distribution:
+    ``a_i = (sum_l min(y_il, p_-i,l) + s) / (sum_l max(y_il, p_-i,l) + s)`` with the leave-one-out marginals
+    ``p_-i = (sum_j y_j - y_i) / (K - 1)``. In closed form: ``y`` is 0 or 1, so a label of the set adds ``p``
+    to the overlap and 1 to the union, any other label adds ``p`` to the union alone.
+
+    Args:
+        masks: ``(N, K)``, ``K >= 2``.
+        m: Number of labels.
+        smoothing: ``s``.
+
+    Returns:
+        ``(N, K)``; 0 for an unparseable prediction.
+    """
+    masks = np.asarray(masks, dtype=np.uint16)
+    y = indicators(masks, m)
+    counts = y.sum(axis=1, keepdims=True)  # (N, 1, m)
+    others = masks.shape[1] - 1
+    size = np.bitwise_count(masks).astype(np.float64)  # (N, K)
+    shared = np.einsum("nkm,nkm->nk", y, np.broadcast_to(counts, y.shape)).astype(np.float64)
+    inside = (shared - size) / others  # sum of p over the labels of the set
+    total = (counts.sum(axis=-1).astype(np.float64) - size) / others  # sum of p over all labels
+    score = (inside + smoothing) / (size + total - inside + smoothing)
+    return np.where(masks == 0, 0.0, score)
+
+
+def confidence(agreements: Floats) -> Floats:
+    """Group confidence ``c = mean_i a_i``: ``(N, K)`` to ``(N,)`` (defined here)."""
+    return np.asarray(agreements.mean(axis=1))
+
+
+def consensus(masks: Masks, m: int) -> Masks:
+    """Consensus ``C`` of each group: labels that at least half name, or the top label if there are none.
+
+    Args:
+        masks: ``(N, K)``.
+        m: Number of labels.
+
+    Returns:
+        ``(N,)`` masks; 0 only if the whole group is unparseable. Ties go to the lower bit.
+    """
+    masks = np.asarray(masks, dtype=np.uint16)
+    marginals = indicators(masks, m).mean(axis=1)  # (N, m)
+    weights = (1 << np.arange(m)).astype(np.uint32)
+    voted = ((marginals >= 0.5) * weights).sum(axis=-1).astype(np.uint16)
+    top = (1 << marginals.argmax(axis=-1)).astype(np.uint16)
+    return np.where(marginals.max(axis=-1) == 0, 0, np.where(voted == 0, top, voted)).astype(np.uint16)
+
+
+def combine(align: Floats, consistency: Floats, fmt: Floats, weights: tuple[float, float, float]) -> Floats:
+    """The SELF-GRPO reward ``r = w_align r_align + w_cons r_cons + w_fmt r_fmt`` (parts: SELF-EMO abstract)."""
+    return weights[0] * align + weights[1] * consistency + weights[2] * fmt
+
+
+def group_weight(c: Floats, gold: NDArray[np.bool_], low: float, high: float) -> Floats:
+    """``w_g``: how much a group may move the policy (defined here).
+
+    Args:
+        c: Group confidence ``(N,)``.
+        gold: Whether the target is gold ``(N,)``: those count fully.
+        low: ``c_lo``, above chance; groups below count nothing.
+        high: ``c_hi``; groups above count fully.
+
+    Returns:
+        ``(N,)`` in [0, 1].
+    """
+    scaled = np.clip((c - low) / max(high - low, 1e-9), 0.0, 1.0)
+    return np.where(gold, 1.0, np.sqrt(scaled))
+
+
+def advantages(rewards: Floats, weight: Floats, sigma_min: float = 0.05) -> Floats:
+    """``A_i = w_g (r_i - mean r) / max(std r, sigma_min)`` within each group (defined here).
+
+    The floor keeps a group of near-equal rewards from turning noise into large advantages.
+
+    Args:
+        rewards: ``(N, G)``.
+        weight: ``w_g`` ``(N,)``.
+        sigma_min: Floor under the population standard deviation.
+
+    Returns:
+        ``(N, G)``; rows sum to 0.
+    """
+    centred = rewards - rewards.mean(axis=1, keepdims=True)
+    deviation = np.maximum(rewards.std(axis=1, keepdims=True), sigma_min)
+    return np.asarray(weight[:, None] * centred / deviation)
+
+
+def constant_groups(rewards: Floats) -> NDArray[np.bool_]:
+    """Groups with no reward variance, which carry no gradient: ``(N, G)`` to ``(N,)``."""
+    return np.asarray(np.ptp(rewards, axis=1) < 1e-9)
+
+
+def label_entropy(masks: Any, m: int) -> float:
+    """Entropy in nats of the label shares over a set of masks: 0 is collapse onto one label."""
+    counts = indicators(masks, m).reshape(-1, m).sum(axis=0)
+    if counts.sum() == 0:
+        return 0.0
+    shares = counts[counts > 0] / counts.sum()
+    return float(-(shares * np.log(shares)).sum())

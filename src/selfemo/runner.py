@@ -1,0 +1,108 @@
+"""Run the compiled pipeline on this machine, and show how it goes."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from selfemo.context import Context
+from selfemo.errors import UserError
+
+_OURS = re.compile(r"^\s*(?:\x1b\[[\d;]*m)*(\d\d:\d\d:\d\d [IWEC] .*?)(?:\x1b\[[\d;]*m)*$")
+_METER = re.compile(r"^\S+ I (\S[^/]*) (\d+)/(\d+) in \d+ s$")
+
+
+def checkout() -> Path:
+    """The directory that holds ``pipelines/``.
+
+    Raises:
+        UserError: If this is no checkout.
+    """
+    for place in (Path(__file__).resolve().parents[2], Path.cwd()):
+        if (place / "pipelines" / "local.py").is_file():
+            return place
+    raise UserError(
+        "`selfemo run` needs the project's pipelines/ directory", where=str(Path.cwd()),
+        fix="run it in a checkout of the project, or run its steps one by one",
+    )  # fmt: skip
+
+
+def run_pipeline(context: Context) -> bool:
+    """Run all rounds; whether the pipeline succeeded.
+
+    Everything the steps print goes to ``run.log``; this process shows the project's own lines, and bars on a
+    terminal.
+
+    Args:
+        context: Of the run; its services are started.
+    """
+    home = checkout()
+    folder = context.workdir / "runs" / context.config.run
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(context.config.to_json())
+    interactive = sys.stderr.isatty()
+    env = {
+        **os.environ,
+        **context.services.environment,
+        # KFP starts steps with the first python on the path; it must be this one.
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "PYTHONPATH": os.pathsep.join(p for p in (str(home), os.environ.get("PYTHONPATH", "")) if p),
+        "PYTHONUNBUFFERED": "1",
+        "SELFEMO_LOG_EVERY": "1" if interactive else "10",
+    }
+    command = [sys.executable, "-m", "pipelines.local", str((folder / "config.json").resolve())]
+    with (folder / "run.log").open("ab") as log, _screen(interactive) as show:
+        process = subprocess.Popen(
+            command, cwd=home, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+        )
+        assert process.stdout is not None  # it is a pipe
+        try:
+            _follow(process.stdout, log, show)
+        except KeyboardInterrupt:
+            process.terminate()
+            raise
+        finally:
+            process.wait()
+    return process.returncode == 0
+
+
+def _follow(output: IO[bytes], log: IO[bytes], show: Callable[[str], None]) -> None:
+    for raw in output:
+        log.write(raw)
+        log.flush()
+        if match := _OURS.match(raw.decode(errors="replace").rstrip()):
+            show(match.group(1))
+
+
+@contextmanager
+def _screen(interactive: bool) -> Iterator[Callable[[str], None]]:
+    """A function that shows one line of the log: as it is, or as a bar if it tells of progress."""
+    if not interactive:
+        yield lambda line: print(line, file=sys.stderr, flush=True)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        current: dict[str, TaskID] = {}
+
+        def show(line: str) -> None:
+            match = _METER.match(line)
+            if match is None:
+                bars.console.print(line, markup=False, highlight=False)
+                return
+            name, done, total = match.group(1), int(match.group(2)), int(match.group(3))
+            if name not in current:
+                current[name] = bars.add_task(name, total=total)
+            bars.update(current[name], completed=done)
+            if done >= total:
+                bars.remove_task(current.pop(name))
+
+        yield show

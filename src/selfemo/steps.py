@@ -1,0 +1,388 @@
+"""One function for each pipeline step: what the command line and the components both call.
+
+Each takes the configuration and URIs, publishes one artifact, and returns a small result. Called again with
+the same inputs, it returns what is already there: that is how a killed run resumes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from selfemo import plots
+from selfemo.config import Config
+from selfemo.context import Context, Published
+from selfemo.corpora import load_corpora
+from selfemo.dialogue import Dialogue, read_jsonl, write_jsonl
+from selfemo.policy.weights import local_directory
+from selfemo.progress import meter
+from selfemo.records import Rollout, Sample, Scored, read_rows, seed_of, write_rows
+from selfemo.registry import CHALLENGER
+from selfemo.table import RoundRow
+
+log = logging.getLogger(__name__)
+
+
+def prepare(config: Config) -> Published:
+    """Corpora to dialogues: training pool, warm-up sample and held-out set, without leakage between them."""
+    context = Context(config)
+    corpora = load_corpora(config)
+    content = json.dumps([d.model_dump(mode="json") for d in (*corpora.training, *corpora.held_out)])
+    registry = context.registry
+    registry.params(registry.parent, _flat(config.model_dump(mode="json")))
+
+    def work(out: Path, _: Path) -> dict[str, Any]:
+        write_jsonl(out / "training.jsonl", corpora.training)
+        write_jsonl(out / "held_out.jsonl", corpora.held_out)
+        gold = [d for d in corpora.training if any(u.gold for u in d.turns)]
+        warm = sorted(gold, key=lambda d: seed_of(config.seed, "warm-up", d.id))[: config.warmup.dialogues]
+        (out / "warmup.json").write_text(json.dumps(sorted(d.id for d in warm), indent=1))
+        (out / "quarantine.jsonl").write_text("".join(json.dumps(q) + "\n" for q in corpora.quarantine))
+        (out / "config.json").write_text(config.model_dump_json(indent=1))
+        return {
+            "training_dialogues": len(corpora.training),
+            "held_out_dialogues": len(corpora.held_out),
+            "warmup_dialogues": len(warm),
+            "leaked_utterances": corpora.leaked,
+            "quarantined_rows": len(corpora.quarantine),
+        }
+
+    done = context.step("prepare", 0, {"content": seed_of(content)}, work)
+    registry.tags(registry.parent, {"selfemo.prepared": done.uri, "selfemo.decisions": "[]"})
+    registry.dataset(registry.parent, "prepared", done.manifest.digest, done.uri, "training")
+    registry.artifacts(registry.parent, [context.store.fetch(done.uri) / "config.json"])
+    return done
+
+
+def warmup(config: Config, prepared: str) -> Published:
+    """The base model to ``theta_0``: supervised on the warm-up dialogues, or as it is if there are none."""
+    context = Context(config)
+
+    def work(out: Path, scratch: Path) -> dict[str, Any]:
+        data = context.store.fetch(prepared)
+        base = _weights(context, config.policy.base)
+        chosen = set(json.loads((data / "warmup.json").read_text()))
+        gold = [d for d in read_jsonl(data / "training.jsonl") if d.id in chosen]
+        if not gold:
+            from selfemo.policy.weights import load_model, load_tokenizer
+
+            load_model(base).save_pretrained(out)
+            load_tokenizer(base).save_pretrained(out)
+            return {"dialogues": 0, "steps": 0}
+        from selfemo.training.warmup import warm_up
+
+        steps = warm_up(base, gold, config, scratch, out)
+        _log_training(context, 0, out)
+        return {"dialogues": len(gold), "steps": steps, "base": config.policy.base}
+
+    return context.step("warmup", 0, {"prepared": prepared}, work)
+
+
+def generate(config: Config, policy: str, prepared: str, round: int) -> Published:
+    """Self-play of the round: predictions for corpus turns, and episodes, from dialogues without labels."""
+    context = Context(config)
+
+    def work(out: Path, _: Path) -> dict[str, Any]:
+        from selfemo.selfplay import choose_dialogues, play_episodes, understand_corpus
+
+        data = context.store.fetch(prepared)
+        labelled = set(json.loads((data / "warmup.json").read_text()))
+        training = list(read_jsonl(data / "training.jsonl"))
+        pool = [d for d in training if d.id not in labelled] or training
+        player = _player(context, policy)
+        play = config.selfplay
+        read = choose_dialogues(pool, play.corpus_dialogues, round, config.seed, "understanding")
+        seeds = choose_dialogues(pool, play.episodes, round, config.seed, "episodes")
+        with meter("understanding", sum(len(d.turns) for d in read)) as progress:
+            rollouts = understand_corpus(player, read, round, config, progress.advance)
+        with meter("self-play", len(seeds) * play.turns) as progress:
+            rollouts += play_episodes(player, seeds, round, config, progress.advance)
+        write_rows(out / "rollouts.jsonl.gz", rollouts)
+        return {"rollouts": len(rollouts)}
+
+    return context.step("generate", round, {"policy": policy, "prepared": prepared, "round": round}, work)
+
+
+def filter(config: Config, rollouts: str, round: int) -> Published:
+    """Rollouts to training samples; every rejected candidate with its one reason."""
+    context = Context(config)
+
+    def work(out: Path, _: Path) -> dict[str, Any]:
+        from selfemo.flywheel import filter_rollouts
+
+        rows = list(read_rows(context.store.fetch(rollouts) / "rollouts.jsonl.gz", Rollout))
+        kept = filter_rollouts(rows, config)
+        write_rows(out / "samples.jsonl.gz", kept.samples)
+        report = {
+            "metrics": kept.metrics,
+            "reasons": {task: dict(sorted(c.items())) for task, c in sorted(kept.reasons.items())},
+            "labels_before": {task: dict(sorted(c.items())) for task, c in sorted(kept.before.items())},
+            "labels_after": {task: dict(sorted(c.items())) for task, c in sorted(kept.after.items())},
+        }
+        (out / "filter.json").write_text(json.dumps(report, indent=1))
+        registry = context.registry
+        values = {f"filter/{k}": v for k, v in kept.metrics.items()}
+        values |= {f"filter/{t}/{r}": float(n) for t, c in kept.reasons.items() for r, n in c.items()}
+        registry.metrics(registry.round(round), [(round, values)])
+        return {**kept.metrics, "reasons": dict(sum(kept.reasons.values(), Counter()))}
+
+    return context.step("filter", round, {"rollouts": rollouts}, work)
+
+
+def train(config: Config, policy: str, samples: str, round: int) -> Published:
+    """SELF-GRPO on the round's samples: the policy to a challenger.
+
+    With nothing kept there is nothing to learn: the result names the policy itself as challenger.
+    """
+    context = Context(config)
+
+    def work(out: Path, scratch: Path) -> dict[str, Any]:
+        rows = list(read_rows(context.store.fetch(samples) / "samples.jsonl.gz", Sample))
+        if not rows:
+            (out / "training.json").write_text("[]")
+            return {"policy": policy, "steps": 0, "samples": 0}
+        from selfemo.training.selfgrpo import train as self_grpo
+
+        steps = self_grpo(_weights(context, policy), policy, rows, config, scratch, out)
+        _log_training(context, round, out)
+        return {"steps": steps, "samples": len(rows), "base": config.policy.base}
+
+    return context.step("train", round, {"policy": policy, "samples": samples}, work)
+
+
+def challenger_of(trained: Published) -> str:
+    """URI of the weights that training made, or kept."""
+    return str(trained.result.get("policy", trained.uri))
+
+
+def evaluate(config: Config, policy: str, prepared: str, round: int) -> Published:
+    """Scores of a policy on the held-out dialogues."""
+    context = Context(config)
+
+    def work(out: Path, _: Path) -> dict[str, Any]:
+        data = context.store.fetch(prepared)
+        held_out = head(list(read_jsonl(data / "held_out.jsonl")), config.evaluation.dialogues)
+        training = list(read_jsonl(data / "training.jsonl"))
+        scores = measure(context, policy, held_out, training, out)
+        gate_corpus = config.corpora[0].name
+        flat = {k: v for k, v in scores[gate_corpus].items() if isinstance(v, (int, float))}
+        flat |= {f"expression_{k}": v for k, v in scores["expression"].items()}
+        registry = context.registry
+        run = registry.round(round)
+        values = {f"eval/{c}/{k}": v for c, s in scores.items() for k, v in s.items() if isinstance(v, (int, float))}
+        values |= {f"eval/{gate_corpus}/f1/{k}": v for k, v in scores[gate_corpus]["f1"].items()}
+        registry.metrics(run, [(round, values)])
+        registry.artifacts(run, sorted(out.glob("confusion-*.png")), "plots")
+        return {**flat, "weighted_f1_interval": scores[gate_corpus]["weighted_f1_interval"]}
+
+    return context.step("evaluate", round, {"policy": policy, "prepared": prepared}, work)
+
+
+def measure(
+    context: Context, policy: str, held_out: Sequence[Dialogue], training: Sequence[Dialogue], out: Path
+) -> dict[str, dict[str, Any]]:
+    """Write predictions, metrics and confusion matrices of a policy into a directory.
+
+    Returns:
+        Metrics by corpus, and under ``expression`` the expression consistency.
+    """
+    from selfemo.evaluation import express, predict, summarise
+    from selfemo.judge import judges_for
+
+    config = context.config
+    player = _player(context, policy)
+    with meter("evaluation", sum(1 for d in held_out for u in d.turns if u.gold)) as progress:
+        rows = predict(player, held_out, progress.advance)
+    scores: dict[str, dict[str, Any]] = {}
+    for corpus in dict.fromkeys(d.corpus for d in held_out):
+        scores[corpus] = summarise([r for r in rows if r.corpus == corpus], config)
+        plots.confusion(scores[corpus], f"{corpus}: weighted F1 {scores[corpus]['weighted_f1']:.3f}",
+                        out / f"confusion-{corpus}.png")  # fmt: skip
+    judges = judges_for(config.evaluation.judge, training, config.seed) if config.evaluation.replies else {}
+    scores["expression"] = dict(express(player, held_out, judges, config))
+    write_rows(out / "predictions.jsonl.gz", rows)
+    (out / "metrics.json").write_text(json.dumps(scores, indent=1))
+    return scores
+
+
+@dataclass(frozen=True)
+class State:
+    """What one round hands to the next: all of it small, so that it travels as parameters.
+
+    Attributes:
+        policy: URI of the champion's weights.
+        scores: URI of its evaluation.
+        misses: Rounds in a row without promotion.
+        go_on: Whether there is a next round.
+    """
+
+    policy: str = ""
+    scores: str = ""
+    misses: int = 0
+    go_on: bool = True
+
+
+def decide(config: Config, state: State, challenger: str, scores: str, round: int) -> State:
+    """Register the challenger, promote it through the gate, and say whether the loop goes on.
+
+    Args:
+        config: Of the run.
+        state: Champion so far; round 0 has none.
+        challenger: URI of the round's weights.
+        scores: URI of their evaluation.
+        round: Number of the round.
+    """
+    context = Context(config)
+
+    def work(out: Path, _: Path) -> dict[str, Any]:
+        from selfemo import gate
+
+        decision = gate.decide(predictions(context, state.scores), predictions(context, scores), config)
+        trained = challenger != state.policy
+        if not trained:
+            decision = gate.Decision(False, "the filter kept nothing to train on")
+        misses = 0 if decision.promoted else state.misses + 1
+        go_on = trained and round < config.loop.rounds and misses < config.loop.patience
+        row = RoundRow.of(context.store, round, challenger if trained else "", scores, decision.promoted)
+        (out / "decision.json").write_text(json.dumps({**decision.to_dict(), "row": row.to_dict()}, indent=1))
+        return {
+            "policy": challenger if decision.promoted else state.policy,
+            "scores": scores if decision.promoted else state.scores,
+            "misses": misses, "go_on": go_on, "promoted": decision.promoted, "reason": decision.reason,
+            "row": row.to_dict(),
+        }  # fmt: skip
+
+    inputs = {"challenger": challenger, "scores": scores, "champion": state.policy, "champion_scores": state.scores,
+              "misses": state.misses, "round": round}  # fmt: skip
+    done = context.step("decide", round, inputs, work)
+    _record(context, done, state, challenger, scores, round)
+    result = done.result
+    return State(result["policy"], result["scores"], result["misses"], result["go_on"])
+
+
+def _record(context: Context, done: Published, state: State, challenger: str, scores: str, round: int) -> None:
+    """Bring MLflow in line with a decision; runs for a resumed decision too, and changes nothing twice."""
+    registry = context.registry
+    run = registry.round(round)
+    result = done.result
+    if challenger != state.policy:
+        manifest = context.store.manifest(challenger)
+        tags = {
+            "selfemo.run": context.config.run,
+            "selfemo.round": str(round),
+            "selfemo.parent_policy": state.policy,
+            "selfemo.base": context.config.policy.base,
+            "selfemo.scores": scores,
+            "selfemo.decision": done.uri,
+            "selfemo.gate": "passed" if result["promoted"] else "closed",
+            "selfemo.gate_reason": result["reason"],
+            "selfemo.digest": manifest.digest if manifest else "",
+            "selfemo.code": done.manifest.code,
+        }
+        version = registry.register(challenger, run, tags)
+        if result["promoted"]:
+            registry.promote(version, passed=True, reason=result["reason"])
+        else:
+            registry.set_alias(CHALLENGER, version)
+        registry.tags(run, {"selfemo.model_version": version})
+    decisions = json.loads(registry.client.get_run(registry.parent).data.tags.get("selfemo.decisions", "[]"))
+    decisions = [d for d in decisions if d != done.uri] + [done.uri]
+    registry.tags(registry.parent, {"selfemo.decisions": json.dumps(decisions)})
+    registry.tags(run, {"selfemo.promoted": str(result["promoted"]).lower(), "selfemo.reason": result["reason"]})
+    row = result["row"]
+    numbers = {f"round/{k}": float(v) for k, v in row.items() if isinstance(v, (int, float))}
+    registry.metrics(registry.parent, [(round, numbers)])
+    registry.finish(run, True)
+
+
+def report(config: Config, succeeded: bool, error: str = "") -> Path:
+    """The run as one page, whatever became of it; closes the MLflow run.
+
+    Returns:
+        The page, on this machine.
+    """
+    from selfemo.report import write_report
+
+    context = Context(config)
+    registry = context.registry
+    rows = finished_rounds(context)
+    page = context.workdir / "runs" / config.run / "report.html"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    write_report(context, rows, page, succeeded, error)
+    registry.artifacts(registry.parent, [page])
+    if error:
+        registry.tags(registry.parent, {"selfemo.error": error[:4000]})
+    registry.finish(registry.parent, succeeded)
+    return page
+
+
+def finished_rounds(context: Context) -> list[RoundRow]:
+    """Rounds of the current attempt at the run that were decided, in order."""
+    tags = context.registry.client.get_run(context.registry.parent).data.tags
+    rows = []
+    for uri in json.loads(tags.get("selfemo.decisions", "[]")):
+        manifest = context.store.manifest(uri)
+        if manifest is not None:
+            rows.append(RoundRow(**manifest.result["row"]))
+    return sorted(rows, key=lambda r: r.round)
+
+
+def predictions(context: Context, scores: str) -> list[Scored]:
+    """Held-out predictions of an evaluation; none for the empty URI."""
+    if not scores:
+        return []
+    return list(read_rows(context.store.fetch(scores) / "predictions.jsonl.gz", Scored))
+
+
+def _weights(context: Context, uri: str) -> str:
+    if uri.startswith("models:/"):
+        uri = context.registry.resolve(uri)
+    return local_directory(uri, context.store, context.models)
+
+
+def _player(context: Context, policy: str) -> Any:
+    from selfemo.policy.load import load_engine
+    from selfemo.prompts import Prompter
+    from selfemo.selfplay import Player
+
+    engine, tokenizer = load_engine(_weights(context, policy), context.config)
+    return Player(engine, Prompter(tokenizer, context.config.policy.history_turns), policy)
+
+
+def head(dialogues: list[Dialogue], count: int | None) -> list[Dialogue]:
+    """The first ``count`` dialogues of each corpus."""
+    seen: Counter[str] = Counter()
+    head = []
+    for dialogue in dialogues:
+        seen[dialogue.corpus] += 1
+        if count is None or seen[dialogue.corpus] <= count:
+            head.append(dialogue)
+    return head
+
+
+def _log_training(context: Context, round: int, out: Path) -> None:
+    """Metrics over steps and their plot, to the round's run."""
+    history = json.loads((out / "training.json").read_text())
+    registry = context.registry
+    run = registry.round(round)
+    rows = [(int(r["step"]), {f"train/{k}": v for k, v in r.items() if k not in ("step", "epoch")}) for r in history]
+    registry.metrics(run, rows)
+    plot = out / "training.png"
+    plots.training(history, plot)
+    registry.artifacts(run, [plot], "plots")
+
+
+def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings to ``section.key`` names."""
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        if isinstance(value, dict) and value:
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value if not isinstance(value, (dict, list)) else json.dumps(value)
+    return flat

@@ -1,0 +1,131 @@
+"""The table a run ends with: one row a round."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from selfemo.store import Manifest, Store
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+@dataclass(frozen=True)
+class RoundRow:
+    """What a round came to.
+
+    Attributes:
+        round: Its number; 0 is the policy that the first round starts from.
+        accepted, rejected: Candidates.
+        mean_reward: Mean smoothed IoU of candidates with their targets.
+        accuracy, weighted_f1: On the gate corpus, held out.
+        weighted_f1_interval: 95 %, bootstrap over dialogues.
+        expression_own, expression_judge: Expression consistency, by own reading and by the outside judge.
+        seconds: Of all its steps.
+        promoted: Whether its policy became champion.
+        reasons: Candidates by rejection reason.
+    """
+
+    round: int
+    accepted: int | None
+    rejected: int | None
+    mean_reward: float | None
+    accuracy: float
+    weighted_f1: float
+    weighted_f1_interval: tuple[float, float]
+    expression_own: float | None
+    expression_judge: float | None
+    seconds: float
+    promoted: bool
+    reasons: Mapping[str, int] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data; ``RoundRow(**row.to_dict())`` is the row again."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, store: Store, round: int, challenger: str, scores: str, promoted: bool) -> RoundRow:
+        """Collect a round by walking back from its results along the manifests' inputs.
+
+        Args:
+            store: That holds the artifacts.
+            round: Number of the round.
+            challenger: URI of the weights it made; empty if it made none.
+            scores: URI of their evaluation.
+            promoted: The decision.
+        """
+        evaluated = _need(store, scores)
+        result, seconds = evaluated.result, float(evaluated.result["seconds"])
+        filtered: Mapping[str, Any] = {}
+        made = store.manifest(challenger) if challenger else None
+        while made is not None:
+            seconds += float(made.result["seconds"])
+            if made.step == "filter":
+                filtered = made.result
+            before = made.inputs.get("samples") or made.inputs.get("rollouts")
+            if not before and made.step == "warmup":
+                before = made.inputs["prepared"]
+            made = store.manifest(before) if before else None
+        low, high = result["weighted_f1_interval"]
+        return cls(
+            round=round,
+            accepted=filtered.get("accepted"),
+            rejected=filtered.get("rejected"),
+            mean_reward=filtered.get("mean_reward"),
+            accuracy=result["accuracy"],
+            weighted_f1=result["weighted_f1"],
+            weighted_f1_interval=(low, high),
+            expression_own=result.get("expression_own"),
+            expression_judge=result.get("expression_judge"),
+            seconds=round_tenth(seconds),
+            promoted=promoted,
+            reasons=dict(filtered.get("reasons", {})),
+        )
+
+
+def _need(store: Store, uri: str) -> Manifest:
+    manifest = store.manifest(uri)
+    assert manifest is not None, uri  # the step that made it has returned
+    return manifest
+
+
+def round_tenth(value: float) -> float:
+    """A number to one decimal."""
+    return int(value * 10 + 0.5) / 10
+
+
+HEADERS = (
+    "round", "accepted", "rejected", "mean reward", "accuracy", "weighted F1 [95 %]", "expression own", "judge",
+    "seconds", "champion",
+)  # fmt: skip
+
+
+def cells(row: RoundRow) -> tuple[str, ...]:
+    """A row as text, in the order of :data:`HEADERS`."""
+    low, high = row.weighted_f1_interval
+
+    def share(value: float | None) -> str:
+        return "-" if value is None else f"{value:.3f}"
+
+    def count(value: int | None) -> str:
+        return "-" if value is None else str(int(value))
+
+    return (
+        str(row.round), count(row.accepted), count(row.rejected), share(row.mean_reward), share(row.accuracy),
+        f"{row.weighted_f1:.3f} [{low:.3f}, {high:.3f}]", share(row.expression_own), share(row.expression_judge),
+        f"{row.seconds:.0f}", "promoted" if row.promoted else "kept",
+    )  # fmt: skip
+
+
+def rich_table(rows: Sequence[RoundRow], title: str) -> Table:
+    """The table for a terminal."""
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for header in HEADERS:
+        table.add_column(header, justify="left" if header == "champion" else "right")
+    for row in rows:
+        table.add_row(*cells(row))
+    return table

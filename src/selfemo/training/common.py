@@ -1,0 +1,57 @@
+"""What warm-up and SELF-GRPO share: logging of metrics, resuming, saving."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transformers import TrainerCallback
+from transformers.trainer_utils import get_last_checkpoint
+
+from selfemo.progress import Meter
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase, Trainer
+
+
+class Recorder(TrainerCallback):  # type: ignore[misc]
+    """Advances the progress meter and collects the metrics of each optimizer step."""
+
+    def __init__(self, meter: Meter) -> None:
+        self.meter = meter
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.meter.advance()
+
+
+def history_of(trainer: Trainer) -> list[dict[str, float]]:
+    """Metrics over steps, numbers only, times left out: equal runs give equal histories."""
+    rows = []
+    for entry in trainer.state.log_history:
+        if "train_runtime" in entry:
+            continue
+        row = {k: float(v) for k, v in entry.items() if isinstance(v, (int, float)) and "time" not in k}
+        rows.append(row)
+    return rows
+
+
+def run(trainer: Trainer, checkpoints: Path) -> None:
+    """Train, from the last complete checkpoint if there is one."""
+    last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
+    while last is not None and not (Path(last) / "trainer_state.json").is_file():
+        shutil.rmtree(last)  # killed while it was written: the one before it counts
+        last = get_last_checkpoint(str(checkpoints))
+    trainer.train(resume_from_checkpoint=last)
+
+
+def save(trainer: Trainer, tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
+    """Write weights (safetensors), tokenizer and the training history into a directory."""
+    directory.mkdir(parents=True, exist_ok=True)
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if hasattr(model, "merge_and_unload"):
+        model = model.merge_and_unload()  # a challenger is a whole model: the next round needs no adapter
+    model.save_pretrained(directory, safe_serialization=True)
+    tokenizer.save_pretrained(directory)
+    (directory / "training.json").write_text(json.dumps(history_of(trainer), indent=1))

@@ -1,0 +1,200 @@
+"""SELF-GRPO on TRL's GRPOTrainer: multi-label alignment and group consistency (SELF-EMO abstract; method.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from trl import GRPOConfig, GRPOTrainer
+
+from selfemo.config import Config
+from selfemo.labels import SPACES
+from selfemo.policy.engine import Sampling, TransformersEngine
+from selfemo.policy.packing import answer_log_probabilities
+from selfemo.policy.weights import load_model, load_tokenizer
+from selfemo.progress import meter
+from selfemo.prompts import ANSWER_TOKENS, Prompter, TokenIds
+from selfemo.records import Sample, seed_of
+from selfemo.rewards import Floats, advantages, combine, constant_groups, group_weight
+from selfemo.selfplay import Player
+from selfemo.training.common import Recorder, run, save
+from selfemo.training.rewards import GroupRewards
+
+
+class SelfGrpoTrainer(GRPOTrainer):  # type: ignore[misc]
+    """GRPOTrainer with three changes.
+
+    Prompts are the project's own token ids; rollouts and log-probabilities compute a group's prompt once;
+    advantages are SELF-GRPO's: confidence-weighted, with a floor under the deviation.
+
+    Args:
+        samples: The training set, in the order of ``index``.
+        prompts: Token ids of each sample's prompt.
+        config: Of the run.
+        **kwargs: Of GRPOTrainer.
+    """
+
+    def __init__(self, *, samples: Sequence[Sample], prompts: Sequence[TokenIds], config: Config, **kwargs: Any):
+        self.samples, self.run_config = samples, config
+        self.ids_of = {text: ids for text, ids in zip(kwargs["train_dataset"]["prompt"], prompts, strict=True)}
+        self.sample_of = {ids: sample for sample, ids in zip(samples, prompts, strict=True)}
+        super().__init__(**kwargs)
+
+    def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
+        return [list(self.ids_of[p]) for p in prompts], None, {}
+
+    def _generate_single_turn(
+        self, prompt_ids: list[list[int]], images: Any, multimodal_fields: Any, num_generations: int, **_: Any
+    ) -> tuple[list[list[int]], None]:
+        """Sample each prompt's group together; prompts arrive repeated, a group side by side."""
+        engine = TransformersEngine(
+            self.accelerator.unwrap_model(self.model), self.processing_class, autocast=self.args.bf16
+        )
+        groups = [tuple(ids) for ids in prompt_ids[::num_generations]]
+        found: dict[int, list[list[int]]] = {}
+        play = self.run_config.selfplay
+        for task, room in (("understanding", 0), ("expression", play.max_reply_tokens)):
+            mine = [i for i, ids in enumerate(groups) if self.sample_of[ids].task == task]
+            sampling = Sampling(num_generations, ANSWER_TOKENS + room, play.temperature, play.top_p)
+            seeds = [
+                seed_of(self.run_config.seed, "rollout", self.state.global_step, self.sample_of[groups[i]].id)
+                for i in mine
+            ]
+            for i, sampled in zip(mine, engine.sample([groups[i] for i in mine], seeds, sampling), strict=True):
+                found[i] = [list(c.ids) for c in sampled]
+        return [ids for i in range(len(groups)) for ids in found[i]], None
+
+    def _get_per_token_logps_and_entropies(
+        self, model: Any, input_ids: Any, attention_mask: Any, logits_to_keep: int, batch_size: int | None = None,
+        compute_entropy: bool = False, **_: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor | None, None]:  # fmt: skip
+        """One packed pass for each ``batch_size`` rows; padding stays 0, where the loss is masked."""
+        parts = []
+        for start in range(0, len(input_ids), batch_size or len(input_ids)):
+            rows = slice(start, start + (batch_size or len(input_ids)))
+            ids, seen = input_ids[rows], attention_mask[rows].bool()
+            cut = ids.shape[1] - logits_to_keep
+            prompts = [i[:cut][s[:cut]].tolist() for i, s in zip(ids, seen, strict=True)]
+            answers = [i[cut:][s[cut:]].tolist() for i, s in zip(ids, seen, strict=True)]
+            with self.accelerator.autocast():
+                parts.append(answer_log_probabilities(model, prompts, answers, self.temperature))
+        wide = [[torch.nn.functional.pad(t, (0, logits_to_keep - t.shape[1])) for t in part] for part in parts]
+        logps, entropies = (torch.cat([part[i] for part in wide]) for i in range(2))
+        return logps, entropies.detach() if compute_entropy else None, None
+
+    def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Any:
+        """As stock, and this rank's parts are kept for the advantages."""
+        every = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        first = self.accelerator.process_index * len(prompts)
+        self._parts = every[first : first + len(prompts)].double().cpu().numpy()
+        return every
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        """As stock, with the advantages replaced; groups are whole on a rank, so no gathering is needed."""
+        output: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        grpo, weights = self.run_config.grpo, self.run_config.rewards
+        align, consistency, fmt = (self._parts[:, i].reshape(-1, grpo.group) for i in range(3))
+        rewards = combine(align, consistency, fmt, (weights.align, weights.consistency, weights.format))
+        samples = [self.samples[row["index"]] for row in inputs[:: grpo.group]]
+        sure: Floats = consistency.mean(axis=1)
+        gold = np.array([s.gold for s in samples])
+        weight = group_weight(sure, gold, grpo.confidence_low, grpo.confidence_high)
+        scaled = advantages(rewards, weight, grpo.sigma_min)
+        old = output["advantages"]
+        output["advantages"] = torch.as_tensor(scaled.ravel(), dtype=old.dtype, device=old.device)
+        log = self._metrics["train" if self.model.training else "eval"]
+        log["group_confidence"].append(float(sure.mean()))
+        log["group_weight"].append(float(weight.mean()))
+        log["zero_variance"].append(float(constant_groups(rewards).mean()))
+        for task in {s.task for s in samples}:  # the two tasks keep separate reward statistics
+            mine = np.array([s.task == task for s in samples])
+            log[f"reward/{task}"].append(float(rewards[mine].mean()))
+        return output
+
+
+def train(base: str, policy: str, samples: Sequence[Sample], config: Config, workdir: Path, out: Path) -> int:
+    """Train the round's policy on its kept samples and save the challenger.
+
+    Args:
+        base: Directory of the round's policy.
+        policy: Its URI.
+        samples: Non-empty.
+        config: Sections ``policy``, ``rewards``, ``selfplay`` and ``grpo``.
+        workdir: For checkpoints: the same directory again resumes.
+        out: Directory for the result.
+
+    Returns:
+        Optimizer steps taken.
+    """
+    tokenizer = load_tokenizer(base)
+    prompter = Prompter(tokenizer, config.policy.history_turns)
+    unique: dict[TokenIds, Sample] = {}
+    for sample in samples:  # two samples can come to the same prompt after windowing: the first stands
+        space = SPACES[sample.corpus]
+        if sample.task == "understanding":
+            ids = prompter.understanding(sample.history, space)
+        else:
+            ids = prompter.expression(sample.history, sample.role, space)
+        unique.setdefault(ids, sample)
+    prompts, samples = list(unique), list(unique.values())
+    data = Dataset.from_dict({"prompt": [tokenizer.decode(p) for p in prompts], "index": list(range(len(samples)))})
+    listener = None
+    if any(s.task == "expression" for s in samples):
+        frozen = load_model(base, bf16=config.policy.bf16).requires_grad_(False)
+        listener = Player(TransformersEngine(frozen, tokenizer), prompter, policy)
+    rewards = GroupRewards(samples, config, listener)
+    grpo = config.grpo
+    per_step = min(grpo.prompts_per_step, len(samples))
+    arguments = GRPOConfig(
+        output_dir=str(workdir),
+        seed=config.seed,
+        num_generations=grpo.group,
+        per_device_train_batch_size=grpo.group,  # one whole group at a time: groups never straddle ranks
+        gradient_accumulation_steps=per_step,
+        max_completion_length=ANSWER_TOKENS + config.selfplay.max_reply_tokens,
+        temperature=config.selfplay.temperature,
+        num_train_epochs=grpo.epochs,
+        learning_rate=grpo.learning_rate,
+        lr_scheduler_type="constant",
+        beta=grpo.beta,
+        epsilon=grpo.epsilon,
+        loss_type=grpo.loss,
+        reward_weights=[config.rewards.align, config.rewards.consistency, config.rewards.format],
+        bf16=config.policy.bf16,
+        gradient_checkpointing=torch.cuda.is_available(),  # on a CPU it costs time and saves nothing needed
+        use_cpu=not torch.cuda.is_available(),
+        save_steps=grpo.save_steps,
+        save_total_limit=2,
+        logging_steps=1,
+        report_to=[],
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+        remove_unused_columns=False,
+    )
+    lora = None
+    if grpo.lora_rank:
+        from peft import LoraConfig
+
+        lora = LoraConfig(
+            r=grpo.lora_rank, lora_alpha=2 * grpo.lora_rank, target_modules="all-linear", task_type="CAUSAL_LM"
+        )
+    with meter("SELF-GRPO", grpo.epochs * (len(samples) // per_step)) as progress:
+        trainer = SelfGrpoTrainer(
+            samples=samples,
+            prompts=prompts,
+            config=config,
+            model=load_model(base),
+            reward_funcs=[rewards.align, rewards.consistency, rewards.format],
+            args=arguments,
+            train_dataset=data,
+            processing_class=tokenizer,
+            peft_config=lora,
+            callbacks=[Recorder(progress)],
+        )
+        run(trainer, workdir)
+    save(trainer, tokenizer, out)
+    return int(trainer.state.global_step)
