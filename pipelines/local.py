@@ -25,11 +25,13 @@ def run(config: str, rounds: int) -> bool:
 
     pipeline = components.load_component_from_file(str(form_for(rounds)))
     with tempfile.TemporaryDirectory(prefix="selfemo-") as outputs:
-        local.init(
-            local.SubprocessRunner(use_venv=False), pipeline_root=outputs, raise_on_error=False
-        )
-        task = pipeline(config=config)
-    return str(task.state).endswith("SUCCESS")
+        local.init(local.SubprocessRunner(use_venv=False), pipeline_root=outputs, raise_on_error=True)
+        try:
+            pipeline(config=config)
+        except RuntimeError as error:  # what KFP raises for a failed task; its log stands above
+            print(error, file=sys.stderr)
+            return False
+    return True
 
 
 def main() -> int:

@@ -19,7 +19,7 @@ from selfemo.records import seed_of
 
 _SUMMARY = re.compile(r"\[[\d.]+ - [\d.]+\]\t(\S+)\t(\S+)\t\[.*\]")
 _SPOKEN = re.compile(r"(\S+) \[[\d.]+-[\d.]+\]:\s?(.*)")
-_TURN = re.compile(r"Ses\d\d([FM])_.*_([FM])\w*\d+$")
+_TURN = re.compile(r"Ses\d\d([FM])_.*_([FM])\d+$")
 
 SIX = {"hap": "happy", "sad": "sad", "neu": "neutral", "ang": "angry", "exc": "excited", "fru": "frustrated"}
 FOUR = {"hap": "happy", "exc": "happy", "sad": "sad", "neu": "neutral", "ang": "angry"}

@@ -1,0 +1,115 @@
+"""What the tests share: a tiny real model, the real servers, and small configurations."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from selfemo import config as configuration
+from selfemo import services
+from selfemo.config import Config
+from selfemo.corpora import sample
+from selfemo.dialogue import Dialogue
+
+ROOT = Path(__file__).parents[1]
+
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+os.environ.pop("MLFLOW_TRACKING_URI", None)
+os.environ.pop("MLFLOW_RUN_ID", None)
+
+
+@pytest.fixture(scope="session")
+def meld_directory() -> Path:
+    """MELD, where the machine has it."""
+    base = os.environ.get("SELFEMO_DATA") or str(ROOT.parent / "shared" / "data")
+    path = Path(base) / "meld"
+    if not path.is_dir():
+        pytest.skip("MELD is not here; set SELFEMO_DATA to the directory that holds meld/")
+    return path
+
+
+@pytest.fixture(scope="session")
+def dialogues() -> list[Dialogue]:
+    return list(sample.load())
+
+
+def _tiny(kind: str, directory: Path, dialogues: list[Dialogue]) -> Path:
+    """A randomly initialised model with a byte-level BPE trained on the sample corpus: real, and fast."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    texts = [f"{u.speaker}: {u.text}\n {', '.join(u.gold or ())}" for d in dialogues for u in d.turns]
+    texts += [f" {label}\nReply: " for label in configuration.SPACES["meld"].labels] * 50
+    trainer = trainers.BpeTrainer(
+        vocab_size=600, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    bpe.train_from_iterator(texts, trainer)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bpe, eos_token="<|im_end|>", pad_token="<|im_end|>", chat_template=CHATML
+    )
+    torch.manual_seed(0)
+    shape = dict(
+        vocab_size=len(tokenizer), hidden_size=48, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=12, max_position_embeddings=2048, tie_word_embeddings=True,
+        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    model = Qwen3ForCausalLM(Qwen3Config(**shape)) if kind == "qwen3" else LlamaForCausalLM(LlamaConfig(**shape))
+    model.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory, dialogues: list[Dialogue]) -> Path:
+    return _tiny("qwen3", tmp_path_factory.mktemp("tiny") / "qwen3", dialogues)
+
+
+@pytest.fixture(scope="session", params=["qwen3", "llama"])
+def tiny_of_each_kind(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, dialogues: list[Dialogue]
+) -> Path:
+    return _tiny(request.param, tmp_path_factory.mktemp("tiny") / str(request.param), dialogues)
+
+
+@pytest.fixture(scope="session")
+def workdir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A working directory with its own real SeaweedFS and MLflow, stopped at the end."""
+    path = tmp_path_factory.mktemp("workdir")
+    try:
+        yield path
+    finally:
+        services.stop(path)
+
+
+SMALL = (
+    "warmup.dialogues=24", "warmup.epochs=8", "warmup.learning_rate=0.005", "selfplay.episodes=4",
+    "selfplay.corpus_dialogues=4", "selfplay.max_reply_tokens=16", "selfplay.predictions=4", "selfplay.candidates=3",
+    "selfplay.readings=3", "flywheel.tau_reward=0.05", "flywheel.tau_low=0.05", "flywheel.samples=4", "grpo.group=4",
+    "grpo.save_steps=1", "grpo.learning_rate=0.001", "evaluation.replies=4", "evaluation.bootstrap=100",
+    "evaluation.dialogues=8", "loop.rounds=2",
+)  # fmt: skip
+
+
+@pytest.fixture
+def small(tiny: Path, workdir: Path) -> Config:
+    """A whole run in seconds, on the real servers."""
+    return configuration.load(None, [f"policy.base={tiny}", f"workdir={workdir}", *SMALL])
+
+
+@pytest.fixture
+def small_local(tiny: Path, tmp_path: Path) -> Config:
+    """The same with a store in a directory and MLflow in a file: no servers."""
+    uris = [f"store.root={(tmp_path / 'store').as_uri()}", f"mlflow.tracking_uri=sqlite:///{tmp_path / 'mlflow.db'}"]
+    return configuration.load(None, [f"policy.base={tiny}", f"workdir={tmp_path / 'work'}", *SMALL, *uris])

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from selfemo import config
+from selfemo.config import Config
+from selfemo.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.yaml")), ids=lambda p: p.name)
+def test_every_shipped_configuration_is_valid(path: Path) -> None:
+    assert config.load(path).run
+
+
+def test_a_configuration_travels_as_json() -> None:
+    settings = config.load(None, ["loop.rounds=3", "rewards.affinity={anger~disgust: 0.5}"])
+    assert Config.from_json(settings.to_json()) == settings
+    with pytest.raises(UserError, match="config: loop.rounds"):
+        Config.from_json('{"loop": {"rounds": 99}}')
+
+
+def test_overrides_are_yaml_and_win_over_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("loop: {rounds: 2}\ncorpora: [{name: sample}]\n")
+    settings = config.load(path, ["loop.rounds=4", "evaluation.dialogues=null"])
+    assert settings.loop.rounds == 4
+    assert settings.evaluation.dialogues is None
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "problem"),
+    [
+        ("run: x\nloop:\n  rounds: 99\n", ":3", "loop.rounds"),
+        ("run: x\nlop: {}\n", ":2", "Extra inputs"),
+        ("run: x\ncorpora:\n  - name: sample\n  - name: meldd\n", ":4", "no such corpus; known: sample, meld"),
+        ("run: [\n", ":2", "not YAML"),
+        ("just text\n", "", "not a mapping"),
+        ("run: Bad Name\n", ":1", "run"),
+    ],
+)
+def test_a_bad_file_is_an_error_that_names_the_line(tmp_path: Path, text: str, place: str, problem: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError) as error:
+        config.load(path)
+    assert f"c.yaml{place}: " in str(error.value)
+    assert problem in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "problem"),
+    [("loop.rounds", "write it as"), ("loop.rounds=x", "loop.rounds"), ("run.a=1", "not a section"), ("a={", "not YAML")],
+)
+def test_a_bad_override_is_named(tmp_path: Path, override: str, problem: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("run: x\n")
+    with pytest.raises(UserError, match=f"--set {override.split('=')[0]}.*{problem}|{problem}") as error:
+        config.load(path, [override])
+    assert override in str(error.value)
+
+
+def test_a_missing_file_is_an_error() -> None:
+    with pytest.raises(UserError, match="no such file"):
+        config.load(Path("nowhere.yaml"))
+
+
+def test_a_step_depends_on_its_own_sections_only() -> None:
+    plain, gate, play = config.load(), config.load(None, ["gate.min_gain=0.1"]), config.load(None, ["selfplay.tau=0.5"])
+    assert plain.digest("train") == gate.digest("train")
+    assert plain.digest("decide") != gate.digest("decide")
+    assert plain.digest("generate") != play.digest("generate")
+    assert plain.digest("filter") == play.digest("filter")
+    assert plain.digest("train") != plain.digest("filter")

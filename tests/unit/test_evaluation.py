@@ -1,0 +1,144 @@
+"""Metrics against scikit-learn, the gate against what it promises."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, f1_score
+
+from selfemo import config as configuration
+from selfemo import gate
+from selfemo.dialogue import Dialogue, Utterance
+from selfemo.errors import UserError
+from selfemo.evaluation import bootstrap, confusion, interval, resample, scores_of, summarise
+from selfemo.judge import ClassifierJudge, TfidfJudge, judges_for
+from selfemo.labels import MELD
+from selfemo.records import Scored
+
+CONFIG = configuration.load()
+labels = st.sampled_from(MELD.labels)
+
+
+def rows(pairs: list[tuple[str, str | None]], per_dialogue: int = 3, corpus: str = "sample") -> list[Scored]:
+    return [
+        Scored(
+            corpus=corpus, dialogue=str(i // per_dialogue), turn=i % per_dialogue, gold=(gold,),
+            predicted=(said,) if said else (),
+        )
+        for i, (gold, said) in enumerate(pairs)
+    ]  # fmt: skip
+
+
+@given(st.lists(st.tuples(labels, labels), min_size=1, max_size=40))
+def test_scores_are_scikit_learns(pairs: list[tuple[str, str]]) -> None:
+    gold, said = zip(*pairs, strict=True)
+    scores = scores_of(confusion(rows(list(pairs)), MELD).sum(0))
+    known = dict(labels=list(MELD.labels), zero_division=0)
+    assert scores.accuracy == pytest.approx(accuracy_score(gold, said))
+    assert scores.weighted_f1 == pytest.approx(f1_score(gold, said, average="weighted", **known))
+    assert scores.macro_f1 == pytest.approx(f1_score(gold, said, average="macro", **known))
+    assert scores.f1 == pytest.approx(f1_score(gold, said, average=None, **known))
+
+
+def test_an_unparseable_prediction_is_wrong_for_every_label() -> None:
+    summary = summarise(rows([("joy", None), ("joy", "joy")]), CONFIG)
+    assert summary["accuracy"] == 0.5
+    assert summary["unparseable"] == 0.5
+    assert summary["mean_iou"] == pytest.approx(0.5)
+    assert summary["f1"]["joy"] == pytest.approx(2 / 3)  # type: ignore[index]
+
+
+def test_sets_are_scored_by_iou_and_the_primary_label_by_f1() -> None:
+    row = Scored(corpus="sample", dialogue="a", turn=0, gold=("joy", "surprise"), predicted=("joy", "fear"))
+    summary = summarise([row], CONFIG)
+    assert summary["accuracy"] == 1
+    assert summary["mean_iou"] == pytest.approx(1 / 3)
+
+
+def test_resamples_draw_whole_dialogues() -> None:
+    drawn = resample(10, 200, seed=1)
+    assert drawn.shape == (200, 10)
+    assert np.all(drawn.sum(axis=1) == 10)
+    assert np.array_equal(drawn, resample(10, 200, seed=1))
+
+
+def test_intervals_hold_the_point_and_shrink_with_data() -> None:
+    rng = np.random.default_rng(0)
+
+    def width(n: int) -> float:
+        pairs = [("joy", "joy" if rng.random() < 0.7 else "fear") for _ in range(n)]
+        counts = confusion(rows(pairs), MELD)
+        low, high = interval(bootstrap(counts, 500, 1).accuracy)
+        assert low <= scores_of(counts.sum(0)).accuracy <= high
+        return high - low
+
+    assert width(900) < width(60)
+
+
+def _pairs(right: float, n: int = 240) -> list[tuple[str, str | None]]:
+    return [("joy" if i % 2 else "fear", ("joy" if i % 2 else "fear") if i < right * n else "anger") for i in range(n)]
+
+
+def test_a_better_challenger_is_promoted_and_the_evidence_is_kept() -> None:
+    decision = gate.decide(rows(_pairs(0.5)), rows(_pairs(0.7)), CONFIG)
+    assert decision.promoted
+    gain, low, high = decision.gains["sample"]
+    assert low > 0
+    assert low <= gain <= high
+
+
+def test_equal_or_uncertain_challengers_are_not() -> None:
+    same = rows(_pairs(0.5))
+    assert not gate.decide(same, same, CONFIG).promoted
+    few = gate.decide(rows(_pairs(0.5, 12)), rows(_pairs(0.59, 12)), CONFIG)
+    assert not few.promoted
+    assert "lower bound" in few.reason
+
+
+def test_a_fall_on_any_corpus_closes_the_gate() -> None:
+    before = rows(_pairs(0.5)) + rows(_pairs(0.7), corpus="meld")
+    after = rows(_pairs(0.8)) + rows(_pairs(0.6), corpus="meld")
+    decision = gate.decide(before, after, CONFIG)
+    assert not decision.promoted
+    assert "meld fell" in decision.reason
+    assert gate.decide(before, after, configuration.load(None, ["gate.max_drop=0.5"])).promoted
+
+
+def test_the_first_policy_needs_no_gate_and_different_turns_cannot_be_compared() -> None:
+    assert gate.decide([], rows(_pairs(0.1)), CONFIG).promoted
+    with pytest.raises(UserError, match="different turns"):
+        gate.decide(rows(_pairs(0.5, 60)), rows(_pairs(0.5, 66)), CONFIG)
+
+
+def test_the_tfidf_judge_reads_plain_emotions(dialogues: list[Dialogue]) -> None:
+    judge = judges_for("tfidf", [d for d in dialogues if d.split == "train"], 1)["sample"]
+    assert isinstance(judge, TfidfJudge)
+    assert judge.label([Utterance(speaker="A", text="I'm so happy, this is wonderful!")]) == "joy"
+    held_out = [u for d in dialogues if d.split == "test" for u in d.turns if u.gold]
+    right = np.mean([judge.label([u]) == (u.gold or ("",))[0] for u in held_out])
+    assert right > 0.5
+    with pytest.raises(UserError, match="fewer than two labels"):
+        TfidfJudge([], 1)
+
+
+def test_any_text_classifier_with_emotion_names_can_judge(tiny: Path, tmp_path: Path) -> None:
+    from transformers import Qwen3Config, Qwen3ForSequenceClassification
+
+    from selfemo.policy.weights import load_tokenizer
+
+    def classifier(names: list[str]) -> str:
+        directory = tmp_path / "-".join(names)
+        base = Qwen3Config.from_pretrained(tiny)
+        base.num_labels, base.id2label = len(names), dict(enumerate(names))
+        Qwen3ForSequenceClassification(base).save_pretrained(directory)
+        load_tokenizer(str(tiny)).save_pretrained(directory)
+        return str(directory)
+
+    judge = ClassifierJudge(classifier(["Happy", "Angry"]), MELD)
+    assert judge.label([Utterance(speaker="A", text="Hello")]) in ("joy", "anger")
+    with pytest.raises(UserError, match="none of meld's"):
+        ClassifierJudge(classifier(["LABEL_0", "LABEL_1"]), MELD)

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from selfemo import config as configuration
+from selfemo.dialogue import Utterance
+from selfemo.flywheel import Reason, distinct_n, filter_rollouts, judge_groups, shingles, text_reason
+from selfemo.records import Candidate, Prediction, Rollout
+
+HISTORY = (Utterance(speaker="Mara", text="We won the cup at last!"),)
+CONFIG = configuration.load()
+
+
+def understanding(labels: list[str | None], name: str = "u", text: str = "", gold: str | None = None) -> Rollout:
+    predictions = tuple(Prediction(text=x or "?", labels=(x,) if x else None) for x in labels)
+    history = (Utterance(speaker="Mara", text=text or f"line {name}"),)
+    return Rollout(
+        id=name, round=1, policy="p", corpus="sample", dialogue="d", task="understanding", history=history, role="Mara",
+        gold=(gold,) if gold else None, predictions=predictions, temperature=1, top_p=1, seed=1,
+    )  # fmt: skip
+
+
+def expression(*candidates: Candidate, name: str = "e") -> Rollout:
+    return Rollout(
+        id=name, round=1, policy="p", corpus="sample", dialogue="d", task="expression", history=HISTORY, role="Theo",
+        candidates=candidates, temperature=1, top_p=1, seed=1,
+    )  # fmt: skip
+
+
+def candidate(reply: str = "That is wonderful news!", label: str = "joy", score: float = 1.0, sure: float = 1.0) -> Candidate:
+    readings = (Prediction(text=label, labels=(label,)),) * 4
+    return Candidate(text="t", labels=(label,), reply=reply, readings=readings, score=score, confidence=sure)
+
+
+@given(
+    st.integers(2, 8).flatmap(lambda k: st.lists(st.lists(st.integers(0, 127), min_size=k, max_size=k), min_size=1)),
+    st.floats(0, 1), st.floats(0, 1),
+)  # fmt: skip
+def test_every_prediction_has_exactly_one_reason_and_kept_means_all_hold(
+    rows: list[list[int]], tau_reward: float, tau_low: float
+) -> None:
+    masks = np.array(rows, dtype=np.uint16)
+    verdict = judge_groups(masks, 7, tau_reward=tau_reward, tau_low=tau_low)
+    assert verdict.reasons.shape == masks.shape
+    kept = verdict.reasons == Reason.KEPT
+    assert np.all(masks[kept] != 0)
+    assert np.all(verdict.scores[kept] >= tau_reward)
+    assert np.all(np.broadcast_to(verdict.confidence[:, None], masks.shape)[kept] >= tau_low)
+    assert np.all((verdict.reasons == Reason.UNPARSEABLE) == (masks == 0))
+    constant = np.ptp(verdict.scores, axis=1) < 1e-9
+    assert not kept[constant].any()
+
+
+def test_gold_targets_stand_before_the_consensus() -> None:
+    masks = np.array([[1, 1, 2]], dtype=np.uint16)
+    assert judge_groups(masks, 7).target[0] == 1
+    assert judge_groups(masks, 7, target=np.array([2], dtype=np.uint16)).target[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        ("That is wonderful!", Reason.KEPT),
+        ("No.", Reason.KEPT),
+        ("   ", Reason.EMPTY),
+        ("word " * 41, Reason.TOO_LONG),
+        ("very very very very very very very nice", Reason.DEGENERATE_TEXT),
+        ("I do not know I do not know", Reason.DEGENERATE_TEXT),
+        ("noooooooo", Reason.DEGENERATE_TEXT),
+        ("?!...", Reason.DEGENERATE_TEXT),
+        ("1234 5678 a", Reason.DEGENERATE_TEXT),
+    ],
+)
+def test_the_text_of_a_reply_alone_can_disqualify_it(reply: str, reason: Reason) -> None:
+    assert text_reason(reply, 40) is reason
+
+
+def test_a_confident_varied_group_becomes_a_sample_with_its_consensus() -> None:
+    kept = filter_rollouts([understanding(["joy"] * 6 + ["fear", None], gold="joy")], CONFIG)
+    assert kept.reasons["understanding"] == Counter(kept=6, low_reward=1, unparseable=1)
+    (sample,) = kept.samples
+    assert (sample.target, sample.gold, sample.parents) == (("joy",), False, ("u",))
+    assert kept.metrics["pseudo_label_accuracy"] == 1
+
+
+def test_noise_and_unanimity_are_rejected_each_for_its_reason() -> None:
+    noise = understanding(["joy", "fear", "anger", "neutral", "sadness", "disgust", "surprise", "joy"], "noise")
+    kept = filter_rollouts([noise, understanding(["joy"] * 8, "same")], CONFIG)
+    assert kept.reasons["understanding"] == Counter(low_agreement=8, trivial=8)
+    assert kept.samples == []
+    assert kept.metrics["acceptance"] == 0
+
+
+def test_gold_is_a_target_only_where_the_run_says_so() -> None:
+    rollout = understanding(["joy"] * 6 + ["fear"] * 2, gold="fear")
+    semi = configuration.load(None, ["flywheel.use_gold=true", "flywheel.tau_low=0"])
+    assert filter_rollouts([rollout], CONFIG).samples[0].target == ("joy",)
+    (sample,) = filter_rollouts([rollout], semi).samples
+    assert (sample.target, sample.gold) == (("fear",), True)
+
+
+def test_a_kept_reply_teaches_both_tasks() -> None:
+    kept = filter_rollouts([expression(candidate(), candidate("Go away.", "anger", 0.05))], CONFIG)
+    assert kept.reasons["expression"] == Counter(kept=1, low_reward=1)
+    express, understand = sorted(kept.samples, key=lambda s: s.task)
+    assert express.reply == "That is wonderful news!"
+    assert understand.history[-1].text == "That is wonderful news!"
+    assert understand.target == express.target == ("joy",)
+
+
+def test_replies_are_rejected_each_for_its_reason() -> None:
+    bad = Candidate(text="?", labels=None, reply=None)
+    kept = filter_rollouts(
+        [expression(candidate(), bad, candidate(reply=" "), candidate(sure=0.1), candidate(reply="so " * 50))], CONFIG
+    )
+    assert kept.reasons["expression"] == Counter(kept=1, unparseable=1, empty=1, low_agreement=1, too_long=1)
+    same = filter_rollouts([expression(candidate(), candidate())], CONFIG)
+    assert same.reasons["expression"] == Counter(trivial=2)
+
+
+def test_near_duplicates_of_a_more_confident_sample_go() -> None:
+    words = "I told you a hundred times that the green boat belongs to my old uncle from the north coast"
+    first = understanding(["joy"] * 7 + ["fear"], "a", words + " today")
+    second = understanding(["joy"] * 6 + ["fear"] * 2, "b", words + " here")
+    other = understanding(["fear"] * 6 + ["joy"] * 2, "c", "There is somebody in the cellar, I can hear steps")
+    kept = filter_rollouts([second, first, other], configuration.load(None, ["flywheel.quota=1"]))
+    assert [s.parents for s in kept.samples] == [("a",), ("c",)]
+    assert kept.reasons["understanding"]["duplicate"] == 6
+
+
+def test_one_label_cannot_fill_the_training_set() -> None:
+    words = ["boat", "tree", "lamp", "road", "cake", "wolf", "door", "rain", "coat", "fish"]
+    rollouts = [understanding(["joy"] * 6 + ["fear"] * 2, w, f"The {w} is {w[::-1]} for {w}") for w in words]
+    kept = filter_rollouts(rollouts, CONFIG)
+    assert len(kept.samples) == 4  # quota 0.4 of ten
+    assert kept.reasons["understanding"]["over_quota"] == 36
+    few = filter_rollouts(rollouts, configuration.load(None, ["flywheel.samples=2", "flywheel.quota=1"]))
+    assert len(few.samples) == 2
+
+
+def test_counts_add_up_whatever_happens() -> None:
+    rollouts = [understanding(["joy"] * 5 + [None, "fear", "anger"], str(i)) for i in range(6)]
+    rollouts += [expression(candidate(f"reply {i} it is"), candidate("x y z w", "fear", 0.2), name=f"e{i}") for i in range(6)]
+    kept = filter_rollouts(rollouts, CONFIG)
+    assert sum(kept.reasons["understanding"].values()) == 48
+    assert sum(kept.reasons["expression"].values()) == 12
+    assert kept.metrics["accepted"] + kept.metrics["rejected"] == kept.metrics["candidates"] == 60
+
+
+def test_nothing_in_nothing_out() -> None:
+    kept = filter_rollouts([], CONFIG)
+    assert kept.samples == []
+    assert kept.metrics["candidates"] == 0
+
+
+def test_shingles_and_distinct_n() -> None:
+    assert shingles("One two three, four") == {"one two three", "two three four"}
+    assert shingles("Hi") == {"hi"}
+    assert distinct_n(["a b c", "a b"], 2) == pytest.approx(2 / 3)
+    assert distinct_n([], 2) == 0

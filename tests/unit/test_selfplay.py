@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from selfemo import config as configuration
+from selfemo.config import Config
+from selfemo.dialogue import Dialogue, Utterance
+from selfemo.policy.engine import Completion, Sampling, TransformersEngine
+from selfemo.policy.weights import load_model, load_tokenizer
+from selfemo.prompts import Prompter
+from selfemo.records import Rollout, read_rows, write_rows
+from selfemo.selfplay import Player, choose_dialogues, next_role, play_episodes, understand_corpus
+from selfemo.store import CorruptArtifact
+
+
+class Scripted:
+    """An engine that answers from a script by task: what the policy says is then known, and so is what follows."""
+
+    def __init__(self, prompter: Prompter, reading: str = " joy", replies: tuple[str, ...] = ()) -> None:
+        self.prompter, self.reading, self.replies = prompter, reading, replies
+        self.asked: list[str] = []
+
+    def sample(self, prompts, seeds, sampling: Sampling, progress=lambda _: None):  # type: ignore[no-untyped-def]
+        results = []
+        for prompt in prompts:
+            text = self.prompter.tokenizer.decode(prompt)
+            self.asked.append(text)
+            answers = self.replies if "what is the reply" in text else (self.reading,)
+            results.append([Completion((1,), answers[i % len(answers)]) for i in range(sampling.n)])
+            progress(1)
+        return results
+
+
+@pytest.fixture(scope="module")
+def prompter(tiny: Path) -> Prompter:
+    return Prompter(load_tokenizer(str(tiny)))
+
+
+REPLIES = (" joy\nReply: Wonderful!", " anger\nReply: Go away!", "nonsense", " joy\nReply: Hooray!")
+
+
+@pytest.fixture
+def settings() -> Config:
+    return configuration.load(None, ["selfplay.turns=3", "selfplay.tau=0.02"])
+
+
+def play(prompter: Prompter, dialogues: list[Dialogue], settings: Config, **script: object) -> list[Rollout]:
+    engine = Scripted(prompter, **{"replies": REPLIES, **script})  # type: ignore[arg-type]
+    return play_episodes(Player(engine, prompter, "p"), dialogues, 1, settings, lambda _: None)
+
+
+def test_an_episode_goes_on_for_h_turns_with_roles_swapping(
+    prompter: Prompter, dialogues: list[Dialogue], settings: Config
+) -> None:
+    rollouts = play(prompter, dialogues[:4], settings)
+    assert len(rollouts) == 12
+    by_episode = Counter(r.episode for r in rollouts)
+    assert set(by_episode.values()) == {3}
+    for before, after in zip(rollouts, rollouts[1:], strict=False):
+        if before.episode == after.episode:
+            assert before.chosen is not None
+            spoken = before.candidates[before.chosen]
+            assert after.history == (*before.history, Utterance(speaker=before.role, text=spoken.reply or ""))
+            assert after.role != before.role
+
+
+def test_candidates_are_scored_by_what_a_listener_reads(
+    prompter: Prompter, dialogues: list[Dialogue], settings: Config
+) -> None:
+    for rollout in play(prompter, dialogues[:3], settings):
+        scores = [c.score for c in rollout.candidates]
+        assert scores[0] == scores[3] == 1  # meant joy, read joy
+        assert 0 < scores[1] < 0.1  # meant anger, read joy
+        assert rollout.candidates[2].labels is None
+        assert rollout.candidates[2].readings == ()
+        assert rollout.chosen in (0, 3)  # at a low tau the well-read ones are drawn
+
+
+def test_the_listener_sees_the_reply_and_never_what_was_meant(
+    prompter: Prompter, dialogues: list[Dialogue], settings: Config
+) -> None:
+    engine = Scripted(prompter, reading=" fear", replies=(" disgust\nReply: Hooray!",))
+    play_episodes(Player(engine, prompter, "p"), dialogues[:2], 1, settings, lambda _: None)
+    readings = [a for a in engine.asked if "in the last line?" in a]
+    assert readings
+    assert all("Hooray!" in a for a in readings)
+    assert all("disgust" not in a.split("user\n")[1] for a in readings)
+
+
+def test_an_episode_ends_when_no_candidate_is_an_answer(
+    prompter: Prompter, dialogues: list[Dialogue], settings: Config
+) -> None:
+    rollouts = play(prompter, dialogues[:3], settings, replies=("nonsense",))
+    assert len(rollouts) == 3
+    assert all(r.chosen is None for r in rollouts)
+
+
+def test_corpus_turns_are_predicted_without_showing_a_label(prompter: Prompter, dialogues: list[Dialogue]) -> None:
+    settings = configuration.load()
+    engine = Scripted(prompter)
+    rollouts = understand_corpus(Player(engine, prompter, "p"), dialogues[:2], 1, settings, lambda _: None)
+    assert len(rollouts) == sum(len(d.turns) for d in dialogues[:2])
+    assert all(len(r.predictions) == settings.selfplay.predictions for r in rollouts)
+    assert all(u.gold is None for r in rollouts for u in r.history)
+    assert [r.gold for r in rollouts[: len(dialogues[0].turns)]] == [u.gold for u in dialogues[0].turns]
+
+
+def test_the_same_seed_gives_identical_records_and_another_does_not(tiny: Path, dialogues: list[Dialogue], tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(str(tiny))
+    player = Player(TransformersEngine(load_model(str(tiny)), tokenizer), Prompter(tokenizer), "p")
+
+    def records(seed: int, name: str) -> bytes:
+        settings = configuration.load(None, [f"seed={seed}", "selfplay.predictions=2", "selfplay.max_reply_tokens=8"])
+        rollouts = understand_corpus(player, dialogues[:2], 1, settings, lambda _: None)
+        rollouts += play_episodes(player, dialogues[2:4], 1, settings, lambda _: None)
+        write_rows(tmp_path / name, rollouts)
+        assert list(read_rows(tmp_path / name, Rollout)) == rollouts
+        return (tmp_path / name).read_bytes()
+
+    assert records(1, "a") == records(1, "b")
+    assert records(1, "a") != records(2, "c")
+
+
+def test_a_corrupt_record_is_named(tmp_path: Path) -> None:
+    import gzip
+
+    path = tmp_path / "r.jsonl.gz"
+    path.write_bytes(gzip.compress(b'{"id": 1}\n'))
+    with pytest.raises(CorruptArtifact, match=r"r\.jsonl\.gz:1"):
+        list(read_rows(path, Rollout))
+
+
+def test_the_next_role_is_who_spoke_before_the_last_speaker() -> None:
+    a, b = Utterance(speaker="A", text="x"), Utterance(speaker="B", text="y")
+    assert next_role([a, b], ["A", "B"]) == "A"
+    assert next_role([a], ["A", "B"]) == "B"
+    assert next_role([a, a], ["A"]) == "Friend"
+
+
+def test_rounds_walk_through_the_pool_before_they_repeat(dialogues: list[Dialogue]) -> None:
+    pool = dialogues[:10]
+    first = choose_dialogues(pool, 5, 1, 7, "x")
+    second = choose_dialogues(pool, 5, 2, 7, "x")
+    assert {d.id for d in first} | {d.id for d in second} == {d.id for d in pool}
+    assert choose_dialogues(pool, 5, 3, 7, "x") == first
+    assert len(choose_dialogues(pool, 99, 1, 7, "x")) == 10
+    assert choose_dialogues([], 5, 1, 7, "x") == []
