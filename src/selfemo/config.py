@@ -118,8 +118,8 @@ class Grpo(Section):
     """G: completions for each prompt."""
     prompts_per_step: int = Field(2, ge=1)
     epochs: int = Field(1, ge=1)
-    learning_rate: float = Field(1e-5, gt=0)
-    beta: float = Field(0.02, ge=0)
+    learning_rate: float = Field(3e-6, gt=0)
+    beta: float = Field(0.05, ge=0)
     """Weight of the KL divergence to the round's first policy."""
     epsilon: float = Field(0.2, gt=0)
     loss: Literal["grpo", "dapo", "dr_grpo", "bnpo"] = "dapo"

@@ -135,7 +135,9 @@ class Registry:
         for version in self.client.search_model_versions(f"name='{self.model}'"):
             if version.source == policy:
                 return str(version.version)
-        made = self.client.create_model_version(self.model, policy, run_id=run, tags=dict(tags))
+        made = self.client.create_model_version(
+            self.model, policy, run_id=run, tags=dict(tags), await_creation_for=0
+        )
         return str(made.version)
 
     def _ensure_model(self) -> None:

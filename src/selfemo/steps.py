@@ -249,7 +249,7 @@ def decide(config: Config, state: State, challenger: str, scores: str, round: in
         misses = 0 if decision.promoted else state.misses + 1
         go_on = trained and round < config.loop.rounds and misses < config.loop.patience
         row = RoundRow.of(context.store, round, challenger if trained else "", scores, decision.promoted)
-        (out / "decision.json").write_text(json.dumps({**decision.to_dict(), "row": row.to_dict()}, indent=1))
+        (out / "decision.json").write_text(json.dumps(decision.to_dict(), indent=1))
         return {
             "policy": challenger if decision.promoted else state.policy,
             "scores": scores if decision.promoted else state.scores,

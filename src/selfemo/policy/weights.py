@@ -76,7 +76,9 @@ def load_model(directory: str, *, bf16: bool = False) -> PreTrainedModel:
     """The weights, from safetensors only."""
     import torch
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging as transformers_logging
 
+    transformers_logging.disable_progress_bar()  # a second of loading needs no bar, and a log no thousand characters
     dtype = torch.bfloat16 if bf16 else torch.float32
     return AutoModelForCausalLM.from_pretrained(  # type: ignore[no-any-return]
         directory, dtype=dtype, trust_remote_code=False, use_safetensors=True

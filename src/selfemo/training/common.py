@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transformers import TrainerCallback
+from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
 from selfemo.progress import Meter
@@ -39,6 +39,7 @@ def history_of(trainer: Trainer) -> list[dict[str, float]]:
 
 def run(trainer: Trainer, checkpoints: Path) -> None:
     """Train, from the last complete checkpoint if there is one."""
+    trainer.remove_callback(PrinterCallback)  # the metrics go to the history, not to the screen
     last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
     while last is not None and not (Path(last) / "trainer_state.json").is_file():
         shutil.rmtree(last)  # killed while it was written: the one before it counts
@@ -54,4 +55,4 @@ def save(trainer: Trainer, tokenizer: PreTrainedTokenizerBase, directory: Path) 
         model = model.merge_and_unload()  # a challenger is a whole model: the next round needs no adapter
     model.save_pretrained(directory, safe_serialization=True)
     tokenizer.save_pretrained(directory)
-    (directory / "training.json").write_text(json.dumps(history_of(trainer), indent=1))
+    (directory / "training.json").write_text(json.dumps(history_of(trainer), indent=1, sort_keys=True))
