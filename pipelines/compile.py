@@ -43,9 +43,7 @@ def main() -> int:
         print(*compile_to(COMPILED), sep="\n")
         return 0
     with tempfile.TemporaryDirectory() as directory:
-        drifted = [
-            p.name for p in compile_to(Path(directory)) if p.read_bytes() != (COMPILED / p.name).read_bytes()
-        ]
+        drifted = [p.name for p in compile_to(Path(directory)) if p.read_bytes() != (COMPILED / p.name).read_bytes()]
     if drifted:
         print(f"pipelines/compiled: {', '.join(drifted)} drifted; run `make compile`", file=sys.stderr)
     return bool(drifted)

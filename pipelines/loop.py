@@ -30,9 +30,9 @@ class State(NamedTuple):
 
 
 @dsl.pipeline(name="selfemo-round", display_name="Round", description="One turn of the flywheel, if it goes on.")
-def one_round(
-    config: str, prepared: str, round: int, policy: str, scores: str, misses: int, go_on: bool
-) -> NamedTuple("State", [("policy", str), ("scores", str), ("misses", int), ("go_on", bool)]):  # type: ignore[valid-type]
+def one_round(config: str, prepared: str, round: int, policy: str, scores: str, misses: int, go_on: bool) -> NamedTuple(
+    "State", [("policy", str), ("scores", str), ("misses", int), ("go_on", bool)]
+):
     """Generate, filter, train, evaluate, decide; or carry the state on."""
     with dsl.If(go_on == True, name="goes-on"):  # noqa: E712 - kfp builds the condition from this comparison
         rollouts = generate(config=config, policy=policy, prepared=prepared, round=round)
@@ -49,10 +49,14 @@ def one_round(
             round=round,
         )
         names = {
-            rollouts: "Self-play", samples: "Filter", challenger: "SELF-GRPO", new_scores: "Evaluate", decided: "Decide",
-        }  # fmt: skip
+            rollouts: "Self-play",
+            samples: "Filter",
+            challenger: "SELF-GRPO",
+            new_scores: "Evaluate",
+            decided: "Decide",
+        }
         for task, name in names.items():
-            # A step that was done returns at once by its manifest; KFP's own cache knows nothing of the library inside.
+            # A finished step returns at once by its manifest; KFP's own cache knows nothing of the library inside.
             task.set_display_name(name).set_caching_options(False).set_retry(2, "30s", 2.0, "300s")
     with dsl.Else(name="stopped"):
         carried = carry(policy=policy, scores=scores, misses=misses).set_display_name("Carry on")

@@ -53,7 +53,10 @@ def _tiny(kind: str, directory: Path, dialogues: list[Dialogue]) -> Path:
     texts = [f"{u.speaker}: {u.text}\n {', '.join(u.gold or ())}" for d in dialogues for u in d.turns]
     texts += [f" {label}\nReply: " for label in configuration.SPACES["meld"].labels] * 50
     trainer = trainers.BpeTrainer(
-        vocab_size=600, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=600,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     bpe.train_from_iterator(texts, trainer)
     tokenizer = PreTrainedTokenizerFast(

@@ -8,7 +8,9 @@ from components import images
 
 
 @dsl.component(base_image=images.PIPELINE, install_kfp_package=False)
-def carry(policy: str, scores: str, misses: int) -> NamedTuple("Outputs", [("policy", str), ("scores", str), ("misses", int), ("go_on", bool)]):  # type: ignore[valid-type]
+def carry(policy: str, scores: str, misses: int) -> NamedTuple(
+    "Outputs", [("policy", str), ("scores", str), ("misses", int), ("go_on", bool)]
+):
     """Hand on the state of a loop that has stopped.
 
     Args:

@@ -16,7 +16,7 @@ def decide(
     challenger: str,
     challenger_scores: str,
     round: int,
-) -> NamedTuple("Outputs", [("policy", str), ("scores", str), ("misses", int), ("go_on", bool)]):  # type: ignore[valid-type]
+) -> NamedTuple("Outputs", [("policy", str), ("scores", str), ("misses", int), ("go_on", bool)]):
     """Register the challenger, promote it through the gate, and say whether the loop goes on.
 
     Args:

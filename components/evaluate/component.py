@@ -6,7 +6,7 @@ from components import images
 
 
 @dsl.component(base_image=images.GENERATION, install_kfp_package=False)
-def evaluate(config: str, policy: str, prepared: str, round: int) -> str:  # type: ignore[valid-type]
+def evaluate(config: str, policy: str, prepared: str, round: int) -> str:
     """Scores of a policy on held-out dialogues.
 
     Args:

@@ -6,7 +6,7 @@ from components import images
 
 
 @dsl.component(base_image=images.PIPELINE, install_kfp_package=False)
-def filter(config: str, rollouts: str, round: int) -> str:  # type: ignore[valid-type]
+def filter(config: str, rollouts: str, round: int) -> str:
     """The data flywheel: what is kept of the rollouts, by smoothed IoU and agreement.
 
     Args:

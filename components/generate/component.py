@@ -6,7 +6,7 @@ from components import images
 
 
 @dsl.component(base_image=images.GENERATION, install_kfp_package=False)
-def generate(config: str, policy: str, prepared: str, round: int) -> str:  # type: ignore[valid-type]
+def generate(config: str, policy: str, prepared: str, round: int) -> str:
     """Self-play: one policy is responder and recogniser, in turns.
 
     Args:

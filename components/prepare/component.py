@@ -6,7 +6,7 @@ from components import images
 
 
 @dsl.component(base_image=images.PIPELINE, install_kfp_package=False)
-def prepare(config: str) -> str:  # type: ignore[valid-type]
+def prepare(config: str) -> str:
     """Corpora to a training pool, a warm-up sample and a held-out set.
 
     Args:

@@ -6,7 +6,7 @@ from components import images
 
 
 @dsl.component(base_image=images.PIPELINE, install_kfp_package=False)
-def report(config: str, status: dsl.PipelineTaskFinalStatus):  # type: ignore[valid-type]
+def report(config: str, status: dsl.PipelineTaskFinalStatus):
     """Close the run, whatever became of it: one page to look at, and the state of the MLflow run.
 
     Args:

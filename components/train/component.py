@@ -6,7 +6,7 @@ from components import images
 
 
 @dsl.component(base_image=images.TRAINING, install_kfp_package=False)
-def train(config: str, policy: str, samples: str, round: int) -> str:  # type: ignore[valid-type]
+def train(config: str, policy: str, samples: str, round: int) -> str:
     """SELF-GRPO: the round's policy to a challenger.
 
     Args:

@@ -6,7 +6,7 @@ from components import images
 
 
 @dsl.component(base_image=images.TRAINING, install_kfp_package=False)
-def warmup(config: str, prepared: str) -> str:  # type: ignore[valid-type]
+def warmup(config: str, prepared: str) -> str:
     """The base model to theta_0: supervised on the warm-up dialogues.
 
     Args:

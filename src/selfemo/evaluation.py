@@ -160,9 +160,7 @@ def express(
     spaces = [SPACES[d.corpus] for d, _ in prefixes]
     histories = [d.hidden().turns[:cut] for d, cut in prefixes]
     roles = [d.turns[cut].speaker for d, cut in prefixes]
-    prompts = [
-        player.prompter.expression(h, r, s) for h, r, s in zip(histories, roles, spaces, strict=True)
-    ]
+    prompts = [player.prompter.expression(h, r, s) for h, r, s in zip(histories, roles, spaces, strict=True)]
     seeds = [seed_of(config.seed, "reply", d.id) for d, _ in prefixes]
     room = Sampling(1, config.selfplay.max_reply_tokens + ANSWER_TOKENS)
     sampled = player.engine.sample(prompts, seeds, room)

@@ -34,9 +34,7 @@ class Decision:
         return asdict(self)
 
 
-def paired_gain(
-    champion: Sequence[Scored], challenger: Sequence[Scored], config: Config
-) -> tuple[float, float, float]:
+def paired_gain(champion: Sequence[Scored], challenger: Sequence[Scored], config: Config) -> tuple[float, float, float]:
     """Gain in weighted F1 on one corpus, by bootstrap over the dialogues both were scored on.
 
     Returns:

@@ -36,7 +36,9 @@ class TfidfJudge:
 
         turns = [(u.text, u.gold[0]) for d in dialogues for u in d.turns if u.gold]
         if len({label for _, label in turns}) < 2:
-            raise UserError("fewer than two labels to fit a judge on", where="evaluation.judge", fix="name a classifier")
+            raise UserError(
+                "fewer than two labels to fit a judge on", where="evaluation.judge", fix="name a classifier"
+            )
         self._model: Any = make_pipeline(
             TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b|[?!]"),
             LogisticRegression(C=4.0, class_weight="balanced", max_iter=1000, random_state=seed),

@@ -80,9 +80,7 @@ class LabelSpace:
         bits = 0
         for name in names:
             if name not in self.index:
-                raise UserError(
-                    f"{name!r} is not a label of {self.name}", fix=f"use one of {', '.join(self.labels)}"
-                )
+                raise UserError(f"{name!r} is not a label of {self.name}", fix=f"use one of {', '.join(self.labels)}")
             bits |= 1 << self.index[name]
         return bits
 

@@ -87,7 +87,9 @@ def training(history: Sequence[Mapping[str, float]], path: Path) -> None:
     _save(figure, path)
 
 
-def rounds(labels: Sequence[str], values: Sequence[float], intervals: Sequence[tuple[float, float]], path: Path) -> None:
+def rounds(
+    labels: Sequence[str], values: Sequence[float], intervals: Sequence[tuple[float, float]], path: Path
+) -> None:
     """Weighted F1 by round, with 95 % intervals.
 
     Args:

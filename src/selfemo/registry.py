@@ -75,10 +75,7 @@ class Registry:
         where = " and ".join(f"tags.`{k}` = '{v}'" for k, v in tags.items())
         found = self.client.search_runs([self.experiment], where, max_results=1)
         if found:
-            run_id = str(found[0].info.run_id)
-            if found[0].info.status != "RUNNING":
-                self.client.update_run(run_id, status="RUNNING")
-            return run_id
+            return str(found[0].info.run_id)
         return str(self.client.create_run(self.experiment, tags=tags, run_name=name).info.run_id)
 
     def params(self, run: str, values: Mapping[str, Any]) -> None:
@@ -123,6 +120,10 @@ class Registry:
         for file in files:
             self.client.log_artifact(run, str(file), folder)
 
+    def reopen(self, run: str) -> None:
+        """Mark a run as running again: it was interrupted, or is being resumed."""
+        self.client.update_run(run, status="RUNNING")
+
     def finish(self, run: str, succeeded: bool) -> None:
         """Close a run."""
         self.client.set_terminated(run, "FINISHED" if succeeded else "FAILED")
@@ -135,9 +136,7 @@ class Registry:
         for version in self.client.search_model_versions(f"name='{self.model}'"):
             if version.source == policy:
                 return str(version.version)
-        made = self.client.create_model_version(
-            self.model, policy, run_id=run, tags=dict(tags), await_creation_for=0
-        )
+        made = self.client.create_model_version(self.model, policy, run_id=run, tags=dict(tags), await_creation_for=0)
         return str(made.version)
 
     def _ensure_model(self) -> None:

@@ -22,7 +22,8 @@ EXAMPLES = 6
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem;color:#1c2430}
 h1{margin-bottom:.2rem}h2{margin-top:2.2rem;border-bottom:1px solid #d8dee6;padding-bottom:.2rem}
-table{border-collapse:collapse;font-variant-numeric:tabular-nums}td,th{padding:.3rem .7rem;text-align:right}td{white-space:nowrap}
+table{border-collapse:collapse;font-variant-numeric:tabular-nums}td,th{padding:.3rem .7rem;text-align:right}
+td{white-space:nowrap}
 th{border-bottom:2px solid #1c2430;font-weight:600}tr:nth-child(even) td{background:#f4f6f9}
 .wide{overflow-x:auto}.failed{background:#fdecea;padding:.6rem 1rem;border-left:4px solid #c0392b;white-space:pre-wrap}
 figure{margin:1rem 0}img{max-width:100%}blockquote{margin:.6rem 0;padding:.3rem 1rem;border-left:4px solid #8aa4c8}

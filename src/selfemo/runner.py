@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import subprocess
@@ -57,7 +58,7 @@ def run_pipeline(context: Context) -> bool:
         "SELFEMO_LOG_EVERY": "1" if interactive else "10",
     }
     command = [sys.executable, "-m", "pipelines.local", str((folder / "config.json").resolve())]
-    with (folder / "run.log").open("ab") as log, _screen(interactive) as show:
+    with _alone(folder), (folder / "run.log").open("ab") as log, _screen(interactive) as show:
         process = subprocess.Popen(
             command, cwd=home, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
         )
@@ -70,6 +71,21 @@ def run_pipeline(context: Context) -> bool:
         finally:
             process.wait()
     return process.returncode == 0
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Two runs of one name would work in the same scratch directories."""
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"the run {folder.name} is already going on",
+                where=str(folder),
+                fix="wait for it, or set another run name",
+            ) from None
+        yield
 
 
 def _follow(output: IO[bytes], log: IO[bytes], show: Callable[[str], None]) -> None:

@@ -173,9 +173,7 @@ def _one_turn(
             for t, a in answers
         ])  # fmt: skip
     flat = [(i, j) for i, g in enumerate(groups) for j, c in enumerate(g) if c.labels and c.reply]
-    heard = [
-        (*episodes[i].history, Utterance(speaker=roles[i], text=groups[i][j].reply or "")) for i, j in flat
-    ]
+    heard = [(*episodes[i].history, Utterance(speaker=roles[i], text=groups[i][j].reply or "")) for i, j in flat]
     reading = Sampling(play.readings, ANSWER_TOKENS, play.temperature, play.top_p)
     reading_seeds = [seed_of(seeds[i], "reading", j) for i, j in flat]
     read = player.read(heard, [spaces[i] for i, _ in flat], reading_seeds, reading)
@@ -206,9 +204,7 @@ def _draw(candidates: Sequence[Candidate], tau: float, seed: int) -> int | None:
     return valid[int(np.random.default_rng(seed_of(seed, "draw")).choice(len(valid), p=weights / weights.sum()))]
 
 
-def choose_dialogues(
-    pool: Sequence[Dialogue], count: int, round: int, seed: int, purpose: str
-) -> list[Dialogue]:
+def choose_dialogues(pool: Sequence[Dialogue], count: int, round: int, seed: int, purpose: str) -> list[Dialogue]:
     """The round's share of the pool: rounds walk through one shuffled order, so they see new dialogues first."""
     if not pool:
         return []

@@ -14,15 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from selfemo import plots
+from selfemo import gate, plots
 from selfemo.config import Config
-from selfemo.context import Context, Published
+from selfemo.context import Context, Published, code_version
 from selfemo.corpora import load_corpora
 from selfemo.dialogue import Dialogue, read_jsonl, write_jsonl
+from selfemo.gate import Decision
 from selfemo.policy.weights import local_directory
 from selfemo.progress import meter
-from selfemo.records import Rollout, Sample, Scored, read_rows, seed_of, write_rows
-from selfemo.registry import CHALLENGER
+from selfemo.promotion import after_decision, predictions
+from selfemo.records import Rollout, Sample, read_rows, seed_of, write_rows
 from selfemo.table import RoundRow
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ def prepare(config: Config) -> Published:
     corpora = load_corpora(config)
     content = json.dumps([d.model_dump(mode="json") for d in (*corpora.training, *corpora.held_out)])
     registry = context.registry
+    registry.reopen(registry.parent)
     registry.params(registry.parent, _flat(config.model_dump(mode="json")))
 
     def work(out: Path, _: Path) -> dict[str, Any]:
@@ -53,7 +55,8 @@ def prepare(config: Config) -> Published:
         }
 
     done = context.step("prepare", 0, {"content": seed_of(content)}, work)
-    registry.tags(registry.parent, {"selfemo.prepared": done.uri, "selfemo.decisions": "[]"})
+    tags = {"selfemo.prepared": done.uri, "selfemo.decisions": "[]", "selfemo.code": code_version()}
+    registry.tags(registry.parent, tags)
     registry.dataset(registry.parent, "prepared", done.manifest.digest, done.uri, "training")
     registry.artifacts(registry.parent, [context.store.fetch(done.uri) / "config.json"])
     return done
@@ -240,12 +243,11 @@ def decide(config: Config, state: State, challenger: str, scores: str, round: in
     context = Context(config)
 
     def work(out: Path, _: Path) -> dict[str, Any]:
-        from selfemo import gate
-
-        decision = gate.decide(predictions(context, state.scores), predictions(context, scores), config)
         trained = challenger != state.policy
-        if not trained:
-            decision = gate.Decision(False, "the filter kept nothing to train on")
+        if trained:
+            decision = gate.decide(predictions(context, state.scores), predictions(context, scores), config)
+        else:
+            decision = Decision(False, "the filter kept nothing to train on")
         misses = 0 if decision.promoted else state.misses + 1
         go_on = trained and round < config.loop.rounds and misses < config.loop.patience
         row = RoundRow.of(context.store, round, challenger if trained else "", scores, decision.promoted)
@@ -285,11 +287,9 @@ def _record(context: Context, done: Published, state: State, challenger: str, sc
             "selfemo.code": done.manifest.code,
         }
         version = registry.register(challenger, run, tags)
-        if result["promoted"]:
-            registry.promote(version, passed=True, reason=result["reason"])
-        else:
-            registry.set_alias(CHALLENGER, version)
-        registry.tags(run, {"selfemo.model_version": version})
+        decision = Decision(result["promoted"], result["reason"])
+        outcome = after_decision(context, registry.version(version), decision, state.policy, scores)
+        registry.tags(run, {"selfemo.model_version": version, "selfemo.registry": outcome})
     decisions = json.loads(registry.client.get_run(registry.parent).data.tags.get("selfemo.decisions", "[]"))
     decisions = [d for d in decisions if d != done.uri] + [done.uri]
     registry.tags(registry.parent, {"selfemo.decisions": json.dumps(decisions)})
@@ -330,13 +330,6 @@ def finished_rounds(context: Context) -> list[RoundRow]:
         if manifest is not None:
             rows.append(RoundRow(**manifest.result["row"]))
     return sorted(rows, key=lambda r: r.round)
-
-
-def predictions(context: Context, scores: str) -> list[Scored]:
-    """Held-out predictions of an evaluation; none for the empty URI."""
-    if not scores:
-        return []
-    return list(read_rows(context.store.fetch(scores) / "predictions.jsonl.gz", Scored))
 
 
 def _weights(context: Context, uri: str) -> str:

@@ -288,7 +288,9 @@ class Store:
             return self._s3
         if scheme == "file":
             return self._local
-        raise UserError(f"cannot store at {uri!r}", where="store.root", fix="use s3://bucket/prefix or file:///directory")
+        raise UserError(
+            f"cannot store at {uri!r}", where="store.root", fix="use s3://bucket/prefix or file:///directory"
+        )
 
     def uri(self, *parts: str) -> str:
         """A URI under the root."""
@@ -366,4 +368,6 @@ class Store:
         for name, file in manifest.files.items():
             path = directory / name
             if not path.is_file() or path.stat().st_size != file.size or sha256(path) != file.sha256:
-                raise CorruptArtifact(f"{name} differs from its manifest", where=uri, fix="delete it and run its step again")
+                raise CorruptArtifact(
+                    f"{name} differs from its manifest", where=uri, fix="delete it and run its step again"
+                )

@@ -90,8 +90,8 @@ def kill(run: Run, name: str, point: str) -> None:
 @pytest.fixture(scope="module")
 def whole(request: pytest.FixtureRequest, tiny: Path, workdir: Path) -> dict[str, tuple[str, dict[str, str]]]:
     """URI and hashes of the files of each step of an undisturbed run, which is then removed."""
-    from tests.conftest import SMALL
     from selfemo import config as configuration
+    from tests.conftest import SMALL
 
     config = configuration.load(None, [f"policy.base={tiny}", f"workdir={workdir}", *SMALL, "run=killed"])
     run = Run(config)
@@ -128,7 +128,9 @@ def test_each_step_killed_twice_and_run_again_ends_with_the_same_artifacts(
         assert store.fetch(uri).is_dir()
 
 
-def test_a_finished_step_is_not_done_again(whole: dict[str, tuple[str, dict[str, str]]], small: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_step_is_not_done_again(
+    whole: dict[str, tuple[str, dict[str, str]]], small: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = Run(small.model_copy(update={"run": "again"}))
     run.step("prepare")
     first = run.step("warmup")

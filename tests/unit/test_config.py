@@ -19,7 +19,7 @@ def test_every_shipped_configuration_is_valid(path: Path) -> None:
 def test_a_configuration_travels_as_json() -> None:
     settings = config.load(None, ["loop.rounds=3", "rewards.affinity={anger~disgust: 0.5}"])
     assert Config.from_json(settings.to_json()) == settings
-    with pytest.raises(UserError, match="config: loop.rounds"):
+    with pytest.raises(UserError, match=r"config: loop\.rounds"):
         Config.from_json('{"loop": {"rounds": 99}}')
 
 
@@ -53,7 +53,12 @@ def test_a_bad_file_is_an_error_that_names_the_line(tmp_path: Path, text: str, p
 
 @pytest.mark.parametrize(
     ("override", "problem"),
-    [("loop.rounds", "write it as"), ("loop.rounds=x", "loop.rounds"), ("run.a=1", "not a section"), ("a={", "not YAML")],
+    [
+        ("loop.rounds", "write it as"),
+        ("loop.rounds=x", "loop.rounds"),
+        ("run.a=1", "not a section"),
+        ("a={", "not YAML"),
+    ],
 )
 def test_a_bad_override_is_named(tmp_path: Path, override: str, problem: str) -> None:
     path = tmp_path / "c.yaml"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from selfemo.config import load as load_config
 from selfemo.corpora import leakage, load_corpora, load_corpus
 from selfemo.corpora.emorynlp import speakers
 from selfemo.corpora.rows import Rows, clean
-from selfemo.config import load as load_config
 from selfemo.dialogue import Dialogue, Utterance, read_jsonl, write_jsonl
 from selfemo.errors import UserError
 
@@ -76,7 +76,7 @@ def test_meld_dialogues_are_keyed_by_split_and_ordered_by_utterance(tmp_path: Pa
 def test_windows_1252_copies_read_like_clean_ones(tmp_path: Path) -> None:
     dialogues = load_corpus("meld", str(_meld(tmp_path / "m", GOOD, encoding="cp1252")), Rows())
     assert dialogues[0].turns[0].text == "Oh my God, he's lost it."
-    assert clean("it\x92s  \u201cfine\u201d") == "it's \"fine\""
+    assert clean("it\x92s  \u201cfine\u201d") == 'it\'s "fine"'
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,9 @@ def test_dailydialog_maps_codes_by_name(tmp_path: Path) -> None:
     assert [d.split for d in dialogues] == ["train", "dev", "test"]
 
 
-@pytest.mark.parametrize(("emotions", "problem"), [("4", "1 emotions for 2 turns"), ("4 9", "'9' is not"), ("4 1\n0 0", "2 dialogues")])
+@pytest.mark.parametrize(
+    ("emotions", "problem"), [("4", "1 emotions for 2 turns"), ("4 9", "'9' is not"), ("4 1\n0 0", "2 dialogues")]
+)
 def test_dailydialog_bad_lines_are_named(tmp_path: Path, emotions: str, problem: str) -> None:
     with pytest.raises(UserError, match=problem):
         load_corpus("dailydialog", str(_daily(tmp_path, emotions)), Rows())

@@ -32,7 +32,9 @@ def expression(*candidates: Candidate, name: str = "e") -> Rollout:
     )  # fmt: skip
 
 
-def candidate(reply: str = "That is wonderful news!", label: str = "joy", score: float = 1.0, sure: float = 1.0) -> Candidate:
+def candidate(
+    reply: str = "That is wonderful news!", label: str = "joy", score: float = 1.0, sure: float = 1.0
+) -> Candidate:
     readings = (Prediction(text=label, labels=(label,)),) * 4
     return Candidate(text="t", labels=(label,), reply=reply, readings=readings, score=score, confidence=sure)
 
@@ -145,7 +147,9 @@ def test_one_label_cannot_fill_the_training_set() -> None:
 
 def test_counts_add_up_whatever_happens() -> None:
     rollouts = [understanding(["joy"] * 5 + [None, "fear", "anger"], str(i)) for i in range(6)]
-    rollouts += [expression(candidate(f"reply {i} it is"), candidate("x y z w", "fear", 0.2), name=f"e{i}") for i in range(6)]
+    rollouts += [
+        expression(candidate(f"reply {i} it is"), candidate("x y z w", "fear", 0.2), name=f"e{i}") for i in range(6)
+    ]
     kept = filter_rollouts(rollouts, CONFIG)
     assert sum(kept.reasons["understanding"].values()) == 48
     assert sum(kept.reasons["expression"].values()) == 12

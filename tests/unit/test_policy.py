@@ -33,7 +33,7 @@ def test_a_plan_covers_every_prompt_once_and_keeps_a_branch(prompts: list[list[i
 def test_turns_of_one_dialogue_make_one_trunk_and_dialogues_stay_apart() -> None:
     def turns(base: int) -> list[list[int]]:
         history = [base + i for i in range(40)]
-        return [history[: 10 * t] + [900, 901] for t in range(1, 5)]
+        return [[*history[: 10 * t], 900, 901] for t in range(1, 5)]
 
     trunks = plan(turns(100) + turns(200))
     assert [len(t.members) for t in trunks] == [4, 4]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def test_an_episode_goes_on_for_h_turns_with_roles_swapping(
     assert len(rollouts) == 12
     by_episode = Counter(r.episode for r in rollouts)
     assert set(by_episode.values()) == {3}
-    for before, after in zip(rollouts, rollouts[1:], strict=False):
+    for before, after in itertools.pairwise(rollouts):
         if before.episode == after.episode:
             assert before.chosen is not None
             spoken = before.candidates[before.chosen]
@@ -108,7 +109,9 @@ def test_corpus_turns_are_predicted_without_showing_a_label(prompter: Prompter, 
     assert [r.gold for r in rollouts[: len(dialogues[0].turns)]] == [u.gold for u in dialogues[0].turns]
 
 
-def test_the_same_seed_gives_identical_records_and_another_does_not(tiny: Path, dialogues: list[Dialogue], tmp_path: Path) -> None:
+def test_the_same_seed_gives_identical_records_and_another_does_not(
+    tiny: Path, dialogues: list[Dialogue], tmp_path: Path
+) -> None:
     tokenizer = load_tokenizer(str(tiny))
     player = Player(TransformersEngine(load_model(str(tiny)), tokenizer), Prompter(tokenizer), "p")
 

@@ -102,7 +102,8 @@ def test_equal_contents_have_equal_digests_wherever_they_lie(store: Store, tmp_p
 @pytest.mark.parametrize(
     "text",
     [
-        "no json", "[]", '{"files": {}}', json.dumps({"step": "s", "files": {"../a": {"size": 1, "sha256": "0"}}, "files_at": "x"}),
+        "no json", "[]", '{"files": {}}',
+        json.dumps({"step": "s", "files": {"../a": {"size": 1, "sha256": "0"}}, "files_at": "x"}),
         json.dumps({"step": "s", "files": {}, "files_at": "/etc"}),
     ],
 )  # fmt: skip

@@ -25,7 +25,9 @@ def load(path: Path, rows: Rows) -> Iterator[Dialogue]:
         codes = [line for line in read_text(felt).splitlines() if line.strip()]
         if len(texts) != len(codes):
             raise UserError(
-                f"{len(codes)} dialogues, but {len(texts)} in {said.name}", where=str(felt), fix="use files of one release"
+                f"{len(codes)} dialogues, but {len(texts)} in {said.name}",
+                where=str(felt),
+                fix="use files of one release",
             )
         for number, (text, emotions) in enumerate(zip(texts, codes, strict=True), 1):
             turns = [clean(t) for t in text.split(END) if t.strip()]

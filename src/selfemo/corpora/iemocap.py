@@ -83,9 +83,7 @@ def _labels(file: Path, rows: Rows, names: dict[str, str]) -> dict[str, tuple[st
     return gold
 
 
-def _turns(
-    file: Path, rows: Rows, labels: dict[str, tuple[str, ...] | None], space: LabelSpace
-) -> Iterator[Utterance]:
+def _turns(file: Path, rows: Rows, labels: dict[str, tuple[str, ...] | None], space: LabelSpace) -> Iterator[Utterance]:
     for number, line in enumerate(read_text(file).splitlines(), 1):
         if not line.strip():
             continue
@@ -100,4 +98,6 @@ def _turns(
             if not re.match(r"Ses\d\d[FM]_.*XX", name):  # overlapping speech of no annotated turn
                 rows.bad(file, number, "id", f"{name!r} does not tell the speaker", line)
             continue
-        yield Utterance(speaker="Woman" if turn.group(2) == "F" else "Man", text=clean(text) or "...", gold=labels.get(name))
+        yield Utterance(
+            speaker="Woman" if turn.group(2) == "F" else "Man", text=clean(text) or "...", gold=labels.get(name)
+        )

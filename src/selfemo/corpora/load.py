@@ -52,10 +52,14 @@ def load_corpus(name: str, path: str | None, rows: Rows) -> list[Dialogue]:
         raise UserError(f"{name} needs a path", where="corpora", fix="set path to the directory of your copy")
     expanded = os.path.expandvars(path)
     if "$" in expanded:
-        raise UserError(f"a variable in {path!r} is not set", where="corpora", fix=f"export it, e.g. {path.split('/')[0]}")
+        raise UserError(
+            f"a variable in {path!r} is not set", where="corpora", fix=f"export it, e.g. {path.split('/')[0]}"
+        )
     directory = Path(expanded).expanduser()
     if not directory.is_dir():
-        raise UserError("no such directory", where=str(directory), fix=f"set path to the directory of your copy of {name}")
+        raise UserError(
+            "no such directory", where=str(directory), fix=f"set path to the directory of your copy of {name}"
+        )
     return list(LOADERS[name](directory, rows))
 
 

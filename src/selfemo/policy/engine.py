@@ -83,9 +83,7 @@ class TransformersEngine:
         autocast: Run float32 weights under bfloat16 autocast, as training does.
     """
 
-    def __init__(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, autocast: bool = False
-    ) -> None:
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, autocast: bool = False) -> None:
         self.model, self.tokenizer, self.autocast = model, tokenizer, autocast
         whole: Any = model.get_base_model() if hasattr(model, "get_base_model") else model  # inside a LoRA wrapper
         self.body, self.head = whole.base_model, whole.get_output_embeddings()

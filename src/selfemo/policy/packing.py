@@ -42,8 +42,10 @@ class Packed:
     owner: NDArray[np.int64]
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """As a batch of one: inputs of the model, ``keep`` (places that predict an answer token),
-        ``labels`` and ``weights`` of those tokens."""
+        """As a batch of one: inputs of the model, and ``keep``, ``labels`` and ``weights`` of the answer tokens.
+
+        ``keep`` are the places that predict an answer token.
+        """
         import torch
 
         answers = np.flatnonzero(self.labels != IGNORED)
@@ -97,7 +99,12 @@ def pack(
         visible[start:end, base : base + shared] = True
         visible[start:end, start:end] = np.tri(end - start, dtype=bool)
     return Packed(
-        np.array(ids), np.array(positions), visible, np.array(labels), np.array(counts, dtype=np.float32), np.array(owner)
+        np.array(ids),
+        np.array(positions),
+        visible,
+        np.array(labels),
+        np.array(counts, dtype=np.float32),
+        np.array(owner),
     )
 
 

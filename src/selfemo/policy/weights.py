@@ -48,7 +48,9 @@ def local_directory(uri: str, store: Store, cache: Path) -> str:
     path = Path(os.path.expandvars(uri)).expanduser()
     if path.is_dir():
         if not (path / "config.json").is_file():
-            raise UserError("the directory holds no config.json", where=str(path), fix="name a saved transformers model")
+            raise UserError(
+                "the directory holds no config.json", where=str(path), fix="name a saved transformers model"
+            )
         return str(path)
     if _HUB_ID.fullmatch(uri) and not uri.startswith("."):
         return uri

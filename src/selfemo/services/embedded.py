@@ -15,7 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -40,7 +40,7 @@ class Process:
 
         try:
             process = psutil.Process(self.pid)
-            return abs(process.create_time() - self.began) < 2 and process.status() != psutil.STATUS_ZOMBIE
+            return bool(abs(process.create_time() - self.began) < 2 and process.status() != psutil.STATUS_ZOMBIE)
         except psutil.NoSuchProcess:
             return False
 
@@ -168,10 +168,8 @@ def stop(workdir: Path) -> list[str]:
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(pid, number)  # each server leads its own process group
-    except ProcessLookupError:
-        pass
 
 
 def _log(workdir: Path, name: str) -> Path:
@@ -255,9 +253,7 @@ def _wait(name: str, url: str, process: subprocess.Popen[bytes], probe: Callable
     while not probe(url):
         if process.poll() is not None or time.monotonic() > deadline:
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
-            raise UserError(
-                f"the embedded {name} server did not start:\n{tail}", where=str(log), fix="read that log"
-            )
+            raise UserError(f"the embedded {name} server did not start:\n{tail}", where=str(log), fix="read that log")
         time.sleep(0.2)
 
 

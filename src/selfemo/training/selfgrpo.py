@@ -40,7 +40,7 @@ class SelfGrpoTrainer(GRPOTrainer):  # type: ignore[misc]
 
     def __init__(self, *, samples: Sequence[Sample], prompts: Sequence[TokenIds], config: Config, **kwargs: Any):
         self.samples, self.run_config = samples, config
-        self.ids_of = {text: ids for text, ids in zip(kwargs["train_dataset"]["prompt"], prompts, strict=True)}
+        self.ids_of = dict(zip(kwargs["train_dataset"]["prompt"], prompts, strict=True))
         self.sample_of = {ids: sample for sample, ids in zip(samples, prompts, strict=True)}
         super().__init__(**kwargs)
 

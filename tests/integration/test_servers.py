@@ -1,0 +1,118 @@
+"""The embedded servers, and the store and registry on them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from selfemo import services
+from selfemo.config import Config
+from selfemo.context import Context
+from selfemo.errors import UserError
+from selfemo.store import CorruptArtifact, Manifest
+
+
+def test_servers_start_once_and_are_found_again(small: Config, workdir: Path) -> None:
+    first = Context(small).services
+    assert set(first.processes) == {"s3", "mlflow"}
+    again = services.ensure(workdir, ("s3", "mlflow"))
+    assert again.processes == first.processes
+    assert services.status(workdir).processes == first.processes
+
+
+def test_their_credentials_are_for_the_owner_only_and_in_no_log(small: Config, workdir: Path) -> None:
+    running = Context(small).services
+    state = workdir / "services" / "state.json"
+    assert stat.S_IMODE(state.stat().st_mode) == 0o600
+    for log in (workdir / "services").glob("*.log"):
+        assert running.secret_key not in log.read_text(errors="replace")
+
+
+def test_a_killed_server_is_started_again_and_has_lost_nothing(tmp_path: Path) -> None:
+    config = Config(workdir=str(tmp_path / "w"), store={"root": None}, mlflow={"tracking_uri": "sqlite://"})  # type: ignore[arg-type]
+    try:
+        context = Context(config)
+        (tmp_path / "d").mkdir()
+        (tmp_path / "d" / "a").write_text("kept")
+        context.store.publish(tmp_path / "d", context.store.uri("x"), step="s")
+        os.killpg(context.services.processes["s3"].pid, signal.SIGKILL)
+        for process in services.status(context.workdir).processes.values():
+            os.waitpid(process.pid, 0)
+        fresh = Context(config)
+        assert fresh.services.processes["s3"].pid != context.services.processes["s3"].pid
+        assert (fresh.store.fetch(fresh.store.uri("x")) / "a").read_text() == "kept"
+        assert services.stop(context.workdir) == ["s3"]
+        assert services.stop(context.workdir) == []
+        assert services.status(context.workdir).processes == {}
+    finally:
+        services.stop(tmp_path / "w")
+
+
+def test_a_server_that_cannot_start_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weed = tmp_path / "weed"
+    weed.write_text("#!/bin/sh\necho no space left >&2\nexit 1\n")
+    weed.chmod(0o755)
+    monkeypatch.setattr("selfemo.services.embedded._weed", lambda: str(weed))
+    with pytest.raises(UserError, match="no space left") as error:
+        services.ensure(tmp_path / "w", ("s3",))
+    assert "s3.log" in str(error.value)
+
+
+# The store on S3
+
+
+def test_s3_of_many_writers_one_wins(small: Config, tmp_path: Path) -> None:
+    store = Context(small).store
+    results: list[Manifest] = []
+
+    def write(i: int) -> None:
+        directory = tmp_path / str(i)
+        directory.mkdir()
+        (directory / "a").write_text(str(i))
+        results.append(store.publish(directory, store.uri("race"), step="s"))
+
+    threads = [threading.Thread(target=write, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({m.files_at for m in results}) == 1
+    left = [u for u in store.backend(store.root).list(store.uri("race")) if not u.endswith("manifest.json")]
+    assert len(left) == 1
+
+
+def test_s3_changed_bytes_are_found(small: Config, tmp_path: Path) -> None:
+    store = Context(small).store
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "a").write_text(f"good {tmp_path}")
+    manifest = store.publish(tmp_path / "d", store.uri("bits"), step="s")
+    (tmp_path / "evil").write_text("evil")
+    store.backend(store.root).upload(tmp_path / "evil", f"{store.uri('bits')}/{manifest.files_at}/a")
+    with pytest.raises(CorruptArtifact):
+        store.fetch(store.uri("bits"))
+    assert store.manifest(store.uri("nothing")) is None
+    assert store.manifest("s3://no-such-bucket/x") is None
+
+
+def test_s3_a_client_killed_while_uploading_leaves_nothing_to_be_read(small: Config, tmp_path: Path) -> None:
+    context = Context(small)
+    with (tmp_path / "big").open("wb") as out:
+        out.truncate(200 << 20)
+    code = (
+        "import sys; from selfemo.store import Store; from pathlib import Path\n"
+        f"Store({context.root!r}, Path('/tmp'), {context.services.processes['s3'].url!r})"
+        f".publish(Path({str(tmp_path)!r}), {context.store.uri('cut')!r}, step='s')"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, **context.services.environment})
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=1.2)
+    process.kill()
+    process.wait()
+    assert context.store.manifest(context.store.uri("cut")) is None

@@ -1,0 +1,129 @@
+"""The real compiled pipeline on this machine, end to end: which tasks run, and what is there afterwards."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from selfemo.config import Config
+from selfemo.context import Context
+from selfemo.steps import finished_rounds
+
+ROUND = ["generate", "filter", "train", "evaluate", "decide"]
+START = ["prepare", "warmup", "evaluate", "decide"]
+FORM = 5  # rounds that the compiled form has room for
+
+
+def run(config: Config, tmp_path: Path) -> tuple[int, list[str], str]:
+    """Exit code, the steps that ran in order, and what was printed."""
+    path = tmp_path / "config.yaml"
+    path.write_text(config.to_json())
+    log = Path(config.workdir) / "runs" / config.run / "run.log"
+    before = log.stat().st_size if log.exists() else 0
+    done = subprocess.run(
+        [sys.executable, "-c", "from selfemo.cli import main; main()", "run", "--config", str(path)],
+        capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "160"},
+    )  # fmt: skip
+    text = re.sub(r"\x1b\[[\d;]*m", "", log.read_text()[before:])
+    executed = re.findall(r"Executing task '([a-z]+)(?:-\d+)?'", text)
+    steps = {*START, *ROUND, "carry", "report"}
+    return done.returncode, [t for t in executed if t in steps], done.stdout + done.stderr
+
+
+@pytest.fixture
+def config(small: Config) -> Config:
+    return small.model_copy(update={"run": "e2e"})
+
+
+def with_(config: Config, section: str, **values: object) -> Config:
+    return config.model_copy(update={section: getattr(config, section).model_copy(update=values)})
+
+
+def test_all_rounds(config: Config, tmp_path: Path) -> None:
+    code, ran, printed = run(with_(config, "loop", rounds=2, patience=2), tmp_path)
+    assert code == 0, printed
+    assert ran == START + 2 * ROUND + (FORM - 2) * ["carry"] + ["report"]
+    context = Context(config)
+    rows = finished_rounds(context)
+    assert [r.round for r in rows] == [0, 1, 2]
+    assert rows[0].promoted
+    assert all(r.accepted and r.rejected for r in rows[1:])
+    assert "weighted F1" in printed
+    assert "models:/self-emo@champion" in printed
+
+    registry = context.registry
+    parent = registry.client.get_run(registry.parent)
+    assert parent.info.status == "FINISHED"
+    assert parent.data.params["loop.rounds"] == "2"
+    assert parent.inputs.dataset_inputs[0].dataset.name == "prepared"
+    assert len(registry.client.get_metric_history(registry.parent, "round/weighted_f1")) == 3
+    children = registry.rounds()
+    assert [c.data.tags["selfemo.round"] for c in children] == ["0", "1", "2"]
+    assert "train/rewards/align/mean" in children[1].data.metrics
+    assert "filter/label_entropy" in children[1].data.metrics
+    assert {a.path for a in registry.client.list_artifacts(children[1].info.run_id, "plots")} == {
+        "plots/training.png", "plots/confusion-sample.png",
+    }  # fmt: skip
+    version = registry.version(children[2].data.tags["selfemo.model_version"])
+    assert version.tags["selfemo.round"] == "2"
+    assert version.tags["selfemo.digest"] == context.store.manifest(version.source).digest  # type: ignore[union-attr]
+    page = (Path(config.workdir) / "runs" / "e2e" / "report.html").read_text()
+    assert "Round 2" in page
+    assert "<script" not in page
+
+
+def test_a_second_run_does_nothing_again(config: Config, tmp_path: Path) -> None:
+    test = with_(config, "loop", rounds=2, patience=2)
+    store = Context(config).store
+    before = sorted(store.backend(store.root).list(store.uri("e2e")))
+    assert before, "follows test_all_rounds"
+    code, _ran, printed = run(test, tmp_path)
+    assert code == 0, printed
+    assert printed.count("is already there") == len(START + 2 * ROUND)
+    assert sorted(store.backend(store.root).list(store.uri("e2e"))) == before
+    assert [r.round for r in finished_rounds(Context(config))] == [0, 1, 2]
+
+
+def test_early_stop_after_round_1(config: Config, tmp_path: Path) -> None:
+    never = with_(with_(config, "loop", rounds=3, patience=1), "gate", min_gain=0.99)
+    code, ran, printed = run(never, tmp_path)
+    assert code == 0, printed
+    assert ran == START + ROUND + (FORM - 1) * ["carry"] + ["report"]
+    assert [r.round for r in finished_rounds(Context(never))] == [0, 1]
+
+
+def test_a_failing_round_fails_the_run_keeps_what_is_done_and_can_be_resumed(config: Config, tmp_path: Path) -> None:
+    """Damage what round 1 trains on, on S3: training refuses it, nothing after it runs, the report still does."""
+    broken = with_(with_(config, "loop", rounds=1), "grpo", learning_rate=0.002)
+    context = Context(broken)
+    store = context.store
+    manifests = [u for u in store.backend(store.root).list(store.uri("e2e", "round-1")) if "/filter-" in u]
+    uri = next(u.removesuffix("/manifest.json") for u in manifests if u.endswith("manifest.json"))
+    manifest = store.manifest(uri)
+    assert manifest is not None
+    (tmp_path / "evil").write_text("evil")
+    store.backend(uri).upload(tmp_path / "evil", f"{uri}/{manifest.files_at}/samples.jsonl.gz")
+    shutil.rmtree(store.cache)
+    code, ran, printed = run(broken, tmp_path)
+    assert code == 1
+    assert ran == [*START, "generate", "filter", "train", "report"]
+    assert "differs from its manifest" in printed
+    assert "the run failed" in printed
+    assert "Traceback" not in printed
+    registry = Context(broken).registry
+    parent = registry.client.search_runs(
+        [registry.experiment], "tags.`selfemo.run` = 'e2e' and tags.`selfemo.kind` = 'pipeline'"
+    )
+    assert parent[0].info.status == "FAILED"
+    assert "The run failed" in (Path(config.workdir) / "runs" / "e2e" / "report.html").read_text()
+
+    store.backend(uri).remove_tree(uri)  # what the message says to do
+    code, ran, printed = run(broken, tmp_path)
+    assert code == 0, printed
+    assert [r.round for r in finished_rounds(Context(broken))] == [0, 1]

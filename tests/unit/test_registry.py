@@ -1,0 +1,95 @@
+"""The registry against a real MLflow store in a file; the server is in tests/integration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from selfemo import config as configuration
+from selfemo.errors import GateClosed, UserError
+from selfemo.registry import CHALLENGER, CHAMPION, Registry
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    return Registry(f"sqlite:///{tmp_path / 'mlflow.db'}", configuration.load(None, ["run=unit"]))
+
+
+def _version(registry: Registry, name: str) -> str:
+    return registry.register(f"s3://bucket/{name}", registry.round(1), {"selfemo.round": "1"})
+
+
+def test_runs_are_found_again_by_name_with_rounds_as_children(registry: Registry) -> None:
+    again = Registry(registry.tracking_uri, registry.config)
+    assert again.parent == registry.parent
+    assert registry.round(2) == again.round(2) != registry.round(1)
+    assert [r.data.tags["selfemo.round"] for r in registry.rounds()] == ["1", "2"]
+    assert registry.rounds()[0].data.tags["mlflow.parentRunId"] == registry.parent
+    registry.finish(registry.parent, False)
+    assert registry.client.get_run(again.parent).info.status == "FAILED"
+
+
+def test_a_run_that_kfp_provides_is_used(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = registry.client.create_run(registry.experiment).info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", given)
+    assert Registry(registry.tracking_uri, registry.config).parent == given
+
+
+def test_parameters_metrics_datasets_and_files_are_logged(registry: Registry, tmp_path: Path) -> None:
+    run = registry.round(1)
+    registry.params(run, {"a": 1, "b": "x"})
+    registry.params(run, {"a": 2, "b": "x"})  # a resumed run with another value keeps both, and does not fail
+    registry.metrics(run, [(s, {"loss": 1.0 / (s + 1), "name": "ignored"}) for s in range(1200)])  # type: ignore[dict-item]
+    registry.dataset(run, "prepared", "d" * 64, "s3://x", "training")
+    data = registry.client.get_run(run)
+    assert data.data.params == {"a": "1", "b": "x"}
+    assert data.data.tags["changed.a"] == "2"
+    assert len(registry.client.get_metric_history(run, "loss")) == 1200
+    assert data.inputs.dataset_inputs[0].dataset.digest == "d" * 36
+
+
+def test_the_same_policy_is_registered_once(registry: Registry) -> None:
+    assert _version(registry, "a") == _version(registry, "a") == "1"
+    assert _version(registry, "b") == "2"
+    assert registry.version("2").source == "s3://bucket/b"
+    with pytest.raises(UserError, match="no version 9"):
+        registry.version("9")
+
+
+def test_promotion_goes_through_the_gate_only(registry: Registry) -> None:
+    first, second = _version(registry, "a"), _version(registry, "b")
+    assert registry.alias(CHAMPION) is None
+    with pytest.raises(GateClosed, match="not better"):
+        registry.promote(first, passed=False, reason="not better")
+    assert registry.alias(CHAMPION) is None
+    assert registry.promote(first, passed=True, reason="first") is None
+    assert registry.promote(second, passed=False, reason="a person's word", force=True) == first
+    champion = registry.alias(CHAMPION)
+    assert champion is not None
+    assert str(champion.version) == second
+    assert champion.tags["selfemo.promotion_forced"] == "true"
+    assert registry.promote(second, passed=True, reason="again") == second
+
+
+def test_rollback_returns_to_the_champion_before(registry: Registry) -> None:
+    first, second = _version(registry, "a"), _version(registry, "b")
+    with pytest.raises(UserError, match="no earlier champion"):
+        registry.rollback("why")
+    registry.promote(first, passed=True, reason="x")
+    registry.promote(second, passed=True, reason="y")
+    assert registry.rollback("it shouts") == (second, first)
+    assert registry.version(second).tags["selfemo.rolled_back"] == "it shouts"
+    with pytest.raises(UserError, match="no earlier champion"):
+        registry.rollback("further")
+
+
+def test_models_are_named_by_alias_or_version(registry: Registry) -> None:
+    version = _version(registry, "a")
+    registry.set_alias(CHALLENGER, version)
+    assert registry.resolve("models:/self-emo@challenger") == "s3://bucket/a"
+    assert registry.resolve("models:/self-emo/1") == "s3://bucket/a"
+    assert registry.resolve("s3://elsewhere") == "s3://elsewhere"
+    for wrong in ("models:/self-emo@champion", "models:/nobody/1"):
+        with pytest.raises(UserError, match="write models:/NAME"):
+            registry.resolve(wrong)

@@ -1,0 +1,164 @@
+"""SELF-GRPO's reward parts and advantages inside TRL, on a tiny real model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from selfemo import config as configuration
+from selfemo.config import Config
+from selfemo.dialogue import Dialogue, Utterance
+from selfemo.policy.weights import load_model, load_tokenizer
+from selfemo.prompts import Prompter
+from selfemo.records import Sample
+from selfemo.rewards import agreement, smoothed_iou
+from selfemo.selfplay import Player
+from selfemo.training import selfgrpo
+from selfemo.training.rewards import GroupRewards
+from selfemo.training.warmup import PackedDialogues, warm_up
+from tests.conftest import SMALL
+from tests.unit.test_selfplay import Scripted
+
+
+def sample(index: int, task: str = "understanding", target: str = "joy", gold: bool = False) -> Sample:
+    history = (Utterance(speaker="Mara", text=f"We won the cup number {index}!"),)
+    return Sample.model_validate(
+        dict(
+            id=f"s{index}", round=1, policy="p", corpus="sample", dialogue="d", task=task, history=history, role="Theo",
+            target=(target,), gold=gold, confidence=0.8, parents=("r",),
+        )
+    )  # fmt: skip
+
+
+@pytest.fixture
+def settings() -> Config:
+    return configuration.load(None, [*SMALL, "grpo.confidence_low=0", "grpo.prompts_per_step=2"])
+
+
+@pytest.fixture(scope="module")
+def warmed(tiny: Path, dialogues: list[Dialogue], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    base = tmp_path_factory.mktemp("warm")
+    gold = [d for d in dialogues if d.split == "train"][:8]
+    steps = warm_up(str(tiny), gold, configuration.load(None, [*SMALL, "warmup.epochs=10"]), base / "w", base / "out")
+    assert steps == 20
+    return base / "out"
+
+
+def test_understanding_rewards_are_the_definitions(settings: Config) -> None:
+    rewards = GroupRewards([sample(0)], settings, None)
+    texts = [" joy", " joy, fear", "banana", " anger"]
+    masks = np.array([[2, 2 | 64, 0, 8]], dtype=np.uint16)
+    index = [0] * 4
+    assert rewards.align(texts, index) == pytest.approx(smoothed_iou(masks, 2)[0])
+    assert rewards.consistency(texts, index) == pytest.approx(agreement(masks, 7)[0])
+    assert rewards.format(texts, index) == [1, 1, 0, 1]
+
+
+def test_expression_rewards_are_what_the_frozen_listener_reads(settings: Config, tiny: Path) -> None:
+    prompter = Prompter(load_tokenizer(str(tiny)))
+    listener = Player(Scripted(prompter, reading=" joy"), prompter, "p")  # type: ignore[arg-type]
+    rewards = GroupRewards([sample(0, "expression")], settings, listener)
+    texts = [" joy\nReply: Hooray!", " anger\nReply: Hooray!", "banana", " joy\nReply: no no no no no no no no no no"]
+    align, consistency, fmt = rewards.parts(texts, [0] * 4).T
+    assert align[0] == 1
+    assert 0 < align[1] < 0.1
+    assert consistency[:2] == pytest.approx(1)
+    assert align[2:].tolist() == fmt[2:].tolist() == [0, 0]  # no answer, and a degenerate one
+    assert rewards.parts(["x"] * 4, [0] * 4).sum() == 0
+
+
+def test_warm_up_learns_to_answer_and_weighs_labels_above_replies(
+    warmed: Path, tiny: Path, dialogues: list[Dialogue]
+) -> None:
+    history = json.loads((warmed / "training.json").read_text())
+    assert np.mean([r["loss"] for r in history[-3:]]) < 0.7 * history[0]["loss"]
+    assert (warmed / "model.safetensors").is_file()
+    assert not list(warmed.glob("*.bin"))
+    settings = configuration.load(None, ["warmup.expression_turns=2"])
+    (packed,) = PackedDialogues(dialogues[:1], Prompter(load_tokenizer(str(tiny))), settings).items
+    assert np.unique(packed.weights).tolist() == pytest.approx([0.0, 0.2, 1.0])
+    assert len(set(packed.owner[packed.weights == 1.0])) == len(dialogues[0].turns)
+    assert len(set(packed.owner.tolist())) - 1 == len(dialogues[0].turns) + 2
+
+
+def run(base: Path, config: Config, tmp_path: Path, name: str, samples: list[Sample] | None = None) -> Path:
+    samples = samples or [sample(i, "expression" if i == 3 else "understanding", gold=i == 0) for i in range(4)]
+    selfgrpo.train(str(base), "p", samples, config, tmp_path / f"{name}-work", tmp_path / name)
+    return tmp_path / name
+
+
+def test_self_grpo_moves_the_policy_and_logs_what_it_must(warmed: Path, settings: Config, tmp_path: Path) -> None:
+    out = run(warmed, settings, tmp_path, "out")
+    history = json.loads((out / "training.json").read_text())
+    assert len(history) == 2
+    needed = {
+        "rewards/align/mean", "rewards/consistency/mean", "rewards/format/mean", "group_confidence", "group_weight",
+        "zero_variance", "entropy", "completions/mean_length", "reward/understanding", "kl", "loss",
+    }  # fmt: skip
+    assert needed <= set(history[0]) | set(history[1])
+    before, after = load_model(str(warmed)).state_dict(), load_model(str(out)).state_dict()
+    assert any(not torch.equal(before[k], after[k]) for k in before)
+
+
+def test_advantages_are_self_grpos_and_a_group_that_agrees_on_nothing_moves_nothing(
+    warmed: Path, settings: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    scored = selfgrpo.SelfGrpoTrainer._generate_and_score_completions
+
+    def spy(self, inputs):  # type: ignore[no-untyped-def]
+        out = scored(self, inputs)
+        seen.append((self._parts, out["advantages"].clone(), [r["index"] for r in inputs]))
+        return out
+
+    monkeypatch.setattr(selfgrpo.SelfGrpoTrainer, "_generate_and_score_completions", spy)
+    strict = settings.model_copy(
+        update={"grpo": settings.grpo.model_copy(update={"confidence_low": 0.99, "confidence_high": 1.0})}
+    )
+    run(warmed, strict, tmp_path, "strict", [sample(i, gold=i % 2 == 0) for i in range(4)])
+    for parts, advantages, index in seen:
+        groups = advantages.view(-1, 4)
+        for group, rows, first in zip(groups, parts.reshape(-1, 4, 3), index[::4], strict=True):
+            rewards = rows @ np.array([1.0, 0.25, 0.1])
+            gold = first % 2 == 0
+            expected = (rewards - rewards.mean()) / max(rewards.std(), 0.05) if gold else np.zeros(4)
+            if gold or rows[:, 1].mean() <= 0.99:
+                assert group.numpy() == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_run_killed_after_a_checkpoint_ends_as_an_undisturbed_one(
+    warmed: Path, settings: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(warmed, settings, tmp_path, "whole")
+    with monkeypatch.context() as patch:
+
+        def stop(self, args, state, control, **_):  # type: ignore[no-untyped-def]
+            raise KeyboardInterrupt
+
+        patch.setattr("selfemo.training.common.Recorder.on_save", stop, raising=False)
+        with pytest.raises(KeyboardInterrupt):
+            run(warmed, settings, tmp_path, "killed")
+    assert list((tmp_path / "killed-work").glob("checkpoint-1"))
+    (tmp_path / "killed-work" / "checkpoint-2").mkdir()  # half-written when it was killed
+    resumed = run(warmed, settings, tmp_path, "killed")
+    for name in ("model.safetensors", "training.json"):
+        assert (resumed / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_lora_trains_an_adapter_and_saves_a_whole_model(warmed: Path, settings: Config, tmp_path: Path) -> None:
+    lora = settings.model_copy(update={"grpo": settings.grpo.model_copy(update={"lora_rank": 2})})
+    out = run(warmed, lora, tmp_path, "lora")
+    before, after = load_model(str(warmed)).state_dict(), load_model(str(out)).state_dict()
+    assert before.keys() == after.keys()
+    assert any(not torch.equal(before[k], after[k]) for k in before)
+
+
+def test_equal_prompts_are_trained_once_and_a_lone_sample_suffices(
+    warmed: Path, settings: Config, tmp_path: Path
+) -> None:
+    out = run(warmed, settings, tmp_path, "one", [sample(1), sample(1)])
+    assert len(json.loads((out / "training.json").read_text())) == 1
