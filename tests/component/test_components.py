@@ -1,0 +1,100 @@
+"""Each component: its plain function, its folder, and a run of its own under KFP's local runner."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+
+from components.carry.component import carry
+from components.decide.component import decide
+from components.evaluate.component import evaluate
+from components.filter.component import filter as filter_rollouts
+from components.generate.component import generate
+from components.prepare.component import prepare
+from components.report.component import report
+from components.train.component import train
+from components.warmup.component import warmup
+from selfemo.config import Config
+from selfemo.context import Context
+
+ALL = [prepare, warmup, generate, filter_rollouts, train, evaluate, decide, carry, report]
+ROOT = Path(__file__).parents[2] / "components"
+
+
+@pytest.mark.parametrize("component", ALL, ids=lambda c: c.name)
+def test_every_component_has_a_folder_that_explains_it(component: Any) -> None:
+    folder = ROOT / component.name
+    metadata = yaml.safe_load((folder / "metadata.yaml").read_text())
+    assert metadata["name"] == component.name
+    assert metadata["image"] in component.component_spec.implementation.container.image
+    assert (folder / "README.md").read_text().startswith(f"# {component.name}\n")
+    assert component.component_spec.description
+    assert len((folder / "component.py").read_text().splitlines()) < 60  # thin
+
+
+def test_the_plain_functions_make_a_round(small_local: Config) -> None:
+    text = small_local.to_json()
+    data = prepare.python_func(text)
+    policy = warmup.python_func(text, data)
+    scores = evaluate.python_func(text, policy, data, 0)
+    champion, champion_scores, misses, go_on = decide.python_func(text, "", "", 0, policy, scores, 0)
+    assert (champion, champion_scores, misses, go_on) == (policy, scores, 0, True)
+    rollouts = generate.python_func(text, policy, data, 1)
+    samples = filter_rollouts.python_func(text, rollouts, 1)
+    challenger = train.python_func(text, policy, samples, 1)
+    assert challenger != policy
+    new_scores = evaluate.python_func(text, challenger, data, 1)
+    after = decide.python_func(text, champion, champion_scores, misses, challenger, new_scores, 1)
+    assert after[0] in (policy, challenger)
+    assert after[3] is True
+    report.python_func(text, SimpleNamespace(state="FAILED", error_message="<b>it broke</b>"))
+    page = (Path(small_local.workdir) / "runs" / small_local.run / "report.html").read_text()
+    assert "&lt;b&gt;it broke&lt;/b&gt;" in page
+    assert "Round 1" in page
+
+
+def test_a_round_that_keeps_nothing_stops_the_loop_and_keeps_the_champion(small_local: Config) -> None:
+    from selfemo import config as configuration
+
+    nothing = configuration.Config.model_validate(
+        small_local.model_dump() | {"flywheel": {"tau_low": 1.0}, "warmup": {"dialogues": 0}}
+    )
+    text = nothing.to_json()
+    data = prepare.python_func(text)
+    policy = warmup.python_func(text, data)
+    assert Context(nothing).store.manifest(policy).result["dialogues"] == 0  # type: ignore[union-attr]
+    scores = evaluate.python_func(text, policy, data, 0)
+    decide.python_func(text, "", "", 0, policy, scores, 0)
+    samples = filter_rollouts.python_func(text, generate.python_func(text, policy, data, 1), 1)
+    challenger = train.python_func(text, policy, samples, 1)
+    assert challenger == policy
+    after = decide.python_func(text, policy, scores, 0, challenger, scores, 1)
+    assert after == (policy, scores, 1, False)
+
+
+def test_an_error_is_logged_in_one_line_that_names_the_step(
+    small_local: Config, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from selfemo.errors import UserError
+
+    with pytest.raises(UserError):
+        filter_rollouts.python_func(small_local.to_json(), small_local.store.root + "/nothing", 3)
+    assert "filter of round 3 failed:" in capfd.readouterr().err
+
+
+def test_a_component_runs_under_the_local_runner(small_local: Config, tmp_path: Path) -> None:
+    from kfp import local
+
+    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "kfp"))
+    assert carry(policy="p", scores="s", misses=2).outputs == {
+        "policy": "p",
+        "scores": "s",
+        "misses": 2,
+        "go_on": False,
+    }
+    task = prepare(config=small_local.to_json())
+    assert Context(small_local).store.manifest(task.output) is not None
