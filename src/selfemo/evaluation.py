@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from selfemo.config import Config
 from selfemo.dialogue import Dialogue, Utterance
-from selfemo.flywheel import distinct_n
 from selfemo.judge import Judge
 from selfemo.labels import SPACES, LabelSpace
 from selfemo.policy.engine import Sampling
@@ -19,6 +18,7 @@ from selfemo.prompts import ANSWER_TOKENS, parse_expression
 from selfemo.records import Scored, seed_of
 from selfemo.rewards import Floats, label_entropy, smoothed_iou
 from selfemo.selfplay import Player
+from selfemo.texts import distinct_n
 
 
 def predict(

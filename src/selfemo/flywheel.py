@@ -1,142 +1,34 @@
-"""The data flywheel: which candidates are kept, and why the rest is not (filter by smoothed IoU: SELF-EMO abstract).
+"""The data flywheel: from a round's rollouts to its training samples (SELF-EMO abstract; details docs/method.md).
 
-:func:`judge_groups` decides about whole arrays of groups at once; the rest turns rollouts into arrays and
-kept candidates into training samples.
+:mod:`selfemo.verdicts` decides about arrays of candidates, :mod:`selfemo.texts` about the text of a reply; here
+rollouts become arrays, and what is kept becomes samples, without near-duplicates and within the label quota.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum
 
 import numpy as np
-from numpy.typing import NDArray
 
 from selfemo.config import Config
 from selfemo.dialogue import Utterance
 from selfemo.labels import SPACES, LabelSpace
 from selfemo.records import Candidate, Rollout, Sample
-from selfemo.rewards import (
-    Floats,
-    Masks,
-    agreement,
-    confidence,
-    consensus,
-    constant_groups,
-    label_entropy,
-    smoothed_iou,
-)
+from selfemo.rewards import label_entropy
 from selfemo.selfplay import affinity_of, masks_of
+from selfemo.texts import distinct_n, shingles, text_reason
+from selfemo.verdicts import Reason, decide, judge_groups
 
 
-class Reason(IntEnum):
-    """Why a candidate was rejected; each has exactly one reason, the first that applies in this order."""
+@dataclass
+class _Draft:
+    """A sample with what it still may be rejected for, and how many candidates stand behind it."""
 
-    KEPT = 0
-    UNPARSEABLE = 1
-    EMPTY = 2
-    TOO_LONG = 3
-    DEGENERATE_TEXT = 4
-    LOW_AGREEMENT = 5
-    TRIVIAL = 6
-    LOW_REWARD = 7
-    DUPLICATE = 8
-    OVER_QUOTA = 9
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What the array filter says about ``N`` groups of ``K`` candidates.
-
-    Attributes:
-        reasons: ``(N, K)`` codes of :class:`Reason`.
-        scores: ``(N, K)`` smoothed IoU with the target.
-        confidence: ``(N,)``.
-        target: ``(N,)`` masks.
-    """
-
-    reasons: NDArray[np.uint8]
-    scores: Floats
-    confidence: Floats
-    target: Masks
-
-
-def judge_groups(
-    masks: Masks,
-    m: int,
-    *,
-    target: Masks | None = None,
-    early: NDArray[np.uint8] | None = None,
-    smoothing: float = 0.1,
-    tau_reward: float = 0.3,
-    tau_low: float = 0.3,
-    affinity: Floats | None = None,
-) -> Verdict:
-    """Score and filter groups of understanding predictions, as arrays.
-
-    Args:
-        masks: ``(N, K)``; 0 is unparseable.
-        m: Number of labels.
-        target: ``(N,)`` masks, 0 where there is none; the consensus stands in.
-        early: ``(N, K)`` reasons already known from the text, or None.
-        smoothing: ``s``.
-        tau_reward: Least score of a kept candidate.
-        tau_low: Least confidence of a kept group.
-        affinity: Label affinity, or None.
-    """
-    voted = consensus(masks, m)
-    target = voted if target is None else np.where(target == 0, voted, target)
-    sure = confidence(agreement(masks, m, smoothing))
-    scores = smoothed_iou(masks, target[:, None], smoothing, affinity)
-    reasons = _decide(masks == 0, early, scores, sure[:, None], tau_reward, tau_low)
-    return Verdict(reasons, scores, sure, target)
-
-
-def _decide(
-    unparseable: NDArray[np.bool_],
-    early: NDArray[np.uint8] | None,
-    scores: Floats,
-    sure: Floats,
-    tau_reward: float,
-    tau_low: float,
-) -> NDArray[np.uint8]:
-    """The first reason that applies to each candidate ``(N, K)``; ``sure`` broadcasts over candidates."""
-    reasons = np.full(scores.shape, Reason.KEPT, dtype=np.uint8)
-    reasons[scores < tau_reward] = Reason.LOW_REWARD
-    reasons[constant_groups(scores)] = Reason.TRIVIAL
-    reasons[np.broadcast_to(sure < tau_low, scores.shape)] = Reason.LOW_AGREEMENT
-    reasons[unparseable] = Reason.UNPARSEABLE
-    return reasons if early is None else np.where(early != Reason.KEPT, early, reasons).astype(np.uint8)
-
-
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
-
-
-def words_of(text: str) -> list[str]:
-    """Lower-case words: what length, repetition and duplicates are measured in."""
-    return _WORD.findall(text.lower())
-
-
-def text_reason(reply: str, max_words: int) -> Reason:
-    """What the text of a reply alone disqualifies it for: nothing said, too long, or degenerate.
-
-    Degenerate is: no letters, one word filling half of eight or more words, or a repeated word 4-gram.
-    """
-    words = words_of(reply)
-    if not reply.strip():
-        return Reason.EMPTY
-    if len(words) > max_words:
-        return Reason.TOO_LONG
-    letters = sum(c.isalpha() or c.isspace() for c in reply)
-    grams = Counter(zip(words, words[1:], words[2:], words[3:], strict=False))
-    repeats = any(n > 1 for n in grams.values())
-    stuck = len(words) >= 8 and max(Counter(words).values()) > len(words) / 2
-    if not words or letters < 0.5 * len(reply) or repeats or stuck or re.search(r"(.)\1{5,}", reply):
-        return Reason.DEGENERATE_TEXT
-    return Reason.KEPT
+    sample: Sample
+    text: str
+    candidates: int
 
 
 @dataclass
@@ -149,6 +41,7 @@ class Filtered:
         before: First target label of every group that has one, counted, per task.
         after: The same over the kept samples.
         metrics: The collapse alarm and the pseudo-label accuracy.
+        scores, confidences, hits: Of every candidate, group, and pseudo-label whose gold is known.
     """
 
     samples: list[Sample] = field(default_factory=list)
@@ -156,15 +49,33 @@ class Filtered:
     before: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     after: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     metrics: dict[str, float] = field(default_factory=dict)
+    scores: list[float] = field(default_factory=list)
+    confidences: list[float] = field(default_factory=list)
+    hits: list[bool] = field(default_factory=list)
 
+    def reject(self, draft: _Draft, reason: Reason) -> None:
+        """Count the candidates behind a draft that is not kept after all."""
+        if draft.candidates:
+            self.reasons[draft.sample.task][reason.name.lower()] += draft.candidates
 
-@dataclass
-class _Draft:
-    """A sample with what it still may be rejected for, and how many candidates stand behind it."""
-
-    sample: Sample
-    text: str
-    candidates: int
+    def summarise(self) -> None:
+        """Fill in the metrics."""
+        masks = [SPACES[s.corpus].mask(s.target) for s in self.samples]
+        total = sum(sum(c.values()) for c in self.reasons.values())
+        accepted = sum(c["kept"] for c in self.reasons.values())
+        self.metrics = {
+            "candidates": total,
+            "accepted": accepted,
+            "rejected": total - accepted,
+            "acceptance": accepted / total if total else 0.0,
+            "samples": len(self.samples),
+            "mean_reward": float(np.mean(self.scores)) if self.scores else 0.0,
+            "group_confidence": float(np.mean(self.confidences)) if self.confidences else 0.0,
+            "label_entropy": label_entropy(np.array(masks, dtype=np.uint16), 16) if masks else 0.0,
+            "distinct_2": distinct_n([s.reply for s in self.samples if s.reply], 2),
+        }
+        if self.hits:
+            self.metrics["pseudo_label_accuracy"] = float(np.mean(self.hits))
 
 
 def filter_rollouts(rollouts: Sequence[Rollout], config: Config) -> Filtered:
@@ -175,44 +86,23 @@ def filter_rollouts(rollouts: Sequence[Rollout], config: Config) -> Filtered:
         config: Sections ``rewards`` and ``flywheel``.
     """
     result = Filtered()
-    scores: list[float] = []
-    sure: list[float] = []
-    hits: list[bool] = []
-    drafts: list[_Draft] = []
     by_space: dict[tuple[str, str], list[Rollout]] = defaultdict(list)
     for rollout in rollouts:
         by_space[rollout.task, rollout.corpus].append(rollout)
+    drafts: list[_Draft] = []
     for (task, corpus), group in by_space.items():
         work = _understanding if task == "understanding" else _expression
-        drafts += work(group, SPACES[corpus], config, result, scores, sure, hits)
+        drafts += work(group, SPACES[corpus], config, result)
     order = {rollout.id: i for i, rollout in enumerate(rollouts)}
     drafts.sort(key=lambda d: (order[d.sample.parents[0]], d.sample.task))
-    for task in ("understanding", "expression"):
+    for task in ("expression", "understanding"):
         mine = [d for d in drafts if d.sample.task == task]
-        kept = _within_quota(_distinct(mine, config, result), config, result)
-        for draft in kept:
+        for draft in _within_quota(_distinct(mine, config, result), config, result):
             result.reasons[task][Reason.KEPT.name.lower()] += draft.candidates
             result.after[task][draft.sample.target[0]] += 1
             result.samples.append(draft.sample)
-    rank = {id(d.sample): i for i, d in enumerate(drafts)}
-    result.samples.sort(key=lambda s: rank[id(s)])
-    replies = [s.reply for s in result.samples if s.reply]
-    masks = [SPACES[s.corpus].mask(s.target) for s in result.samples]
-    total = sum(sum(c.values()) for c in result.reasons.values())
-    accepted = sum(c["kept"] for c in result.reasons.values())
-    result.metrics = {
-        "candidates": total,
-        "accepted": accepted,
-        "rejected": total - accepted,
-        "acceptance": accepted / total if total else 0.0,
-        "samples": len(result.samples),
-        "mean_reward": float(np.mean(scores)) if scores else 0.0,
-        "group_confidence": float(np.mean(sure)) if sure else 0.0,
-        "label_entropy": label_entropy(np.array(masks, dtype=np.uint16), 16) if masks else 0.0,
-        "distinct_2": distinct_n(replies, 2),
-    }
-    if hits:
-        result.metrics["pseudo_label_accuracy"] = float(np.mean(hits))
+    result.samples.sort(key=lambda s: (order[s.parents[0]], s.task))
+    result.summarise()
     return result
 
 
@@ -221,9 +111,6 @@ def _understanding(
     space: LabelSpace,
     config: Config,
     result: Filtered,
-    scores: list[float],
-    sure: list[float],
-    hits: list[bool],
 ) -> list[_Draft]:
     """Drafts from predictions of corpus turns; targets are gold where the run may use it, else the consensus."""
     by_size: dict[int, list[Rollout]] = defaultdict(list)
@@ -245,8 +132,8 @@ def _understanding(
             tau_low=config.flywheel.tau_low,
             affinity=affinity_of(config, space),
         )
-        scores += verdict.scores.ravel().tolist()
-        sure += verdict.confidence.tolist()
+        result.scores += verdict.scores.ravel().tolist()
+        result.confidences += verdict.confidence.tolist()
         for i, rollout in enumerate(group):
             count = result.reasons["understanding"]
             count.update(Reason(code).name.lower() for code in verdict.reasons[i] if code != Reason.KEPT)
@@ -255,7 +142,7 @@ def _understanding(
                 continue
             result.before["understanding"][target[0]] += 1
             if rollout.gold and not usable[i]:
-                hits.append(target[0] == rollout.gold[0])
+                result.hits.append(target[0] == rollout.gold[0])
             if kept := int((verdict.reasons[i] == Reason.KEPT).sum()):
                 drafts.append(
                     _Draft(
@@ -284,9 +171,6 @@ def _expression(
     space: LabelSpace,
     config: Config,
     result: Filtered,
-    scores: list[float],
-    sure: list[float],
-    hits: list[bool],
 ) -> list[_Draft]:
     """Drafts from candidate replies: one to express again, and one to understand the best reply."""
     drafts = []
@@ -296,9 +180,9 @@ def _expression(
         x = np.array([[c.score for c in candidates]])
         c = np.array([[k.confidence for k in candidates]])
         none = np.array([[k.labels is None for k in candidates]])
-        reasons = _decide(none, early, x, c, config.flywheel.tau_reward, config.flywheel.tau_low)[0]
-        scores += x.ravel().tolist()
-        sure += [k.confidence for k in candidates if k.labels]
+        reasons = decide(none, early, x, c, config.flywheel.tau_reward, config.flywheel.tau_low)[0]
+        result.scores += x.ravel().tolist()
+        result.confidences += [k.confidence for k in candidates if k.labels]
         result.reasons["expression"].update(Reason(r).name.lower() for r in reasons if r != Reason.KEPT)
         result.before["expression"].update(k.labels[0] for k in candidates if k.labels)
         kept = [j for j in range(len(candidates)) if reasons[j] == Reason.KEPT]
@@ -338,12 +222,6 @@ def _sample(
     )  # fmt: skip
 
 
-def shingles(text: str, size: int = 3) -> set[str]:
-    """Word shingles of a text; a shorter text is one shingle."""
-    words = words_of(text)
-    return {" ".join(words[i : i + size]) for i in range(max(1, len(words) - size + 1))}
-
-
 def _distinct(drafts: list[_Draft], config: Config, result: Filtered) -> list[_Draft]:
     """Drafts without near-duplicates of a more confident one (MinHash LSH proposes, Jaccard decides)."""
     from datasketch import MinHash, MinHashLSH
@@ -360,7 +238,7 @@ def _distinct(drafts: list[_Draft], config: Config, result: Filtered) -> list[_D
         sketch.update_batch([s.encode() for s in sorted(mine)])
         near = (seen[other] for other in index.query(sketch))
         if any(len(mine & theirs) >= threshold * len(mine | theirs) for theirs in near):
-            _reject(drafts[i], Reason.DUPLICATE, result)
+            result.reject(drafts[i], Reason.DUPLICATE)
             continue
         index.insert(i, sketch)
         seen[i] = mine
@@ -381,20 +259,5 @@ def _within_quota(drafts: list[_Draft], config: Config, result: Filtered) -> lis
                 chosen.add(queues[label][turn])
     for i, draft in enumerate(drafts):
         if i not in chosen:
-            _reject(draft, Reason.OVER_QUOTA, result)
+            result.reject(draft, Reason.OVER_QUOTA)
     return [drafts[i] for i in sorted(chosen)]
-
-
-def _reject(draft: _Draft, reason: Reason, result: Filtered) -> None:
-    if draft.candidates:
-        result.reasons[draft.sample.task][reason.name.lower()] += draft.candidates
-
-
-def distinct_n(texts: Iterable[str], n: int) -> float:
-    """Share of distinct word n-grams over all texts: 1 is all different, towards 0 is collapse."""
-    grams: Counter[tuple[str, ...]] = Counter()
-    for text in texts:
-        words = words_of(text)
-        grams.update(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
-    total = sum(grams.values())
-    return len(grams) / total if total else 0.0

@@ -1,16 +1,79 @@
-"""Evaluation of any policy on any corpus, outside a run."""
+"""A policy brought to life and measured: in a run's evaluation step, or on any corpus outside a run."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import tempfile
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from selfemo import steps
+from selfemo import plots
 from selfemo.config import Config
 from selfemo.context import Context
 from selfemo.corpora import load_corpora
+from selfemo.dialogue import Dialogue
+from selfemo.policy.weights import local_directory
+from selfemo.progress import meter
+from selfemo.records import write_rows
+
+if TYPE_CHECKING:
+    from selfemo.selfplay import Player
+
+
+def weights(context: Context, uri: str) -> str:
+    """Bring weights, however they are named, to this machine: a directory, or a hub id."""
+    return local_directory(context.registry.resolve(uri), context.store, context.models)
+
+
+def player_of(context: Context, policy: str) -> Player:
+    """A policy with the configured engine, ready to play."""
+    from selfemo.policy.load import load_engine
+    from selfemo.prompts import Prompter
+    from selfemo.selfplay import Player
+
+    engine, tokenizer = load_engine(weights(context, policy), context.config)
+    return Player(engine, Prompter(tokenizer, context.config.policy.history_turns), policy)
+
+
+def head(dialogues: list[Dialogue], count: int | None) -> list[Dialogue]:
+    """The first ``count`` dialogues of each corpus."""
+    seen: Counter[str] = Counter()
+    head = []
+    for dialogue in dialogues:
+        seen[dialogue.corpus] += 1
+        if count is None or seen[dialogue.corpus] <= count:
+            head.append(dialogue)
+    return head
+
+
+def measure(
+    context: Context, policy: str, held_out: Sequence[Dialogue], training: Sequence[Dialogue], out: Path
+) -> dict[str, dict[str, Any]]:
+    """Write predictions, metrics and confusion matrices of a policy into a directory.
+
+    Returns:
+        Metrics by corpus, and under ``expression`` the expression consistency.
+    """
+    from selfemo.evaluation import express, predict, summarise
+    from selfemo.judge import judges_for
+
+    config = context.config
+    player = player_of(context, policy)
+    with meter("evaluation", sum(1 for d in held_out for u in d.turns if u.gold)) as progress:
+        rows = predict(player, held_out, progress.advance)
+    scores: dict[str, dict[str, Any]] = {}
+    for corpus in dict.fromkeys(d.corpus for d in held_out):
+        scores[corpus] = summarise([r for r in rows if r.corpus == corpus], config)
+        plots.confusion(scores[corpus], f"{corpus}: weighted F1 {scores[corpus]['weighted_f1']:.3f}",
+                        out / f"confusion-{corpus}.png")  # fmt: skip
+    judges = judges_for(config.evaluation.judge, training, config.seed) if config.evaluation.replies else {}
+    scores["expression"] = dict(express(player, held_out, judges, config))
+    write_rows(out / "predictions.jsonl.gz", rows)
+    (out / "metrics.json").write_text(json.dumps(scores, indent=1))
+    return scores
 
 
 def evaluate_policy(config: Config, policy: str, out: Path | None) -> dict[str, dict[str, object]]:
@@ -25,9 +88,9 @@ def evaluate_policy(config: Config, policy: str, out: Path | None) -> dict[str, 
     from rich.table import Table
 
     corpora = load_corpora(config)
-    held_out = steps.head(corpora.held_out, config.evaluation.dialogues)
+    held_out = head(corpora.held_out, config.evaluation.dialogues)
     with tempfile.TemporaryDirectory() as directory:
-        scores = steps.measure(Context(config), policy, held_out, corpora.training, Path(directory))
+        scores = measure(Context(config), policy, held_out, corpora.training, Path(directory))
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
             for file in Path(directory).iterdir():

@@ -53,6 +53,7 @@ def after_decision(context: Context, version: Any, decision: Decision, champion:
     registry = context.registry
     if PROMOTED in version.tags:
         return "promoted before"
+    registry.set_alias(CHALLENGER, version.version)
     current = registry.alias(CHAMPION)
     verdict = decision
     if decision.promoted and current is not None and current.source != champion:
@@ -62,8 +63,6 @@ def after_decision(context: Context, version: Any, decision: Decision, champion:
             verdict = Decision(False, f"the registry's champion is not comparable: {error.message}")
     if verdict.promoted:
         registry.promote(version.version, passed=True, reason=verdict.reason)
-        return verdict.reason
-    registry.set_alias(CHALLENGER, version.version)
     return verdict.reason
 
 

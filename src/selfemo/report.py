@@ -51,7 +51,9 @@ def write_report(context: Context, rows: Sequence[RoundRow], page: Path, succeed
         body.append(f"<div class=failed><b>The run failed.</b>\n{escape(error)}</div>")
     if rows:
         body += [_table(rows), _curve(rows)]
-    for uri in json.loads(context.registry.client.get_run(context.registry.parent).data.tags["selfemo.decisions"]):
+    for uri in json.loads(
+        context.registry.client.get_run(context.registry.parent).data.tags.get("selfemo.decisions", "[]")
+    ):
         body += _round(context, uri)
     text = "".join(f"{part}\n" for part in body)
     html = f"<!doctype html><html lang=en><meta charset=utf-8><title>self-emo: {escape(config.run)}</title>"

@@ -6,10 +6,11 @@ the same inputs, it returns what is already there: that is how a killed run resu
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,9 @@ from selfemo import gate, plots
 from selfemo.config import Config
 from selfemo.context import Context, Published, code_version
 from selfemo.corpora import load_corpora
-from selfemo.dialogue import Dialogue, read_jsonl, write_jsonl
+from selfemo.dialogue import read_jsonl, write_jsonl
 from selfemo.gate import Decision
-from selfemo.policy.weights import local_directory
+from selfemo.measure import head, measure, player_of, weights
 from selfemo.progress import meter
 from selfemo.promotion import after_decision, predictions
 from selfemo.records import Rollout, Sample, read_rows, seed_of, write_rows
@@ -33,7 +34,8 @@ def prepare(config: Config) -> Published:
     """Corpora to dialogues: training pool, warm-up sample and held-out set, without leakage between them."""
     context = Context(config)
     corpora = load_corpora(config)
-    content = json.dumps([d.model_dump(mode="json") for d in (*corpora.training, *corpora.held_out)])
+    rows = json.dumps([d.model_dump(mode="json") for d in (*corpora.training, *corpora.held_out)])
+    content = hashlib.sha256(rows.encode()).hexdigest()
     registry = context.registry
     registry.reopen(registry.parent)
     registry.params(registry.parent, _flat(config.model_dump(mode="json")))
@@ -54,7 +56,7 @@ def prepare(config: Config) -> Published:
             "quarantined_rows": len(corpora.quarantine),
         }
 
-    done = context.step("prepare", 0, {"content": seed_of(content)}, work)
+    done = context.step("prepare", 0, {"content": content}, work)
     tags = {"selfemo.prepared": done.uri, "selfemo.decisions": "[]", "selfemo.code": code_version()}
     registry.tags(registry.parent, tags)
     registry.dataset(registry.parent, "prepared", done.manifest.digest, done.uri, "training")
@@ -68,7 +70,7 @@ def warmup(config: Config, prepared: str) -> Published:
 
     def work(out: Path, scratch: Path) -> dict[str, Any]:
         data = context.store.fetch(prepared)
-        base = _weights(context, config.policy.base)
+        base = weights(context, config.policy.base)
         chosen = set(json.loads((data / "warmup.json").read_text()))
         gold = [d for d in read_jsonl(data / "training.jsonl") if d.id in chosen]
         if not gold:
@@ -79,16 +81,18 @@ def warmup(config: Config, prepared: str) -> Published:
             return {"dialogues": 0, "steps": 0}
         from selfemo.training.warmup import warm_up
 
-        steps = warm_up(base, gold, config, scratch, out)
-        _log_training(context, 0, out)
+        steps = warm_up(base, gold, config, scratch, out, _training_log(context, 0))
+        _plot_training(context, 0, out)
         return {"dialogues": len(gold), "steps": steps, "base": config.policy.base}
 
-    return context.step("warmup", 0, {"prepared": prepared}, work)
+    inputs = {"prepared": prepared, "base": context.registry.resolve(config.policy.base)}
+    return context.step("warmup", 0, inputs, work)
 
 
 def generate(config: Config, policy: str, prepared: str, round: int) -> Published:
     """Self-play of the round: predictions for corpus turns, and episodes, from dialogues without labels."""
     context = Context(config)
+    policy = context.registry.resolve(policy)  # an alias moves; what it names now is what the result depends on
 
     def work(out: Path, _: Path) -> dict[str, Any]:
         from selfemo.selfplay import choose_dialogues, play_episodes, understand_corpus
@@ -97,7 +101,7 @@ def generate(config: Config, policy: str, prepared: str, round: int) -> Publishe
         labelled = set(json.loads((data / "warmup.json").read_text()))
         training = list(read_jsonl(data / "training.jsonl"))
         pool = [d for d in training if d.id not in labelled] or training
-        player = _player(context, policy)
+        player = player_of(context, policy)
         play = config.selfplay
         read = choose_dialogues(pool, play.corpus_dialogues, round, config.seed, "understanding")
         seeds = choose_dialogues(pool, play.episodes, round, config.seed, "episodes")
@@ -143,6 +147,7 @@ def train(config: Config, policy: str, samples: str, round: int) -> Published:
     With nothing kept there is nothing to learn: the result names the policy itself as challenger.
     """
     context = Context(config)
+    policy = context.registry.resolve(policy)
 
     def work(out: Path, scratch: Path) -> dict[str, Any]:
         rows = list(read_rows(context.store.fetch(samples) / "samples.jsonl.gz", Sample))
@@ -151,8 +156,9 @@ def train(config: Config, policy: str, samples: str, round: int) -> Published:
             return {"policy": policy, "steps": 0, "samples": 0}
         from selfemo.training.selfgrpo import train as self_grpo
 
-        steps = self_grpo(_weights(context, policy), policy, rows, config, scratch, out)
-        _log_training(context, round, out)
+        log_to = _training_log(context, round)
+        steps = self_grpo(weights(context, policy), policy, rows, config, scratch, out, log_to)
+        _plot_training(context, round, out)
         return {"steps": steps, "samples": len(rows), "base": config.policy.base}
 
     return context.step("train", round, {"policy": policy, "samples": samples}, work)
@@ -166,6 +172,7 @@ def challenger_of(trained: Published) -> str:
 def evaluate(config: Config, policy: str, prepared: str, round: int) -> Published:
     """Scores of a policy on the held-out dialogues."""
     context = Context(config)
+    policy = context.registry.resolve(policy)
 
     def work(out: Path, _: Path) -> dict[str, Any]:
         data = context.store.fetch(prepared)
@@ -184,33 +191,6 @@ def evaluate(config: Config, policy: str, prepared: str, round: int) -> Publishe
         return {**flat, "weighted_f1_interval": scores[gate_corpus]["weighted_f1_interval"]}
 
     return context.step("evaluate", round, {"policy": policy, "prepared": prepared}, work)
-
-
-def measure(
-    context: Context, policy: str, held_out: Sequence[Dialogue], training: Sequence[Dialogue], out: Path
-) -> dict[str, dict[str, Any]]:
-    """Write predictions, metrics and confusion matrices of a policy into a directory.
-
-    Returns:
-        Metrics by corpus, and under ``expression`` the expression consistency.
-    """
-    from selfemo.evaluation import express, predict, summarise
-    from selfemo.judge import judges_for
-
-    config = context.config
-    player = _player(context, policy)
-    with meter("evaluation", sum(1 for d in held_out for u in d.turns if u.gold)) as progress:
-        rows = predict(player, held_out, progress.advance)
-    scores: dict[str, dict[str, Any]] = {}
-    for corpus in dict.fromkeys(d.corpus for d in held_out):
-        scores[corpus] = summarise([r for r in rows if r.corpus == corpus], config)
-        plots.confusion(scores[corpus], f"{corpus}: weighted F1 {scores[corpus]['weighted_f1']:.3f}",
-                        out / f"confusion-{corpus}.png")  # fmt: skip
-    judges = judges_for(config.evaluation.judge, training, config.seed) if config.evaluation.replies else {}
-    scores["expression"] = dict(express(player, held_out, judges, config))
-    write_rows(out / "predictions.jsonl.gz", rows)
-    (out / "metrics.json").write_text(json.dumps(scores, indent=1))
-    return scores
 
 
 @dataclass(frozen=True)
@@ -332,42 +312,21 @@ def finished_rounds(context: Context) -> list[RoundRow]:
     return sorted(rows, key=lambda r: r.round)
 
 
-def _weights(context: Context, uri: str) -> str:
-    if uri.startswith("models:/"):
-        uri = context.registry.resolve(uri)
-    return local_directory(uri, context.store, context.models)
+def _training_log(context: Context, round: int) -> Callable[[int, Mapping[str, float]], None]:
+    """Sends metrics of a training step to the round's run."""
+    run = context.registry.round(round)
+
+    def log_to(step: int, values: Mapping[str, float]) -> None:
+        named = {f"train/{k}": v for k, v in values.items() if k not in ("step", "epoch")}
+        context.registry.metrics(run, [(step, named)])
+
+    return log_to
 
 
-def _player(context: Context, policy: str) -> Any:
-    from selfemo.policy.load import load_engine
-    from selfemo.prompts import Prompter
-    from selfemo.selfplay import Player
-
-    engine, tokenizer = load_engine(_weights(context, policy), context.config)
-    return Player(engine, Prompter(tokenizer, context.config.policy.history_turns), policy)
-
-
-def head(dialogues: list[Dialogue], count: int | None) -> list[Dialogue]:
-    """The first ``count`` dialogues of each corpus."""
-    seen: Counter[str] = Counter()
-    head = []
-    for dialogue in dialogues:
-        seen[dialogue.corpus] += 1
-        if count is None or seen[dialogue.corpus] <= count:
-            head.append(dialogue)
-    return head
-
-
-def _log_training(context: Context, round: int, out: Path) -> None:
-    """Metrics over steps and their plot, to the round's run."""
-    history = json.loads((out / "training.json").read_text())
-    registry = context.registry
-    run = registry.round(round)
-    rows = [(int(r["step"]), {f"train/{k}": v for k, v in r.items() if k not in ("step", "epoch")}) for r in history]
-    registry.metrics(run, rows)
-    plot = out / "training.png"
-    plots.training(history, plot)
-    registry.artifacts(run, [plot], "plots")
+def _plot_training(context: Context, round: int, out: Path) -> None:
+    """The training curves, beside the weights and in the round's run."""
+    plots.training(json.loads((out / "training.json").read_text()), out / "training.png")
+    context.registry.artifacts(context.registry.round(round), [out / "training.png"], "plots")
 
 
 def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:

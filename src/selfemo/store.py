@@ -12,17 +12,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
-from urllib.parse import unquote, urlparse
+from typing import Any
+from urllib.parse import urlparse
 
+from selfemo.backends import Backend, LocalBackend, S3Backend
 from selfemo.errors import UserError
 
 MANIFEST = "manifest.json"
@@ -94,174 +93,10 @@ class Manifest:
         return manifest
 
 
-class Backend(Protocol):
-    """The few operations that the store asks of a place. Paths are whole URIs."""
-
-    def read(self, uri: str) -> bytes | None:
-        """Contents, or None if there is no such file."""
-        ...
-
-    def create(self, uri: str, data: bytes) -> bool:
-        """Write a new file whole; False, and no change, if it is already there."""
-        ...
-
-    def upload(self, path: Path, uri: str) -> None:
-        """Copy a local file there."""
-        ...
-
-    def download(self, uri: str, path: Path) -> None:
-        """Copy a file from there."""
-        ...
-
-    def remove_tree(self, uri: str) -> None:
-        """Remove everything under a directory."""
-        ...
-
-    def list(self, uri: str) -> Iterator[str]:
-        """URIs of all files under a directory."""
-        ...
-
-
 def sha256(path: Path) -> str:
     """Hash of a file's contents."""
     with path.open("rb") as data:
         return hashlib.file_digest(data, "sha256").hexdigest()
-
-
-class LocalBackend:
-    """``file://`` directories."""
-
-    @staticmethod
-    def path(uri: str) -> Path:
-        """The local path of a ``file://`` URI."""
-        return Path(unquote(urlparse(uri).path))
-
-    def read(self, uri: str) -> bytes | None:
-        try:
-            return self.path(uri).read_bytes()
-        except FileNotFoundError:
-            return None
-
-    def create(self, uri: str, data: bytes) -> bool:
-        target = self.path(uri)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".tmp-")
-        with os.fdopen(descriptor, "wb") as out:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-        try:
-            os.link(name, target)  # fails if the target exists, so exactly one writer wins
-        except FileExistsError:
-            return False
-        finally:
-            os.unlink(name)
-        return True
-
-    def upload(self, path: Path, uri: str) -> None:
-        target = self.path(uri)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
-
-    def download(self, uri: str, path: Path) -> None:
-        shutil.copyfile(self.path(uri), path)
-
-    def remove_tree(self, uri: str) -> None:
-        shutil.rmtree(self.path(uri), ignore_errors=True)
-
-    def list(self, uri: str) -> Iterator[str]:
-        for path in sorted(self.path(uri).rglob("*")):
-            if path.is_file() and not path.name.startswith(".tmp-"):
-                yield path.as_uri()
-
-
-class S3Backend:
-    """``s3://`` buckets, through boto3 and its classic transfer manager.
-
-    Args:
-        endpoint: Endpoint URL; None is ``AWS_ENDPOINT_URL_S3`` or the provider's own.
-    """
-
-    def __init__(self, endpoint: str | None = None) -> None:
-        self.endpoint = endpoint
-
-    @cached_property
-    def client(self) -> Any:
-        """One client a process: boto3 clients are thread-safe, and slow to make."""
-        import boto3
-        from botocore.config import Config
-
-        config = Config(
-            connect_timeout=10,
-            read_timeout=60,
-            # An embedded server that was killed serves again after some 20 s; five attempts end before that.
-            retries={"mode": "adaptive", "max_attempts": 10},
-            max_pool_connections=32,
-        )
-        return boto3.client("s3", endpoint_url=self.endpoint, config=config)
-
-    @cached_property
-    def transfer(self) -> Any:
-        """Transfer settings; the CRT client would ignore ``endpoint_url``, so never that one."""
-        from boto3.s3.transfer import TransferConfig
-
-        return TransferConfig(
-            multipart_threshold=64 << 20, multipart_chunksize=64 << 20, max_concurrency=16,
-            preferred_transfer_client="classic",
-        )  # fmt: skip
-
-    @staticmethod
-    def split(uri: str) -> tuple[str, str]:
-        """``s3://bucket/key`` to bucket and key."""
-        parsed = urlparse(uri)
-        return parsed.netloc, parsed.path.lstrip("/")
-
-    @staticmethod
-    def _code(error: Any) -> str:
-        return str(error.response.get("Error", {}).get("Code"))
-
-    def read(self, uri: str) -> bytes | None:
-        from botocore.exceptions import ClientError
-
-        bucket, key = self.split(uri)
-        try:
-            body: bytes = self.client.get_object(Bucket=bucket, Key=key)["Body"].read()
-            return body
-        except ClientError as error:
-            if self._code(error) in ("NoSuchKey", "404", "NoSuchBucket"):
-                return None
-            raise
-
-    def create(self, uri: str, data: bytes) -> bool:
-        from botocore.exceptions import ClientError
-
-        bucket, key = self.split(uri)
-        try:
-            self.client.put_object(Bucket=bucket, Key=key, Body=data, IfNoneMatch="*")
-        except ClientError as error:
-            if self._code(error) in ("PreconditionFailed", "412", "ConditionalRequestConflict"):
-                return False
-            raise
-        return True
-
-    def upload(self, path: Path, uri: str) -> None:
-        bucket, key = self.split(uri)
-        self.client.upload_file(str(path), bucket, key, Config=self.transfer)
-
-    def download(self, uri: str, path: Path) -> None:
-        bucket, key = self.split(uri)
-        self.client.download_file(bucket, key, str(path), Config=self.transfer)
-
-    def remove_tree(self, uri: str) -> None:
-        for found in list(self.list(uri)):
-            bucket, key = self.split(found)
-            self.client.delete_object(Bucket=bucket, Key=key)
-
-    def list(self, uri: str) -> Iterator[str]:
-        bucket, prefix = self.split(uri.rstrip("/") + "/")
-        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-            for item in page.get("Contents", ()):
-                yield f"s3://{bucket}/{item['Key']}"
 
 
 class Store:

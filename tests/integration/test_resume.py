@@ -58,14 +58,14 @@ def listing(config: Config) -> list[str]:
 KILLED = """
 import os, signal, sys
 sys.path.insert(0, {tests!r})
-from selfemo import logs, store
+from selfemo import backends, logs
 from selfemo.config import Config
 logs.configure()
 point = {point!r}
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 if point == "publishing":
-    store.S3Backend.create = die  # every file is uploaded, the manifest is not
+    backends.S3Backend.create = die  # every file is uploaded, the manifest is not
 elif point == "computing":
     from selfemo.training import common
     after = common.Recorder.on_step_end

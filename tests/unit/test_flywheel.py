@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from selfemo import config as configuration
 from selfemo.dialogue import Utterance
-from selfemo.flywheel import Reason, distinct_n, filter_rollouts, judge_groups, shingles, text_reason
+from selfemo.flywheel import filter_rollouts
 from selfemo.records import Candidate, Prediction, Rollout
+from selfemo.texts import distinct_n, shingles, text_reason
+from selfemo.verdicts import Reason, judge_groups
 
 HISTORY = (Utterance(speaker="Mara", text="We won the cup at last!"),)
 CONFIG = configuration.load()

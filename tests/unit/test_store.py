@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from selfemo.backends import LocalBackend
 from selfemo.errors import UserError
-from selfemo.store import CorruptArtifact, File, LocalBackend, Manifest, Store
+from selfemo.store import CorruptArtifact, File, Manifest, Store
 
 
 @pytest.fixture

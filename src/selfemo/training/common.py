@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,25 +17,34 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, Trainer
 
 
-class Recorder(TrainerCallback):  # type: ignore[misc]
-    """Advances the progress meter and collects the metrics of each optimizer step."""
+Log = Callable[[int, Mapping[str, float]], None]
+"""Where metrics go as they come: optimizer step, and values by name."""
 
-    def __init__(self, meter: Meter) -> None:
-        self.meter = meter
+
+class Recorder(TrainerCallback):  # type: ignore[misc]
+    """Advances the progress meter after each optimizer step, and hands its metrics on."""
+
+    def __init__(self, meter: Meter, log: Log) -> None:
+        self.meter, self.log = meter, log
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.meter.advance()
 
+    def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.is_world_process_zero and (row := numbers(state.log_history[-1])):
+            self.log(state.global_step, row)
+
+
+def numbers(entry: Mapping[str, Any]) -> dict[str, float]:
+    """The metrics of one log entry, times left out: equal runs give equal rows. Empty for the closing summary."""
+    if "train_runtime" in entry:
+        return {}
+    return {k: float(v) for k, v in entry.items() if isinstance(v, (int, float)) and "time" not in k}
+
 
 def history_of(trainer: Trainer) -> list[dict[str, float]]:
-    """Metrics over steps, numbers only, times left out: equal runs give equal histories."""
-    rows = []
-    for entry in trainer.state.log_history:
-        if "train_runtime" in entry:
-            continue
-        row = {k: float(v) for k, v in entry.items() if isinstance(v, (int, float)) and "time" not in k}
-        rows.append(row)
-    return rows
+    """Metrics over steps."""
+    return [row for entry in trainer.state.log_history if (row := numbers(entry))]
 
 
 def run(trainer: Trainer, checkpoints: Path) -> None:

@@ -9,13 +9,14 @@ import numpy as np
 
 from selfemo.config import Config
 from selfemo.dialogue import Utterance
-from selfemo.flywheel import Reason, text_reason
 from selfemo.labels import SPACES
 from selfemo.policy.engine import Sampling
 from selfemo.prompts import ANSWER_TOKENS, Answer, parse_expression, parse_understanding
 from selfemo.records import Candidate, Sample, seed_of
 from selfemo.rewards import Floats, agreement, smoothed_iou
 from selfemo.selfplay import Player, affinity_of, grade
+from selfemo.texts import text_reason
+from selfemo.verdicts import Reason
 
 
 class GroupRewards:

@@ -21,7 +21,7 @@ from selfemo.prompts import ANSWER_TOKENS, Prompter, TokenIds
 from selfemo.records import Sample, seed_of
 from selfemo.rewards import Floats, advantages, combine, constant_groups, group_weight
 from selfemo.selfplay import Player
-from selfemo.training.common import Recorder, run, save
+from selfemo.training.common import Log, Recorder, run, save
 from selfemo.training.rewards import GroupRewards
 
 
@@ -116,7 +116,15 @@ class SelfGrpoTrainer(GRPOTrainer):  # type: ignore[misc]
         return output
 
 
-def train(base: str, policy: str, samples: Sequence[Sample], config: Config, workdir: Path, out: Path) -> int:
+def train(
+    base: str,
+    policy: str,
+    samples: Sequence[Sample],
+    config: Config,
+    workdir: Path,
+    out: Path,
+    log: Log = lambda step, values: None,
+) -> int:
     """Train the round's policy on its kept samples and save the challenger.
 
     Args:
@@ -126,6 +134,7 @@ def train(base: str, policy: str, samples: Sequence[Sample], config: Config, wor
         config: Sections ``policy``, ``rewards``, ``selfplay`` and ``grpo``.
         workdir: For checkpoints: the same directory again resumes.
         out: Directory for the result.
+        log: Is given the metrics of each step as they come.
 
     Returns:
         Optimizer steps taken.
@@ -193,7 +202,7 @@ def train(base: str, policy: str, samples: Sequence[Sample], config: Config, wor
             train_dataset=data,
             processing_class=tokenizer,
             peft_config=lora,
-            callbacks=[Recorder(progress)],
+            callbacks=[Recorder(progress, log)],
         )
         run(trainer, workdir)
     save(trainer, tokenizer, out)

@@ -18,7 +18,7 @@ from selfemo.policy.weights import load_model, load_tokenizer
 from selfemo.progress import meter
 from selfemo.prompts import Prompter
 from selfemo.records import seed_of
-from selfemo.training.common import Recorder, run, save
+from selfemo.training.common import Log, Recorder, run, save
 
 
 class PackedDialogues(Dataset[Packed]):
@@ -69,7 +69,14 @@ class PackedTrainer(Trainer):  # type: ignore[misc]
         return (loss, out) if return_outputs else loss
 
 
-def warm_up(base: str, dialogues: Sequence[Dialogue], config: Config, workdir: Path, out: Path) -> int:
+def warm_up(
+    base: str,
+    dialogues: Sequence[Dialogue],
+    config: Config,
+    workdir: Path,
+    out: Path,
+    log: Log = lambda step, values: None,
+) -> int:
     """Fine-tune ``base`` on gold dialogues and save ``theta_0``.
 
     Args:
@@ -78,6 +85,7 @@ def warm_up(base: str, dialogues: Sequence[Dialogue], config: Config, workdir: P
         config: Sections ``policy`` and ``warmup``.
         workdir: For checkpoints: the same directory again resumes.
         out: Directory for the result.
+        log: Is given the metrics of each step as they come.
 
     Returns:
         Optimizer steps taken.
@@ -111,7 +119,7 @@ def warm_up(base: str, dialogues: Sequence[Dialogue], config: Config, workdir: P
             args=arguments,
             train_dataset=data,
             data_collator=lambda batch: batch[0].tensors(),
-            callbacks=[Recorder(progress)],
+            callbacks=[Recorder(progress, log)],
         )
         trainer.model_accepts_loss_kwargs = False  # the loss is a mean already: average it over the step
         run(trainer, workdir)

@@ -1,0 +1,116 @@
+"""The registry's champion is moved by the gate alone, whoever put it there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from selfemo import config as configuration
+from selfemo.context import Context
+from selfemo.gate import Decision
+from selfemo.promotion import after_decision
+from selfemo.records import Sample, write_rows
+from selfemo.registry import CHALLENGER, CHAMPION
+from selfemo.report import write_report
+from tests.unit.test_evaluation import _pairs, rows
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    uris = [f"store.root={(tmp_path / 's').as_uri()}", f"mlflow.tracking_uri=sqlite:///{tmp_path / 'm.db'}"]
+    return Context(configuration.load(None, [f"workdir={tmp_path / 'w'}", *uris]))
+
+
+def policy(context: Context, tmp_path: Path, name: str, right: float, turns: int = 240) -> tuple[str, str, str]:
+    """URI of some weights, URI of their scores, and their version."""
+    folder = tmp_path / name
+    folder.mkdir()
+    write_rows(folder / "predictions.jsonl.gz", rows(_pairs(right, turns)))
+    scores = context.store.uri(name, "scores")
+    context.store.publish(folder, scores, step="evaluate")
+    weights = context.store.uri(name, "weights")
+    registry = context.registry
+    return weights, scores, registry.register(weights, registry.round(1), {"selfemo.scores": scores})
+
+
+def alias(context: Context, name: str) -> str | None:
+    found = context.registry.alias(name)
+    return None if found is None else str(found.version)
+
+
+def decided(context: Context, version: str, scores: str, *, promoted: bool = True, champion: str = "") -> str:
+    return after_decision(context, context.registry.version(version), Decision(promoted, "loop"), champion, scores)
+
+
+def test_the_first_policy_is_champion_and_each_is_challenger_first(context: Context, tmp_path: Path) -> None:
+    _, scores, version = policy(context, tmp_path, "a", 0.5)
+    decided(context, version, scores)
+    assert alias(context, CHAMPION) == alias(context, CHALLENGER) == version
+
+
+def test_a_first_round_does_not_unseat_the_champion_of_an_earlier_run(context: Context, tmp_path: Path) -> None:
+    _, first_scores, first = policy(context, tmp_path, "a", 0.6)
+    decided(context, first, first_scores)
+    _, scores, second = policy(context, tmp_path, "b", 0.5)
+    assert "fell" in decided(context, second, scores)
+    assert alias(context, CHAMPION) == first
+    assert alias(context, CHALLENGER) == second
+    _, scores, third = policy(context, tmp_path, "c", 0.9)
+    decided(context, third, scores)
+    assert alias(context, CHAMPION) == third
+
+
+def test_a_champion_of_another_corpus_is_not_replaced(context: Context, tmp_path: Path) -> None:
+    _, first_scores, first = policy(context, tmp_path, "a", 0.5)
+    decided(context, first, first_scores)
+    _, scores, second = policy(context, tmp_path, "b", 1.0, turns=60)
+    assert "not comparable" in decided(context, second, scores)
+    assert alias(context, CHAMPION) == first
+    context.registry.client.delete_model_version_tag("self-emo", first, "selfemo.scores")
+    assert "no scores" in decided(context, second, scores)
+
+
+def test_a_resumed_decision_undoes_nobodys_rollback(context: Context, tmp_path: Path) -> None:
+    weights, first_scores, first = policy(context, tmp_path, "a", 0.5)
+    decided(context, first, first_scores)
+    _, scores, second = policy(context, tmp_path, "b", 0.9)
+    decided(context, second, scores, champion=weights)
+    context.registry.rollback("why not")
+    assert decided(context, second, scores, champion=weights) == "promoted before"
+    assert alias(context, CHAMPION) == first
+
+
+def test_what_a_model_wrote_is_escaped_in_the_report(context: Context, tmp_path: Path) -> None:
+    hostile = "<script>alert(1)</script>"
+    store, registry = context.store, context.registry
+
+    def publish(name: str, **meta: object) -> str:
+        uri = store.uri(name)
+        (tmp_path / name).mkdir(exist_ok=True)
+        store.publish(tmp_path / name, uri, step=name, **meta)
+        return uri
+
+    (tmp_path / "filter").mkdir()
+    sample = Sample.model_validate(
+        {
+            "id": "s", "round": 1, "policy": "p", "corpus": "sample", "dialogue": "d", "task": "expression",
+            "history": ({"speaker": hostile, "text": hostile},), "role": hostile, "target": ("joy",), "gold": False,
+            "confidence": 1.0, "parents": ("r",), "reply": hostile,
+        }
+    )  # fmt: skip
+    write_rows(tmp_path / "filter" / "samples.jsonl.gz", [sample])
+    trained = publish("train", inputs={"samples": publish("filter")})
+    row = {
+        "round": 1, "accepted": 1, "rejected": 1, "mean_reward": 0.5, "accuracy": 0.5, "weighted_f1": 0.5,
+        "weighted_f1_interval": [0.4, 0.6], "expression_own": 0.5, "expression_judge": 0.5, "seconds": 1.0,
+        "promoted": False, "reasons": {hostile: 1},
+    }  # fmt: skip
+    inputs = {"scores": publish("evaluate"), "challenger": trained, "champion": ""}
+    uri = publish("decide", inputs=inputs, result={"row": row, "reason": hostile})
+    registry.tags(registry.parent, {"selfemo.decisions": f'["{uri}"]'})
+    page = tmp_path / "report.html"
+    write_report(context, [], page, False, hostile)
+    text = page.read_text()
+    assert "<script" not in text
+    assert text.count("&lt;script&gt;") >= 6
