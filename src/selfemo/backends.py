@@ -92,10 +92,11 @@ class S3Backend:
 
     Args:
         endpoint: Endpoint URL; None is ``AWS_ENDPOINT_URL_S3`` or the provider's own.
+        credentials: Access and secret key; None is wherever boto3 finds them.
     """
 
-    def __init__(self, endpoint: str | None = None) -> None:
-        self.endpoint = endpoint
+    def __init__(self, endpoint: str | None = None, credentials: tuple[str, str] | None = None) -> None:
+        self.endpoint, self._credentials = endpoint, credentials
 
     @cached_property
     def client(self) -> Any:
@@ -110,7 +111,10 @@ class S3Backend:
             retries={"mode": "adaptive", "max_attempts": 10},
             max_pool_connections=32,
         )
-        return boto3.client("s3", endpoint_url=self.endpoint, config=config)
+        key, secret = self._credentials or (None, None)
+        region = "us-east-1" if self._credentials else None
+        session = boto3.Session(aws_access_key_id=key, aws_secret_access_key=secret, region_name=region)
+        return session.client("s3", endpoint_url=self.endpoint, config=config)
 
     @cached_property
     def transfer(self) -> Any:

@@ -83,22 +83,17 @@ class Context:
 
     @cached_property
     def services(self) -> services.Services:
-        """The embedded servers, running; their variables are set for clients in this process."""
-        running = services.ensure(self.workdir, self.embedded, f"{self.root}/mlflow")
-        os.environ.update({k: v for k, v in running.environment.items() if self._ours(k)})
-        return running
-
-    def _ours(self, variable: str) -> bool:
-        """An S3 of the user's own keeps the user's credentials, whatever runs here."""
-        return variable.startswith("MLFLOW_TRACKING") or "s3" in self.embedded
+        """The embedded servers, running."""
+        return services.ensure(self.workdir, self.embedded, f"{self.root}/mlflow", self.config.store.endpoint)
 
     @cached_property
     def store(self) -> Store:
         """The artifact store."""
-        endpoint = self.config.store.endpoint
-        if "s3" in self.embedded:
-            endpoint = self.services.processes["s3"].url
-        return Store(self.root, self.workdir / "cache" / "artifacts", endpoint)
+        cache = self.workdir / "cache" / "artifacts"
+        if "s3" not in self.embedded:
+            return Store(self.root, cache, self.config.store.endpoint)
+        running = self.services
+        return Store(self.root, cache, running.processes["s3"].url, (running.access_key, running.secret_key))
 
     @cached_property
     def registry(self) -> Registry:

@@ -50,7 +50,6 @@ def run_pipeline(context: Context) -> bool:
     interactive = sys.stderr.isatty()
     env = {
         **os.environ,
-        **context.services.environment,
         # KFP starts steps with the first python on the path; it must be this one.
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         "PYTHONPATH": os.pathsep.join(p for p in (str(home), os.environ.get("PYTHONPATH", "")) if p),

@@ -105,12 +105,15 @@ class Store:
     Args:
         root: ``s3://bucket/prefix`` or ``file:///directory``.
         endpoint: S3 endpoint, if not the provider's own.
+        credentials: Access and secret key, if not those that boto3 finds.
         cache: Local directory that fetched artifacts are kept in.
     """
 
-    def __init__(self, root: str, cache: Path, endpoint: str | None = None) -> None:
+    def __init__(
+        self, root: str, cache: Path, endpoint: str | None = None, credentials: tuple[str, str] | None = None
+    ) -> None:
         self.root, self.cache = root.rstrip("/"), cache
-        self._s3, self._local = S3Backend(endpoint), LocalBackend()
+        self._s3, self._local = S3Backend(endpoint, credentials), LocalBackend()
 
     def backend(self, uri: str) -> Backend:
         """What serves a URI.

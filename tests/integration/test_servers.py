@@ -106,11 +106,12 @@ def test_s3_a_client_killed_while_uploading_leaves_nothing_to_be_read(small: Con
     with (tmp_path / "big").open("wb") as out:
         out.truncate(200 << 20)
     code = (
-        "import sys; from selfemo.store import Store; from pathlib import Path\n"
-        f"Store({context.root!r}, Path('/tmp'), {context.services.processes['s3'].url!r})"
-        f".publish(Path({str(tmp_path)!r}), {context.store.uri('cut')!r}, step='s')"
+        "from pathlib import Path\n"
+        "from selfemo.context import Context; from selfemo.config import Config\n"
+        f"Context(Config.from_json({small.to_json()!r})).store.publish("
+        f"Path({str(tmp_path)!r}), {context.store.uri('cut')!r}, step='s')"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, **context.services.environment})
+    process = subprocess.Popen([sys.executable, "-c", code])
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(timeout=1.2)
     process.kill()

@@ -60,20 +60,13 @@ class Services:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables with which boto3 and MLflow clients find these servers."""
-        env = {}
-        if s3 := self.processes.get("s3"):
-            env = {
-                "AWS_ACCESS_KEY_ID": self.access_key,
-                "AWS_SECRET_ACCESS_KEY": self.secret_key,
-                "AWS_ENDPOINT_URL_S3": s3.url,
-                "MLFLOW_S3_ENDPOINT_URL": s3.url,
-                "AWS_DEFAULT_REGION": "us-east-1",
-                "AWS_EC2_METADATA_DISABLED": "true",
-            }
-        if mlflow := self.processes.get("mlflow"):
-            env["MLFLOW_TRACKING_URI"] = mlflow.url
-        return env
+        """Variables with which other programs find this S3."""
+        return {
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "MLFLOW_S3_ENDPOINT_URL": self.processes["s3"].url,
+        }
 
 
 def _state_file(workdir: Path) -> Path:
@@ -114,13 +107,16 @@ def status(workdir: Path) -> Services:
     return services
 
 
-def ensure(workdir: Path, wanted: tuple[str, ...], artifacts: str = f"s3://{BUCKET}/mlflow") -> Services:
+def ensure(
+    workdir: Path, wanted: tuple[str, ...], artifacts: str = f"s3://{BUCKET}/mlflow", endpoint: str | None = None
+) -> Services:
     """Start those of the wanted servers that do not run yet, and wait until all answer.
 
     Args:
         workdir: Whose servers.
         wanted: Of ``s3`` and ``mlflow``.
         artifacts: Where an embedded MLflow keeps artifacts.
+        endpoint: S3 endpoint of that place, if it is not the embedded one and not the provider's own.
 
     Raises:
         UserError: If a server does not come up; names its log.
@@ -134,7 +130,7 @@ def ensure(workdir: Path, wanted: tuple[str, ...], artifacts: str = f"s3://{BUCK
         if "s3" in wanted and "s3" not in services.processes:
             started["s3"] = _start_s3(workdir, services)
         if "mlflow" in wanted and "mlflow" not in services.processes:
-            started["mlflow"] = _start_mlflow(workdir, services, artifacts)
+            started["mlflow"] = _start_mlflow(workdir, services, artifacts, endpoint)
         _write(workdir, services)
         probes: dict[str, Callable[[str], bool]] = {"s3": _answers_s3, "mlflow": _answers_mlflow}
         for name, process in started.items():
@@ -235,7 +231,7 @@ def _weed() -> str:
     return found
 
 
-def _start_mlflow(workdir: Path, services: Services, artifacts: str) -> subprocess.Popen[bytes]:
+def _start_mlflow(workdir: Path, services: Services, artifacts: str, endpoint: str | None) -> subprocess.Popen[bytes]:
     (port,) = _free_ports(1)
     (workdir / "services" / "mlflow").mkdir(parents=True, exist_ok=True)
     database = (workdir / "services" / "mlflow" / "mlflow.db").resolve()
@@ -244,7 +240,11 @@ def _start_mlflow(workdir: Path, services: Services, artifacts: str) -> subproce
         "--backend-store-uri", f"sqlite:///{database}", "--artifacts-destination", artifacts, "--serve-artifacts",
     ]  # fmt: skip
     # Job execution would triple the server's memory, and nothing here submits jobs.
-    env = {**services.environment, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    env = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    if endpoint is not None:
+        env["MLFLOW_S3_ENDPOINT_URL"] = endpoint
+    elif "s3" in services.processes and artifacts.startswith(f"s3://{BUCKET}/"):
+        env |= services.environment  # the S3 here; for one of the user's own, the user's variables stand
     return _launch(workdir, services, "mlflow", f"http://127.0.0.1:{port}", command, env)
 
 
