@@ -5,10 +5,11 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -59,17 +60,38 @@ def run_pipeline(context: Context) -> bool:
     command = [sys.executable, "-m", "pipelines.local", str((folder / "config.json").resolve())]
     with _alone(folder), (folder / "run.log").open("ab") as log, _screen(interactive) as show:
         process = subprocess.Popen(
-            command, cwd=home, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+            command,
+            cwd=home,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # a group of its own: an interrupt ends the steps too
         )
         assert process.stdout is not None  # it is a pipe
-        try:
+        with _stopping(process):
             _follow(process.stdout, log, show)
-        except KeyboardInterrupt:
-            process.terminate()
-            raise
-        finally:
             process.wait()
     return process.returncode == 0
+
+
+@contextmanager
+def _stopping(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Ctrl-C and SIGTERM, or any error here, end the pipeline and the step it is in."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    except BaseException:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # steps are made to be killed
+        process.wait()
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from selfemo.config import Config
@@ -127,3 +129,27 @@ def test_a_failing_round_fails_the_run_keeps_what_is_done_and_can_be_resumed(con
     code, ran, printed = run(broken, tmp_path)
     assert code == 0, printed
     assert [r.round for r in finished_rounds(Context(broken))] == [0, 1]
+
+
+def test_an_interrupt_ends_the_step_it_hits_and_the_same_command_goes_on(config: Config, tmp_path: Path) -> None:
+    interrupted = config.model_copy(update={"run": "interrupted", "loop": config.loop.model_copy(update={"rounds": 1})})
+    path = tmp_path / "config.yaml"
+    path.write_text(interrupted.to_json())
+    command = [sys.executable, "-c", "from selfemo.cli import main; main()", "run", "--config", str(path)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "warmup of round 0 starts" in line:
+            break
+    second = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert second.returncode == 2
+    assert "already going on" in second.stderr
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert children
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    assert "the same command goes on from here" in process.stderr.read()
+    assert psutil.wait_procs(children, timeout=10)[1] == []
+    code, _, printed = run(interrupted, tmp_path)
+    assert code == 0, printed
+    assert printed.count("is already there") == 1  # what was published before the interrupt
