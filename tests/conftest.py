@@ -112,7 +112,15 @@ def small(tiny: Path, workdir: Path) -> Config:
 
 
 @pytest.fixture
-def small_local(tiny: Path, tmp_path: Path) -> Config:
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current directory: MLflow without a server puts artifacts there."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def small_local(tiny: Path, elsewhere: Path) -> Config:
     """The same with a store in a directory and MLflow in a file: no servers."""
+    tmp_path = elsewhere
     uris = [f"store.root={(tmp_path / 'store').as_uri()}", f"mlflow.tracking_uri=sqlite:///{tmp_path / 'mlflow.db'}"]
     return configuration.load(None, [f"policy.base={tiny}", f"workdir={tmp_path / 'work'}", *SMALL, *uris])

@@ -17,7 +17,7 @@ from tests.unit.test_evaluation import _pairs, rows
 
 
 @pytest.fixture
-def context(tmp_path: Path) -> Context:
+def context(elsewhere: Path, tmp_path: Path) -> Context:
     uris = [f"store.root={(tmp_path / 's').as_uri()}", f"mlflow.tracking_uri=sqlite:///{tmp_path / 'm.db'}"]
     return Context(configuration.load(None, [f"workdir={tmp_path / 'w'}", *uris]))
 

@@ -12,8 +12,8 @@ from selfemo.registry import CHALLENGER, CHAMPION, Registry
 
 
 @pytest.fixture
-def registry(tmp_path: Path) -> Registry:
-    return Registry(f"sqlite:///{tmp_path / 'mlflow.db'}", configuration.load(None, ["run=unit"]))
+def registry(elsewhere: Path) -> Registry:
+    return Registry(f"sqlite:///{elsewhere / 'mlflow.db'}", configuration.load(None, ["run=unit"]))
 
 
 def _version(registry: Registry, name: str) -> str:
