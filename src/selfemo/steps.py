@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -47,7 +48,6 @@ def prepare(config: Config) -> Published:
         warm = sorted(gold, key=lambda d: seed_of(config.seed, "warm-up", d.id))[: config.warmup.dialogues]
         (out / "warmup.json").write_text(json.dumps(sorted(d.id for d in warm), indent=1))
         (out / "quarantine.jsonl").write_text("".join(json.dumps(q) + "\n" for q in corpora.quarantine))
-        (out / "config.json").write_text(config.model_dump_json(indent=1))
         return {
             "training_dialogues": len(corpora.training),
             "held_out_dialogues": len(corpora.held_out),
@@ -60,7 +60,10 @@ def prepare(config: Config) -> Published:
     tags = {"selfemo.prepared": done.uri, "selfemo.decisions": "[]", "selfemo.code": code_version()}
     registry.tags(registry.parent, tags)
     registry.dataset(registry.parent, "prepared", done.manifest.digest, done.uri, "training")
-    registry.artifacts(registry.parent, [context.store.fetch(done.uri) / "config.json"])
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "config.json"
+        file.write_text(config.model_dump_json(indent=1))
+        registry.artifacts(registry.parent, [file])
     return done
 
 
