@@ -57,7 +57,7 @@ def one_round(config: str, prepared: str, round: int, policy: str, scores: str, 
         }
         for task, name in names.items():
             # A finished step returns at once by its manifest; KFP's own cache knows nothing of the library inside.
-            task.set_display_name(name).set_caching_options(False).set_retry(2, "30s", 2.0, "300s")
+            task.set_display_name(name).set_caching_options(False).set_retry(2, "10s", 2.0, "60s")
     with dsl.Else(name="stopped"):
         carried = carry(policy=policy, scores=scores, misses=misses).set_display_name("Carry on")
     fields = (dsl.OneOf(decided.outputs[f], carried.outputs[f]) for f in State._fields)
@@ -91,7 +91,7 @@ def loop(rounds: int) -> BaseComponent:
                 round=0,
             )
             for task, name in ((data, "Prepare"), (base, "Warm-up"), (scores, "Evaluate"), (first, "Decide")):
-                task.set_display_name(name).set_caching_options(False).set_retry(2, "30s", 2.0, "300s")
+                task.set_display_name(name).set_caching_options(False).set_retry(2, "10s", 2.0, "60s")
             state = first
             for number in range(1, rounds + 1):
                 fields = {f: state.outputs[f] for f in State._fields}
