@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -17,7 +16,7 @@ from selfemo.policy.engine import Sampling
 from selfemo.prompts import ANSWER_TOKENS, parse_expression
 from selfemo.records import Scored, seed_of
 from selfemo.rewards import Floats, label_entropy, smoothed_iou
-from selfemo.selfplay import Player
+from selfemo.selfplay import Player, ranked
 from selfemo.texts import distinct_n
 
 
@@ -171,12 +170,7 @@ def express(
     read = player.read(heard, [spaces[i] for i in valid], [seed_of(seeds[i], "own") for i in valid], reading)
     own = judged = 0
     for i, predictions, history in zip(valid, read, heard, strict=True):
-        votes: dict[str, int] = defaultdict(int)
-        for prediction in predictions:
-            for label in prediction.labels or ():
-                votes[label] += 1
-        top = max(votes, key=lambda v: (votes[v], -spaces[i].index[v])) if votes else None
-        own += top in answers[i].labels
+        own += bool(set(ranked(predictions, spaces[i])[:1]) & set(answers[i].labels))
         judge = judges.get(prefixes[i][0].corpus)
         judged += judge is not None and judge.label(history) in answers[i].labels
     count = len(prefixes)

@@ -17,7 +17,7 @@ from selfemo.dialogue import Utterance
 from selfemo.labels import SPACES, LabelSpace
 from selfemo.records import Candidate, Rollout, Sample
 from selfemo.rewards import label_entropy
-from selfemo.selfplay import affinity_of, masks_of
+from selfemo.selfplay import affinity_of, masks_of, ranked
 from selfemo.texts import distinct_n, shingles, text_reason
 from selfemo.verdicts import Reason, decide, judge_groups
 
@@ -156,14 +156,11 @@ def _understanding(
 
 def _ordered(target: int, rollout: Rollout, space: LabelSpace) -> tuple[str, ...]:
     """Labels of a target, primary first: by gold order, else by how often and how early the group names them."""
-    names = space.names(target)
     if rollout.gold and space.mask(rollout.gold) == target:
         return rollout.gold
-    votes: Counter[str] = Counter()
-    for prediction in rollout.predictions:
-        for place, label in enumerate(prediction.labels or ()):
-            votes[label] += 1000 - place
-    return tuple(sorted(names, key=lambda n: (-votes[n], space.index[n])))
+    order = ranked(rollout.predictions, space)
+    named = space.names(target)
+    return tuple(sorted(named, key=lambda n: (order.index(n) if n in order else len(order), space.index[n])))
 
 
 def _expression(

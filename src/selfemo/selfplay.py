@@ -54,6 +54,16 @@ def masks_of(predictions: Sequence[Prediction], space: LabelSpace) -> list[int]:
     return [space.mask(p.labels or ()) for p in predictions]
 
 
+def ranked(predictions: Sequence[Prediction], space: LabelSpace) -> list[str]:
+    """Labels a group of predictions names, by how often, then how early, then bit order."""
+    votes: dict[str, tuple[int, int]] = {}
+    for prediction in predictions:
+        for place, label in enumerate(prediction.labels or ()):
+            count, places = votes.get(label, (0, 0))
+            votes[label] = (count + 1, places + place)
+    return sorted(votes, key=lambda v: (-votes[v][0], votes[v][1], space.index[v]))
+
+
 def grade(candidates: Sequence[Candidate], space: LabelSpace, config: Config) -> list[Candidate]:
     """Fill in the expression score ``x_j`` and the confidence of each candidate's readings.
 

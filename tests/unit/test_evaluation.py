@@ -142,3 +142,34 @@ def test_any_text_classifier_with_emotion_names_can_judge(tiny: Path, tmp_path: 
     assert judge.label([Utterance(speaker="A", text="Hello")]) in ("joy", "anger")
     with pytest.raises(UserError, match="none of meld's"):
         ClassifierJudge(classifier(["LABEL_0", "LABEL_1"]), MELD)
+
+
+def test_expression_consistency_counts_what_is_read_back(dialogues: list[Dialogue], tiny: Path) -> None:
+    from selfemo.evaluation import express
+    from selfemo.policy.weights import load_tokenizer
+    from selfemo.prompts import Prompter
+    from selfemo.selfplay import Player
+    from tests.unit.test_selfplay import Scripted
+
+    class Always:
+        def __init__(self, label: str) -> None:
+            self.said = label
+
+        def label(self, history: object) -> str:
+            return self.said
+
+    held_out = [d for d in dialogues if d.split == "dev"]
+    prompter = Prompter(load_tokenizer(str(tiny)))
+    settings = configuration.load(None, ["evaluation.replies=5"])
+
+    def score(reply: str, reading: str, judge: str) -> dict[str, float]:
+        player = Player(Scripted(prompter, reading=reading, replies=(reply,)), prompter, "p")  # type: ignore[arg-type]
+        return express(player, held_out, {"sample": Always(judge)}, settings)  # type: ignore[dict-item]
+
+    read = score(" joy, surprise\nReply: What a day!", " joy", "surprise")
+    assert (read["own"], read["judge"], read["answered"], read["replies"]) == (1, 1, 1, 5)
+    misread = score(" joy\nReply: What a day!", " anger, joy", "fear")
+    assert (misread["own"], misread["judge"], misread["answered"]) == (0, 0, 1)
+    silent = score("nonsense", " joy", "joy")
+    assert (silent["own"], silent["judge"], silent["answered"]) == (0, 0, 0)
+    assert express(Player(None, prompter, "p"), [], {}, settings) == {}  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,13 @@ class VllmEngine:
     """
 
     def __init__(self, directory: str, tokenizer: PreTrainedTokenizerBase, *, bf16: bool) -> None:
+        import torch
+
+        on_cpu = not torch.cuda.is_available()
+        if on_cpu:  # small, in this process, and beside whatever else the machine does; vLLM reads these on import
+            os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+            os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
+            os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
         try:
             from vllm import LLM
         except ModuleNotFoundError:
@@ -37,6 +45,7 @@ class VllmEngine:
             model=directory,
             dtype="bfloat16" if bf16 else "float32",
             enable_prefix_caching=True,
+            enforce_eager=on_cpu,  # compiling costs a minute there and gains little
             trust_remote_code=False,
             load_format="safetensors",
         )

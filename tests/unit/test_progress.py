@@ -1,0 +1,53 @@
+"""A bar on a terminal, plain lines in a log."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import pytest
+
+from selfemo import progress
+from selfemo.runner import _OURS, _screen
+
+
+def test_a_log_gets_plain_lines_now_and_then_and_at_the_end(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("selfemo"), "propagate", True)
+    monkeypatch.setattr(progress, "LOG_EVERY", 1000)
+    with caplog.at_level(logging.INFO, "selfemo"), progress.meter("work", 3) as meter:
+        for _ in range(3):
+            meter.advance()
+    assert [r.message for r in caplog.records] == ["work 3/3 in 0 s"]
+
+
+def test_a_terminal_gets_a_bar(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with progress.meter("work", 2) as meter:
+        meter.advance(2)
+        assert meter.done == 2
+
+
+def test_the_runs_screen_shows_steps_as_lines_and_progress_as_bars(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with _screen(True) as show:
+        show("07:00:00 I train of round 1 starts")
+        show("07:00:01 I SELF-GRPO 1/2 in 1 s")
+        show("07:00:02 I SELF-GRPO 2/2 in 2 s")
+        show("07:00:03 I [bold]not markup[/bold] 3/4")
+    printed = capsys.readouterr().err
+    assert "train of round 1 starts" in printed
+    assert "[bold]not markup[/bold]" in printed
+    with _screen(False) as show:
+        show("07:00:01 I SELF-GRPO 1/2 in 1 s")
+    assert capsys.readouterr().err == "07:00:01 I SELF-GRPO 1/2 in 1 s\n"
+
+
+@pytest.mark.parametrize("line", ["    07:00:00 I ours", "\x1b[32m07:00:00 I ours\x1b[0m"])
+def test_only_the_projects_own_lines_are_shown(line: str) -> None:
+    match = _OURS.match(line)
+    assert match is not None
+    assert match.group(1) == "07:00:00 I ours"
+    assert _OURS.match("07:00:00.123 - INFO - Executing task 'x'") is None
