@@ -135,7 +135,7 @@ class Context:
         log.info("%s of round %d starts", name, round)
         started = time.monotonic()
         result = dict(work(out, scratch / "work"))
-        result["seconds"] = round_seconds(time.monotonic() - started)
+        result["seconds"] = seconds_since(started)
         manifest = self.store.publish(
             out, uri, step=name, inputs=dict(inputs), config=digest, code=code_version(), result=result
         )
@@ -144,6 +144,6 @@ class Context:
         return Published(uri, manifest)
 
 
-def round_seconds(seconds: float) -> float:
-    """Seconds to a tenth."""
-    return int(seconds * 10) / 10
+def seconds_since(started: float) -> float:
+    """Seconds to a tenth since a time of the monotonic clock."""
+    return float(f"{time.monotonic() - started:.1f}")

@@ -79,7 +79,7 @@ class RoundRow:
             weighted_f1_interval=(low, high),
             expression_own=result.get("expression_own"),
             expression_judge=result.get("expression_judge"),
-            seconds=round_tenth(seconds),
+            seconds=float(f"{seconds:.1f}"),
             promoted=promoted,
             reasons=dict(filtered.get("reasons", {})),
         )
@@ -89,11 +89,6 @@ def _need(store: Store, uri: str) -> Manifest:
     manifest = store.manifest(uri)
     assert manifest is not None, uri  # the step that made it has returned
     return manifest
-
-
-def round_tenth(value: float) -> float:
-    """A number to one decimal."""
-    return int(value * 10 + 0.5) / 10
 
 
 HEADERS = (

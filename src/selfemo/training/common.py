@@ -8,13 +8,36 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
+from selfemo.config import Config
 from selfemo.progress import Meter
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, Trainer
+
+
+def arguments(config: Config, checkpoints: Path) -> dict[str, Any]:
+    """Trainer arguments that do not depend on what is trained.
+
+    Args:
+        config: For the seed and the precision.
+        checkpoints: Directory for checkpoints.
+    """
+    return {
+        "output_dir": str(checkpoints),
+        "seed": config.seed,
+        "bf16": config.policy.bf16,
+        "use_cpu": not torch.cuda.is_available(),
+        "save_total_limit": 2,  # the last may be half-written when a run is killed
+        "logging_steps": 1,
+        "report_to": [],
+        "disable_tqdm": True,
+        "remove_unused_columns": False,
+        "dataloader_pin_memory": False,
+    }
 
 
 Log = Callable[[int, Mapping[str, float]], None]

@@ -21,7 +21,7 @@ from selfemo.prompts import ANSWER_TOKENS, Prompter, TokenIds
 from selfemo.records import Sample, seed_of
 from selfemo.rewards import Floats, advantages, combine, constant_groups, group_weight
 from selfemo.selfplay import Player
-from selfemo.training.common import Log, Recorder, run, save
+from selfemo.training.common import Log, Recorder, arguments, run, save
 from selfemo.training.rewards import GroupRewards
 
 
@@ -158,9 +158,8 @@ def train(
     rewards = GroupRewards(samples, config, listener)
     grpo = config.grpo
     per_step = min(grpo.prompts_per_step, len(samples))
-    arguments = GRPOConfig(
-        output_dir=str(workdir),
-        seed=config.seed,
+    training_arguments = GRPOConfig(
+        **arguments(config, workdir),
         num_generations=grpo.group,
         per_device_train_batch_size=grpo.group,  # one whole group at a time: groups never straddle ranks
         gradient_accumulation_steps=per_step,
@@ -173,16 +172,8 @@ def train(
         epsilon=grpo.epsilon,
         loss_type=grpo.loss,
         reward_weights=[config.rewards.align, config.rewards.consistency, config.rewards.format],
-        bf16=config.policy.bf16,
         gradient_checkpointing=torch.cuda.is_available(),  # on a CPU it costs time and saves nothing needed
-        use_cpu=not torch.cuda.is_available(),
         save_steps=grpo.save_steps,
-        save_total_limit=2,
-        logging_steps=1,
-        report_to=[],
-        disable_tqdm=True,
-        dataloader_pin_memory=False,
-        remove_unused_columns=False,
     )
     lora = None
     if grpo.lora_rank:
@@ -198,7 +189,7 @@ def train(
             config=config,
             model=load_model(base),
             reward_funcs=[rewards.align, rewards.consistency, rewards.format],
-            args=arguments,
+            args=training_arguments,
             train_dataset=data,
             processing_class=tokenizer,
             peft_config=lora,

@@ -18,7 +18,7 @@ from selfemo.policy.weights import load_model, load_tokenizer
 from selfemo.progress import meter
 from selfemo.prompts import Prompter
 from selfemo.records import seed_of
-from selfemo.training.common import Log, Recorder, run, save
+from selfemo.training.common import Log, Recorder, arguments, run, save
 
 
 class PackedDialogues(Dataset[Packed]):
@@ -94,29 +94,20 @@ def warm_up(
     model = load_model(base)
     data = PackedDialogues(dialogues, Prompter(tokenizer, config.policy.history_turns), config)
     steps_per_epoch = -(-len(data) // config.warmup.dialogues_per_step)
-    arguments = TrainingArguments(
-        output_dir=str(workdir),
-        seed=config.seed,
+    training_arguments = TrainingArguments(
+        **arguments(config, workdir),
         num_train_epochs=config.warmup.epochs,
         per_device_train_batch_size=1,
         gradient_accumulation_steps=config.warmup.dialogues_per_step,
         learning_rate=config.warmup.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=max(1, steps_per_epoch * config.warmup.epochs // 10),
-        bf16=config.policy.bf16,
-        use_cpu=not torch.cuda.is_available(),
         save_strategy="epoch",
-        save_total_limit=2,
-        logging_steps=1,
-        report_to=[],
-        disable_tqdm=True,
-        remove_unused_columns=False,
-        dataloader_pin_memory=False,
     )
     with meter("warm-up", steps_per_epoch * config.warmup.epochs) as progress:
         trainer = PackedTrainer(
             model=model,
-            args=arguments,
+            args=training_arguments,
             train_dataset=data,
             data_collator=lambda batch: batch[0].tensors(),
             callbacks=[Recorder(progress, log)],
