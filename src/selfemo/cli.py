@@ -30,6 +30,12 @@ class Cli(click.Group):
         except UserError as error:
             click.echo(f"selfemo: {error}", err=True)
             sys.exit(2)
+        except Exception as error:
+            # A server of the user's own that cannot be used is theirs to mend; anything else is a defect of ours.
+            if type(error).__module__.split(".")[0] not in ("botocore", "boto3", "mlflow", "requests", "urllib3"):
+                raise
+            click.echo(f"selfemo: S3 or MLflow: {error}\n  fix: check store, mlflow and credentials", err=True)
+            sys.exit(2)
         except KeyboardInterrupt:
             click.echo("selfemo: interrupted; the same command goes on from here", err=True)
             sys.exit(130)

