@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
 
@@ -12,14 +13,25 @@ from selfemo.runner import _OURS, _screen
 
 
 def test_a_log_gets_plain_lines_now_and_then_and_at_the_end(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    monkeypatch.setattr(logging.getLogger("selfemo"), "propagate", True)
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    monkeypatch.setattr(progress.log, "handlers", [handler])
+    request.addfinalizer(functools.partial(progress.log.setLevel, progress.log.level))
+    progress.log.setLevel(logging.INFO)
+    monkeypatch.setattr(progress.log, "propagate", False)
     monkeypatch.setattr(progress, "LOG_EVERY", 1000)
-    with caplog.at_level(logging.INFO, "selfemo"), progress.meter("work", 3) as meter:
+    with progress.meter("work", 3) as meter:
         for _ in range(3):
             meter.advance()
-    assert [r.message for r in caplog.records] == ["work 3/3 in 0 s"]
+    assert lines == ["work 3/3 in 0 s"]
+    monkeypatch.setattr(progress, "LOG_EVERY", 0)
+    with progress.meter("more", 2) as meter:
+        meter.advance()
+        meter.advance()
+    assert lines[1:] == ["more 1/2 in 0 s", "more 2/2 in 0 s"]
 
 
 def test_a_terminal_gets_a_bar(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
