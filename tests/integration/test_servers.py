@@ -7,7 +7,6 @@ import signal
 import stat
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from selfemo.config import Config
 from selfemo.context import Context
 from selfemo.errors import UserError
 from selfemo.store import CorruptArtifact, Manifest
+from tests.conftest import race
 
 
 def test_servers_start_once_and_are_found_again(small: Config, workdir: Path) -> None:
@@ -78,11 +78,7 @@ def test_s3_of_many_writers_one_wins(small: Config, tmp_path: Path) -> None:
         (directory / "a").write_text(str(i))
         results.append(store.publish(directory, store.uri("race"), step="s"))
 
-    threads = [threading.Thread(target=write, args=(i,)) for i in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    race(8, write)
     assert len({m.files_at for m in results}) == 1
     left = [u for u in store.backend(store.root).list(store.uri("race")) if not u.endswith("manifest.json")]
     assert len(left) == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 from selfemo.backends import LocalBackend
 from selfemo.errors import UserError
 from selfemo.store import CorruptArtifact, File, Manifest, Store
+from tests.conftest import race
 
 
 @pytest.fixture
@@ -69,11 +69,7 @@ def test_of_many_writers_one_wins_and_all_see_the_winner(store: Store, tmp_path:
         directory = _directory(tmp_path / f"d{i}", {"a": str(i).encode()})
         results.append(store.publish(directory, store.uri("race"), step="s"))
 
-    threads = [threading.Thread(target=write, args=(i,)) for i in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    race(8, write)
     assert len({m.files_at for m in results}) == 1
     files = [u for u in store.backend(store.root).list(store.uri("race")) if not u.endswith("manifest.json")]
     assert len(files) == 1  # losers clean up after themselves
