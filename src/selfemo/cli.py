@@ -172,19 +172,26 @@ def filter_(config: Config, rollouts: str, number: int) -> None:
 def train(config: Config, policy: str | None, samples: str | None, prepared: str | None, number: int) -> None:
     """Train with SELF-GRPO on samples, or warm up on prepared data; prints the URI of the policy.
 
+    With launch.processes or launch.strategy set it starts the processes itself; under torchrun it is one of them.
+
     \b
     Examples:
       selfemo train --prepared s3://selfemo/demo/round-0/prepare-1f0c...
       selfemo train --policy s3://.../warmup-77ab... --samples s3://.../filter-08c1...
     """
     from selfemo import steps
+    from selfemo.training import launch
 
+    if launch.launched():
+        launch.die_with_parent()
     if policy and samples:
-        click.echo(steps.challenger_of(steps.train(config, policy, samples, number)))
+        uri = steps.challenger_of(steps.train(config, policy, samples, number))
     elif prepared and not policy and not samples:
-        click.echo(steps.warmup(config, prepared).uri)
+        uri = steps.warmup(config, prepared).uri
     else:
         raise UserError("nothing to train on", where="selfemo train", fix="give --policy and --samples, or --prepared")
+    if launch.rank() == 0:
+        click.echo(uri)
 
 
 @main.command()

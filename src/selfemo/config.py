@@ -131,6 +131,9 @@ class Grpo(Section):
     group: int = Field(8, ge=2)
     """G: completions for each prompt."""
     prompts_per_step: int = Field(2, ge=1)
+    """Over all processes; prompts of one dialogue fall into one step where they can."""
+    iterations: int = Field(1, ge=1)
+    """Optimizer steps on each batch of rollouts; from the second on, the clipped ratio to the old policy counts."""
     epochs: int = Field(1, ge=1)
     learning_rate: float = Field(3e-6, gt=0)
     beta: float = Field(0.05, ge=0)
@@ -146,6 +149,17 @@ class Grpo(Section):
     """0 trains all weights."""
     save_steps: int = Field(8, ge=1)
     """Optimizer steps between checkpoints."""
+
+
+class Launch(Section):
+    """The processes that train; where and how, not what: results do not depend on it."""
+
+    processes: int = Field(1, ge=1)
+    """Processes on this machine, one a GPU; groups are dealt out to them whole."""
+    strategy: Literal["ddp", "zero2", "zero3"] = "ddp"
+    """ddp: each holds the whole model; DeepSpeed's zero2 shares out gradients and optimizer, zero3 the weights too."""
+    pack_tokens: int = Field(2048, ge=1)
+    """Most tokens of one training pass: more is faster on a GPU and takes more memory."""
 
 
 class Evaluation(Section):
@@ -215,6 +229,7 @@ class Config(Section):
     rewards: Rewards = Rewards()
     flywheel: Flywheel = Flywheel()
     grpo: Grpo = Grpo()
+    launch: Launch = Launch()
     evaluation: Evaluation = Evaluation()
     gate: Gate = Gate()
     loop: Loop = Loop()

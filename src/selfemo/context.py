@@ -19,6 +19,7 @@ from selfemo import __version__, services
 from selfemo.config import Config
 from selfemo.registry import Registry
 from selfemo.store import Manifest, Store
+from selfemo.training import launch
 
 log = logging.getLogger(__name__)
 
@@ -108,10 +109,24 @@ class Context:
         """Cache of converted models."""
         return self.workdir / "cache" / "models"
 
+    def uri(self, name: str, round: int, inputs: Mapping[str, Any]) -> str:
+        """Where a step publishes; the arguments are those of :meth:`step`."""
+        text = json.dumps([self.config.digest(name), inputs], sort_keys=True, default=str)
+        key = hashlib.sha256(text.encode()).hexdigest()[:12]
+        return self.store.uri(self.config.run, f"round-{round}", f"{name}-{key}")
+
+    def _await(self, uri: str) -> Published:
+        """What rank 0 publishes; if it dies, the launcher ends this process too."""
+        while (manifest := self.store.manifest(uri)) is None:
+            time.sleep(0.5)
+        return Published(uri, manifest)
+
     def step(
         self, name: str, round: int, inputs: Mapping[str, Any], work: Callable[[Path, Path], Mapping[str, Any]]
     ) -> Published:
         """Do a step once: if its artifact for the same inputs is already there, that is the result.
+
+        Where several processes do the step together, all of them work and rank 0 publishes.
 
         Args:
             name: Of the step, a key of :data:`selfemo.config.SECTIONS`.
@@ -120,22 +135,23 @@ class Context:
             work: Given an empty directory for the files to publish and a scratch directory that survives being
                 killed, does the step and returns its small result.
         """
-        digest = self.config.digest(name)
-        text = json.dumps([digest, inputs], sort_keys=True, default=str)
-        key = hashlib.sha256(text.encode()).hexdigest()[:12]
-        uri = self.store.uri(self.config.run, f"round-{round}", f"{name}-{key}")
+        uri = self.uri(name, round, inputs)
         done = self.store.manifest(uri)
         if done is not None:
             log.info("%s of round %d is already there: %s", name, round, uri)
             return Published(uri, done)
-        scratch = self.workdir / "scratch" / self.config.run / f"{round}-{name}-{key}"
+        scratch = self.workdir / "scratch" / self.config.run / f"{round}-{uri.rsplit('/', 1)[1]}"
         out = scratch / "out"
+        if launch.rank():
+            work(out, scratch / "work")
+            return self._await(uri)
         shutil.rmtree(out, ignore_errors=True)  # of an attempt that was killed
         out.mkdir(parents=True)
         log.info("%s of round %d starts", name, round)
         started = time.monotonic()
         result = dict(work(out, scratch / "work"))
         result["seconds"] = seconds_since(started)
+        digest = self.config.digest(name)
         manifest = self.store.publish(
             out, uri, step=name, inputs=dict(inputs), config=digest, code=code_version(), result=result
         )

@@ -11,7 +11,7 @@ import json
 import logging
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from selfemo.progress import meter
 from selfemo.promotion import after_decision, predictions
 from selfemo.records import Rollout, Sample, read_rows, seed_of, write_rows
 from selfemo.table import RoundRow
+from selfemo.training import launch
 
 log = logging.getLogger(__name__)
 
@@ -79,16 +80,19 @@ def warmup(config: Config, prepared: str) -> Published:
         if not gold:
             from selfemo.policy.weights import load_model, load_tokenizer
 
-            load_model(base).save_pretrained(out)
-            load_tokenizer(base).save_pretrained(out)
+            if launch.rank() == 0:
+                load_model(base).save_pretrained(out)
+                load_tokenizer(base).save_pretrained(out)
             return {"dialogues": 0, "steps": 0}
         from selfemo.training.warmup import warm_up
 
-        steps = warm_up(base, gold, config, scratch, out, _training_log(context, 0))
-        _plot_training(context, 0, out)
+        steps = warm_up(base, gold, config, _checkpoints(config, scratch), out, _training_log(context, 0))
+        if launch.rank() == 0:
+            _plot_training(context, 0, out)
         return {"dialogues": len(gold), "steps": steps, "base": config.policy.base}
 
     inputs = {"prepared": prepared, "base": context.registry.resolve(config.policy.base)}
+    _launch(context, "warmup", 0, inputs, ["--prepared", prepared])
     return context.step("warmup", 0, inputs, work)
 
 
@@ -155,16 +159,21 @@ def train(config: Config, policy: str, samples: str, round: int) -> Published:
     def work(out: Path, scratch: Path) -> dict[str, Any]:
         rows = list(read_rows(context.store.fetch(samples) / "samples.jsonl.gz", Sample))
         if not rows:
-            (out / "training.json").write_text("[]")
+            if launch.rank() == 0:
+                (out / "training.json").write_text("[]")
             return {"policy": policy, "steps": 0, "samples": 0}
         from selfemo.training.selfgrpo import train as self_grpo
 
         log_to = _training_log(context, round)
-        steps = self_grpo(weights(context, policy), policy, rows, config, scratch, out, log_to)
-        _plot_training(context, round, out)
+        checkpoints = _checkpoints(config, scratch)
+        steps = self_grpo(weights(context, policy), policy, rows, config, checkpoints, out, log_to)
+        if launch.rank() == 0:
+            _plot_training(context, round, out)
         return {"steps": steps, "samples": len(rows), "base": config.policy.base}
 
-    return context.step("train", round, {"policy": policy, "samples": samples}, work)
+    inputs = {"policy": policy, "samples": samples}
+    _launch(context, "train", round, inputs, ["--policy", policy, "--samples", samples, "--round", str(round)])
+    return context.step("train", round, inputs, work)
 
 
 def challenger_of(trained: Published) -> str:
@@ -313,6 +322,23 @@ def finished_rounds(context: Context) -> list[RoundRow]:
         if manifest is not None:
             rows.append(RoundRow(**manifest.result["row"]))
     return sorted(rows, key=lambda r: r.round)
+
+
+def _launch(context: Context, name: str, round: int, inputs: Mapping[str, Any], arguments: Sequence[str]) -> None:
+    """Do a training step in several processes, if so configured: each gives ``selfemo train``, rank 0 publishes."""
+    config = context.config
+    if not launch.wanted(config) or context.store.manifest(context.uri(name, round, inputs)) is not None:
+        return
+    logs = context.workdir / "runs" / config.run / f"{name}-{round}"
+    logs.mkdir(parents=True, exist_ok=True)
+    settings = logs / "config.json"
+    settings.write_text(config.to_json())
+    launch.start(config, ["train", "--config", str(settings), *arguments], logs)
+
+
+def _checkpoints(config: Config, scratch: Path) -> Path:
+    """Where checkpoints go: those of another number of processes or strategy cannot be resumed."""
+    return scratch / f"{config.launch.strategy}-{launch.world()}"
 
 
 def _training_log(context: Context, round: int) -> Callable[[int, Mapping[str, float]], None]:

@@ -9,54 +9,91 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import chi2
 
-from selfemo.policy.engine import Completion, Sampling, TransformersEngine, draw
-from selfemo.policy.packing import IGNORED, answer_log_probabilities, pack
-from selfemo.policy.tree import common_prefix, plan
+from selfemo.policy import attention, sampler
+from selfemo.policy.attention import PackedAttention, enable, inputs
+from selfemo.policy.engine import Completion, Sampling
+from selfemo.policy.packing import score, score_packs
+from selfemo.policy.sampler import TransformersEngine, batches, draw
+from selfemo.policy.tree import grow, join, shared_prefix, split
 from selfemo.policy.weights import load_model, load_tokenizer
 
 tokens = st.lists(st.integers(0, 3), min_size=1, max_size=12)
+forests = st.lists(tokens, min_size=1, max_size=12)
 
 
-@given(st.lists(tokens, min_size=1, max_size=12))
-def test_a_plan_covers_every_prompt_once_and_keeps_a_branch(prompts: list[list[int]]) -> None:
-    trunks = plan(prompts)
-    members = [m for t in trunks for m in t.members]
-    assert sorted(i for i, _ in members) == list(range(len(prompts)))
-    for trunk in trunks:
-        for index, shared in trunk.members:
-            assert prompts[index][:shared] == list(trunk.ids[:shared])
-            assert shared < len(prompts[index])
-            assert shared <= trunk.length
+@given(forests, st.sampled_from([0.0, 0.5, 1.0]))
+def test_a_tree_holds_every_sequence_and_a_node_sees_its_own_past_alone(
+    sequences: list[list[int]], least: float
+) -> None:
+    tree = grow(sequences, least)
+    for sequence, path in zip(sequences, tree.paths, strict=True):
+        assert tree.ids[path].tolist() == sequence
+        assert tree.depth[path].tolist() == list(range(len(sequence)))
+        assert tree.parent[path].tolist() == [-1, *path[:-1].tolist()]
+        last = path[-1]
+        seen = [k for k in range(len(tree.ids)) if k <= last < tree.end[k]]
+        assert seen == path.tolist()
+    assert {int(n) for path in tree.paths for n in path} == set(range(len(tree.ids)))
+    for start, stop in tree.spans:
+        assert tree.parent[start] == -1
+        assert all(start <= p for p in tree.parent[start + 1 : stop])
 
 
-def test_turns_of_one_dialogue_make_one_trunk_and_dialogues_stay_apart() -> None:
-    def turns(base: int) -> list[list[int]]:
-        history = [base + i for i in range(40)]
-        return [[*history[: 10 * t], 900, 901] for t in range(1, 5)]
-
-    trunks = plan(turns(100) + turns(200))
-    assert [len(t.members) for t in trunks] == [4, 4]
-    assert trunks[0].length == 41
+@given(forests)
+def test_with_any_shared_start_joined_a_distinct_prefix_stands_there_once(sequences: list[list[int]]) -> None:
+    prefixes = {tuple(s[: i + 1]) for s in sequences for i in range(len(s))}
+    assert len(grow(sequences, 0).ids) == len(prefixes)
 
 
-def test_common_prefix() -> None:
-    assert common_prefix([1, 2, 3], [1, 2, 4]) == 2
-    assert common_prefix([], [1]) == 0
-    assert common_prefix([1], [1, 2]) == 1
+@given(forests, forests)
+def test_joined_trees_see_nothing_of_each_other(a: list[list[int]], b: list[list[int]]) -> None:
+    one, two = grow(a), grow(b)
+    whole = join([one, two])
+    for sequence, path in zip(a + b, whole.paths, strict=True):
+        assert whole.ids[path].tolist() == sequence
+        assert [k for k in range(len(whole.ids)) if k <= path[-1] < whole.end[k]] == path.tolist()
+    assert whole.spans == [(0, len(one.ids)), (len(one.ids), len(whole.ids))]
 
 
-@given(st.lists(st.tuples(tokens, tokens), min_size=1, max_size=6))
-def test_a_packed_token_sees_its_own_prompt_and_nothing_else(pairs: list[tuple[list[int], list[int]]]) -> None:
-    packed = pack([p for p, _ in pairs], [a for _, a in pairs])
-    assert not np.triu(packed.visible, 1).any()
-    for index, (prompt, answer) in enumerate(pairs):
-        places = np.flatnonzero(packed.owner == index)
-        assert packed.labels[places].tolist() == answer
-        seen = np.flatnonzero(packed.visible[places[-1]])
-        assert packed.ids[seen].tolist() == prompt + answer
-        assert packed.positions[seen].tolist() == list(range(len(prompt) + len(answer)))
-    assert (packed.labels != IGNORED).sum() == sum(len(a) for _, a in pairs)
+@given(forests, st.integers(1, 40), st.integers(1, 12))
+def test_packs_hold_every_sequence_once_and_keep_to_the_budget(
+    sequences: list[list[int]], budget: int, parts: int
+) -> None:
+    parts = min(parts, len(sequences))
+    packs = split(sequences, budget, parts)
+    assert sorted(i for p in packs for i in p) == list(range(len(sequences)))
+    assert len(packs) >= parts
+    for pack in packs:
+        assert pack
+        assert len(grow([sequences[i] for i in pack], 0).ids) <= max(budget, len(sequences[pack[0]]))
+
+
+def _turns(base: int) -> list[list[int]]:
+    history = [base + i for i in range(40)]
+    return [[*history[: 10 * t], 900, 901] for t in range(1, 5)]
+
+
+def test_turns_of_one_dialogue_make_one_tree_and_dialogues_stay_apart() -> None:
+    tree = grow(_turns(100) + _turns(200))
+    assert [stop - start for start, stop in tree.spans] == [40 + 4 * 2] * 2
+    assert batches(_turns(100) + _turns(200), Sampling(8, 16)) == [[[3, 2, 1, 0], [7, 6, 5, 4]]]
+
+
+def test_shared_prefix() -> None:
+    def of(a: list[int], b: list[int]) -> int:
+        return shared_prefix(np.array(a, dtype=np.int64), np.array(b, dtype=np.int64))
+
+    assert of([1, 2, 3], [1, 2, 4]) == 2
+    assert of([], [1]) == 0
+    assert of([1], [1, 2]) == 1
+
+
+@given(forests)
+def test_batches_hold_every_prompt_once(prompts: list[list[int]]) -> None:
+    found = batches(prompts, Sampling(2, 4))
+    assert sorted(i for batch in found for tree in batch for i in tree) == list(range(len(prompts)))
 
 
 def _tree() -> tuple[list[list[int]], list[list[int]]]:
@@ -69,8 +106,10 @@ def _tree() -> tuple[list[list[int]], list[list[int]]]:
 
 def test_packed_log_probabilities_and_gradients_equal_separate_ones(tiny_of_each_kind: Path) -> None:
     model = load_model(str(tiny_of_each_kind))
+    enable(model)
     prompts, answers = _tree()
-    packed, entropy = answer_log_probabilities(model, prompts, answers)
+    scores = score(model, prompts, answers)
+    packed, entropy = scores.logprobs, scores.entropies
     packed.sum().backward()
     gradient = model.model.layers[0].mlp.up_proj.weight.grad.clone()
     model.zero_grad()
@@ -86,6 +125,51 @@ def test_packed_log_probabilities_and_gradients_equal_separate_ones(tiny_of_each
     total.backward()
     plain = model.model.layers[0].mlp.up_proj.weight.grad
     assert (gradient - plain).norm() / plain.norm() < 1e-4
+
+
+def test_packs_score_as_one_pass_does_and_logits_are_divided_by_the_temperature(tiny: Path) -> None:
+    model = load_model(str(tiny))
+    enable(model)
+    prompts, answers = _tree()
+    with torch.no_grad():
+        whole = score(model, prompts, answers, temperature=0.7)
+        packs = split([[*p, *a] for p, a in zip(prompts, answers, strict=True)], 40, 3)
+        parts = score_packs(model, prompts, answers, packs, temperature=0.7)
+        logits = model(torch.tensor([prompts[0] + answers[0]])).logits[0, len(prompts[0]) - 1 : -1]
+    assert len(packs) >= 3
+    assert torch.allclose(whole.logprobs, parts.logprobs, atol=1e-5)
+    assert torch.allclose(whole.entropies, parts.entropies, atol=1e-5)
+    plain = torch.log_softmax(logits / 0.7, -1)[range(len(answers[0])), answers[0]]
+    assert torch.allclose(whole.logprobs[0, : len(answers[0])], plain, atol=1e-4)
+
+
+def test_flex_attention_agrees_with_sdpa(tiny_of_each_kind: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Uncompiled here; on a GPU it is compiled, and has gradients."""
+    from torch.nn.attention.flex_attention import flex_attention
+
+    def plain(module, query, key, value, mask, scaling):  # type: ignore[no-untyped-def]
+        return flex_attention(query, key, value, block_mask=mask, scale=scaling, enable_gqa=True).transpose(1, 2), None
+
+    monkeypatch.setattr(attention, "flex_attention_forward", plain)
+    model = load_model(str(tiny_of_each_kind))
+    enable(model)
+    prompts, answers = _tree()
+    tree = grow([p + a for p, a in zip(prompts, answers, strict=True)])
+    with torch.no_grad():
+        by_flex, by_sdpa = (
+            model(**inputs(tree, PackedAttention(tree, model.device, flex), model.device)).logits
+            for flex in (True, False)
+        )
+    assert torch.allclose(by_flex, by_sdpa, atol=1e-4)
+
+
+def test_a_model_with_tree_attention_is_otherwise_as_it_was(tiny_of_each_kind: Path) -> None:
+    plain, enabled = load_model(str(tiny_of_each_kind)), load_model(str(tiny_of_each_kind))
+    enable(enabled)
+    ids = torch.tensor([[5, 6, 7, 8], [5, 6, 7, 9]])
+    mask = torch.tensor([[0, 1, 1, 1], [1, 1, 1, 1]])
+    with torch.no_grad():
+        assert torch.equal(plain(ids, attention_mask=mask).logits, enabled(ids, attention_mask=mask).logits)
 
 
 def test_greedy_sampling_equals_generate(tiny_of_each_kind: Path) -> None:
@@ -108,29 +192,78 @@ def test_a_prompts_samples_depend_on_its_seed_alone(tiny: Path) -> None:
     again = engine.sample(prompts, range(len(prompts)), Sampling(4, 8))
     alone = [engine.sample([p], [i], Sampling(4, 8))[0] for i, p in enumerate(prompts)]
     assert together == again
-    assert together == alone
+    assert [[c.ids for c in g] for g in together] == [[c.ids for c in g] for g in alone]
     assert together != engine.sample(prompts, range(100, 100 + len(prompts)), Sampling(4, 8))
     assert all(isinstance(c, Completion) and 1 <= len(c.ids) <= 8 for g in together for c in g)
+
+
+def test_log_probabilities_of_samples_are_those_of_a_full_forward_pass(tiny_of_each_kind: Path) -> None:
+    model = load_model(str(tiny_of_each_kind))
+    engine = TransformersEngine(model, load_tokenizer(str(tiny_of_each_kind)))
+    prompts, _ = _tree()
+    for sampling in (Sampling(4, 9), Sampling(2, 5, temperature=0.5, top_p=0.8), Sampling(1, 5, temperature=0)):
+        for prompt, group in zip(prompts, engine.sample(prompts, range(len(prompts)), sampling), strict=True):
+            for completion in group:
+                with torch.no_grad():
+                    logits = model(torch.tensor([[*prompt, *completion.ids]])).logits[0, len(prompt) - 1 : -1]
+                plain = torch.log_softmax(logits, -1)[range(len(completion.ids)), completion.ids]
+                assert plain.numpy() == pytest.approx(completion.logprobs, abs=1e-4)
 
 
 def test_a_small_cache_budget_changes_nothing(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = TransformersEngine(load_model(str(tiny)), load_tokenizer(str(tiny)))
     prompts, _ = _tree()
     whole = engine.sample(prompts, range(len(prompts)), Sampling(2, 6))
-    monkeypatch.setattr("selfemo.policy.engine.CACHE_TOKENS", 1)
+    monkeypatch.setattr(sampler, "CACHE_TOKENS", 1)
     finished: list[int] = []
-    assert engine.sample(prompts, range(len(prompts)), Sampling(2, 6), finished.append) == whole
+    apart = engine.sample(prompts, range(len(prompts)), Sampling(2, 6), finished.append)
+    assert [[c.ids for c in g] for g in apart] == [[c.ids for c in g] for g in whole]
     assert finished == [1] * len(prompts)
 
 
+def test_a_forest_makes_room_as_it_grows(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = TransformersEngine(load_model(str(tiny)), load_tokenizer(str(tiny)))
+    prompts, _ = _tree()
+    ample = engine.sample(prompts, range(len(prompts)), Sampling(8, 12))
+    made = sampler.Forest.__init__
+    monkeypatch.setattr(sampler.Forest, "__init__", lambda self, body, trees, room: made(self, body, trees, 0))
+    scarce = engine.sample(prompts, range(len(prompts)), Sampling(8, 12))
+    assert [[c.ids for c in g] for g in scarce] == [[c.ids for c in g] for g in ample]
+
+
+def test_samples_follow_the_models_distribution(tiny: Path) -> None:
+    """Chi-square over the first two tokens of 4,000 samples against the exact probabilities."""
+    model = load_model(str(tiny))
+    torch.manual_seed(0)
+    with torch.no_grad():
+        model.get_output_embeddings().weight.mul_(4)  # a few likely tokens, as a trained model has
+    prompt = list(range(20, 30))
+    (group,) = TransformersEngine(model, load_tokenizer(str(tiny))).sample([prompt], [3], Sampling(4000, 2))
+    with torch.no_grad():
+        first = torch.softmax(model(torch.tensor([prompt])).logits[0, -1].double(), -1)
+        chosen = torch.topk(first, 5).indices.tolist()
+        expected = {}
+        for token in chosen:
+            second = torch.softmax(model(torch.tensor([[*prompt, token]])).logits[0, -1].double(), -1)
+            for follower in torch.topk(second, 5).indices.tolist():
+                expected[token, follower] = float(first[token] * second[follower]) * 4000
+    expected = {pair: count for pair, count in expected.items() if count >= 5}
+    assert len(expected) >= 5
+    counts = {pair: sum(c.ids == pair for c in group) for pair in expected}
+    rest, rest_expected = 4000 - sum(counts.values()), 4000 - sum(expected.values())
+    statistic = sum((counts[p] - expected[p]) ** 2 / expected[p] for p in expected)
+    statistic += (rest - rest_expected) ** 2 / rest_expected
+    assert statistic < chi2.ppf(0.999, len(expected))
+
+
 def test_draws_follow_the_distribution() -> None:
-    logits = torch.log(torch.tensor([0.5, 0.3, 0.2])).repeat(20000, 1)
-    uniform = torch.from_numpy(np.random.default_rng(1).random(20000))
-    counts = torch.bincount(draw(logits, uniform, Sampling(1, 1)), minlength=3).numpy()
+    logits = torch.log(torch.tensor([[0.5, 0.3, 0.2]]))
+    uniform = torch.from_numpy(np.random.default_rng(1).random((1, 20000)))
+    counts = torch.bincount(draw(logits, uniform, Sampling(1, 1))[0], minlength=3).numpy()
     expected = np.array([0.5, 0.3, 0.2]) * 20000
-    assert ((counts - expected) ** 2 / expected).sum() < 13.8  # chi-square, 2 degrees of freedom, p = 0.001
-    nucleus = torch.bincount(draw(logits, uniform, Sampling(1, 1, top_p=0.6)), minlength=3)
+    assert ((counts - expected) ** 2 / expected).sum() < chi2.ppf(0.999, 2)
+    nucleus = torch.bincount(draw(logits, uniform, Sampling(1, 1, top_p=0.6))[0], minlength=3)
     assert nucleus[2] == 0
     assert nucleus[0] / 20000 == pytest.approx(0.5 / 0.8, abs=0.02)
-    cold = torch.bincount(draw(logits, uniform, Sampling(1, 1, temperature=0.1)), minlength=3)
+    cold = torch.bincount(draw(logits, uniform, Sampling(1, 1, temperature=0.1))[0], minlength=3)
     assert cold[0] > 19000

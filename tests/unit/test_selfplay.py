@@ -9,7 +9,8 @@ import pytest
 from selfemo import config as configuration
 from selfemo.config import Config
 from selfemo.dialogue import Dialogue, Utterance
-from selfemo.policy.engine import Completion, Sampling, TransformersEngine
+from selfemo.policy.engine import Completion, Sampling
+from selfemo.policy.sampler import TransformersEngine
 from selfemo.policy.weights import load_model, load_tokenizer
 from selfemo.prompts import Prompter
 from selfemo.records import Rollout, read_rows, write_rows
@@ -30,7 +31,7 @@ class Scripted:
             text = self.prompter.tokenizer.decode(prompt)
             self.asked.append(text)
             answers = self.replies if "what is the reply" in text else (self.reading,)
-            results.append([Completion((1,), answers[i % len(answers)]) for i in range(sampling.n)])
+            results.append([Completion((1,), answers[i % len(answers)], (0.0,)) for i in range(sampling.n)])
             progress(1)
         return results
 

@@ -19,7 +19,7 @@ from selfemo.rewards import agreement, smoothed_iou
 from selfemo.selfplay import Player
 from selfemo.training import selfgrpo
 from selfemo.training.rewards import GroupRewards
-from selfemo.training.warmup import PackedDialogues, warm_up
+from selfemo.training.warmup import Lessons, collate, warm_up
 from tests.conftest import SMALL
 from tests.unit.test_selfplay import Scripted
 
@@ -79,10 +79,12 @@ def test_warm_up_learns_to_answer_and_weighs_labels_above_replies(
     assert (warmed / "model.safetensors").is_file()
     assert not list(warmed.glob("*.bin"))
     settings = configuration.load(None, ["warmup.expression_turns=2"])
-    (packed,) = PackedDialogues(dialogues[:1], Prompter(load_tokenizer(str(tiny))), settings).items
-    assert np.unique(packed.weights).tolist() == pytest.approx([0.0, 0.2, 1.0])
-    assert len(set(packed.owner[packed.weights == 1.0])) == len(dialogues[0].turns)
-    assert len(set(packed.owner.tolist())) - 1 == len(dialogues[0].turns) + 2
+    lessons = Lessons(dialogues[:2], Prompter(load_tokenizer(str(tiny))), settings).items
+    assert lessons[0].weights == (1.0,) * len(dialogues[0].turns) + (0.2, 0.2)
+    batch = collate(lessons)
+    shares = [w * len(a) for w, a in zip(batch["weights"], batch["answers"], strict=True)]
+    assert sum(shares) == pytest.approx(1)
+    assert sum(shares[: len(lessons[0].weights)]) == pytest.approx(0.5)  # long and short dialogues count alike
 
 
 def run(base: Path, config: Config, tmp_path: Path, name: str, samples: list[Sample] | None = None) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from selfemo.config import Config
-from selfemo.policy.engine import Engine, TransformersEngine
+from selfemo.policy.engine import Engine
 from selfemo.policy.weights import load_model, load_tokenizer
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ def load_engine(directory: str, config: Config) -> tuple[Engine, PreTrainedToken
 
         return VllmEngine(directory, tokenizer, bf16=config.policy.bf16), tokenizer
     import torch
+
+    from selfemo.policy.sampler import TransformersEngine
 
     model = load_model(directory, bf16=config.policy.bf16)
     if torch.cuda.is_available():

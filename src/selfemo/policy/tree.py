@@ -1,74 +1,135 @@
-"""Which prompts share which tokens: the trunk is computed once, each prompt adds its branch.
+"""Token sequences as trees: what sequences share at their start stands there once.
 
-All turns of a dialogue make one trunk (its longest history); each turn's question branches off where its
-history ends. Defined here.
+All turns of a dialogue share its history, all completions of a group their prompt, and equal completions
+everything. A tree lists every distinct prefix once, in preorder: a node is a token in its context, and a token
+attends to its ancestors and itself. Defined here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 TokenIds = Sequence[int]
+Ints = NDArray[np.int64]
+
+LEAST_SHARED = 0.5
+"""Sequences that share less than this part of the shorter one become separate trees: the head that all prompts
+of a corpus share is cheaper to compute again than to attend to across dialogues."""
 
 
-@dataclass
-class Trunk:
-    """Tokens shared by some prompts.
+@dataclass(frozen=True)
+class Tree:
+    """Some sequences as one forest of ``S`` nodes in preorder.
 
     Attributes:
-        ids: The longest member; its tail may be a branch of that member alone.
-        members: ``(index of the prompt, how many tokens it shares with ids)``.
+        ids: ``(S,)`` token of each node.
+        depth: ``(S,)`` its position in its sequences.
+        parent: ``(S,)`` its predecessor, -1 at a root.
+        end: ``(S,)`` one past its last descendant: node ``q`` sees node ``k`` where ``k <= q < end[k]``.
+        paths: For each sequence its nodes, first token to last.
+        roots: ``(R + 1,)`` bounds of the separate trees.
     """
 
-    ids: TokenIds
-    members: list[tuple[int, int]] = field(default_factory=list)
+    ids: Ints
+    depth: Ints
+    parent: Ints
+    end: Ints
+    paths: tuple[Ints, ...]
+    roots: Ints
 
     @property
-    def length(self) -> int:
-        """Tokens worth computing once: the most that any member shares."""
-        return max(shared for _, shared in self.members)
+    def spans(self) -> list[tuple[int, int]]:
+        """Each separate tree, as its first node and one past its last."""
+        return list(zip(self.roots[:-1].tolist(), self.roots[1:].tolist(), strict=True))
 
 
-def common_prefix(a: TokenIds, b: TokenIds) -> int:
+def shared_prefix(a: Ints, b: Ints) -> int:
     """Length of the longest common prefix."""
-    for i, (x, y) in enumerate(zip(a, b, strict=False)):
-        if x != y:
-            return i
-    return min(len(a), len(b))
+    length = min(len(a), len(b))
+    differ = a[:length] != b[:length]
+    return int(differ.argmax()) if differ.any() else length
 
 
-def plan(prompts: Sequence[TokenIds], least: float = 0.5) -> list[Trunk]:
-    """Group prompts by what they share.
+def grow(sequences: Sequence[TokenIds], least: float = LEAST_SHARED) -> Tree:
+    """Build the tree of some sequences.
 
     Args:
-        prompts: Each non-empty.
-        least: A prompt joins a trunk if it shares at least this part of its own length with it.
+        sequences: Each non-empty.
+        least: See :data:`LEAST_SHARED`.
+    """
+    # Sorted, sequences with a common prefix are neighbours, and new nodes appear in preorder.
+    order = sorted(range(len(sequences)), key=lambda i: tuple(sequences[i]))
+    paths: list[Ints] = [np.empty(0, np.int64)] * len(sequences)
+    ids, depth, parent, roots = [], [], [], []
+    ends: list[tuple[Ints, int]] = []
+    count, last, path = 0, np.empty(0, np.int64), np.empty(0, np.int64)
+    for index in order:
+        current = np.asarray(sequences[index], dtype=np.int64)
+        shared = shared_prefix(last, current)
+        if shared < least * min(len(last), len(current)):
+            shared = 0
+        if shared == 0:
+            roots.append(count)
+        new = len(current) - shared
+        ends.append((path[shared:], count))
+        nodes = np.arange(count, count + new)
+        path = np.concatenate([path[:shared], nodes])
+        ids.append(current[shared:])
+        depth.append(np.arange(shared, len(current)))
+        parent.append(np.concatenate([path[shared - 1 : shared] if shared else [-1], nodes[:-1]])[:new])
+        paths[index], last, count = path, current, count + new
+    end = np.full(count, count, dtype=np.int64)
+    for nodes, at in ends:
+        end[nodes] = at
+    return Tree(
+        np.concatenate(ids), np.concatenate(depth), np.concatenate(parent).astype(np.int64), end, tuple(paths),
+        np.array([*roots, count]),
+    )  # fmt: skip
+
+
+def split(sequences: Sequence[TokenIds], budget: int, parts: int = 1) -> list[list[int]]:
+    """Cut sequences into packs whose trees hold about ``budget`` nodes each.
+
+    Neighbours in a tree stay together. A sequence longer than the budget makes a pack of its own.
+
+    Args:
+        sequences: Each non-empty.
+        budget: Most nodes of a pack.
+        parts: Least number of packs; no more than there are sequences.
 
     Returns:
-        Trunks in the order of their first prompt; every prompt is in exactly one, and keeps at least its
-        last token as a branch, since the branch is where the next token is read off.
+        Indices of the sequences, by pack.
     """
-    trunks: list[Trunk] = []
-    longest_first = sorted(range(len(prompts)), key=lambda i: (-len(prompts[i]), i))
-    by_prompt: dict[int, Trunk] = {}
-    recent: list[Trunk] = []
-    # Longest first makes every trunk the longest of its members; prompts of a dialogue find theirs by content.
-    for index in longest_first:
-        ids = prompts[index]
-        best, best_shared = None, 0
-        for trunk in recent:
-            shared = common_prefix(ids, trunk.ids)
-            if shared > best_shared:
-                best, best_shared = trunk, shared
-        if best is None or best_shared < least * len(ids):
-            best, best_shared = Trunk(ids), len(ids)
-            recent.append(best)
-        best.members.append((index, min(best_shared, len(ids) - 1)))
-        by_prompt[index] = best
-    for index in range(len(prompts)):
-        trunk = by_prompt[index]
-        if not any(trunk is t for t in trunks):
-            trunk.members.sort()
-            trunks.append(trunk)
-    return trunks
+    order = sorted(range(len(sequences)), key=lambda i: tuple(sequences[i]))
+    packs: list[list[int]] = []
+    held, last = 0, np.empty(0, np.int64)
+    for index in order:
+        current = np.asarray(sequences[index], dtype=np.int64)
+        new = len(current) - shared_prefix(last, current)
+        if not packs or held + new > budget:
+            packs.append([])
+            held, new = 0, len(current)
+        packs[-1].append(index)
+        held, last = held + new, current
+    while len(packs) < parts:
+        largest = max(range(len(packs)), key=lambda i: len(packs[i]))
+        half = len(packs[largest]) // 2
+        packs[largest : largest + 1] = [packs[largest][:half], packs[largest][half:]]
+    return packs
+
+
+def join(trees: Sequence[Tree]) -> Tree:
+    """Several trees side by side as one; each is a span of it, and sees nothing of the others."""
+    starts = np.cumsum([0, *(len(t.ids) for t in trees)])
+    return Tree(
+        np.concatenate([t.ids for t in trees]),
+        np.concatenate([t.depth for t in trees]),
+        np.concatenate([np.where(t.parent < 0, -1, t.parent + s) for t, s in zip(trees, starts, strict=False)]),
+        np.concatenate([t.end + s for t, s in zip(trees, starts, strict=False)]),
+        tuple(path + s for t, s in zip(trees, starts, strict=False) for path in t.paths),
+        starts,
+    )

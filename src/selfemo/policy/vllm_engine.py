@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class VllmEngine:
-    """Samples with vLLM; same contract as :class:`selfemo.policy.engine.TransformersEngine`.
+    """Samples with vLLM; same contract as :class:`selfemo.policy.sampler.TransformersEngine`.
 
     Args:
         directory: Weights.
@@ -67,6 +67,7 @@ class VllmEngine:
                 temperature=sampling.temperature,
                 top_p=sampling.top_p,
                 seed=seed % (1 << 31),
+                logprobs=0,  # of the sampled token alone
             )
             for seed in seeds
         ]
@@ -75,7 +76,11 @@ class VllmEngine:
         progress(len(prompts))
         return [
             [
-                Completion(tuple(c.token_ids), self.tokenizer.decode(c.token_ids, skip_special_tokens=True))
+                Completion(
+                    tuple(c.token_ids),
+                    self.tokenizer.decode(c.token_ids, skip_special_tokens=True),
+                    tuple(found[token].logprob for token, found in zip(c.token_ids, c.logprobs, strict=True)),
+                )
                 for c in sorted(out.outputs, key=lambda c: c.index)
             ]
             for out in outputs

@@ -1,4 +1,4 @@
-"""What warm-up and SELF-GRPO share: logging of metrics, resuming, saving."""
+"""What warm-up and SELF-GRPO share: arguments, logging of metrics, resuming, saving."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
+from trl.models.utils import unwrap_model_for_generation
 
 from selfemo.config import Config
+from selfemo.errors import UserError
 from selfemo.progress import Meter
+from selfemo.training import launch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, Trainer
@@ -23,14 +26,17 @@ def arguments(config: Config, checkpoints: Path) -> dict[str, Any]:
     """Trainer arguments that do not depend on what is trained.
 
     Args:
-        config: For the seed and the precision.
+        config: For the seed, the precision and the strategy.
         checkpoints: Directory for checkpoints.
     """
+    strategy = config.launch.strategy
     return {
         "output_dir": str(checkpoints),
         "seed": config.seed,
         "bf16": config.policy.bf16,
-        "use_cpu": not torch.cuda.is_available(),
+        "use_cpu": strategy == "ddp" and not torch.cuda.is_available(),
+        "deepspeed": None if strategy == "ddp" else deepspeed_settings(strategy),
+        "ddp_find_unused_parameters": False,
         "save_total_limit": 2,  # the last may be half-written when a run is killed
         "logging_steps": 1,
         "report_to": [],
@@ -38,6 +44,45 @@ def arguments(config: Config, checkpoints: Path) -> dict[str, Any]:
         "remove_unused_columns": False,
         "dataloader_pin_memory": False,
     }
+
+
+def deepspeed_settings(strategy: str) -> dict[str, Any]:
+    """DeepSpeed's configuration; what Trainer arguments say is left to them ("auto").
+
+    Args:
+        strategy: ``zero2`` or ``zero3``.
+    """
+    on_gpu = torch.cuda.is_available()
+    return {
+        "train_batch_size": "auto",
+        "train_micro_batch_size_per_gpu": "auto",
+        "gradient_accumulation_steps": "auto",
+        "gradient_clipping": "auto",
+        "bf16": {"enabled": "auto"},
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+        "zero_optimization": {
+            "stage": int(strategy.removeprefix("zero")),
+            "overlap_comm": on_gpu,
+            "stage3_gather_16bit_weights_on_model_save": True,
+        },
+    }
+
+
+def check_strategy(trainer: Trainer, config: Config) -> None:
+    """Make sure that the processes really train together: libraries fall back to one without a word.
+
+    Raises:
+        UserError: If they do not.
+    """
+    accelerator = trainer.accelerator
+    found = accelerator.distributed_type.value
+    sharded = config.launch.strategy != "ddp"
+    if accelerator.num_processes != launch.world() or (found == "DEEPSPEED") != sharded:
+        raise UserError(
+            f"{config.launch.strategy} on {launch.world()} processes came up as {found} on {accelerator.num_processes}",
+            where="launch.strategy", fix="DeepSpeed needs GPUs; on a CPU use launch.strategy=ddp",
+        )  # fmt: skip
 
 
 Log = Callable[[int, Mapping[str, float]], None]
@@ -73,19 +118,35 @@ def history_of(trainer: Trainer) -> list[dict[str, float]]:
 def run(trainer: Trainer, checkpoints: Path) -> None:
     """Train, from the last complete checkpoint if there is one."""
     trainer.remove_callback(PrinterCallback)  # the metrics go to the history, not to the screen
+    trainer.accelerator.wait_for_everyone()
+    if launch.rank() == 0:
+        _drop_incomplete(checkpoints)
+    trainer.accelerator.wait_for_everyone()
     last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
-    while last is not None and not (Path(last) / "trainer_state.json").is_file():
-        shutil.rmtree(last)  # killed while it was written: the one before it counts
-        last = get_last_checkpoint(str(checkpoints))
     trainer.train(resume_from_checkpoint=last)
 
 
+def _drop_incomplete(checkpoints: Path) -> None:
+    """Remove checkpoints that a run was killed in: the one before them counts. Their state is written last."""
+    last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
+    while last is not None and not (Path(last) / "trainer_state.json").is_file():
+        shutil.rmtree(last)
+        last = get_last_checkpoint(str(checkpoints))
+
+
 def save(trainer: Trainer, tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
-    """Write weights (safetensors), tokenizer and the training history into a directory."""
-    directory.mkdir(parents=True, exist_ok=True)
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    if hasattr(model, "merge_and_unload"):
-        model = model.merge_and_unload()  # a challenger is a whole model: the next round needs no adapter
-    model.save_pretrained(directory, safe_serialization=True)
-    tokenizer.save_pretrained(directory)
-    (directory / "training.json").write_text(json.dumps(history_of(trainer), indent=1, sort_keys=True))
+    """Write weights (safetensors), tokenizer and the training history into a directory, on rank 0.
+
+    Every rank takes part, since each may hold a shard of the weights.
+    """
+    with unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator) as model:
+        if hasattr(model, "merge_and_unload"):
+            model = model.merge_and_unload()  # a challenger is a whole model: the next round needs no adapter
+        if launch.rank() == 0:
+            directory.mkdir(parents=True, exist_ok=True)
+            model.save_pretrained(directory, safe_serialization=True)
+            tokenizer.save_pretrained(directory)
+            (directory / "training.json").write_text(json.dumps(history_of(trainer), indent=1, sort_keys=True))
+    trainer.accelerator.wait_for_everyone()
+    if launch.launched() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

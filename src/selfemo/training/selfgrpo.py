@@ -9,27 +9,30 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOConfig
+from trl.models.utils import unwrap_model_for_generation
 
 from selfemo.config import Config
 from selfemo.labels import SPACES
-from selfemo.policy.engine import Sampling, TransformersEngine
-from selfemo.policy.packing import answer_log_probabilities
+from selfemo.policy.engine import Sampling
+from selfemo.policy.sampler import TransformersEngine
 from selfemo.policy.weights import load_model, load_tokenizer
 from selfemo.progress import meter
 from selfemo.prompts import ANSWER_TOKENS, Prompter, TokenIds
 from selfemo.records import Sample, seed_of
 from selfemo.rewards import Floats, advantages, combine, constant_groups, group_weight
 from selfemo.selfplay import Player
-from selfemo.training.common import Log, Recorder, arguments, run, save
+from selfemo.training.common import Log, Recorder, arguments, check_strategy, run, save
+from selfemo.training.launch import share, world
+from selfemo.training.order import StepOrder
+from selfemo.training.packed_grpo import PackedGrpoTrainer
 from selfemo.training.rewards import GroupRewards
 
 
-class SelfGrpoTrainer(GRPOTrainer):  # type: ignore[misc]
-    """GRPOTrainer with three changes.
+class SelfGrpoTrainer(PackedGrpoTrainer):
+    """GRPO with the project's own prompts, rollouts from the tree sampler, and SELF-GRPO's advantages.
 
-    Prompts are the project's own token ids; rollouts and log-probabilities compute a group's prompt once;
-    advantages are SELF-GRPO's: confidence-weighted, with a floor under the deviation.
+    The advantages are confidence-weighted, with a floor under the deviation.
 
     Args:
         samples: The training set, in the order of ``index``.
@@ -42,49 +45,45 @@ class SelfGrpoTrainer(GRPOTrainer):  # type: ignore[misc]
         self.samples, self.run_config = samples, config
         self.ids_of = dict(zip(kwargs["train_dataset"]["prompt"], prompts, strict=True))
         self.sample_of = {ids: sample for sample, ids in zip(samples, prompts, strict=True)}
-        super().__init__(**kwargs)
+        super().__init__(pack_tokens=config.launch.pack_tokens, **kwargs)
+
+    def _get_train_sampler(self, dataset: Any = None) -> StepOrder:
+        return StepOrder(
+            [sample.dialogue for sample in self.samples],
+            self.args.generation_batch_size // self.num_generations,
+            self.num_generations,
+            self.num_iterations,
+            self.args.seed,
+            lambda: int((self.state.epoch or 0) + 1e-6),
+        )
 
     def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
         return [list(self.ids_of[p]) for p in prompts], None, {}
 
     def _generate_single_turn(
         self, prompt_ids: list[list[int]], images: Any, multimodal_fields: Any, num_generations: int, **_: Any
-    ) -> tuple[list[list[int]], None]:
+    ) -> tuple[list[list[int]], Any]:
         """Sample each prompt's group together; prompts arrive repeated, a group side by side."""
-        engine = TransformersEngine(
-            self.accelerator.unwrap_model(self.model), self.processing_class, autocast=self.args.bf16
-        )
+        if self.use_vllm:
+            found: tuple[list[list[int]], Any] = super()._generate_single_turn(
+                prompt_ids, images, multimodal_fields, num_generations
+            )
+            return found
         groups = [tuple(ids) for ids in prompt_ids[::num_generations]]
-        found: dict[int, list[list[int]]] = {}
+        answers: dict[int, list[list[int]]] = {}
         play = self.run_config.selfplay
-        for task, room in (("understanding", 0), ("expression", play.max_reply_tokens)):
-            mine = [i for i, ids in enumerate(groups) if self.sample_of[ids].task == task]
-            sampling = Sampling(num_generations, ANSWER_TOKENS + room, play.temperature, play.top_p)
-            seeds = [
-                seed_of(self.run_config.seed, "rollout", self.state.global_step, self.sample_of[groups[i]].id)
-                for i in mine
-            ]
-            for i, sampled in zip(mine, engine.sample([groups[i] for i in mine], seeds, sampling), strict=True):
-                found[i] = [list(c.ids) for c in sampled]
-        return [ids for i in range(len(groups)) for ids in found[i]], None
-
-    def _get_per_token_logps_and_entropies(
-        self, model: Any, input_ids: Any, attention_mask: Any, logits_to_keep: int, batch_size: int | None = None,
-        compute_entropy: bool = False, **_: Any,
-    ) -> tuple[torch.Tensor, torch.Tensor | None, None]:  # fmt: skip
-        """One packed pass for each ``batch_size`` rows; padding stays 0, where the loss is masked."""
-        parts = []
-        for start in range(0, len(input_ids), batch_size or len(input_ids)):
-            rows = slice(start, start + (batch_size or len(input_ids)))
-            ids, seen = input_ids[rows], attention_mask[rows].bool()
-            cut = ids.shape[1] - logits_to_keep
-            prompts = [i[:cut][s[:cut]].tolist() for i, s in zip(ids, seen, strict=True)]
-            answers = [i[cut:][s[cut:]].tolist() for i, s in zip(ids, seen, strict=True)]
-            with self.accelerator.autocast():
-                parts.append(answer_log_probabilities(model, prompts, answers, self.temperature))
-        wide = [[torch.nn.functional.pad(t, (0, logits_to_keep - t.shape[1])) for t in part] for part in parts]
-        logps, entropies = (torch.cat([part[i] for part in wide]) for i in range(2))
-        return logps, entropies.detach() if compute_entropy else None, None
+        with unwrap_model_for_generation(self.model_wrapped, self.accelerator) as model:
+            engine = TransformersEngine(model, self.processing_class, autocast=self.args.bf16)
+            for task, room in (("understanding", 0), ("expression", play.max_reply_tokens)):
+                mine = [i for i, ids in enumerate(groups) if self.sample_of[ids].task == task]
+                sampling = Sampling(num_generations, ANSWER_TOKENS + room, play.temperature, play.top_p)
+                seeds = [
+                    seed_of(self.run_config.seed, "rollout", self.state.global_step, self.sample_of[groups[i]].id)
+                    for i in mine
+                ]
+                for i, sampled in zip(mine, engine.sample([groups[i] for i in mine], seeds, sampling), strict=True):
+                    answers[i] = [list(c.ids) for c in sampled]
+        return [ids for i in range(len(groups)) for ids in answers[i]], None
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Any:
         """As stock, and this rank's parts are kept for the advantages."""
@@ -157,12 +156,13 @@ def train(
         listener = Player(TransformersEngine(frozen, tokenizer), prompter, policy)
     rewards = GroupRewards(samples, config, listener)
     grpo = config.grpo
-    per_step = min(grpo.prompts_per_step, len(samples))
+    per_rank = share(grpo.prompts_per_step, "grpo.prompts_per_step")
+    per_rank = min(per_rank, -(-len(samples) // world()))
     training_arguments = GRPOConfig(
         **arguments(config, workdir),
         num_generations=grpo.group,
-        per_device_train_batch_size=grpo.group,  # one whole group at a time: groups never straddle ranks
-        gradient_accumulation_steps=per_step,
+        num_iterations=grpo.iterations,
+        per_device_train_batch_size=grpo.group * per_rank,  # whole groups: they never straddle ranks
         max_completion_length=ANSWER_TOKENS + config.selfplay.max_reply_tokens,
         temperature=config.selfplay.temperature,
         num_train_epochs=grpo.epochs,
@@ -173,7 +173,7 @@ def train(
         loss_type=grpo.loss,
         reward_weights=[config.rewards.align, config.rewards.consistency, config.rewards.format],
         gradient_checkpointing=torch.cuda.is_available(),  # on a CPU it costs time and saves nothing needed
-        save_steps=grpo.save_steps,
+        save_steps=-(-grpo.save_steps // grpo.iterations) * grpo.iterations,  # rollouts are not in a checkpoint
     )
     lora = None
     if grpo.lora_rank:
@@ -182,12 +182,13 @@ def train(
         lora = LoraConfig(
             r=grpo.lora_rank, lora_alpha=2 * grpo.lora_rank, target_modules="all-linear", task_type="CAUSAL_LM"
         )
-    with meter("SELF-GRPO", grpo.epochs * (len(samples) // per_step)) as progress:
+    steps = grpo.epochs * grpo.iterations * max(1, len(samples) // (per_rank * world()))
+    with meter("SELF-GRPO", steps) as progress:
         trainer = SelfGrpoTrainer(
             samples=samples,
             prompts=prompts,
             config=config,
-            model=load_model(base),
+            model=load_model(base),  # after the arguments: ZeRO-3 shares the weights out while they are loaded
             reward_funcs=[rewards.align, rewards.consistency, rewards.format],
             args=training_arguments,
             train_dataset=data,
@@ -195,6 +196,7 @@ def train(
             peft_config=lora,
             callbacks=[Recorder(progress, log)],
         )
+        check_strategy(trainer, config)
         run(trainer, workdir)
     save(trainer, tokenizer, out)
     return int(trainer.state.global_step)

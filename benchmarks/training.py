@@ -1,0 +1,151 @@
+"""SELF-GRPO steps on packed trees against stock trl.GRPOTrainer: same model, prompts, rewards and settings.
+
+python benchmarks/training.py [--model qwen3-0.6b --bf16] [--only update|whole] [--on prompts|dialogues]
+
+`update` is an optimizer step on given completions: reference and policy log-probabilities, loss, backward pass,
+AdamW. `whole` samples too. export SELFEMO_DATA to measure on MELD dev; else on the sample corpus.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from harness import compare, machine
+from subjects import dialogues, directory, model, parser, random_prompts, turn_prompts
+from transformers import TrainerCallback
+from trl import GRPOConfig, GRPOTrainer
+from trl.models.utils import unwrap_model_for_generation
+
+from selfemo.labels import MELD
+from selfemo.policy.engine import Sampling
+from selfemo.policy.sampler import TransformersEngine
+from selfemo.policy.weights import load_tokenizer
+from selfemo.prompts import parse_understanding
+from selfemo.training.packed_grpo import PackedGrpoTrainer
+
+GROUP = 8
+
+
+class Turns(TrainerCallback):
+    """An optimizer step is a turn of the benchmark."""
+
+    def __init__(self, turn: Callable[[], None], done: Callable[[Any], None]) -> None:
+        self.turn, self.done, self.trainer = turn, done, None
+
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
+        self.turn()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        control.should_log = True
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        if "loss" in logs:
+            self.done((logs["loss"], logs["grad_norm"], logs["completions/mean_length"]))
+
+
+def joy(completions: list[str], **_: Any) -> list[float]:
+    """A reward of the project's own kind: does the answer name joy, and is it an answer?"""
+    answers = [parse_understanding(text, MELD) for text in completions]
+    return [("joy" in a.labels) + 0.1 * a.parsed + 0.001 * len(t) for a, t in zip(answers, completions, strict=True)]
+
+
+def work(name: str, bf16: bool, prompts: list[list[int]], tokens: int, fixed: bool, packed: bool, steps: int) -> Any:
+    """A trainer that takes a step a turn.
+
+    Args:
+        name: Of the model.
+        bf16: Autocast.
+        prompts: Of one step; every step takes them all.
+        tokens: Most of a completion.
+        fixed: Completions are given: as many random tokens for each row, the same in both arms.
+        packed: Ours, else stock.
+        steps: To make room for.
+    """
+    base = PackedGrpoTrainer if packed else GRPOTrainer
+    tokenizer = load_tokenizer(directory(name))
+
+    class Trainer(base):  # type: ignore[misc, valid-type]
+        def _tokenize_prompts(self, texts: list[str]) -> Any:
+            return [prompts[int(t)] for t in texts], None, {}
+
+        def _generate_single_turn(self, ids: Any, images: Any, fields: Any, count: int, *_: Any, **__: Any) -> Any:
+            if fixed:
+                rng = np.random.default_rng(self.state.global_step)
+                return rng.integers(100, 40_000, (len(ids), tokens)).tolist(), None
+            if not packed:
+                return super()._generate_single_turn(ids, images, fields, count)
+            groups = ids[::count]
+            with unwrap_model_for_generation(self.model_wrapped, self.accelerator) as plain:
+                engine = TransformersEngine(plain, self.processing_class, autocast=bf16)
+                sampled = engine.sample(groups, range(len(groups)), Sampling(count, tokens))
+            return [list(c.ids) for group in sampled for c in group], None
+
+    rows = len(prompts) * GROUP
+    settings = GRPOConfig(
+        output_dir=tempfile.mkdtemp(), seed=0, bf16=bf16, use_cpu=not torch.cuda.is_available(), max_steps=steps,
+        num_generations=GROUP, max_completion_length=tokens, beta=0.05, learning_rate=1e-6, loss_type="dapo",
+        # Stock takes a group at a time, which is its lowest memory; ours cuts its rows into packs itself.
+        per_device_train_batch_size=rows if packed else GROUP,
+        gradient_accumulation_steps=1 if packed else len(prompts),
+        shuffle_dataset=False, gradient_checkpointing=torch.cuda.is_available(), logging_steps=1, report_to=[],
+        disable_tqdm=True, save_strategy="no", dataloader_pin_memory=False,
+    )  # fmt: skip
+    extra = {"pack_tokens": 2048} if packed else {}
+
+    def run(turn: Callable[[], None], done: Callable[[Any], None]) -> None:
+        callback = Turns(turn, done)
+        trainer = Trainer(
+            model=model(name, False), reward_funcs=[joy], args=settings, processing_class=tokenizer,
+            train_dataset=Dataset.from_dict({"prompt": [str(i) for i in range(len(prompts))]}),
+            callbacks=[callback], **extra,
+        )  # fmt: skip
+        trainer.train()
+        raise SystemExit
+
+    return run
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--only", choices=["update", "whole"])
+    options.add_argument("--on", choices=["prompts", "dialogues"])
+    options.set_defaults(dialogues=1)
+    given = options.parse_args()
+    name, bf16, pairs, seed = given.model, given.bf16, given.pairs, given.seed
+    directory(name)
+    print(f"{name}, {'bfloat16 autocast' if bf16 else 'float32'}, seed {seed}; {machine()}")
+    separate = random_prompts(4, 300, seed)
+    where, found = dialogues(given.dialogues, seed)
+    turns = turn_prompts(found, load_tokenizer(directory(name)))
+    subjects = {
+        "prompts": ("4 separate prompts of 300 tokens, completions of 16", separate, 16),
+        "dialogues": (f"all {len(turns)} turns of {len(found)} dialogue(s) of {where}, mean prompt "
+                      f"{np.mean([len(p) for p in turns]):.0f} tokens, completions of up to 16", turns, 16),
+    }  # fmt: skip
+    for part, what in (("update", "update on given completions"), ("whole", "sample, reward and update")):
+        for kind, (title, prompts, tokens) in subjects.items():
+            if given.only in (None, part) and given.on in (None, kind):
+                arms = [
+                    (work, name, bf16, prompts, tokens, part == "update", packed, pairs + 2) for packed in (True, False)
+                ]
+                ours, stock = compare(f"{what}: groups of {GROUP} on {title}", *arms, pairs, "groups", len(prompts))
+                report(ours, stock, part == "update")
+
+
+def report(ours: list[Any], stock: list[Any], fixed: bool) -> None:
+    """Whether both did the same."""
+    lengths = [np.mean([m.result[2] for m in arm]) for arm in (ours, stock)]
+    print(f"mean length of a completion: ours {lengths[0]:.1f} tokens, stock {lengths[1]:.1f}")
+    if fixed:
+        loss = max(abs(a.result[0] - b.result[0]) for a, b in zip(ours, stock, strict=True))
+        norm = max(abs(a.result[1] - b.result[1]) / b.result[1] for a, b in zip(ours, stock, strict=True))
+        print(f"largest difference over the steps: loss {loss:.1e}, gradient norm {norm:.1e} relative")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+"""``python -m selfemo``."""
+
+from selfemo.cli import main
+
+main()

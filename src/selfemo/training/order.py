@@ -1,0 +1,48 @@
+"""Which prompts make an optimizer step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from torch.utils.data import Sampler
+
+from selfemo.records import seed_of
+
+
+class StepOrder(Sampler[int]):
+    """Whole steps of prompts; prompts of one dialogue stand side by side, so that its history is computed once.
+
+    The order is a function of the seed and the epoch alone: a resumed run goes on in it.
+
+    Args:
+        dialogues: The dialogue of each prompt.
+        per_step: Prompts of a step, over all ranks. If there are fewer, they are gone through again; of more,
+            a last incomplete step is left out, in every epoch other prompts.
+        group: How often each prompt stands in its step, side by side.
+        repeats: How often a step is gone through before the next.
+        seed: Of the run.
+        epoch: Says which epoch begins.
+    """
+
+    def __init__(
+        self, dialogues: Sequence[str], per_step: int, group: int, repeats: int, seed: int, epoch: Callable[[], int]
+    ) -> None:
+        self.dialogues, self.per_step, self.group, self.repeats = dialogues, per_step, group, repeats
+        self.seed, self.epoch = seed, epoch
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch, repeats not counted."""
+        return max(1, len(self.dialogues) // self.per_step)
+
+    def __len__(self) -> int:
+        return self.steps * self.per_step * self.group * self.repeats
+
+    def __iter__(self) -> Iterator[int]:
+        epoch, places = self.epoch(), range(len(self.dialogues))
+        order = sorted(places, key=lambda i: (seed_of(self.seed, "order", epoch, self.dialogues[i]), i))
+        for step in range(self.steps):
+            chosen = [order[(step * self.per_step + i) % len(order)] for i in range(self.per_step)]
+            for _ in range(self.repeats):
+                for index in chosen:
+                    yield from [index] * self.group
