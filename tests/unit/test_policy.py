@@ -65,9 +65,9 @@ def test_packs_hold_every_sequence_once_and_keep_to_the_budget(
     packs = split(sequences, budget, parts)
     assert sorted(i for p in packs for i in p) == list(range(len(sequences)))
     assert len(packs) >= parts
-    for pack in packs:
-        assert pack
-        assert len(grow([sequences[i] for i in pack], 0).ids) <= max(budget, len(sequences[pack[0]]))
+    assert max(map(len, packs)) - min(map(len, packs)) <= 1
+    sizes = [len(grow([sequences[i] for i in pack], 0).ids) for pack in packs]
+    assert len(packs) == len(sequences) or max(sizes) <= budget
 
 
 def _turns(base: int) -> list[list[int]]:

@@ -12,11 +12,14 @@ import torch
 from selfemo import config as configuration
 from selfemo.config import Config
 from selfemo.dialogue import Dialogue, Utterance
-from selfemo.policy.weights import load_model, load_tokenizer
+from selfemo.errors import UserError
+from selfemo.policy import adapters
+from selfemo.policy.weights import load_model, load_tokenizer, local_directory
 from selfemo.prompts import Prompter
 from selfemo.records import Sample
 from selfemo.rewards import agreement, smoothed_iou
 from selfemo.selfplay import Player
+from selfemo.store import Store
 from selfemo.training import selfgrpo
 from selfemo.training.rewards import GroupRewards
 from selfemo.training.warmup import Lessons, collate, warm_up
@@ -149,6 +152,84 @@ def test_a_run_killed_after_a_checkpoint_ends_as_an_undisturbed_one(
     resumed = run(warmed, settings, tmp_path, "killed")
     for name in ("model.safetensors", "training.json"):
         assert (resumed / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_a_resumed_run_goes_through_the_rest_of_its_epochs_in_their_order(
+    warmed: Path, settings: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in the second of three epochs, with two optimizer steps a batch of rollouts."""
+    long = settings.model_copy(update={"grpo": settings.grpo.model_copy(update={"epochs": 3, "iterations": 2})})
+    whole = run(warmed, long, tmp_path, "whole")
+    assert len(json.loads((whole / "training.json").read_text())) == 3 * 2 * 2
+    with monkeypatch.context() as patch:
+
+        def stop(self, args, state, control, **_):  # type: ignore[no-untyped-def]
+            if state.global_step == 6:
+                raise KeyboardInterrupt
+
+        patch.setattr("selfemo.training.common.Recorder.on_save", stop, raising=False)
+        with pytest.raises(KeyboardInterrupt):
+            run(warmed, long, tmp_path, "killed")
+    resumed = run(warmed, long, tmp_path, "killed")
+    for name in ("model.safetensors", "training.json"):
+        assert (resumed / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_a_token_budget_changes_memory_and_not_results(warmed: Path, settings: Config, tmp_path: Path) -> None:
+    tight = settings.model_copy(update={"launch": settings.launch.model_copy(update={"pack_tokens": 1})})
+    histories = [
+        json.loads((run(warmed, c, tmp_path, name) / "training.json").read_text())
+        for c, name in ((settings, "one-pass"), (tight, "row-by-row"))
+    ]
+    for row, other in zip(*histories, strict=True):
+        assert row["loss"] == pytest.approx(other["loss"], abs=1e-5)
+        assert row["grad_norm"] == pytest.approx(other["grad_norm"], rel=1e-3)
+
+
+def test_vllm_for_rollouts_is_trls_own(warmed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not run here: TRL's colocated mode does not load weights on a CPU."""
+    asked = configuration.load(
+        None,
+        [*SMALL, "grpo.rollouts=vllm-server", "grpo.vllm_server=http://127.0.0.1:9", "policy.vllm.tensor_parallel=2"],
+    )
+    seen = {}
+
+    class Stop(Exception):
+        pass
+
+    def spy(**kwargs):  # type: ignore[no-untyped-def]
+        seen.update(kwargs)
+        raise Stop
+
+    monkeypatch.setattr(selfgrpo, "GRPOConfig", spy)
+    with pytest.raises(Stop):
+        run(warmed, asked, tmp_path, "vllm")
+    assert seen["use_vllm"]
+    assert seen["vllm_mode"] == "server"
+    assert seen["vllm_server_base_url"] == "http://127.0.0.1:9"
+    assert seen["vllm_tensor_parallel_size"] == 2
+    with pytest.raises(UserError, match="set vllm_server"):
+        configuration.load(None, ["grpo.rollouts=vllm-server"])
+
+
+def test_an_adapter_is_published_over_its_base_and_trained_on_in_the_next_round(
+    warmed: Path, settings: Config, tmp_path: Path
+) -> None:
+    apart = settings.model_copy(update={"grpo": settings.grpo.model_copy(update={"lora_rank": 2, "lora_merge": False})})
+    store, cache = Store((tmp_path / "store").as_uri(), tmp_path / "fetched"), tmp_path / "cache"
+    samples = [sample(i, gold=i == 0) for i in range(4)]
+    policy, weights, seen = str(warmed), str(warmed), []
+    for name in ("first", "second"):
+        selfgrpo.train(weights, policy, samples, apart, tmp_path / f"{name}-work", tmp_path / name)
+        assert not (tmp_path / name / "model.safetensors").exists()
+        assert adapters.settings(tmp_path / name)["base_model_name_or_path"] == str(warmed)
+        policy = str(tmp_path / name)
+        weights = local_directory(policy, store, cache)
+        seen.append(load_model(weights).state_dict())
+    before = load_model(str(warmed)).state_dict()
+    assert before.keys() == seen[0].keys() == seen[1].keys()
+    for old, new in ((before, seen[0]), (seen[0], seen[1])):
+        assert any(not torch.equal(old[k], new[k]) for k in old)
 
 
 def test_lora_trains_an_adapter_and_saves_a_whole_model(warmed: Path, settings: Config, tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ def load_engine(directory: str, config: Config) -> tuple[Engine, PreTrainedToken
     """The configured engine with these weights, and their tokenizer."""
     tokenizer = load_tokenizer(directory)
     if config.policy.engine == "vllm":
-        from selfemo.policy.vllm_engine import VllmEngine
+        from selfemo.policy.vllm_engine import start
 
-        return VllmEngine(directory, tokenizer, bf16=config.policy.bf16), tokenizer
+        return start(directory, tokenizer, config.policy), tokenizer
     import torch
 
     from selfemo.policy.sampler import TransformersEngine

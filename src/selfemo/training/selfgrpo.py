@@ -14,6 +14,7 @@ from trl.models.utils import unwrap_model_for_generation
 
 from selfemo.config import Config
 from selfemo.labels import SPACES
+from selfemo.policy import adapters
 from selfemo.policy.engine import Sampling
 from selfemo.policy.sampler import TransformersEngine
 from selfemo.policy.weights import load_model, load_tokenizer
@@ -22,7 +23,7 @@ from selfemo.prompts import ANSWER_TOKENS, Prompter, TokenIds
 from selfemo.records import Sample, seed_of
 from selfemo.rewards import Floats, advantages, combine, constant_groups, group_weight
 from selfemo.selfplay import Player
-from selfemo.training.common import Log, Recorder, arguments, check_strategy, run, save
+from selfemo.training.common import Log, Recorder, arguments, run, save, settle
 from selfemo.training.launch import share, world
 from selfemo.training.order import StepOrder
 from selfemo.training.packed_grpo import PackedGrpoTrainer
@@ -43,7 +44,7 @@ class SelfGrpoTrainer(PackedGrpoTrainer):
 
     def __init__(self, *, samples: Sequence[Sample], prompts: Sequence[TokenIds], config: Config, **kwargs: Any):
         self.samples, self.run_config = samples, config
-        self.ids_of = dict(zip(kwargs["train_dataset"]["prompt"], prompts, strict=True))
+        self.prompts = prompts
         self.sample_of = {ids: sample for sample, ids in zip(samples, prompts, strict=True)}
         super().__init__(pack_tokens=config.launch.pack_tokens, **kwargs)
 
@@ -58,7 +59,7 @@ class SelfGrpoTrainer(PackedGrpoTrainer):
         )
 
     def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
-        return [list(self.ids_of[p]) for p in prompts], None, {}
+        return [list(self.prompts[int(p)]) for p in prompts], None, {}  # the data set names them by index
 
     def _generate_single_turn(
         self, prompt_ids: list[list[int]], images: Any, multimodal_fields: Any, num_generations: int, **_: Any
@@ -105,14 +106,21 @@ class SelfGrpoTrainer(PackedGrpoTrainer):
         scaled = advantages(rewards, weight, grpo.sigma_min)
         old = output["advantages"]
         output["advantages"] = torch.as_tensor(scaled.ravel(), dtype=old.dtype, device=old.device)
-        log = self._metrics["train" if self.model.training else "eval"]
-        log["group_confidence"].append(float(sure.mean()))
-        log["group_weight"].append(float(weight.mean()))
-        log["zero_variance"].append(float(constant_groups(rewards).mean()))
-        for task in {s.task for s in samples}:  # the two tasks keep separate reward statistics
-            mine = np.array([s.task == task for s in samples])
-            log[f"reward/{task}"].append(float(rewards[mine].mean()))
+        understands = np.array([s.task == "understanding" for s in samples])
+        self._note_groups(sure, weight, constant_groups(rewards), rewards.mean(axis=1), understands)
         return output
+
+    def _note_groups(self, *columns: np.ndarray) -> None:
+        """Log means over the groups of all ranks: confidence, weight, constant, reward, and it by task."""
+        mine = torch.tensor(np.stack(columns, axis=1), dtype=torch.float32, device=self.accelerator.device)
+        sure, weight, constant, reward, understands = self.accelerator.gather(mine).T
+        log = self._metrics["train" if self.model.training else "eval"]
+        log["group_confidence"].append(sure.mean().item())
+        log["group_weight"].append(weight.mean().item())
+        log["zero_variance"].append(constant.mean().item())
+        for task, chosen in (("understanding", understands == 1), ("expression", understands == 0)):
+            if chosen.any():  # the two tasks keep separate reward statistics
+                log[f"reward/{task}"].append(reward[chosen].mean().item())
 
 
 def train(
@@ -149,7 +157,7 @@ def train(
             ids = prompter.expression(sample.history, sample.role, space)
         unique.setdefault(ids, sample)
     prompts, samples = list(unique), list(unique.values())
-    data = Dataset.from_dict({"prompt": [tokenizer.decode(p) for p in prompts], "index": list(range(len(samples)))})
+    data = Dataset.from_dict({"prompt": [str(i) for i in range(len(samples))], "index": list(range(len(samples)))})
     listener = None
     if any(s.task == "expression" for s in samples):
         frozen = load_model(base, bf16=config.policy.bf16).requires_grad_(False)
@@ -165,6 +173,7 @@ def train(
         per_device_train_batch_size=grpo.group * per_rank,  # whole groups: they never straddle ranks
         max_completion_length=ANSWER_TOKENS + config.selfplay.max_reply_tokens,
         temperature=config.selfplay.temperature,
+        top_p=config.selfplay.top_p,
         num_train_epochs=grpo.epochs,
         learning_rate=grpo.learning_rate,
         lr_scheduler_type="constant",
@@ -173,22 +182,31 @@ def train(
         loss_type=grpo.loss,
         reward_weights=[config.rewards.align, config.rewards.consistency, config.rewards.format],
         gradient_checkpointing=torch.cuda.is_available(),  # on a CPU it costs time and saves nothing needed
+        use_vllm=grpo.rollouts != "transformers",
+        vllm_mode=grpo.rollouts.removeprefix("vllm-") if grpo.rollouts != "transformers" else "colocate",
+        vllm_server_base_url=grpo.vllm_server,
+        vllm_tensor_parallel_size=config.policy.vllm.tensor_parallel,
         save_steps=-(-grpo.save_steps // grpo.iterations) * grpo.iterations,  # rollouts are not in a checkpoint
     )
-    lora = None
-    if grpo.lora_rank:
+    lora, over = None, policy
+    if grpo.lora_rank and adapters.is_adapter(base):
+        over = adapters.base_uri(base)  # an adapter is trained on: adapters are not stacked
+    elif grpo.lora_rank:
         from peft import LoraConfig
 
         lora = LoraConfig(
             r=grpo.lora_rank, lora_alpha=2 * grpo.lora_rank, target_modules="all-linear", task_type="CAUSAL_LM"
         )
     steps = grpo.epochs * grpo.iterations * max(1, len(samples) // (per_rank * world()))
+    settle(training_arguments, config)
     with meter("SELF-GRPO", steps) as progress:
         trainer = SelfGrpoTrainer(
             samples=samples,
             prompts=prompts,
             config=config,
-            model=load_model(base),  # after the arguments: ZeRO-3 shares the weights out while they are loaded
+            model=load_model(
+                base, trainable_adapter=grpo.lora_rank > 0
+            ),  # after the arguments: ZeRO-3 shares the weights out while they are loaded
             reward_funcs=[rewards.align, rewards.consistency, rewards.format],
             args=training_arguments,
             train_dataset=data,
@@ -196,7 +214,8 @@ def train(
             peft_config=lora,
             callbacks=[Recorder(progress, log)],
         )
-        check_strategy(trainer, config)
+        if listener is not None:
+            frozen.to(trainer.accelerator.device)
         run(trainer, workdir)
-    save(trainer, tokenizer, out)
+    save(trainer, tokenizer, out, over if grpo.lora_rank and not grpo.lora_merge else None)
     return int(trainer.state.global_step)

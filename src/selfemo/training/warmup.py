@@ -19,7 +19,7 @@ from selfemo.policy.weights import load_model, load_tokenizer
 from selfemo.progress import meter
 from selfemo.prompts import Prompter, TokenIds
 from selfemo.records import seed_of
-from selfemo.training.common import Log, Recorder, arguments, check_strategy, run, save
+from selfemo.training.common import Log, Recorder, arguments, run, save, settle
 from selfemo.training.launch import share
 from selfemo.training.packed import PackedStep
 
@@ -130,6 +130,7 @@ def warm_up(
         warmup_steps=max(1, steps_per_epoch * config.warmup.epochs // 10),
         save_strategy="epoch",
     )
+    settle(training_arguments, config)
     with meter("warm-up", steps_per_epoch * config.warmup.epochs) as progress:
         trainer = WarmupTrainer(
             model=load_model(base),  # after the arguments: ZeRO-3 shares the weights out while they are loaded
@@ -138,7 +139,6 @@ def warm_up(
             data_collator=collate,
             callbacks=[Recorder(progress, log)],
         )
-        check_strategy(trainer, config)
         trainer.pack_tokens = config.launch.pack_tokens
         trainer.enable_trees(trainer.model)
         run(trainer, workdir)

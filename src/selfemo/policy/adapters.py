@@ -1,0 +1,97 @@
+"""LoRA adapters as policies: a directory in PEFT's form, whose configuration names the policy it stands on.
+
+An artifact names its base by URI. To load it, a view of it is made on this machine that names the base by
+directory, which is what PEFT and vLLM read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from selfemo.errors import UserError
+
+_CONFIG, _URI = "adapter_config.json", "base_uri.txt"
+_BASE = "base_model_name_or_path"
+
+
+def is_adapter(directory: str | Path) -> bool:
+    """Whether a directory holds an adapter rather than whole weights."""
+    return (Path(directory) / _CONFIG).is_file()
+
+
+def settings(directory: str | Path) -> dict[str, Any]:
+    """The adapter's configuration; of a view, with the base's directory under ``base_model_name_or_path``.
+
+    Raises:
+        UserError: If it is not one that names its base.
+    """
+    file = Path(directory) / _CONFIG
+    try:
+        read = json.loads(file.read_text())
+        named = isinstance(read[_BASE], str)
+    except (ValueError, KeyError, TypeError):
+        named = False
+    if not named:
+        raise UserError(f"names no {_BASE}", where=str(file), fix="save the adapter with PEFT")
+    return read  # type: ignore[no-any-return]
+
+
+def view(directory: Path, bring: Callable[[str], str], cache: Path) -> str:
+    """Make an adapter loadable here.
+
+    Args:
+        directory: Holds the adapter; it is not changed.
+        bring: Brings weights, named by URI, to a directory of this machine.
+        cache: Directory that views are kept in.
+    """
+    read = settings(directory)
+    uri = read[_BASE]
+    base = bring(uri)
+    key = hashlib.sha256(f"{directory.resolve()} {base}".encode()).hexdigest()[:16]
+    target = cache / f"adapter-{key}"
+    if target.is_dir():
+        return str(target)
+    cache.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=cache, prefix=".partial-"))
+    try:
+        for file in directory.iterdir():
+            if file.name != _CONFIG:
+                (partial / file.name).symlink_to(file.resolve())
+        (partial / _CONFIG).write_text(json.dumps(read | {_BASE: base}))
+        (partial / _URI).write_text(uri)
+        partial.rename(target)
+    except OSError:
+        if not target.is_dir():  # else another process was first
+            raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return str(target)
+
+
+def base_directory(directory: str) -> str:
+    """Of a view, the weights that the adapter stands on."""
+    return str(settings(directory)[_BASE])
+
+
+def base_uri(directory: str) -> str:
+    """Of a view, the name of the weights that the adapter stands on."""
+    return (Path(directory) / _URI).read_text()
+
+
+def publish(model: Any, directory: Path, uri: str) -> None:
+    """Write a PEFT model's adapter alone.
+
+    Args:
+        model: With one trained adapter, PEFT's ``default``.
+        directory: For it.
+        uri: The policy it stands on.
+    """
+    model.save_pretrained(directory, selected_adapters=["default"], safe_serialization=True)
+    file = directory / _CONFIG
+    file.write_text(json.dumps(json.loads(file.read_text()) | {_BASE: uri}, indent=1, sort_keys=True))

@@ -1,0 +1,134 @@
+"""SELF-GRPO on several processes: the same training as on one, whatever shares out the model."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from selfemo import steps
+from selfemo.config import Config
+from selfemo.context import Context
+from selfemo.errors import UserError
+from selfemo.policy.weights import load_model
+from selfemo.records import Sample, write_rows
+from tests.conftest import ROOT
+from tests.unit.test_training import sample
+
+pytestmark = pytest.mark.usefixtures("elsewhere")
+
+
+def settings(config: Config, run: str, **launch: object) -> Config:
+    data = config.model_dump()
+    data["run"] = run
+    data["launch"] |= launch
+    data["grpo"] |= {"prompts_per_step": 4, "confidence_low": 0.0}
+    return Config.model_validate(data)
+
+
+def publish(config: Config, samples: list[Sample]) -> str:
+    def work(out: Path, _: Path) -> dict[str, object]:
+        write_rows(out / "samples.jsonl.gz", samples)
+        return {}
+
+    return Context(config).step("filter", 1, {"by": "hand"}, work).uri
+
+
+def samples() -> list[Sample]:
+    return [sample(i, "expression" if i == 3 else "understanding", gold=i % 2 == 0) for i in range(12)]
+
+
+def history(config: Config, tiny: Path) -> list[dict[str, float]]:
+    done = steps.train(config, str(tiny), publish(config, samples()), 1)
+    rows: list[dict[str, float]] = json.loads((Context(config).store.fetch(done.uri) / "training.json").read_text())
+    assert (Context(config).store.fetch(done.uri) / "model.safetensors").is_file()
+    return rows
+
+
+@pytest.fixture
+def one(small_local: Config, tiny: Path) -> list[dict[str, float]]:
+    return history(settings(small_local, "one"), tiny)
+
+
+def said(config: Config) -> str:
+    """What rank 0 logged."""
+    return "".join(p.read_text() for p in Path(config.workdir, "runs", config.run).glob("*/*/attempt_0/0/stderr.log"))
+
+
+def same(rows: list[dict[str, float]], expected: list[dict[str, float]]) -> None:
+    assert len(rows) == len(expected) == 3
+    for row, other in zip(rows, expected, strict=True):
+        for name in ("loss", "kl", "reward", "grad_norm", "group_confidence", "entropy"):
+            if name in other:
+                assert row[name] == pytest.approx(other[name], rel=1e-3, abs=1e-3), name
+
+
+def test_two_processes_train_as_one_and_only_the_first_writes(
+    small_local: Config, tiny: Path, one: list[dict[str, float]]
+) -> None:
+    config = settings(small_local, "two", processes=2, pack_tokens=200)
+    same(history(config, tiny), one)
+    assert "2 processes train together: MULTI_CPU" in said(config)
+    files = sorted(p.name for p in Path(config.workdir, "runs", "two", "train-1").glob("*/attempt_0/*/stderr.log"))
+    assert len(files) == 2
+    assert not Path(config.workdir, "scratch", "two").exists() or not any(
+        Path(config.workdir, "scratch", "two").iterdir()
+    )
+
+
+def test_a_rank_that_dies_fails_the_step_with_its_log_and_the_rerun_ends_as_if_it_had_not(
+    small_local: Config, tiny: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    undisturbed = history(settings(small_local, "calm", processes=2), tiny)
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'tests' / 'support'}:{ROOT}")
+    monkeypatch.setenv("SELFEMO_TEST_DIE", str(tmp_path / "died"))
+    config = settings(small_local, "shaken", processes=2)
+    with pytest.raises(UserError, match=r"rank 1 of training died \(killed by SIGKILL\)") as error:
+        history(config, tiny)
+    assert "this rank was told to die" in str(error.value)
+    assert list(Path(config.workdir, "scratch").rglob("checkpoint-1"))
+    assert history(config, tiny) == undisturbed
+
+
+@pytest.mark.parametrize("strategy", ["zero2", "zero3"])
+def test_deepspeed_trains_as_one_process_does(
+    small_local: Config, tiny: Path, one: list[dict[str, float]], monkeypatch: pytest.MonkeyPatch, strategy: str
+) -> None:
+    if importlib.util.find_spec("deepspeed") is None:
+        pytest.skip("deepspeed is not installed")
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'tests' / 'support'}:{ROOT}")
+    monkeypatch.setenv("SELFEMO_TEST_DEEPSPEED_ON_CPU", "1")
+    config = settings(small_local, strategy, processes=2, strategy=strategy)
+    same(history(config, tiny), one)
+    assert f"2 processes train together: DEEPSPEED ZeRO-{strategy[-1]}" in said(config)
+
+
+def test_an_adapter_trained_on_shards_is_merged_into_whole_weights(
+    small_local: Config, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if importlib.util.find_spec("deepspeed") is None:
+        pytest.skip("deepspeed is not installed")
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'tests' / 'support'}:{ROOT}")
+    monkeypatch.setenv("SELFEMO_TEST_DEEPSPEED_ON_CPU", "1")
+    config = settings(small_local, "adapter", processes=2, strategy="zero3")
+    config = config.model_copy(update={"grpo": config.grpo.model_copy(update={"lora_rank": 2})})
+    history(config, tiny)
+    uri = steps.train(config, str(tiny), publish(config, samples()), 1).uri
+    before = load_model(str(tiny)).state_dict()
+    after = load_model(str(Context(config).store.fetch(uri))).state_dict()
+    assert {k: v.shape for k, v in before.items()} == {k: v.shape for k, v in after.items()}
+    assert any(not torch.equal(before[k], after[k]) for k in before)
+
+
+def test_deepspeed_without_gpus_is_refused(small_local: Config, tiny: Path) -> None:
+    with pytest.raises(UserError, match=r"on a CPU use launch\.strategy=ddp"):
+        history(settings(small_local, "refused", processes=2, strategy="zero2"), tiny)
+
+
+def test_groups_that_cannot_be_dealt_out_are_refused(small_local: Config, tiny: Path) -> None:
+    config = settings(small_local, "odd", processes=3)
+    with pytest.raises(UserError, match=r"grpo\.prompts_per_step: 4 cannot be dealt out to 3 processes"):
+        history(config, tiny)

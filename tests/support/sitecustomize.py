@@ -1,0 +1,36 @@
+"""What tests put into the processes that training starts; on their PYTHONPATH only, switched by environment.
+
+DeepSpeed is tested on the CPU over gloo, which accelerate does not offer: it takes "no accelerator" for "one
+process". And a rank can be told to die.
+"""
+
+import os
+import signal
+from pathlib import Path
+
+if os.environ.get("SELFEMO_TEST_DEEPSPEED_ON_CPU"):
+    os.environ["DS_ACCELERATOR"] = "cpu"
+    from accelerate.state import PartialState
+    from accelerate.utils import DistributedType
+
+    _plain = PartialState._prepare_backend
+
+    def _gloo(self, cpu=False, sagemaker_dp=False, backend=None):
+        found, kind = _plain(self, cpu, sagemaker_dp, backend)
+        if kind == DistributedType.NO and "LOCAL_RANK" in os.environ:
+            return "gloo", DistributedType.MULTI_CPU
+        return found, kind
+
+    PartialState._prepare_backend = _gloo
+
+if os.environ.get("SELFEMO_TEST_DIE") and os.environ.get("RANK") == "1":
+    from selfemo.training.common import Recorder
+
+    def _die(self, args, state, control, **_):
+        flag = Path(os.environ["SELFEMO_TEST_DIE"])
+        if state.global_step == 1 and not flag.exists():
+            flag.touch()
+            print("this rank was told to die", file=__import__("sys").stderr, flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Recorder.on_step_begin = _die
