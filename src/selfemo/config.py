@@ -177,7 +177,7 @@ class Grpo(Section):
 
 
 class Launch(Section):
-    """The processes that train; where and how, not what: results do not depend on it."""
+    """The processes that train: where and how, not what. Results depend on it by rounding alone."""
 
     processes: int = Field(1, ge=1)
     """Processes on this machine, one a GPU; groups are dealt out to them whole."""

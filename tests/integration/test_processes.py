@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,9 @@ def test_two_processes_train_as_one_and_only_the_first_writes(
     small_local: Config, tiny: Path, one: list[dict[str, float]]
 ) -> None:
     config = settings(small_local, "two", processes=2, pack_tokens=200)
+    before = dict(os.environ)
     same(history(config, tiny), one)
+    assert dict(os.environ) == before
     assert "2 processes train together: MULTI_CPU" in said(config)
     files = sorted(p.name for p in Path(config.workdir, "runs", "two", "train-1").glob("*/attempt_0/*/stderr.log"))
     assert len(files) == 2

@@ -16,7 +16,7 @@ from selfemo.policy.attention import PackedAttention, enable, inputs
 from selfemo.policy.engine import Completion, Sampling
 from selfemo.policy.packing import score, score_packs
 from selfemo.policy.sampler import TransformersEngine, batches, draw
-from selfemo.policy.tree import grow, join, shared_prefix, split
+from selfemo.policy.tree import cut, grow, join, shared_prefix, split
 from selfemo.policy.weights import load_model, load_tokenizer
 
 tokens = st.lists(st.integers(0, 3), min_size=1, max_size=12)
@@ -57,15 +57,16 @@ def test_joined_trees_see_nothing_of_each_other(a: list[list[int]], b: list[list
     assert whole.spans == [(0, len(one.ids)), (len(one.ids), len(whole.ids))]
 
 
-@given(forests, st.integers(1, 40), st.integers(1, 12))
+@given(forests, st.integers(1, 40), st.integers(1, 15))
 def test_packs_hold_every_sequence_once_and_keep_to_the_budget(
     sequences: list[list[int]], budget: int, parts: int
 ) -> None:
-    parts = min(parts, len(sequences))
-    packs = split(sequences, budget, parts)
-    assert sorted(i for p in packs for i in p) == list(range(len(sequences)))
-    assert len(packs) >= parts
-    assert max(map(len, packs)) - min(map(len, packs)) <= 1
+    packs = split(sequences, budget)
+    for found in (packs, cut(sequences, parts)):
+        assert sorted(i for p in found for i in p) == list(range(len(sequences)))
+        assert max(map(len, found)) - min(map(len, found)) <= 1
+    assert len(cut(sequences, parts)) == parts
+    assert cut(sequences, len(packs)) == packs
     sizes = [len(grow([sequences[i] for i in pack], 0).ids) for pack in packs]
     assert len(packs) == len(sequences) or max(sizes) <= budget
 
@@ -133,7 +134,7 @@ def test_packs_score_as_one_pass_does_and_logits_are_divided_by_the_temperature(
     prompts, answers = _tree()
     with torch.no_grad():
         whole = score(model, prompts, answers, temperature=0.7)
-        packs = split([[*p, *a] for p, a in zip(prompts, answers, strict=True)], 40, 3)
+        packs = split([[*p, *a] for p, a in zip(prompts, answers, strict=True)], 40)
         parts = score_packs(model, prompts, answers, packs, temperature=0.7)
         logits = model(torch.tensor([prompts[0] + answers[0]])).logits[0, len(prompts[0]) - 1 : -1]
     assert len(packs) >= 3

@@ -63,7 +63,7 @@ def grow(sequences: Sequence[TokenIds], least: float = LEAST_SHARED) -> Tree:
         least: See :data:`LEAST_SHARED`.
     """
     # Sorted, sequences with a common prefix are neighbours, and new nodes appear in preorder.
-    order = sorted(range(len(sequences)), key=lambda i: tuple(sequences[i]))
+    order = _sorted(sequences)
     paths: list[Ints] = [np.empty(0, np.int64)] * len(sequences)
     ids, depth, parent, roots = [], [], [], []
     ends: list[tuple[Ints, int]] = []
@@ -92,33 +92,56 @@ def grow(sequences: Sequence[TokenIds], least: float = LEAST_SHARED) -> Tree:
     )  # fmt: skip
 
 
-def split(sequences: Sequence[TokenIds], budget: int, parts: int = 1) -> list[list[int]]:
-    """Cut sequences into packs whose trees hold at most ``budget`` nodes each.
-
-    Neighbours in a tree stay together, and packs are of equal numbers of sequences (to one), so that processes
-    which hold equally many sequences and agree on the number of packs can exchange what they know of each.
+def split(sequences: Sequence[TokenIds], budget: int) -> list[list[int]]:
+    """Cut sequences into as few packs as hold at most ``budget`` nodes each.
 
     Args:
         sequences: Each non-empty.
-        budget: Most nodes of a pack; a pack of one sequence may hold more.
-        parts: Least number of packs; no more than there are sequences.
+        budget: Most nodes of a pack's tree; a pack of one sequence may hold more.
 
     Returns:
-        Indices of the sequences, by pack: as few packs as fit.
+        Indices of the sequences, by pack.
     """
-    order = sorted(range(len(sequences)), key=lambda i: tuple(sequences[i]))
+    order = _sorted(sequences)
     sorted_ids = [np.asarray(sequences[i], dtype=np.int64) for i in order]
     lengths = np.array([len(ids) for ids in sorted_ids])
     shared = np.array([0, *(shared_prefix(a, b) for a, b in pairwise(sorted_ids))])
     before = np.concatenate([[0], np.cumsum(lengths - shared)])
-    for count in range(parts, len(order) + 1):
-        sizes = np.full(count, len(order) // count) + (np.arange(count) < len(order) % count)
-        stops = np.cumsum(sizes)
-        starts = stops - sizes
+    for parts in range(1, len(order)):
+        bounds = _bounds(len(order), parts)
+        starts, stops = bounds[:-1], bounds[1:]
         nodes = before[stops] - before[starts] + shared[starts]  # what the first shares with the pack before
-        if count == len(order) or (nodes <= budget).all():
-            break
-    return [order[start:stop] for start, stop in zip(starts, stops, strict=True)]
+        if (nodes <= budget).all():
+            return _cut(order, bounds)
+    return [[i] for i in order]
+
+
+def cut(sequences: Sequence[TokenIds], parts: int) -> list[list[int]]:
+    """Cut sequences into a given number of packs.
+
+    Neighbours in a tree stay together, and packs are of equal numbers of sequences (to one), so that processes
+    which hold equally many can exchange what they know of each pack. With more parts than sequences, the last
+    are empty.
+
+    Args:
+        sequences: Each non-empty.
+        parts: How many.
+    """
+    return _cut(_sorted(sequences), _bounds(len(sequences), parts))
+
+
+def _sorted(sequences: Sequence[TokenIds]) -> list[int]:
+    return sorted(range(len(sequences)), key=lambda i: tuple(sequences[i]))
+
+
+def _bounds(count: int, parts: int) -> Ints:
+    """Where ``parts`` equal parts of ``count`` begin, and the end: the first ones are longer by one."""
+    sizes = np.full(parts, count // parts) + (np.arange(parts) < count % parts)
+    return np.concatenate([[0], np.cumsum(sizes)])
+
+
+def _cut(order: list[int], bounds: Ints) -> list[list[int]]:
+    return [order[start:stop] for start, stop in pairwise(bounds.tolist())]
 
 
 def join(trees: Sequence[Tree]) -> Tree:

@@ -88,6 +88,7 @@ def start(config: Config, arguments: Sequence[str], logs: Path) -> None:
         logs_specs=DefaultLogsSpecs(log_dir=str(logs), redirects=Std.ALL, tee={0: Std.ERR}),
         log_line_prefix_template=" ",
     )
+    environment = dict(os.environ)  # processes inherit it; this one gets its own back
     if not cuda.is_available():
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
     handlers = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)}
@@ -100,6 +101,8 @@ def start(config: Config, arguments: Sequence[str], logs: Path) -> None:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+        os.environ.clear()
+        os.environ.update(environment)
 
 
 def _dead(failures: dict[int, Any], logs: Path) -> UserError:

@@ -10,19 +10,22 @@ import torch
 from accelerate.utils import DistributedType
 
 from selfemo.policy.attention import enable
-from selfemo.policy.tree import TokenIds, split
+from selfemo.policy.tree import TokenIds, cut, split
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
 def agreed_packs(sequences: Sequence[TokenIds], budget: int, accelerator: Accelerator) -> list[list[int]]:
-    """Cut a rank's rows into packs, as many on every rank: collectives over weights and metrics must meet."""
-    mine = len(split(sequences, budget))
+    """Cut a rank's rows into packs, as many on every rank: collectives over weights and metrics must meet.
+
+    A rank that has fewer rows than another has packs gets empty ones.
+    """
+    packs = split(sequences, budget)
     if accelerator.num_processes == 1:
-        return split(sequences, budget)
-    most = int(accelerator.gather(torch.tensor([mine], device=accelerator.device)).max())
-    return split(sequences, budget, most)
+        return packs
+    most = int(accelerator.gather(torch.tensor([len(packs)], device=accelerator.device)).max())
+    return packs if len(packs) == most else cut(sequences, most)
 
 
 class PackedStep:
@@ -50,7 +53,7 @@ class PackedStep:
         raise NotImplementedError
 
     def part(self, inputs: Any, rows: list[int]) -> tuple[Any, float]:
-        """Some rows of a batch, and the share of the step's loss that their own loss stands for."""
+        """Some rows of a batch, maybe none, and the share of the step's loss that their own loss stands for."""
         raise NotImplementedError
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:

@@ -86,6 +86,8 @@ class WarmupTrainer(PackedStep, Trainer):  # type: ignore[misc]
 
     def part(self, inputs: Any, rows: list[int]) -> tuple[Any, float]:
         """See :meth:`PackedStep.part`; the weights hold the shares."""
+        if not rows:  # a pass that other ranks need company in
+            return {name: values[:1] for name, values in inputs.items()}, 0.0
         return {name: [values[i] for i in rows] for name, values in inputs.items()}, 1.0
 
     def compute_loss(
