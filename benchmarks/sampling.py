@@ -101,7 +101,7 @@ def score_turns(name: str, bf16: bool, prompts: list[list[int]], answers: list[l
 
 def main() -> None:
     options = parser(__doc__)
-    options.add_argument("--scored", type=int, default=20, help="dialogues to score")
+    options.add_argument("--scored", type=int, default=10, help="dialogues to score")
     options.add_argument("--only", choices=["prompts", "dialogues", "scoring"])
     given = options.parse_args()
     name, bf16, pairs, seed = given.model, given.bf16, given.pairs, given.seed

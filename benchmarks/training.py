@@ -17,7 +17,7 @@ import torch
 from datasets import Dataset
 from harness import compare, machine
 from subjects import dialogues, directory, model, parser, random_prompts, turn_prompts
-from transformers import TrainerCallback
+from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 from trl.models.utils import unwrap_model_for_generation
 
@@ -104,6 +104,7 @@ def work(name: str, bf16: bool, prompts: list[list[int]], tokens: int, fixed: bo
             train_dataset=Dataset.from_dict({"prompt": [str(i) for i in range(len(prompts))]}),
             callbacks=[callback], **extra,
         )  # fmt: skip
+        trainer.remove_callback(PrinterCallback)
         trainer.train()
         raise SystemExit
 
@@ -114,16 +115,17 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--only", choices=["update", "whole"])
     options.add_argument("--on", choices=["prompts", "dialogues"])
+    options.add_argument("--prompts", type=int, default=2, help="how many separate prompts a step takes")
     options.set_defaults(dialogues=1)
     given = options.parse_args()
     name, bf16, pairs, seed = given.model, given.bf16, given.pairs, given.seed
     directory(name)
     print(f"{name}, {'bfloat16 autocast' if bf16 else 'float32'}, seed {seed}; {machine()}")
-    separate = random_prompts(4, 300, seed)
+    separate = random_prompts(given.prompts, 300, seed)
     where, found = dialogues(given.dialogues, seed)
     turns = turn_prompts(found, load_tokenizer(directory(name)))
     subjects = {
-        "prompts": ("4 separate prompts of 300 tokens, completions of 16", separate, 16),
+        "prompts": (f"{given.prompts} separate prompts of 300 tokens, completions of 16", separate, 16),
         "dialogues": (f"all {len(turns)} turns of {len(found)} dialogue(s) of {where}, mean prompt "
                       f"{np.mean([len(p) for p in turns]):.0f} tokens, completions of up to 16", turns, 16),
     }  # fmt: skip
