@@ -43,6 +43,7 @@ bench: $(VENV)/.local  ## Benchmarks, about an hour and a half; each prints a ra
 	$(BIN)/python benchmarks/filter.py
 	$(BIN)/python benchmarks/sampling.py
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/scaling.py
 
 constraints: $(VENV)/.dev  ## Pin what is installed now
 	@{ head -1 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu//'; } > constraints.new

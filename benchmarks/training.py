@@ -25,7 +25,7 @@ from selfemo.labels import MELD
 from selfemo.policy.engine import Sampling
 from selfemo.policy.sampler import TransformersEngine
 from selfemo.policy.weights import load_tokenizer
-from selfemo.prompts import parse_understanding
+from selfemo.prompts import Prompter, parse_understanding
 from selfemo.training.packed_grpo import PackedGrpoTrainer
 
 GROUP = 8
@@ -54,6 +54,14 @@ def joy(completions: list[str], **_: Any) -> list[float]:
     return [("joy" in a.labels) + 0.1 * a.parsed + 0.001 * len(t) for a, t in zip(answers, completions, strict=True)]
 
 
+def answer(tokenizer: Any, rng: np.random.Generator, tokens: int) -> list[int]:
+    """A completion: random tokens, or, of no fixed length, one or two labels as a recogniser writes them."""
+    if tokens:
+        return rng.integers(100, 40_000, tokens).tolist()  # type: ignore[no-any-return]
+    labels = rng.permutation(MELD.labels)[: 1 + (rng.random() < 0.3)]
+    return list(Prompter(tokenizer).answer([str(label) for label in labels]))
+
+
 def work(name: str, bf16: bool, prompts: list[list[int]], tokens: int, fixed: bool, packed: bool, steps: int) -> Any:
     """A trainer that takes a step a turn.
 
@@ -61,8 +69,8 @@ def work(name: str, bf16: bool, prompts: list[list[int]], tokens: int, fixed: bo
         name: Of the model.
         bf16: Autocast.
         prompts: Of one step; every step takes them all.
-        tokens: Most of a completion.
-        fixed: Completions are given: as many random tokens for each row, the same in both arms.
+        tokens: Of a completion; 0 is label sets, which are 16 at most.
+        fixed: Completions are given, the same in both arms; else they are sampled.
         packed: Ours, else stock.
         steps: To make room for.
     """
@@ -76,19 +84,19 @@ def work(name: str, bf16: bool, prompts: list[list[int]], tokens: int, fixed: bo
         def _generate_single_turn(self, ids: Any, images: Any, fields: Any, count: int, *_: Any, **__: Any) -> Any:
             if fixed:
                 rng = np.random.default_rng(self.state.global_step)
-                return rng.integers(100, 40_000, (len(ids), tokens)).tolist(), None
+                return [answer(tokenizer, rng, tokens) for _ in ids], None
             if not packed:
                 return super()._generate_single_turn(ids, images, fields, count)
             groups = ids[::count]
             with unwrap_model_for_generation(self.model_wrapped, self.accelerator) as plain:
                 engine = TransformersEngine(plain, self.processing_class, autocast=bf16)
-                sampled = engine.sample(groups, range(len(groups)), Sampling(count, tokens))
+                sampled = engine.sample(groups, range(len(groups)), Sampling(count, tokens or 16))
             return [list(c.ids) for group in sampled for c in group], None
 
     rows = len(prompts) * GROUP
     settings = GRPOConfig(
         output_dir=tempfile.mkdtemp(), seed=0, bf16=bf16, use_cpu=not torch.cuda.is_available(), max_steps=steps,
-        num_generations=GROUP, max_completion_length=tokens, beta=0.05, learning_rate=1e-6, loss_type="dapo",
+        num_generations=GROUP, max_completion_length=tokens or 16, beta=0.05, learning_rate=1e-6, loss_type="dapo",
         # Stock takes a group at a time, which is its lowest memory; ours cuts its rows into packs itself.
         per_device_train_batch_size=rows if packed else GROUP,
         gradient_accumulation_steps=1 if packed else len(prompts),
@@ -127,7 +135,7 @@ def main() -> None:
     subjects = {
         "prompts": (f"{given.prompts} separate prompts of 300 tokens, completions of 16", separate, 16),
         "dialogues": (f"all {len(turns)} turns of {len(found)} dialogue(s) of {where}, mean prompt "
-                      f"{np.mean([len(p) for p in turns]):.0f} tokens, completions of up to 16", turns, 16),
+                      f"{np.mean([len(p) for p in turns]):.0f} tokens", turns, 0),
     }  # fmt: skip
     for part, what in (("update", "update on given completions"), ("whole", "sample, reward and update")):
         for kind, (title, prompts, tokens) in subjects.items():

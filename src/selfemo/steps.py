@@ -92,7 +92,7 @@ def warmup(config: Config, prepared: str) -> Published:
         return {"dialogues": len(gold), "steps": steps, "base": config.policy.base}
 
     inputs = {"prepared": prepared, "base": context.registry.resolve(config.policy.base)}
-    _launch(context, "warmup", 0, inputs, ["--prepared", prepared])
+    _launch(context, "warmup", 0, inputs, config.policy.base, ["--prepared", prepared])
     return context.step("warmup", 0, inputs, work)
 
 
@@ -172,7 +172,8 @@ def train(config: Config, policy: str, samples: str, round: int) -> Published:
         return {"steps": steps, "samples": len(rows), "base": config.policy.base}
 
     inputs = {"policy": policy, "samples": samples}
-    _launch(context, "train", round, inputs, ["--policy", policy, "--samples", samples, "--round", str(round)])
+    arguments = ["--policy", policy, "--samples", samples, "--round", str(round)]
+    _launch(context, "train", round, inputs, policy, arguments)
     return context.step("train", round, inputs, work)
 
 
@@ -324,7 +325,9 @@ def finished_rounds(context: Context) -> list[RoundRow]:
     return sorted(rows, key=lambda r: r.round)
 
 
-def _launch(context: Context, name: str, round: int, inputs: Mapping[str, Any], arguments: Sequence[str]) -> None:
+def _launch(
+    context: Context, name: str, round: int, inputs: Mapping[str, Any], policy: str, arguments: Sequence[str]
+) -> None:
     """Do a training step in several processes, if so configured: each gives ``selfemo train``, rank 0 publishes."""
     config = context.config
     if not launch.wanted(config) or context.store.manifest(context.uri(name, round, inputs)) is not None:
@@ -333,6 +336,7 @@ def _launch(context: Context, name: str, round: int, inputs: Mapping[str, Any], 
     logs.mkdir(parents=True, exist_ok=True)
     settings = logs / "config.json"
     settings.write_text(config.to_json())
+    weights(context, policy)  # brought to this machine once, not by every process at the same time
     launch.start(config, ["train", "--config", str(settings), *arguments], logs)
 
 

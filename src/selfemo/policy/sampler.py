@@ -25,6 +25,10 @@ CACHE_TOKENS = 16_000
 """Nodes that one forest may come to hold: 0.7 GB in float32 for SmolLM2-135M."""
 
 
+BLOCK = 256
+"""Tokens of the vocabulary whose weights are summed before one of them is drawn."""
+
+
 class TransformersEngine:
     """Samples with any transformers decoder whose attention can be set: Llama and Qwen3 are tested.
 
@@ -137,14 +141,22 @@ def draw(logits: torch.Tensor, uniform: torch.Tensor, sampling: Sampling) -> tor
     """
     if sampling.temperature == 0:
         return logits.argmax(-1, keepdim=True).expand(uniform.shape)
-    probabilities = torch.softmax(logits / sampling.temperature, -1)
+    weights = logits.sub(logits.amax(-1, keepdim=True)).div_(sampling.temperature).exp_()
     if sampling.top_p < 1:
-        ordered, order = probabilities.sort(-1, descending=True)
-        beyond = ordered.cumsum(-1) - ordered >= sampling.top_p
-        probabilities = torch.zeros_like(probabilities).scatter(-1, order, ordered.masked_fill(beyond, 0.0))
-    cumulative = probabilities.cumsum(-1, dtype=torch.float64)
-    target = uniform * cumulative[:, -1:]
-    return torch.searchsorted(cumulative, target, right=True).clamp(max=logits.shape[-1] - 1)
+        ordered, order = weights.sort(-1, descending=True)
+        mass = ordered.cumsum(-1, dtype=torch.float64)
+        beyond = mass - ordered >= sampling.top_p * mass[:, -1:]
+        weights = weights.scatter(-1, order, ordered.masked_fill(beyond, 0.0))
+    # First a block of the vocabulary, then a token in it: exact running sums over all of it take memory and time.
+    weights = torch.nn.functional.pad(weights, (0, -weights.shape[1] % BLOCK)).view(len(weights), -1, BLOCK)
+    blocks = weights.sum(-1, dtype=torch.float64).cumsum(-1)
+    target = uniform * blocks[:, -1:]
+    block = torch.searchsorted(blocks, target, right=True).clamp(max=blocks.shape[1] - 1)
+    target = target - torch.where(block > 0, blocks.gather(1, (block - 1).clamp(min=0)), 0.0)
+    within = weights[torch.arange(len(weights), device=weights.device)[:, None], block].cumsum(-1, dtype=torch.float64)
+    last = (within < within[..., -1:]).sum(-1)  # rounding must not draw what weighs nothing
+    token = torch.searchsorted(within, target[..., None], right=True).squeeze(-1)
+    return block * BLOCK + torch.minimum(token, last)
 
 
 def batches(prompts: Sequence[TokenIds], sampling: Sampling) -> list[list[list[int]]]:
