@@ -14,7 +14,7 @@ help:  ## What can be made
 
 install: $(VENV)/.local  ## Install what a laptop needs into .venv
 
-demo: $(VENV)/.local  ## The whole loop, with a real model: two rounds within ten minutes
+demo: $(VENV)/.local  ## The whole loop, with a real model: two rounds in about five minutes
 	$(BIN)/selfemo run --config $(CONFIG)
 
 test: $(VENV)/.dev lint  ## Lint, types, unit, component, pipeline and integration tests, with coverage

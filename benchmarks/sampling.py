@@ -13,7 +13,6 @@ import torch
 from harness import compare, machine, repeat
 from subjects import dialogues, directory, model, parser, random_prompts, turn_prompts
 
-from selfemo.labels import SPACES
 from selfemo.policy.attention import enable
 from selfemo.policy.engine import Sampling
 from selfemo.policy.packing import score_packs
@@ -63,10 +62,8 @@ def generate(name: str, bf16: bool, batches: list[list[list[int]]], tokens: int,
 def rows_of(found: list[Any], name: str) -> tuple[list[list[int]], list[list[int]]]:
     """Each turn's prompt with its gold answer."""
     tokenizer = load_tokenizer(directory(name))
-    prompter = Prompter(tokenizer)
-    turns = [(d, t) for d in found for t in range(len(d.turns))]
-    prompts = [list(prompter.understanding(d.turns[: t + 1], SPACES[d.corpus])) for d, t in turns]
-    return prompts, [list(prompter.answer(d.turns[t].gold or ("neutral",))) for d, t in turns]
+    answers = [list(Prompter(tokenizer).answer(u.gold or ("neutral",))) for d in found for u in d.turns]
+    return turn_prompts(found, tokenizer), answers
 
 
 def score_trees(name: str, bf16: bool, prompts: list[list[int]], answers: list[list[int]]) -> Any:

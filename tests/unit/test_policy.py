@@ -31,14 +31,13 @@ def test_a_tree_holds_every_sequence_and_a_node_sees_its_own_past_alone(
     for sequence, path in zip(sequences, tree.paths, strict=True):
         assert tree.ids[path].tolist() == sequence
         assert tree.depth[path].tolist() == list(range(len(sequence)))
-        assert tree.parent[path].tolist() == [-1, *path[:-1].tolist()]
         last = path[-1]
         seen = [k for k in range(len(tree.ids)) if k <= last < tree.end[k]]
         assert seen == path.tolist()
     assert {int(n) for path in tree.paths for n in path} == set(range(len(tree.ids)))
     for start, stop in tree.spans:
-        assert tree.parent[start] == -1
-        assert all(start <= p for p in tree.parent[start + 1 : stop])
+        assert tree.depth[start] == 0
+        assert (tree.end[start:stop] <= stop).all()  # nothing outside sees into it
 
 
 @given(forests)
@@ -158,7 +157,7 @@ def test_flex_attention_agrees_with_sdpa(tiny_of_each_kind: Path, monkeypatch: p
     tree = grow([p + a for p, a in zip(prompts, answers, strict=True)])
     with torch.no_grad():
         by_flex, by_sdpa = (
-            model(**inputs(tree, PackedAttention(tree, model.device, flex), model.device)).logits
+            model(**inputs(tree.ids, tree.depth, PackedAttention(tree, model.device, flex), model.device)).logits
             for flex in (True, False)
         )
     assert torch.allclose(by_flex, by_sdpa, atol=1e-4)

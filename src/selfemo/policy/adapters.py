@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from selfemo.errors import UserError
+from selfemo.policy.cached import once
 
 _CONFIG, _URI = "adapter_config.json", "base_uri.txt"
 _BASE = "base_model_name_or_path"
@@ -55,23 +54,15 @@ def view(directory: Path, bring: Callable[[str], str], cache: Path) -> str:
     base = bring(uri)
     key = hashlib.sha256(f"{directory.resolve()} {base}".encode()).hexdigest()[:16]
     target = cache / f"adapter-{key}"
-    if target.is_dir():
-        return str(target)
-    cache.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=cache, prefix=".partial-"))
-    try:
+
+    def make(place: Path) -> None:
         for file in directory.iterdir():
             if file.name != _CONFIG:
-                (partial / file.name).symlink_to(file.resolve())
-        (partial / _CONFIG).write_text(json.dumps(read | {_BASE: base}))
-        (partial / _URI).write_text(uri)
-        partial.rename(target)
-    except OSError:
-        if not target.is_dir():  # else another process was first
-            raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return str(target)
+                (place / file.name).symlink_to(file.resolve())
+        (place / _CONFIG).write_text(json.dumps(read | {_BASE: base}))
+        (place / _URI).write_text(uri)
+
+    return str(once(target, make))
 
 
 def base_directory(directory: str) -> str:

@@ -16,7 +16,7 @@ from transformers.integrations.flex_attention import flex_attention_forward
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from selfemo.policy.tree import Tree
+from selfemo.policy.tree import Ints, Tree
 
 NAME = "selfemo_tree"
 
@@ -59,11 +59,11 @@ def enable(model: Any) -> None:
         whole.set_attn_implementation(NAME)
 
 
-def inputs(tree: Tree, attend: Attend, device: torch.device) -> dict[str, Any]:
-    """What to call a model with to run a tree as one packed sequence."""
+def inputs(ids: Ints, depth: Ints, attend: Attend, device: torch.device) -> dict[str, Any]:
+    """What to call a model with to run nodes, their tokens and depths, as one packed sequence."""
     return {
-        "input_ids": torch.from_numpy(tree.ids)[None].to(device),
-        "position_ids": torch.from_numpy(tree.depth)[None].to(device),
+        "input_ids": torch.from_numpy(ids)[None].to(device),
+        "position_ids": torch.from_numpy(depth)[None].to(device),
         "attention_mask": torch.ones((1, 1, 1, 1), dtype=torch.bool, device=device),  # 4D: none is made of it
         "use_cache": False,
         "tree": attend,

@@ -33,7 +33,7 @@ class Forest:
         self.keys: dict[int, torch.Tensor] = {}
         self.values: dict[int, torch.Tensor] = {}
         whole = join(trees)
-        out = body(**inputs(whole, _First(self, whole), self.device))
+        out = body(**inputs(whole.ids, whole.depth, _First(self, whole), self.device))
         self.hidden: torch.Tensor = out.last_hidden_state[0]
         """``(S, E)`` last hidden states of the nodes computed last."""
         self.seen = np.zeros((0, self.capacity), dtype=bool)
@@ -73,8 +73,7 @@ class Forest:
         self.seen[np.arange(len(tree)), slot] = True
         self.tree = tree
         attend = _Next(self, row, slot, int(counts.max()), int(self.sizes.max()))
-        new = Tree(ids, depth, depth, depth, (), np.array([0]))  # a flat list of nodes: `attend` knows the rest
-        return self.body(**inputs(new, attend, self.device)).last_hidden_state[0]  # type: ignore[no-any-return]
+        return self.body(**inputs(ids, depth, attend, self.device)).last_hidden_state[0]  # type: ignore[no-any-return]
 
     def _enlarge(self, least: int) -> None:
         more = max(least, self.capacity * 3 // 2) - self.capacity

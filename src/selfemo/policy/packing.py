@@ -43,7 +43,7 @@ def score(model: Any, prompts: Sequence[TokenIds], answers: Sequence[TokenIds], 
     keep, row = np.unique(before, return_inverse=True)
     device = next(model.parameters()).device
     where = torch.from_numpy(row).to(device)
-    feed = inputs(tree, PackedAttention(tree, device), device)
+    feed = inputs(tree.ids, tree.depth, PackedAttention(tree, device), device)
     logits = model(**feed, logits_to_keep=torch.from_numpy(keep).to(device)).logits[0].float()
     if temperature != 1:
         logits = logits / temperature

@@ -16,7 +16,7 @@ import torch
 from selfemo.policy.attention import enable
 from selfemo.policy.engine import Completion, Sampling
 from selfemo.policy.forest import Forest
-from selfemo.policy.tree import Ints, TokenIds, Tree, grow, shared_prefix
+from selfemo.policy.tree import Ints, TokenIds, Tree, grow, neighbours_first, shared_prefix
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -173,7 +173,7 @@ def batches(prompts: Sequence[TokenIds], sampling: Sampling) -> list[list[list[i
     room = sampling.n * sampling.max_tokens
     trees: list[tuple[int, list[int]]] = []
     last: Ints = np.empty(0, np.int64)
-    for index in sorted(range(len(prompts)), key=lambda i: tuple(prompts[i])):
+    for index in neighbours_first(prompts):
         current = np.asarray(prompts[index], dtype=np.int64)
         shared = shared_prefix(last, current)
         new = len(current) - shared + (room if shared < max(len(current), len(last)) else 0)

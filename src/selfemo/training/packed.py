@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ def agreed_packs(sequences: Sequence[TokenIds], budget: int, accelerator: Accele
     return packs if len(packs) == most else cut(sequences, most)
 
 
-class PackedStep:
+class PackedStep(ABC):
     """Mixin for a Trainer whose batch is all of a rank's rows of one optimizer step.
 
     Attributes:
@@ -48,13 +49,13 @@ class PackedStep:
             if model is not None:
                 enable(self.accelerator.unwrap_model(model))
 
+    @abstractmethod
     def rows(self, inputs: Any) -> list[list[int]]:
         """The token sequences of a batch, one a row."""
-        raise NotImplementedError
 
+    @abstractmethod
     def part(self, inputs: Any, rows: list[int]) -> tuple[Any, float]:
         """Some rows of a batch, maybe none, and the share of the step's loss that their own loss stands for."""
-        raise NotImplementedError
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
         """Forward and backward over the step's packs; gradients are exchanged once, at the last."""
@@ -78,5 +79,5 @@ class PackedStep:
         self.after_packs(time.perf_counter() - started)
         return total
 
-    def after_packs(self, seconds: float) -> None:
-        """Hook for what a trainer counts."""
+    def after_packs(self, seconds: float) -> None:  # noqa: B027
+        """Called after each step, for what a trainer counts; nothing, unless it is overridden."""
