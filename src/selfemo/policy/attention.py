@@ -16,6 +16,7 @@ from transformers.integrations.flex_attention import flex_attention_forward
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from selfemo.policy import onednn
 from selfemo.policy.tree import Ints, Tree
 
 NAME = "selfemo_tree"
@@ -53,8 +54,9 @@ AttentionMaskInterface.register(NAME, sdpa_mask)
 
 
 def enable(model: Any) -> None:
-    """Let a model, wrapped or not, be called with ``tree=``."""
+    """Let a model, wrapped or not, be called with ``tree=``, and multiply with what is fastest here."""
     whole = model.get_base_model() if hasattr(model, "get_base_model") else model
+    onednn.use(whole)
     if whole.config._attn_implementation != NAME:
         whole.set_attn_implementation(NAME)
 
