@@ -39,8 +39,9 @@ test-vllm:  ## The engines' contract with vLLM on the CPU, in an environment of 
 	$(VENV)-vllm/bin/python -m pip --quiet uninstall --yes torchvision torchaudio torchcodec
 	PYTHONPATH=src:. $(VENV)-vllm/bin/python -m pytest tests/unit/test_engines.py
 
-bench: $(VENV)/.local  ## Benchmarks, about an hour and a half; each prints a ratio or a rate, and what it ran on
+bench: $(VENV)/.local  ## Benchmarks, about two hours; each prints a ratio or a rate, and what it ran on
 	$(BIN)/python benchmarks/filter.py
+	$(BIN)/python benchmarks/linear.py
 	$(BIN)/python benchmarks/sampling.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/scaling.py
