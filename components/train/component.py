@@ -16,10 +16,10 @@ def train(config: str, policy: str, samples: str, round: int) -> str:
         round: Number of the round.
 
     Returns:
-        URI of the challenger; of the policy itself if nothing was kept.
+        URI of the challenger, or of a record that nothing was trained, which stands for the policy itself.
     """
     from selfemo import logs, steps
     from selfemo.config import Config
 
     with logs.step("train", round):
-        return steps.challenger_of(steps.train(Config.from_json(config), policy, samples, round))
+        return steps.train(Config.from_json(config), policy, samples, round).uri

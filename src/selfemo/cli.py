@@ -185,7 +185,7 @@ def train(config: Config, policy: str | None, samples: str | None, prepared: str
     if launch.launched():
         launch.die_with_parent()
     if policy and samples:
-        uri = steps.challenger_of(steps.train(config, policy, samples, number))
+        uri = steps.train(config, policy, samples, number).uri
     elif prepared and not policy and not samples:
         uri = steps.warmup(config, prepared).uri
     else:

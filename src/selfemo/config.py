@@ -202,6 +202,17 @@ class Evaluation(Section):
     """Resamples of dialogues behind every interval."""
 
 
+class Guard(Section):
+    """When a policy has collapsed: the round is stopped and marked, and the champion stays. 0 turns a bound off."""
+
+    min_label_entropy: float = Field(0.3, ge=0)
+    """In nats, of the labels that the policy predicts: for the round's turns, and as challenger for held-out ones."""
+    min_sound: float = Field(0.02, ge=0, le=1)
+    """Least share of a round's candidates that are fit to be kept, whether or not there is room for them."""
+    min_distinct_2: float = Field(0.2, ge=0, le=1)
+    """Least distinct-2 of replies: of those the round keeps, and of the challenger's on held-out prefixes."""
+
+
 class Gate(Section):
     """When a challenger becomes champion."""
 
@@ -256,6 +267,7 @@ class Config(Section):
     grpo: Grpo = Grpo()
     launch: Launch = Launch()
     evaluation: Evaluation = Evaluation()
+    guard: Guard = Guard()
     gate: Gate = Gate()
     loop: Loop = Loop()
     store: Store = Store()
@@ -290,10 +302,10 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "prepare": ("seed", "corpora", "warmup", "evaluation"),
     "warmup": ("seed", "policy", "warmup"),
     "generate": ("seed", "policy", "selfplay", "rewards"),
-    "filter": ("seed", "rewards", "flywheel"),
+    "filter": ("seed", "rewards", "flywheel", "guard"),
     "train": ("seed", "policy", "rewards", "grpo", "selfplay", "flywheel"),
     "evaluate": ("seed", "policy", "evaluation", "selfplay"),
-    "decide": ("seed", "gate", "loop", "evaluation", "mlflow"),
+    "decide": ("seed", "guard", "gate", "loop", "evaluation", "mlflow"),
 }
 """The sections each step reads."""
 

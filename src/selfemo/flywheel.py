@@ -40,7 +40,7 @@ class Filtered:
         reasons: Candidates by reason, per task.
         before: First target label of every group that has one, counted, per task.
         after: The same over the kept samples.
-        metrics: The collapse alarm and the pseudo-label accuracy.
+        metrics: Counts, what the collapse guard looks at, and the pseudo-label accuracy.
         scores, confidences, hits: Of every candidate, group, and pseudo-label whose gold is known.
     """
 
@@ -63,16 +63,23 @@ class Filtered:
         masks = [SPACES[s.corpus].mask(s.target) for s in self.samples]
         total = sum(sum(c.values()) for c in self.reasons.values())
         accepted = sum(c["kept"] for c in self.reasons.values())
+        crowded = sum(c["duplicate"] + c["over_quota"] for c in self.reasons.values())
+        predicted = self.before["understanding"] or self.before["expression"]
+        shares = np.array([n / predicted.total() for n in predicted.values()])
+        replies = [s.reply for s in self.samples if s.reply]
         self.metrics = {
             "candidates": total,
             "accepted": accepted,
             "rejected": total - accepted,
             "acceptance": accepted / total if total else 0.0,
+            "sound": (accepted + crowded) / total if total else 0.0,
+            "predicted_entropy": float(-(shares * np.log(shares)).sum()),
             "samples": len(self.samples),
             "mean_reward": float(np.mean(self.scores)) if self.scores else 0.0,
             "group_confidence": float(np.mean(self.confidences)) if self.confidences else 0.0,
             "label_entropy": label_entropy(np.array(masks, dtype=np.uint16), 16) if masks else 0.0,
-            "distinct_2": distinct_n([s.reply for s in self.samples if s.reply], 2),
+            "replies": len(replies),
+            "distinct_2": distinct_n(replies, 2),
         }
         if self.hits:
             self.metrics["pseudo_label_accuracy"] = float(np.mean(self.hits))

@@ -87,16 +87,15 @@ def _round(context: Context, uri: str) -> list[str]:
         return []
     inputs, result = decision.inputs, decision.result
     row = RoundRow(**result["row"])
-    parts = [
-        f"<h2>Round {row.round}: {'promoted' if row.promoted else 'not promoted'}</h2>",
-        f"<p>{escape(str(result['reason']))}</p>",
-    ]
+    what = "promoted" if row.promoted else "stopped" if row.stopped else "not promoted"
+    style = " class=failed" if row.stopped else ""
+    parts = [f"<h2>Round {row.round}: {what}</h2>", f"<p{style}>{escape(str(result['reason']))}</p>"]
     scores = store.fetch(str(inputs["scores"]))
     parts += [_image(p, p.stem) for p in sorted(scores.glob("confusion-*.png"))]
     trained = store.manifest(str(inputs["challenger"]))
-    if trained is not None and str(inputs["challenger"]) != str(inputs["champion"]):
-        files = store.fetch(str(inputs["challenger"]))
+    if trained is not None:
         if "training.png" in trained.files:
+            files = store.fetch(str(inputs["challenger"]))
             parts.append(_image(files / "training.png", "Training curves"))
         if samples := trained.inputs.get("samples"):
             parts += _kept(store.fetch(str(samples)))

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from selfemo import gate, plots
+from selfemo import gate, guard, plots
 from selfemo.config import Config
 from selfemo.context import Context, Published, code_version
 from selfemo.corpora import load_corpora
@@ -99,7 +99,7 @@ def warmup(config: Config, prepared: str) -> Published:
 def generate(config: Config, policy: str, prepared: str, round: int) -> Published:
     """Self-play of the round: predictions for corpus turns, and episodes, from dialogues without labels."""
     context = Context(config)
-    policy = context.registry.resolve(policy)  # an alias moves; what it names now is what the result depends on
+    policy = weights_of(context, policy)
 
     def work(out: Path, _: Path) -> dict[str, Any]:
         from selfemo.selfplay import choose_dialogues, play_episodes, understand_corpus
@@ -143,7 +143,8 @@ def filter(config: Config, rollouts: str, round: int) -> Published:
         values = {f"filter/{k}": v for k, v in kept.metrics.items()}
         values |= {f"filter/{t}/{r}": float(n) for t, c in kept.reasons.items() for r, n in c.items()}
         registry.metrics(registry.round(round), [(round, values)])
-        return {**kept.metrics, "reasons": dict(sum(kept.reasons.values(), Counter()))}
+        alarm = guard.of_rollouts(kept.metrics, config.guard)
+        return {**kept.metrics, "reasons": dict(sum(kept.reasons.values(), Counter())), "stopped": alarm}
 
     return context.step("filter", round, {"rollouts": rollouts}, work)
 
@@ -151,17 +152,20 @@ def filter(config: Config, rollouts: str, round: int) -> Published:
 def train(config: Config, policy: str, samples: str, round: int) -> Published:
     """SELF-GRPO on the round's samples: the policy to a challenger.
 
-    With nothing kept there is nothing to learn: the result names the policy itself as challenger.
+    With nothing kept, or with the collapse guard's alarm, nothing is learnt: the result stands for the policy itself.
     """
     context = Context(config)
-    policy = context.registry.resolve(policy)
+    policy = weights_of(context, policy)
 
     def work(out: Path, scratch: Path) -> dict[str, Any]:
+        filtered = context.store.manifest(samples)
+        stopped = filtered.result.get("stopped", "") if filtered else ""
         rows = list(read_rows(context.store.fetch(samples) / "samples.jsonl.gz", Sample))
-        if not rows:
+        if stopped or not rows:
             if launch.rank() == 0:
                 (out / "training.json").write_text("[]")
-            return {"policy": policy, "steps": 0, "samples": 0}
+            reason = stopped or "the filter kept nothing to train on"
+            return {"policy": policy, "steps": 0, "samples": len(rows), "stopped": stopped, "reason": reason}
         from selfemo.training.selfgrpo import train as self_grpo
 
         log_to = _training_log(context, round)
@@ -177,15 +181,17 @@ def train(config: Config, policy: str, samples: str, round: int) -> Published:
     return context.step("train", round, inputs, work)
 
 
-def challenger_of(trained: Published) -> str:
-    """URI of the weights that training made, or kept."""
-    return str(trained.result.get("policy", trained.uri))
+def weights_of(context: Context, policy: str) -> str:
+    """URI of the weights that a name stands for, now: aliases move, and a round may have trained nothing."""
+    uri = context.registry.resolve(policy)
+    made = context.store.manifest(uri) if uri.startswith(("s3://", "file://")) else None
+    return uri if made is None else str(made.result.get("policy", uri))
 
 
 def evaluate(config: Config, policy: str, prepared: str, round: int) -> Published:
     """Scores of a policy on the held-out dialogues."""
     context = Context(config)
-    policy = context.registry.resolve(policy)
+    policy = weights_of(context, policy)
 
     def work(out: Path, _: Path) -> dict[str, Any]:
         data = context.store.fetch(prepared)
@@ -229,26 +235,32 @@ def decide(config: Config, state: State, challenger: str, scores: str, round: in
     Args:
         config: Of the run.
         state: Champion so far; round 0 has none.
-        challenger: URI of the round's weights.
+        challenger: URI of what the round trained.
         scores: URI of their evaluation.
         round: Number of the round.
     """
     context = Context(config)
+    trained = weights_of(context, challenger) != state.policy
 
     def work(out: Path, _: Path) -> dict[str, Any]:
-        trained = challenger != state.policy
-        if trained:
-            decision = gate.decide(predictions(context, state.scores), predictions(context, scores), config)
+        made, scored = (context.store.manifest(uri) for uri in (challenger, scores))
+        assert made and scored  # the steps that made them have returned
+        stopped = str(made.result.get("stopped", ""))
+        if trained and state.policy:
+            stopped = guard.of_challenger(scored.result, config.guard)
+        if stopped or not trained:
+            decision = Decision(False, stopped or str(made.result.get("reason", "nothing was trained")))
         else:
-            decision = Decision(False, "the filter kept nothing to train on")
+            decision = gate.decide(predictions(context, state.scores), predictions(context, scores), config)
         misses = 0 if decision.promoted else state.misses + 1
-        go_on = trained and round < config.loop.rounds and misses < config.loop.patience
-        row = RoundRow.of(context.store, round, challenger if trained else "", scores, decision.promoted)
+        go_on = (trained or bool(stopped)) and round < config.loop.rounds and misses < config.loop.patience
+        row = RoundRow.of(context.store, round, challenger, scores, decision.promoted, stopped)
         (out / "decision.json").write_text(json.dumps(decision.to_dict(), indent=1))
         return {
             "policy": challenger if decision.promoted else state.policy,
             "scores": scores if decision.promoted else state.scores,
             "misses": misses, "go_on": go_on, "promoted": decision.promoted, "reason": decision.reason,
+            "trained": trained, "stopped": stopped,
             "row": row.to_dict(),
         }  # fmt: skip
 
@@ -265,7 +277,7 @@ def _record(context: Context, done: Published, state: State, challenger: str, sc
     registry = context.registry
     run = registry.round(round)
     result = done.result
-    if challenger != state.policy:
+    if result["trained"]:
         manifest = context.store.manifest(challenger)
         tags = {
             "selfemo.run": context.config.run,
@@ -275,6 +287,7 @@ def _record(context: Context, done: Published, state: State, challenger: str, sc
             "selfemo.scores": scores,
             "selfemo.decision": done.uri,
             "selfemo.gate": "passed" if result["promoted"] else "closed",
+            "selfemo.stopped": result["stopped"],
             "selfemo.gate_reason": result["reason"],
             "selfemo.digest": manifest.digest if manifest else "",
             "selfemo.code": done.manifest.code,
@@ -286,7 +299,8 @@ def _record(context: Context, done: Published, state: State, challenger: str, sc
     decisions = json.loads(registry.client.get_run(registry.parent).data.tags.get("selfemo.decisions", "[]"))
     decisions = [d for d in decisions if d != done.uri] + [done.uri]
     registry.tags(registry.parent, {"selfemo.decisions": json.dumps(decisions)})
-    registry.tags(run, {"selfemo.promoted": str(result["promoted"]).lower(), "selfemo.reason": result["reason"]})
+    tags = {"selfemo.promoted": str(result["promoted"]).lower(), "selfemo.reason": result["reason"]}
+    registry.tags(run, tags | {"selfemo.stopped": result["stopped"]})
     row = result["row"]
     numbers = {f"round/{k}": float(v) for k, v in row.items() if isinstance(v, (int, float))}
     registry.metrics(registry.parent, [(round, numbers)])

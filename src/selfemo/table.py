@@ -25,6 +25,7 @@ class RoundRow:
         expression_own, expression_judge: Expression consistency, by own reading and by the outside judge.
         seconds: Of all its steps.
         promoted: Whether its policy became champion.
+        stopped: Why the collapse guard stopped it, or empty.
         reasons: Candidates by rejection reason.
     """
 
@@ -39,6 +40,7 @@ class RoundRow:
     expression_judge: float | None
     seconds: float
     promoted: bool
+    stopped: str = ""
     reasons: Mapping[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -46,20 +48,21 @@ class RoundRow:
         return asdict(self)
 
     @classmethod
-    def of(cls, store: Store, round: int, challenger: str, scores: str, promoted: bool) -> RoundRow:
+    def of(cls, store: Store, round: int, challenger: str, scores: str, promoted: bool, stopped: str = "") -> RoundRow:
         """Collect a round by walking back from its results along the manifests' inputs.
 
         Args:
             store: That holds the artifacts.
             round: Number of the round.
-            challenger: URI of the weights it made; empty if it made none.
+            challenger: URI of what it trained.
             scores: URI of their evaluation.
             promoted: The decision.
+            stopped: What the collapse guard said.
         """
         evaluated = _need(store, scores)
+        made: Manifest | None = _need(store, challenger)
         result, seconds = evaluated.result, float(evaluated.result["seconds"])
         filtered: Mapping[str, Any] = {}
-        made = store.manifest(challenger) if challenger else None
         while made is not None:
             seconds += float(made.result["seconds"])
             if made.step == "filter":
@@ -81,6 +84,7 @@ class RoundRow:
             expression_judge=result.get("expression_judge"),
             seconds=float(f"{seconds:.1f}"),
             promoted=promoted,
+            stopped=stopped,
             reasons=dict(filtered.get("reasons", {})),
         )
 
@@ -110,7 +114,7 @@ def cells(row: RoundRow) -> tuple[str, ...]:
     return (
         str(row.round), count(row.accepted), count(row.rejected), share(row.mean_reward), share(row.accuracy),
         f"{row.weighted_f1:.3f} [{low:.3f}, {high:.3f}]", share(row.expression_own), share(row.expression_judge),
-        f"{row.seconds:.0f}", "promoted" if row.promoted else "kept",
+        f"{row.seconds:.0f}", "promoted" if row.promoted else row.stopped or "kept",
     )  # fmt: skip
 
 

@@ -71,9 +71,70 @@ def test_a_round_that_keeps_nothing_stops_the_loop_and_keeps_the_champion(small_
     decide.python_func(text, "", "", 0, policy, scores, 0)
     samples = filter_rollouts.python_func(text, generate.python_func(text, policy, data, 1), 1)
     challenger = train.python_func(text, policy, samples, 1)
-    assert challenger == policy
-    after = decide.python_func(text, policy, scores, 0, challenger, scores, 1)
+    new_scores = evaluate.python_func(text, challenger, data, 1)  # it stands for the policy itself
+    scored = Context(nothing).store.manifest(new_scores)
+    assert scored is not None and scored.inputs["policy"] == policy
+    after = decide.python_func(text, policy, scores, 0, challenger, new_scores, 1)
     assert after == (policy, scores, 1, False)
+
+
+@pytest.mark.parametrize(
+    ("bound", "words"),
+    [
+        ("guard.min_sound=1", "share of sound candidates"),
+        ("guard.min_label_entropy=9", "label entropy of the predictions"),
+    ],
+)
+def test_a_round_whose_rollouts_tell_of_collapse_is_stopped_and_marked(
+    small_local: Config, bound: str, words: str
+) -> None:
+    from selfemo import config as configuration
+    from selfemo import steps
+
+    section, _, value = bound.partition("=")
+    guard = {section.removeprefix("guard."): float(value)}
+    collapsed = configuration.Config.model_validate(small_local.model_dump() | {"guard": guard})
+    text = collapsed.to_json()
+    data = prepare.python_func(text)
+    policy = warmup.python_func(text, data)
+    scores = evaluate.python_func(text, policy, data, 0)
+    assert decide.python_func(text, "", "", 0, policy, scores, 0)[0] == policy  # nothing to go back to
+    samples = filter_rollouts.python_func(text, generate.python_func(text, policy, data, 1), 1)
+    challenger = train.python_func(text, policy, samples, 1)
+    after = decide.python_func(text, policy, scores, 0, challenger, scores, 1)
+    assert after == (policy, scores, 1, True)  # the next round plays other dialogues
+    context = Context(collapsed)
+    row = steps.finished_rounds(context)[1]
+    assert row.stopped.startswith("collapse: ") and words in row.stopped
+    assert row.rejected is not None
+    run = context.registry.client.get_run(context.registry.round(1))
+    assert run.data.tags["selfemo.stopped"] == row.stopped
+    report.python_func(text, SimpleNamespace(state="SUCCEEDED", error_message=""))
+    page = (Path(small_local.workdir) / "runs" / small_local.run / "report.html").read_text()
+    assert "Round 1: stopped" in page and words in page
+
+
+def test_a_challenger_with_one_label_for_everything_is_not_promoted(small_local: Config) -> None:
+    from selfemo import config as configuration
+    from selfemo import steps
+
+    strict = small_local.model_copy(update={"guard": configuration.Guard(min_label_entropy=9)})
+    text = strict.to_json()
+    data = prepare.python_func(text)
+    policy = warmup.python_func(text, data)
+    scores = evaluate.python_func(text, policy, data, 0)
+    lenient = small_local.to_json()
+    samples = filter_rollouts.python_func(lenient, generate.python_func(text, policy, data, 1), 1)
+    challenger = train.python_func(text, policy, samples, 1)
+    new_scores = evaluate.python_func(text, challenger, data, 1)
+    decide.python_func(text, "", "", 0, policy, scores, 0)
+    after = decide.python_func(text, policy, scores, 0, challenger, new_scores, 1)
+    assert after == (policy, scores, 1, True)
+    context = Context(strict)
+    assert "label entropy on held-out turns" in steps.finished_rounds(context)[1].stopped
+    version = context.registry.version("2")
+    assert version.source == challenger
+    assert version.tags["selfemo.stopped"].startswith("collapse: ")
 
 
 def test_an_error_is_logged_in_one_line_that_names_the_step(

@@ -1,0 +1,44 @@
+"""The collapse guard says which figure fell past which bound, and nothing where there is nothing to judge."""
+
+from __future__ import annotations
+
+import pytest
+
+from selfemo import guard
+from selfemo.config import Guard
+
+SOUND = {"candidates": 80, "predicted_entropy": 1.2, "sound": 0.3, "replies": 9, "distinct_2": 0.9}
+HEALTHY = {"label_entropy": 1.1, "expression_answered": 0.9, "expression_distinct_2": 0.8}
+
+
+def test_a_healthy_round_passes() -> None:
+    assert guard.of_rollouts(SOUND, Guard()) == ""
+    assert guard.of_challenger(HEALTHY, Guard()) == ""
+
+
+@pytest.mark.parametrize(
+    ("figure", "words"),
+    [("predicted_entropy", "label entropy"), ("sound", "sound candidates"), ("distinct_2", "distinct-2")],
+)
+def test_each_figure_of_the_rollouts_can_raise_the_alarm(figure: str, words: str) -> None:
+    assert words in guard.of_rollouts(SOUND | {figure: 0.01}, Guard())
+    off = Guard(min_label_entropy=0, min_sound=0, min_distinct_2=0)
+    assert guard.of_rollouts(SOUND | {figure: 0.0}, off) == ""
+
+
+def test_all_that_is_past_its_bound_is_named() -> None:
+    said = guard.of_rollouts(SOUND | {"predicted_entropy": 0.1, "sound": 0.001}, Guard())
+    assert said == "collapse: label entropy of the predictions 0.10 is below 0.3, " \
+        "share of sound candidates 0.00 is below 0.02"  # fmt: skip
+
+
+def test_without_candidates_or_replies_there_is_nothing_to_judge() -> None:
+    assert guard.of_rollouts({"candidates": 0}, Guard()) == ""
+    assert guard.of_rollouts(SOUND | {"replies": 0, "distinct_2": 0.0}, Guard()) == ""
+
+
+def test_a_challenger_is_judged_by_what_it_answers() -> None:
+    assert "held-out turns" in guard.of_challenger(HEALTHY | {"label_entropy": 0.0}, Guard())
+    assert "held-out replies" in guard.of_challenger(HEALTHY | {"expression_distinct_2": 0.1}, Guard())
+    unasked = {"label_entropy": 1.1}
+    assert guard.of_challenger(unasked, Guard()) == ""
