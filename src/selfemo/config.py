@@ -74,6 +74,8 @@ class Warmup(Section):
 
     dialogues: int = Field(32, ge=0)
     """Labelled dialogues for the supervised start, drawn by seed; 0 skips the warm-up."""
+    selection: int = Field(0, ge=0)
+    """How many of them are not learnt from: rounds are scored and gated on them, instead of on the evaluation split."""
     epochs: int = Field(3, ge=1)
     learning_rate: float = Field(3e-5, gt=0)
     dialogues_per_step: int = Field(4, ge=1)
@@ -82,6 +84,13 @@ class Warmup(Section):
     """Most turns of a dialogue that are also learnt as replies."""
     expression_weight: float = Field(0.2, ge=0)
     """What a token of a reply counts beside a token of a label set: replies are long, labels decide."""
+
+    @field_validator("selection")
+    @classmethod
+    def _some_left(cls, selection: int, info: ValidationInfo) -> int:
+        if selection and selection >= info.data.get("dialogues", 0):
+            raise ValueError("must be less than warmup.dialogues: it is a part of them")
+        return selection
 
 
 class SelfPlay(Section):
@@ -225,7 +234,8 @@ class Gate(Section):
 class Loop(Section):
     """How long the flywheel turns."""
 
-    rounds: int = Field(2, ge=1, le=10)
+    rounds: int = Field(2, ge=0, le=10)
+    """0 is the warm-up alone."""
     patience: int = Field(2, ge=1)
     """Rounds in a row without promotion after which the loop stops."""
 

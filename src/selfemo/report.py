@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from selfemo import plots
 from selfemo.records import Sample, read_rows
-from selfemo.table import HEADERS, RoundRow, cells
+from selfemo.table import HEADERS, RoundRow, cells, stops
 
 if TYPE_CHECKING:
     from selfemo.context import Context
@@ -63,7 +63,8 @@ def write_report(context: Context, rows: Sequence[RoundRow], page: Path, succeed
 def _table(rows: Sequence[RoundRow]) -> str:
     head = "".join(f"<th>{escape(h)}" for h in HEADERS)
     lines = "".join("<tr>" + "".join(f"<td>{escape(c)}" for c in cells(r)) for r in rows)
-    return f"<div class=wide><table><tr>{head}{lines}</table></div>"
+    notes = "".join(f"<p class=failed>{escape(line)}</p>" for line in stops(rows))
+    return f"<div class=wide><table><tr>{head}{lines}</table></div>{notes}"
 
 
 def _curve(rows: Sequence[RoundRow]) -> str:

@@ -21,6 +21,7 @@ from selfemo.config import Config
 from selfemo.context import Context, Published, code_version
 from selfemo.corpora import load_corpora
 from selfemo.dialogue import read_jsonl, write_jsonl
+from selfemo.errors import UserError
 from selfemo.gate import Decision
 from selfemo.measure import head, measure, player_of, weights
 from selfemo.progress import meter
@@ -43,15 +44,24 @@ def prepare(config: Config) -> Published:
     registry.params(registry.parent, _flat(config.model_dump(mode="json")))
 
     def work(out: Path, _: Path) -> dict[str, Any]:
-        write_jsonl(out / "training.jsonl", corpora.training)
-        write_jsonl(out / "held_out.jsonl", corpora.held_out)
         gold = [d for d in corpora.training if any(u.gold for u in d.turns)]
-        warm = sorted(gold, key=lambda d: seed_of(config.seed, "warm-up", d.id))[: config.warmup.dialogues]
+        labelled = sorted(gold, key=lambda d: seed_of(config.seed, "warm-up", d.id))[: config.warmup.dialogues]
+        selection, warm = labelled[: config.warmup.selection], labelled[config.warmup.selection :]
+        if selection and not warm:
+            raise UserError(
+                f"the corpora have {len(labelled)} labelled dialogues, and all are kept for selection",
+                where="warmup.selection", fix="lower it",
+            )  # fmt: skip
+        apart = {d.id for d in selection}
+        training = [d for d in corpora.training if d.id not in apart]
+        held_out = sorted(selection, key=lambda d: d.id) or corpora.held_out
+        write_jsonl(out / "training.jsonl", training)
+        write_jsonl(out / "held_out.jsonl", held_out)
         (out / "warmup.json").write_text(json.dumps(sorted(d.id for d in warm), indent=1))
         (out / "quarantine.jsonl").write_text("".join(json.dumps(q) + "\n" for q in corpora.quarantine))
         return {
-            "training_dialogues": len(corpora.training),
-            "held_out_dialogues": len(corpora.held_out),
+            "training_dialogues": len(training),
+            "held_out_dialogues": len(held_out),
             "warmup_dialogues": len(warm),
             "leaked_utterances": corpora.leaked,
             "quarantined_rows": len(corpora.quarantine),

@@ -114,8 +114,13 @@ def cells(row: RoundRow) -> tuple[str, ...]:
     return (
         str(row.round), count(row.accepted), count(row.rejected), share(row.mean_reward), share(row.accuracy),
         f"{row.weighted_f1:.3f} [{low:.3f}, {high:.3f}]", share(row.expression_own), share(row.expression_judge),
-        f"{row.seconds:.0f}", "promoted" if row.promoted else row.stopped or "kept",
+        f"{row.seconds:.0f}", "promoted" if row.promoted else "stopped" if row.stopped else "kept",
     )  # fmt: skip
+
+
+def stops(rows: Sequence[RoundRow]) -> list[str]:
+    """A line under the table for each round that the collapse guard stopped."""
+    return [f"round {row.round} was stopped: {row.stopped}" for row in rows if row.stopped]
 
 
 def rich_table(rows: Sequence[RoundRow], title: str) -> Table:
@@ -127,4 +132,6 @@ def rich_table(rows: Sequence[RoundRow], title: str) -> Table:
         table.add_column(header, justify="left" if header == "champion" else "right")
     for row in rows:
         table.add_row(*cells(row))
+    table.caption = "\n".join(stops(rows)) or None
+    table.caption_justify = "left"
     return table

@@ -159,3 +159,35 @@ def test_a_component_runs_under_the_local_runner(small_local: Config, tmp_path: 
     }
     task = prepare(config=small_local.to_json())
     assert Context(small_local).store.manifest(task.output) is not None
+
+
+def test_rounds_are_gated_on_labelled_dialogues_kept_from_the_warm_up(small_local: Config) -> None:
+    from selfemo import config as configuration
+    from selfemo.dialogue import read_jsonl
+    from selfemo.errors import UserError
+
+    data = small_local.model_dump()
+    apart = configuration.Config.model_validate(data | {"warmup": data["warmup"] | {"dialogues": 6, "selection": 2}})
+    files = Context(apart).store.fetch(prepare.python_func(apart.to_json()))
+    held_out = {d.id for d in read_jsonl(files / "held_out.jsonl")}
+    training = {d.id for d in read_jsonl(files / "training.jsonl")}
+    warm = set(yaml.safe_load((files / "warmup.json").read_text()))
+    assert len(held_out) == 2
+    assert len(warm) == 4
+    assert warm < training
+    assert not held_out & training
+    assert all("/train/" in name for name in held_out)  # the evaluation split is left alone
+    with pytest.raises(UserError, match=r"less than warmup\.dialogues"):
+        configuration.load(None, ["warmup.dialogues=6", "warmup.selection=6"])
+    greedy = configuration.Config.model_validate(data | {"warmup": {"dialogues": 5000, "selection": 4000}})
+    with pytest.raises(UserError, match="kept for selection"):
+        prepare.python_func(greedy.to_json())
+
+
+def test_no_rounds_is_the_warm_up_alone(small_local: Config) -> None:
+    alone = small_local.model_copy(update={"loop": small_local.loop.model_copy(update={"rounds": 0})})
+    text = alone.to_json()
+    data = prepare.python_func(text)
+    policy = warmup.python_func(text, data)
+    scores = evaluate.python_func(text, policy, data, 0)
+    assert decide.python_func(text, "", "", 0, policy, scores, 0) == (policy, scores, 0, False)

@@ -6,6 +6,7 @@ import pytest
 
 from selfemo import guard
 from selfemo.config import Guard
+from selfemo.table import RoundRow, cells, rich_table
 
 SOUND = {"candidates": 80, "predicted_entropy": 1.2, "sound": 0.3, "replies": 9, "distinct_2": 0.9}
 HEALTHY = {"label_entropy": 1.1, "expression_answered": 0.9, "expression_distinct_2": 0.8}
@@ -42,3 +43,13 @@ def test_a_challenger_is_judged_by_what_it_answers() -> None:
     assert "held-out replies" in guard.of_challenger(HEALTHY | {"expression_distinct_2": 0.1}, Guard())
     unasked = {"label_entropy": 1.1}
     assert guard.of_challenger(unasked, Guard()) == ""
+
+
+def test_the_table_says_which_round_was_stopped_and_why() -> None:
+    row = RoundRow(
+        round=1, accepted=5, rejected=9, mean_reward=0.5, accuracy=0.5, weighted_f1=0.4, weighted_f1_interval=(0, 1),
+        expression_own=None, expression_judge=None, seconds=3.0, promoted=False, stopped="collapse: too much of one",
+    )  # fmt: skip
+    assert cells(row)[-1] == "stopped"
+    assert rich_table([row], "t").caption == "round 1 was stopped: collapse: too much of one"
+    assert rich_table([], "t").caption is None
