@@ -50,7 +50,7 @@ def test_help_imports_nothing_heavy() -> None:
     ("arguments", "problem"),
     [
         (["run", "--config", "nowhere.yaml"], "nowhere.yaml: no such file"),
-        (["run", "--set", "loop.rounds=0"], "--set loop.rounds=0: loop.rounds"),
+        (["run", "--set", "loop.rounds=-1"], "--set loop.rounds=-1: loop.rounds"),
         (["run", "--set", "corpora=[{name: meld, path: /nowhere}]"], "/nowhere: no such directory"),
         (["data", "check", "--corpus", "meldd"], "no corpus 'meldd'"),
         (["data", "show", "--split", "tran"], "splits: train, dev, test"),
