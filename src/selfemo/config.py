@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from selfemo import __version__
 from selfemo.errors import UserError
 from selfemo.labels import SPACES
+from selfemo.overrides import apply, line_of
 
 
 class Section(BaseModel):
@@ -347,7 +348,7 @@ def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
             raise UserError("not a mapping of sections", where=str(path), fix="see configs/demo.yaml")
     set_by: dict[tuple[str, ...], str] = {}
     for override in overrides:
-        keys = _apply(data, override)
+        keys = apply(data, override)
         set_by[keys] = override
     try:
         return Config.model_validate(data)
@@ -359,46 +360,8 @@ def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
         if blame is not None:
             where = f"--set {blame}"
         elif path is not None:
-            where = f"{path}:{_line(root, first['loc'])}"
+            where = f"{path}:{line_of(root, first['loc'])}"
         else:
             where = "config"
         fix = "remove it or correct its name" if first["type"] == "extra_forbidden" else None
         raise UserError(f"{name}: {first['msg']}", where=where, fix=fix) from None
-
-
-def _apply(data: dict[str, Any], override: str) -> tuple[str, ...]:
-    """Put one ``a.b=value`` into nested dictionaries; returns its path."""
-    name, equals, value = override.partition("=")
-    keys = tuple(name.strip().split("."))
-    if not equals or not all(keys):
-        raise UserError("not an override", where=f"--set {override}", fix="write it as loop.rounds=3")
-    try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise UserError("the value is not YAML", where=f"--set {override}", fix="quote it") from None
-    here = data
-    for key in keys[:-1]:
-        here = here.setdefault(key, {})
-        if not isinstance(here, dict):
-            raise UserError(f"{key} is not a section", where=f"--set {override}")
-    here[keys[-1]] = parsed
-    return keys
-
-
-def _line(node: yaml.Node | None, loc: Sequence[int | str]) -> int:
-    """The 1-based line of the deepest part of ``loc`` that the YAML document has."""
-    line = 1
-    for part in loc:
-        if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                if key.value == part:
-                    line, node = key.start_mark.line + 1, value
-                    break
-            else:
-                break
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-        else:
-            break
-    return line

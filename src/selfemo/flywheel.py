@@ -16,7 +16,7 @@ from selfemo.config import Config
 from selfemo.dialogue import Utterance
 from selfemo.labels import SPACES, LabelSpace
 from selfemo.records import Candidate, Rollout, Sample
-from selfemo.rewards import label_entropy
+from selfemo.rewards import entropy, label_entropy
 from selfemo.selfplay import affinity_of, masks_of, ranked
 from selfemo.texts import distinct_n, shingles, text_reason
 from selfemo.verdicts import Reason, decide, judge_groups
@@ -65,7 +65,6 @@ class Filtered:
         accepted = sum(c["kept"] for c in self.reasons.values())
         crowded = sum(c["duplicate"] + c["over_quota"] for c in self.reasons.values())
         predicted = self.before["understanding"] or self.before["expression"]
-        shares = np.array([n / predicted.total() for n in predicted.values()])
         replies = [s.reply for s in self.samples if s.reply]
         self.metrics = {
             "candidates": total,
@@ -73,7 +72,7 @@ class Filtered:
             "rejected": total - accepted,
             "acceptance": accepted / total if total else 0.0,
             "sound": (accepted + crowded) / total if total else 0.0,
-            "predicted_entropy": float(-(shares * np.log(shares)).sum()),
+            "predicted_entropy": entropy([*predicted.values()]),
             "samples": len(self.samples),
             "mean_reward": float(np.mean(self.scores)) if self.scores else 0.0,
             "group_confidence": float(np.mean(self.confidences)) if self.confidences else 0.0,

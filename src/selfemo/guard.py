@@ -47,5 +47,5 @@ def of_challenger(scores: Mapping[str, Any], bounds: Guard) -> str:
 
 
 def _past(found: Mapping[str, tuple[float, float]]) -> str:
-    past = [f"{name} {value + 0.0:.2f} is below {least:g}" for name, (value, least) in found.items() if value < least]
+    past = [f"{name} {value:.2f} is below {least:g}" for name, (value, least) in found.items() if value < least]
     return "collapse: " + ", ".join(past) if past else ""

@@ -23,9 +23,16 @@ if TYPE_CHECKING:
     from selfemo.selfplay import Player
 
 
+def weights_of(context: Context, policy: str) -> str:
+    """URI of the weights that a name stands for, now: aliases move, and a round may have trained nothing."""
+    uri = context.registry.resolve(policy)
+    made = context.store.manifest(uri) if uri.startswith(("s3://", "file://")) else None
+    return uri if made is None else str(made.result.get("policy", uri))
+
+
 def weights(context: Context, uri: str) -> str:
     """Bring weights, however they are named, to this machine: a directory, or a hub id."""
-    return local_directory(context.registry.resolve(uri), context.store, context.models)
+    return local_directory(weights_of(context, uri), context.store, context.models)
 
 
 def player_of(context: Context, policy: str) -> Player:

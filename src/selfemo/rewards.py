@@ -155,8 +155,11 @@ def constant_groups(rewards: Floats) -> NDArray[np.bool_]:
 
 def label_entropy(masks: Any, m: int) -> float:
     """Entropy in nats of the label shares over a set of masks: 0 is collapse onto one label."""
-    counts = indicators(masks, m).reshape(-1, m).sum(axis=0)
-    if counts.sum() == 0:
-        return 0.0
-    shares = counts[counts > 0] / counts.sum()
-    return float(-(shares * np.log(shares)).sum())
+    return entropy(indicators(masks, m).reshape(-1, m).sum(axis=0))
+
+
+def entropy(counts: ArrayLike) -> float:
+    """Entropy in nats of counted things; 0 where there are none."""
+    found = np.asarray(counts, dtype=np.float64)
+    shares = found[found > 0] / max(found.sum(), 1)
+    return abs(float((shares * np.log(shares)).sum()))

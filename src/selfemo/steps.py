@@ -23,7 +23,7 @@ from selfemo.corpora import load_corpora
 from selfemo.dialogue import read_jsonl, write_jsonl
 from selfemo.errors import UserError
 from selfemo.gate import Decision
-from selfemo.measure import head, measure, player_of, weights
+from selfemo.measure import head, measure, player_of, weights, weights_of
 from selfemo.progress import meter
 from selfemo.promotion import after_decision, predictions
 from selfemo.records import Rollout, Sample, read_rows, seed_of, write_rows
@@ -174,8 +174,7 @@ def train(config: Config, policy: str, samples: str, round: int) -> Published:
         if stopped or not rows:
             if launch.rank() == 0:
                 (out / "training.json").write_text("[]")
-            reason = stopped or "the filter kept nothing to train on"
-            return {"policy": policy, "steps": 0, "samples": len(rows), "stopped": stopped, "reason": reason}
+            return {"policy": policy, "steps": 0, "samples": len(rows), "stopped": stopped}
         from selfemo.training.selfgrpo import train as self_grpo
 
         log_to = _training_log(context, round)
@@ -189,13 +188,6 @@ def train(config: Config, policy: str, samples: str, round: int) -> Published:
     arguments = ["--policy", policy, "--samples", samples, "--round", str(round)]
     _launch(context, "train", round, inputs, policy, arguments)
     return context.step("train", round, inputs, work)
-
-
-def weights_of(context: Context, policy: str) -> str:
-    """URI of the weights that a name stands for, now: aliases move, and a round may have trained nothing."""
-    uri = context.registry.resolve(policy)
-    made = context.store.manifest(uri) if uri.startswith(("s3://", "file://")) else None
-    return uri if made is None else str(made.result.get("policy", uri))
 
 
 def evaluate(config: Config, policy: str, prepared: str, round: int) -> Published:
@@ -259,7 +251,7 @@ def decide(config: Config, state: State, challenger: str, scores: str, round: in
         if trained and state.policy:
             stopped = guard.of_challenger(scored.result, config.guard)
         if stopped or not trained:
-            decision = Decision(False, stopped or str(made.result.get("reason", "nothing was trained")))
+            decision = Decision(False, stopped or "the filter kept nothing to train on")
         else:
             decision = gate.decide(predictions(context, state.scores), predictions(context, scores), config)
         misses = 0 if decision.promoted else state.misses + 1

@@ -20,6 +20,7 @@ from components.train.component import train
 from components.warmup.component import warmup
 from selfemo.config import Config
 from selfemo.context import Context
+from selfemo.measure import weights
 
 ALL = [prepare, warmup, generate, filter_rollouts, train, evaluate, decide, carry, report]
 ROOT = Path(__file__).parents[2] / "components"
@@ -74,6 +75,7 @@ def test_a_round_that_keeps_nothing_stops_the_loop_and_keeps_the_champion(small_
     new_scores = evaluate.python_func(text, challenger, data, 1)  # it stands for the policy itself
     scored = Context(nothing).store.manifest(new_scores)
     assert scored is not None and scored.inputs["policy"] == policy
+    assert weights(Context(nothing), challenger) == weights(Context(nothing), policy)  # wherever it is named
     after = decide.python_func(text, policy, scores, 0, challenger, new_scores, 1)
     assert after == (policy, scores, 1, False)
 

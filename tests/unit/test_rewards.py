@@ -147,6 +147,12 @@ def test_constant_groups_and_the_combined_reward() -> None:
     assert rewards.combine(values, values, values, (1, 0.25, 0.1))[1].tolist() == [1.35, 0.675]
 
 
+def test_entropy_of_counts_is_greatest_when_even_and_zero_where_there_is_one_kind_or_nothing() -> None:
+    assert rewards.entropy([5, 5, 0]) == pytest.approx(np.log(2))
+    assert rewards.entropy([5, 1]) < np.log(2)
+    assert rewards.entropy([7]) == rewards.entropy([]) == 0
+
+
 def test_label_entropy_is_zero_on_collapse_and_greatest_when_even() -> None:
     assert rewards.label_entropy(np.array([1, 1, 1], dtype=np.uint16), M) == 0
     even = rewards.label_entropy(np.array([1 << i for i in range(M)], dtype=np.uint16), M)

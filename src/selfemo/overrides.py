@@ -1,0 +1,48 @@
+"""Where a setting stands: ``section.key=value`` put into nested mappings, and the line of a key in a YAML file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from selfemo.errors import UserError
+
+
+def apply(data: dict[str, Any], override: str) -> tuple[str, ...]:
+    """Put one ``a.b=value`` into nested dictionaries; returns its path."""
+    name, equals, value = override.partition("=")
+    keys = tuple(name.strip().split("."))
+    if not equals or not all(keys):
+        raise UserError("not an override", where=f"--set {override}", fix="write it as loop.rounds=3")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise UserError("the value is not YAML", where=f"--set {override}", fix="quote it") from None
+    here = data
+    for key in keys[:-1]:
+        here = here.setdefault(key, {})
+        if not isinstance(here, dict):
+            raise UserError(f"{key} is not a section", where=f"--set {override}")
+    here[keys[-1]] = parsed
+    return keys
+
+
+def line_of(node: yaml.Node | None, loc: Sequence[int | str]) -> int:
+    """The 1-based line of the deepest part of ``loc`` that the YAML document has."""
+    line = 1
+    for part in loc:
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if key.value == part:
+                    line, node = key.start_mark.line + 1, value
+                    break
+            else:
+                break
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+        else:
+            break
+    return line
