@@ -364,4 +364,4 @@ def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
         else:
             where = "config"
         fix = "remove it or correct its name" if first["type"] == "extra_forbidden" else None
-        raise UserError(f"{name}: {first['msg']}", where=where, fix=fix) from None
+        raise UserError(f"{name}: {first['msg'].removeprefix('Value error, ')}", where=where, fix=fix) from None
