@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CONFIG ?= configs/demo.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-vllm lint compile bench constraints clean
+.PHONY: help install demo test test-vllm lint compile bench study constraints clean
 
 help:  ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ bench: $(VENV)/.local  ## Benchmarks, about two hours; each prints a ratio or a 
 	$(BIN)/python benchmarks/sampling.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/scaling.py
+
+study: $(VENV)/.local  ## The arms of configs/study on MELD, hours of it; goes on where it stopped (SELFEMO_DATA names the data)
+	$(BIN)/selfemo study --plan configs/study/meld.yaml --out docs/results
 
 constraints: $(VENV)/.dev  ## Pin what is installed now
 	@{ head -1 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu//'; } > constraints.new

@@ -37,7 +37,7 @@ def one_round(config: str, prepared: str, round: int, policy: str, scores: str, 
     with dsl.If(go_on == True, name="goes-on"):  # noqa: E712 - kfp builds the condition from this comparison
         rollouts = generate(config=config, policy=policy, prepared=prepared, round=round)
         samples = filter_rollouts(config=config, rollouts=rollouts.output, round=round)
-        challenger = train(config=config, policy=policy, samples=samples.output, round=round)
+        challenger = train(config=config, policy=policy, samples=samples.output, prepared=prepared, round=round)
         new_scores = evaluate(config=config, policy=challenger.output, prepared=prepared, round=round)
         decided = decide(
             config=config,

@@ -6,13 +6,14 @@ from components import images
 
 
 @dsl.component(base_image=images.TRAINING, install_kfp_package=False)
-def train(config: str, policy: str, samples: str, round: int) -> str:
+def train(config: str, policy: str, samples: str, prepared: str, round: int) -> str:
     """SELF-GRPO: the round's policy to a challenger.
 
     Args:
         config: The run's configuration, as JSON.
         policy: URI of the round's policy.
         samples: URI of the training samples.
+        prepared: URI of the prepared data, whose labelled dialogues are learnt again beside the samples.
         round: Number of the round.
 
     Returns:
@@ -22,4 +23,4 @@ def train(config: str, policy: str, samples: str, round: int) -> str:
     from selfemo.config import Config
 
     with logs.step("train", round):
-        return steps.train(Config.from_json(config), policy, samples, round).uri
+        return steps.train(Config.from_json(config), policy, samples, prepared, round).uri

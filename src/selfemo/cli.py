@@ -167,7 +167,7 @@ def filter_(config: Config, rollouts: str, number: int) -> None:
 @configured
 @click.option("--policy", help="URI of the round's policy; without it, the supervised warm-up is trained.")
 @click.option("--samples", help="URI of the training samples.")
-@click.option("--prepared", help="URI of the prepared data, for the warm-up.")
+@click.option("--prepared", help="URI of the prepared data.")
 @click.option("--round", "number", default=1, show_default=True, help="Number of the round.")
 def train(config: Config, policy: str | None, samples: str | None, prepared: str | None, number: int) -> None:
     """Train with SELF-GRPO on samples, or warm up on prepared data; prints the URI of the policy.
@@ -177,19 +177,20 @@ def train(config: Config, policy: str | None, samples: str | None, prepared: str
     \b
     Examples:
       selfemo train --prepared s3://selfemo/demo/round-0/prepare-1f0c...
-      selfemo train --policy s3://.../warmup-77ab... --samples s3://.../filter-08c1...
+      selfemo train --prepared s3://... --policy s3://.../warmup-77ab... --samples s3://.../filter-08c1...
     """
     from selfemo import steps
     from selfemo.training import launch
 
     if launch.launched():
         launch.die_with_parent()
-    if policy and samples:
-        uri = steps.train(config, policy, samples, number).uri
+    if prepared and policy and samples:
+        uri = steps.train(config, policy, samples, prepared, number).uri
     elif prepared and not policy and not samples:
         uri = steps.warmup(config, prepared).uri
     else:
-        raise UserError("nothing to train on", where="selfemo train", fix="give --policy and --samples, or --prepared")
+        fix = "give --prepared alone, or --prepared, --policy and --samples"
+        raise UserError("nothing to train on", where="selfemo train", fix=fix)
     if launch.rank() == 0:
         click.echo(uri)
 
@@ -297,6 +298,30 @@ def ui(config: Config, browse: bool) -> None:
         click.echo(url)
         if browse:
             click.launch(url)
+
+
+@main.command()
+@click.option(
+    "--plan", type=click.Path(path_type=Path), required=True, help="YAML file, such as configs/study/meld.yaml."
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("docs/results"), show_default=True, help="Directory."
+)
+@click.option("--only", multiple=True, help="Run only what begins so, e.g. 32-self-emo-1.")
+@click.option("--write-only", is_flag=True, help="Run nothing; write the table and plots from what is finished.")
+def study(plan: Path, out: Path, only: tuple[str, ...], write_only: bool) -> None:
+    """Compare arms over label budgets and seeds; finished runs are kept, and the same command goes on.
+
+    \b
+    Example:
+      selfemo study --plan configs/study/meld.yaml --only 32-
+    """
+    from selfemo import logs
+    from selfemo.study.command import study as run_study
+
+    logs.configure()
+    table = run_study(plan, out, only, write_only)
+    click.echo(table if table else "nothing is finished yet")
 
 
 main.add_command(data)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -77,7 +77,8 @@ class Warmup(Section):
     """Labelled dialogues for the supervised start, drawn by seed; 0 skips the warm-up."""
     selection: int = Field(0, ge=0)
     """How many of them are not learnt from: rounds are scored and gated on them, instead of on the evaluation split."""
-    epochs: int = Field(3, ge=1)
+    epochs: int = Field(3, ge=0)
+    """0 takes the base as it is, warmed up before; its labelled dialogues are set apart all the same."""
     learning_rate: float = Field(3e-5, gt=0)
     dialogues_per_step: int = Field(4, ge=1)
     """Dialogues whose gradients one optimizer step averages."""
@@ -109,11 +110,22 @@ class SelfPlay(Section):
     """Unlabelled corpus dialogues, all of whose turns are predicted, per round."""
     predictions: int = Field(8, ge=2)
     """K for corpus turns."""
+    views: tuple[int, ...] = ()
+    """Most turns, the last one included, that each equal share of these predictions sees; empty is as prompts do."""
     temperature: float = Field(1.0, gt=0)
     top_p: float = Field(1.0, gt=0, le=1)
     tau: float = Field(0.2, gt=0)
     """The next turn is drawn with probability proportional to exp(x_j / tau)."""
     max_reply_tokens: int = Field(40, ge=8)
+
+    @field_validator("views")
+    @classmethod
+    def _shares(cls, views: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        if any(v < 1 for v in views):
+            raise ValueError("a view has at least the turn itself: 1")
+        if views and info.data.get("predictions", 0) % len(views):
+            raise ValueError("selfplay.predictions must be a multiple of the number of views")
+        return views
 
 
 class Rewards(Section):
@@ -150,10 +162,16 @@ class Flywheel(Section):
 class Grpo(Section):
     """SELF-GRPO."""
 
+    objective: Literal["self-grpo", "cross-entropy"] = "self-grpo"
+    """cross-entropy learns the targets as if they were gold: plain self-training, to compare with."""
     group: int = Field(8, ge=2)
     """G: completions for each prompt."""
     prompts_per_step: int = Field(2, ge=1)
     """Over all processes; prompts of one dialogue fall into one step where they can."""
+    replay: int = Field(0, ge=0)
+    """Labelled dialogues learnt again in each step, over all processes: an anchor where rewards are noisy."""
+    replay_weight: float = Field(1.0, gt=0)
+    """What their cross-entropy counts beside the GRPO loss."""
     iterations: int = Field(1, ge=1)
     """Optimizer steps on each batch of rollouts; from the second on, the clipped ratio to the old policy counts."""
     epochs: int = Field(1, ge=1)
@@ -168,7 +186,7 @@ class Grpo(Section):
     confidence_high: float = Field(0.7, gt=0, le=1)
     """Group confidence c at which a pseudo-labelled group counts nothing, and fully."""
     lora_rank: int = Field(0, ge=0)
-    """0 trains all weights."""
+    """0 trains all weights; self-grpo alone knows adapters."""
     lora_merge: bool = True
     """Publish whole weights; false publishes the adapter alone, over the policy it was trained from."""
     rollouts: Literal["transformers", "vllm-colocate", "vllm-server"] = "transformers"
@@ -177,6 +195,13 @@ class Grpo(Section):
     """Base URL of that server."""
     save_steps: int = Field(8, ge=1)
     """Optimizer steps between checkpoints."""
+
+    @field_validator("lora_rank")
+    @classmethod
+    def _adapters(cls, rank: int, info: ValidationInfo) -> int:
+        if rank and info.data.get("objective") == "cross-entropy":
+            raise ValueError("objective: cross-entropy trains all weights; set lora_rank: 0")
+        return rank
 
     @field_validator("vllm_server")
     @classmethod
@@ -314,7 +339,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "warmup": ("seed", "policy", "warmup"),
     "generate": ("seed", "policy", "selfplay", "rewards"),
     "filter": ("seed", "rewards", "flywheel", "guard"),
-    "train": ("seed", "policy", "rewards", "grpo", "selfplay", "flywheel"),
+    "train": ("seed", "policy", "warmup", "rewards", "grpo", "selfplay", "flywheel"),
     "evaluate": ("seed", "policy", "evaluation", "selfplay"),
     "decide": ("seed", "guard", "gate", "loop", "evaluation", "mlflow"),
 }
@@ -348,20 +373,33 @@ def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
             raise UserError("not a mapping of sections", where=str(path), fix="see configs/demo.yaml")
     set_by: dict[tuple[str, ...], str] = {}
     for override in overrides:
-        keys = apply(data, override)
-        set_by[keys] = override
+        set_by[apply(data, override)] = override
+
+    def place(loc: tuple[int | str, ...]) -> str:
+        names = tuple(map(str, loc))
+        blame = next((o for keys, o in set_by.items() if names[: len(keys)] == keys), None)
+        if blame is not None:
+            return f"--set {blame}"
+        return "config" if path is None else f"{path}:{line_of(root, loc)}"
+
+    return validate(data, place)
+
+
+def validate(data: dict[str, Any], place: Callable[[tuple[int | str, ...]], str]) -> Config:
+    """Nested plain data to a configuration.
+
+    Args:
+        data: Sections.
+        place: Says where a setting comes from, for errors.
+
+    Raises:
+        UserError: Names the setting that is wrong, where it stands, and the fix.
+    """
     try:
         return Config.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        loc = tuple(map(str, first["loc"]))
-        name = ".".join(loc)
-        blame = next((o for keys, o in set_by.items() if loc[: len(keys)] == keys), None)
-        if blame is not None:
-            where = f"--set {blame}"
-        elif path is not None:
-            where = f"{path}:{line_of(root, first['loc'])}"
-        else:
-            where = "config"
+        name = ".".join(map(str, first["loc"]))
         fix = "remove it or correct its name" if first["type"] == "extra_forbidden" else None
-        raise UserError(f"{name}: {first['msg'].removeprefix('Value error, ')}", where=where, fix=fix) from None
+        message = f"{name}: {first['msg'].removeprefix('Value error, ')}"
+        raise UserError(message, where=place(first["loc"]), fix=fix) from None

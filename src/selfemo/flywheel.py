@@ -24,11 +24,15 @@ from selfemo.verdicts import Reason, decide, judge_groups
 
 @dataclass
 class _Draft:
-    """A sample with what it still may be rejected for, and how many candidates stand behind it."""
+    """A sample with what it still may be rejected for, and how many candidates stand behind it.
+
+    ``hit`` says whether the target is what hidden gold says; None where there is no gold.
+    """
 
     sample: Sample
     text: str
     candidates: int
+    hit: bool | None = None
 
 
 @dataclass
@@ -42,6 +46,7 @@ class Filtered:
         after: The same over the kept samples.
         metrics: Counts, what the collapse guard looks at, and the pseudo-label accuracy.
         scores, confidences, hits: Of every candidate, group, and pseudo-label whose gold is known.
+        kept_hits: Of the pseudo-labels that are kept.
     """
 
     samples: list[Sample] = field(default_factory=list)
@@ -52,6 +57,7 @@ class Filtered:
     scores: list[float] = field(default_factory=list)
     confidences: list[float] = field(default_factory=list)
     hits: list[bool] = field(default_factory=list)
+    kept_hits: list[bool] = field(default_factory=list)
 
     def reject(self, draft: _Draft, reason: Reason) -> None:
         """Count the candidates behind a draft that is not kept after all."""
@@ -82,6 +88,8 @@ class Filtered:
         }
         if self.hits:
             self.metrics["pseudo_label_accuracy"] = float(np.mean(self.hits))
+        if self.kept_hits:
+            self.metrics["kept_label_accuracy"] = float(np.mean(self.kept_hits))
 
 
 def filter_rollouts(rollouts: Sequence[Rollout], config: Config) -> Filtered:
@@ -107,6 +115,8 @@ def filter_rollouts(rollouts: Sequence[Rollout], config: Config) -> Filtered:
             result.reasons[task][Reason.KEPT.name.lower()] += draft.candidates
             result.after[task][draft.sample.target[0]] += 1
             result.samples.append(draft.sample)
+            if draft.hit is not None:
+                result.kept_hits.append(draft.hit)
     result.samples.sort(key=lambda s: (order[s.parents[0]], s.task))
     result.summarise()
     return result
@@ -147,14 +157,16 @@ def _understanding(
             if not target:
                 continue
             result.before["understanding"][target[0]] += 1
-            if rollout.gold and not usable[i]:
-                result.hits.append(target[0] == rollout.gold[0])
+            hit = target[0] == rollout.gold[0] if rollout.gold and not usable[i] else None
+            if hit is not None:
+                result.hits.append(hit)
             if kept := int((verdict.reasons[i] == Reason.KEPT).sum()):
                 drafts.append(
                     _Draft(
                         _sample(rollout, "understanding", target, usable[i], float(verdict.confidence[i])),
                         " / ".join(f"{t.speaker}: {t.text}" for t in rollout.history[-3:]),
                         kept,
+                        hit,
                     )
                 )
     return drafts

@@ -20,13 +20,25 @@ def apply(data: dict[str, Any], override: str) -> tuple[str, ...]:
         parsed = yaml.safe_load(value)
     except yaml.YAMLError:
         raise UserError("the value is not YAML", where=f"--set {override}", fix="quote it") from None
-    here = data
-    for key in keys[:-1]:
-        here = here.setdefault(key, {})
-        if not isinstance(here, dict):
-            raise UserError(f"{key} is not a section", where=f"--set {override}")
-    here[keys[-1]] = parsed
+    try:
+        put(data, name.strip(), parsed)
+    except KeyError as error:
+        raise UserError(f"{error.args[0]} is not a section", where=f"--set {override}") from None
     return keys
+
+
+def put(data: dict[str, Any], name: str, value: Any) -> None:
+    """Set ``a.b`` in nested dictionaries.
+
+    Raises:
+        KeyError: With the part of the name that holds a plain value.
+    """
+    *sections, last = name.split(".")
+    for key in sections:
+        data = data.setdefault(key, {})
+        if not isinstance(data, dict):
+            raise KeyError(key)
+    data[last] = value
 
 
 def line_of(node: yaml.Node | None, loc: Sequence[int | str]) -> int:

@@ -110,3 +110,61 @@ def rounds(
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.3)
     _save(figure, path)
+
+
+def gains(
+    names: Sequence[str], measures: Mapping[str, Sequence[tuple[float, float, float]]], title: str, path: Path
+) -> None:
+    """Differences with intervals, a line for each name, a marker for each measure.
+
+    Args:
+        names: From top to bottom.
+        measures: By name: value, low and high for each name.
+        title: Of the plot.
+        path: PNG to write.
+    """
+    figure = _figure(7.5, 1.3 + 0.5 * max(1, len(names)))
+    axes = figure.subplots()
+    axes.axvline(0, color="black", linewidth=0.8)
+    for place, (measure, marker) in enumerate(zip(measures, "os^", strict=False)):
+        found = np.array(measures[measure]).reshape(-1, 3)
+        at = np.arange(len(found)) + 0.22 * (place - (len(measures) - 1) / 2)
+        spread = np.clip(np.stack([found[:, 0] - found[:, 1], found[:, 2] - found[:, 0]]), 0, None)
+        axes.errorbar(found[:, 0], at, xerr=spread, fmt=marker, capsize=3, linewidth=1.2, label=measure)
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.set_title(title, loc="left", fontsize=11)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="x", alpha=0.3)
+    if names:
+        axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    _save(figure, path)
+
+
+def curves(panels: Mapping[str, Mapping[str, Sequence[Sequence[tuple[float, float]]]]], path: Path) -> None:
+    """A panel for each measure; in it a colour for each name, and a line for each of its runs.
+
+    Args:
+        panels: By measure and name: runs of points.
+        path: PNG to write.
+    """
+    columns = min(4, max(1, len(panels)))
+    rows = -(-max(1, len(panels)) // columns)
+    figure = _figure(3 * columns, 2.4 * rows + 0.5)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_axis_off()
+    seen: dict[str, Any] = {}
+    for axes, (measure, names) in zip(grid.flat, panels.items(), strict=False):
+        for index, (name, runs) in enumerate(names.items()):
+            for points in runs:
+                if points:
+                    x, y = zip(*points, strict=True)
+                    (line,) = axes.plot(x, y, marker=".", linewidth=1, color=f"C{index}", alpha=0.8)
+                    seen.setdefault(name, line)
+        axes.set_title(measure, loc="left", fontsize=10)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.tick_params(labelsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(seen.values(), seen.keys(), loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    _save(figure, path)

@@ -102,14 +102,25 @@ def next_role(history: Sequence[Utterance], speakers: Sequence[str]) -> str:
 def understand_corpus(
     player: Player, dialogues: Sequence[Dialogue], round: int, config: Config, progress: Callable[[int], None]
 ) -> list[Rollout]:
-    """``K`` predictions for every turn of some corpus dialogues; no label is needed, none is shown."""
+    """``K`` predictions for every turn of some corpus dialogues; no label is needed, none is shown.
+
+    Each view of the history (``selfplay.views``) gives its share of the predictions, so what a group agrees on does
+    not hang on how much of the past was seen.
+    """
     play = config.selfplay
-    sampling = Sampling(play.predictions, ANSWER_TOKENS, play.temperature, play.top_p)
+    views = play.views or (None,)
     turns = [(d, t) for d in dialogues for t in range(len(d.turns))]
     histories = [d.hidden().turns[: t + 1] for d, t in turns]
     seeds = [seed_of(config.seed, round, "understanding", d.id, t) for d, t in turns]
     spaces = [SPACES[d.corpus] for d, _ in turns]
-    groups = player.read(histories, spaces, seeds, sampling, progress)
+    groups: list[tuple[Prediction, ...]] = [()] * len(turns)
+    for number, view in enumerate(views):
+        share = play.predictions // len(views)
+        sampling = Sampling(share, ANSWER_TOKENS, play.temperature, play.top_p)
+        seen = [h if view is None else h[-view:] for h in histories]
+        own = [seed_of(s, "view", number) for s in seeds] if number else seeds
+        read = player.read(seen, spaces, own, sampling, progress)
+        groups = [a + b for a, b in zip(groups, read, strict=True)]
     return [
         Rollout(
             id=f"r{round}/understanding/{d.id}/{t}", round=round, policy=player.policy, corpus=d.corpus,

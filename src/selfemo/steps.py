@@ -20,7 +20,7 @@ from selfemo import gate, guard, plots
 from selfemo.config import Config
 from selfemo.context import Context, Published, code_version
 from selfemo.corpora import load_corpora
-from selfemo.dialogue import read_jsonl, write_jsonl
+from selfemo.dialogue import Dialogue, read_jsonl, write_jsonl
 from selfemo.errors import UserError
 from selfemo.gate import Decision
 from selfemo.measure import head, measure, player_of, weights, weights_of
@@ -79,15 +79,14 @@ def prepare(config: Config) -> Published:
 
 
 def warmup(config: Config, prepared: str) -> Published:
-    """The base model to ``theta_0``: supervised on the warm-up dialogues, or as it is if there are none."""
+    """The base model to ``theta_0``: supervised on the warm-up dialogues, or as it is without dialogues or epochs."""
     context = Context(config)
 
     def work(out: Path, scratch: Path) -> dict[str, Any]:
         data = context.store.fetch(prepared)
         base = weights(context, config.policy.base)
-        chosen = set(json.loads((data / "warmup.json").read_text()))
-        gold = [d for d in read_jsonl(data / "training.jsonl") if d.id in chosen]
-        if not gold:
+        gold = _labelled(data)
+        if not gold or not config.warmup.epochs:
             from selfemo.policy.weights import load_model, load_tokenizer
 
             if launch.rank() == 0:
@@ -122,7 +121,8 @@ def generate(config: Config, policy: str, prepared: str, round: int) -> Publishe
         play = config.selfplay
         read = choose_dialogues(pool, play.corpus_dialogues, round, config.seed, "understanding")
         seeds = choose_dialogues(pool, play.episodes, round, config.seed, "episodes")
-        with meter("understanding", sum(len(d.turns) for d in read)) as progress:
+        turns = sum(len(d.turns) for d in read) * max(1, len(play.views))
+        with meter("understanding", turns) as progress:
             rollouts = understand_corpus(player, read, round, config, progress.advance)
         with meter("self-play", len(seeds) * play.turns) as progress:
             rollouts += play_episodes(player, seeds, round, config, progress.advance)
@@ -159,8 +159,8 @@ def filter(config: Config, rollouts: str, round: int) -> Published:
     return context.step("filter", round, {"rollouts": rollouts}, work)
 
 
-def train(config: Config, policy: str, samples: str, round: int) -> Published:
-    """SELF-GRPO on the round's samples: the policy to a challenger.
+def train(config: Config, policy: str, samples: str, prepared: str, round: int) -> Published:
+    """SELF-GRPO on the round's samples, and on the labelled dialogues again: the policy to a challenger.
 
     With nothing kept, or with the collapse guard's alarm, nothing is learnt: the result stands for the policy itself.
     """
@@ -176,16 +176,23 @@ def train(config: Config, policy: str, samples: str, round: int) -> Published:
                 (out / "training.json").write_text("[]")
             return {"policy": policy, "steps": 0, "samples": len(rows), "stopped": stopped}
         from selfemo.training.selfgrpo import train as self_grpo
+        from selfemo.training.selftraining import train as self_training
 
         log_to = _training_log(context, round)
         checkpoints = _checkpoints(config, scratch)
-        steps = self_grpo(weights(context, policy), policy, rows, config, checkpoints, out, log_to)
+        gold = _labelled(context.store.fetch(prepared)) if config.grpo.replay else []
+        base = weights(context, policy)
+        if config.grpo.objective == "cross-entropy":
+            steps = self_training(base, rows, gold, config, checkpoints, out, log_to)
+        else:
+            steps = self_grpo(base, policy, rows, gold, config, checkpoints, out, log_to)
         if launch.rank() == 0:
             _plot_training(context, round, out)
-        return {"steps": steps, "samples": len(rows), "base": config.policy.base}
+        history = json.loads((out / "training.json").read_text()) if launch.rank() == 0 else []
+        return {"steps": steps, "samples": len(rows), "base": config.policy.base, **_means(history)}
 
-    inputs = {"policy": policy, "samples": samples}
-    arguments = ["--policy", policy, "--samples", samples, "--round", str(round)]
+    inputs = {"policy": policy, "samples": samples, "prepared": prepared}
+    arguments = ["--policy", policy, "--samples", samples, "--prepared", prepared, "--round", str(round)]
     _launch(context, "train", round, inputs, policy, arguments)
     return context.step("train", round, inputs, work)
 
@@ -356,6 +363,12 @@ def _launch(
     launch.start(config, ["train", "--config", str(settings), *arguments], logs)
 
 
+def _labelled(data: Path) -> list[Dialogue]:
+    """The dialogues of prepared data that the warm-up learns from."""
+    chosen = set(json.loads((data / "warmup.json").read_text()))
+    return [d for d in read_jsonl(data / "training.jsonl") if d.id in chosen]
+
+
 def _checkpoints(config: Config, scratch: Path) -> Path:
     """Where checkpoints go: those of another number of processes or strategy cannot be resumed."""
     return scratch / f"{config.launch.strategy}-{launch.world()}"
@@ -372,6 +385,14 @@ def _training_log(context: Context, round: int) -> Callable[[int, Mapping[str, f
         context.registry.metrics(run, [(step, named)])
 
     return log_to
+
+
+def _means(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """What a training step was like: means over its optimizer steps."""
+    found = {
+        name: [row[name] for row in history if name in row] for name in ("reward", "group_confidence", "zero_variance")
+    }
+    return {name: sum(values) / len(values) for name, values in found.items() if values}
 
 
 def _plot_training(context: Context, round: int, out: Path) -> None:

@@ -113,7 +113,7 @@ def test_the_steps_of_a_round_one_by_one(with_config: list[str], small: Config, 
     policy = last("train", "--prepared", prepared)
     rollouts = last("generate", "--policy", policy, "--prepared", prepared)
     samples = last("filter", "--rollouts", rollouts)
-    challenger = last("train", "--policy", policy, "--samples", samples)
+    challenger = last("train", "--policy", policy, "--samples", samples, "--prepared", prepared)
     assert challenger != policy
     scores = [steps.evaluate(config, p, prepared, i).uri for i, p in enumerate((policy, challenger))]
     state = steps.decide(config, steps.State(), policy, scores[0], 0)

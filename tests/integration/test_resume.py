@@ -44,7 +44,7 @@ class Run:
         elif name == "filter":
             made[name] = steps.filter(self.config, made["generate"], 1).uri
         else:
-            made[name] = steps.train(self.config, made["warmup"], made["filter"], 1).uri
+            made[name] = steps.train(self.config, made["warmup"], made["filter"], made["prepare"], 1).uri
         return made[name]
 
 

@@ -44,6 +44,21 @@ def prompter(tiny: Path) -> Prompter:
 REPLIES = (" joy\nReply: Wonderful!", " anger\nReply: Go away!", "nonsense", " joy\nReply: Hooray!")
 
 
+def test_each_view_of_the_history_gives_its_share_of_the_predictions(
+    prompter: Prompter, dialogues: list[Dialogue]
+) -> None:
+    engine = Scripted(prompter)
+    config = configuration.load(None, ["selfplay.predictions=4", "selfplay.views=[24,1]"])
+    chosen = dialogues[0]
+    rollouts = understand_corpus(Player(engine, prompter, "p"), [chosen], 1, config, lambda _: None)  # type: ignore[arg-type]
+    assert [len(r.predictions) for r in rollouts] == [4] * len(chosen.turns)
+    whole, last = engine.asked[len(chosen.turns) - 1], engine.asked[-1]
+    first_words = prompter.neutralise(chosen.turns[0].text)
+    assert first_words in whole
+    assert first_words not in last
+    assert rollouts[-1].history == chosen.hidden().turns  # what is trained on is the whole
+
+
 @pytest.fixture
 def settings() -> Config:
     return configuration.load(None, ["selfplay.turns=3", "selfplay.tau=0.02"])

@@ -20,9 +20,10 @@ from selfemo.records import Sample
 from selfemo.rewards import agreement, smoothed_iou
 from selfemo.selfplay import Player
 from selfemo.store import Store
-from selfemo.training import selfgrpo
+from selfemo.training import selfgrpo, selftraining
+from selfemo.training.lessons import Lessons, collate
 from selfemo.training.rewards import GroupRewards
-from selfemo.training.warmup import Lessons, collate, warm_up
+from selfemo.training.warmup import warm_up
 from tests.conftest import SMALL
 from tests.unit.test_selfplay import Scripted
 
@@ -92,7 +93,7 @@ def test_warm_up_learns_to_answer_and_weighs_labels_above_replies(
 
 def run(base: Path, config: Config, tmp_path: Path, name: str, samples: list[Sample] | None = None) -> Path:
     samples = samples or [sample(i, "expression" if i == 3 else "understanding", gold=i == 0) for i in range(4)]
-    selfgrpo.train(str(base), "p", samples, config, tmp_path / f"{name}-work", tmp_path / name)
+    selfgrpo.train(str(base), "p", samples, [], config, tmp_path / f"{name}-work", tmp_path / name)
     return tmp_path / name
 
 
@@ -107,6 +108,43 @@ def test_self_grpo_moves_the_policy_and_logs_what_it_must(warmed: Path, settings
     assert needed <= set(history[0]) | set(history[1])
     before, after = load_model(str(warmed)).state_dict(), load_model(str(out)).state_dict()
     assert any(not torch.equal(before[k], after[k]) for k in before)
+
+
+def test_replayed_gold_dialogues_count_beside_the_rollouts(
+    warmed: Path, settings: Config, dialogues: list[Dialogue], tmp_path: Path
+) -> None:
+    """With rewards that are the same for all there is no policy gradient: what moves the policy is the replay."""
+    update = {"replay": 2, "learning_rate": 0.003, "epochs": 4}
+    still = settings.model_copy(
+        update={
+            "grpo": settings.grpo.model_copy(update=update | {"beta": 0.0}),
+            "rewards": settings.rewards.model_copy(update={"align": 0.0, "consistency": 0.0, "format": 0.0}),
+        }
+    )
+    gold = [d for d in dialogues if d.split == "train"][8:12]
+    samples = [sample(i) for i in range(4)]
+    selfgrpo.train(str(warmed), "p", samples, gold, still, tmp_path / "w", tmp_path / "out")
+    losses = [row["replay_loss"] for row in json.loads((tmp_path / "out" / "training.json").read_text())]
+    assert len(losses) == 8
+    assert np.mean(losses[-2:]) < np.mean(losses[:2])
+
+
+def test_self_training_learns_the_targets_as_if_they_were_gold(
+    warmed: Path, settings: Config, dialogues: list[Dialogue], tmp_path: Path
+) -> None:
+    grpo = settings.grpo.model_copy(update={"replay": 1, "learning_rate": 0.003, "epochs": 6})
+    config = settings.model_copy(update={"grpo": grpo})
+    said = [sample(i, target="fear") for i in range(3)]
+    said.append(sample(3, "expression").model_copy(update={"reply": "Hooray!"}))
+    gold = [d for d in dialogues if d.split == "train"][:2]
+    steps = selftraining.train(str(warmed), said, gold, config, tmp_path / "w", tmp_path / "out")
+    prompter = Prompter(load_tokenizer(str(warmed)))
+    lesson = selftraining.lessons_of(said, prompter, config)[0]
+    assert lesson.answers[0] == prompter.answer(["fear"])
+    assert lesson.answers[3] == prompter.answer(["joy"], "Hooray!")
+    assert steps >= 6
+    losses = [row["loss"] for row in json.loads((tmp_path / "out" / "training.json").read_text())]
+    assert losses[-1] < losses[0]
 
 
 def test_advantages_are_self_grpos_and_a_group_that_agrees_on_nothing_moves_nothing(
@@ -220,7 +258,7 @@ def test_an_adapter_is_published_over_its_base_and_trained_on_in_the_next_round(
     samples = [sample(i, gold=i == 0) for i in range(4)]
     policy, weights, seen = str(warmed), str(warmed), []
     for name in ("first", "second"):
-        selfgrpo.train(weights, policy, samples, apart, tmp_path / f"{name}-work", tmp_path / name)
+        selfgrpo.train(weights, policy, samples, [], apart, tmp_path / f"{name}-work", tmp_path / name)
         assert not (tmp_path / name / "model.safetensors").exists()
         assert adapters.settings(tmp_path / name)["base_model_name_or_path"] == str(warmed)
         policy = str(tmp_path / name)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -66,18 +67,27 @@ class PackedStep(ABC):
         deepspeed = self.accelerator.distributed_type == DistributedType.DEEPSPEED
         extra = {"scale_wrt_gas": False} if deepspeed else {}  # the shares do that
         total = torch.zeros((), device=self.args.device)
-        for index, rows in enumerate(packs):
-            last = index + 1 == len(packs)
+        passes = [partial(self._pass, model, inputs, rows) for rows in packs] + self.beside(model)
+        for index, loss_of in enumerate(passes):
+            last = index + 1 == len(passes)
             # DeepSpeed takes its optimizer step at the last backward pass; others exchange gradients there.
             self.accelerator.gradient_state._set_sync_gradients(last)
             with self.accelerator.no_sync(model) if not (last or deepspeed) else torch.enable_grad():
-                part, share = self.part(inputs, rows)
                 with self.compute_loss_context_manager():
-                    loss = share * self.compute_loss(model, part)
+                    loss = loss_of()
                 self.accelerator.backward(loss, **extra)
             total += loss.detach()
         self.after_packs(time.perf_counter() - started)
         return total
+
+    def _pass(self, model: Any, inputs: Any, rows: list[int]) -> torch.Tensor:
+        part, share = self.part(inputs, rows)
+        loss: torch.Tensor = share * self.compute_loss(model, part)
+        return loss
+
+    def beside(self, model: Any) -> list[Callable[[], torch.Tensor]]:
+        """Further losses of the step, a pass each, as many on every rank; none, unless it is overridden."""
+        return []
 
     def after_packs(self, seconds: float) -> None:  # noqa: B027
         """Called after each step, for what a trainer counts; nothing, unless it is overridden."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from trl import GRPOConfig
 from trl.models.utils import unwrap_model_for_generation
 
 from selfemo.config import Config
+from selfemo.dialogue import Dialogue
 from selfemo.labels import SPACES
 from selfemo.policy import adapters
 from selfemo.policy.engine import Sampling
@@ -25,8 +27,10 @@ from selfemo.rewards import Floats, advantages, combine, constant_groups, group_
 from selfemo.selfplay import Player
 from selfemo.training.common import Log, Recorder, arguments, run, save, settle
 from selfemo.training.launch import share, world
+from selfemo.training.lessons import Lesson
 from selfemo.training.order import StepOrder
 from selfemo.training.packed_grpo import PackedGrpoTrainer
+from selfemo.training.replay import Replay
 from selfemo.training.rewards import GroupRewards
 
 
@@ -39,11 +43,14 @@ class SelfGrpoTrainer(PackedGrpoTrainer):
         samples: The training set, in the order of ``index``.
         prompts: Token ids of each sample's prompt.
         config: Of the run.
+        replay: Gold dialogues learnt beside the rollouts.
         **kwargs: Of GRPOTrainer.
     """
 
-    def __init__(self, *, samples: Sequence[Sample], prompts: Sequence[TokenIds], config: Config, **kwargs: Any):
-        self.samples, self.run_config = samples, config
+    def __init__(
+        self, *, samples: Sequence[Sample], prompts: Sequence[TokenIds], config: Config, replay: Replay, **kwargs: Any
+    ):
+        self.samples, self.run_config, self.replay = samples, config, replay
         self.prompts = prompts
         self.sample_of = {ids: sample for sample, ids in zip(samples, prompts, strict=True)}
         super().__init__(pack_tokens=config.launch.pack_tokens, **kwargs)
@@ -110,6 +117,16 @@ class SelfGrpoTrainer(PackedGrpoTrainer):
         self._note_groups(sure, weight, constant_groups(rewards), rewards.mean(axis=1), understands)
         return output
 
+    def beside(self, model: Any) -> list[Callable[[], torch.Tensor]]:
+        """See :meth:`PackedStep.beside`: the step's gold dialogues, a pass each."""
+        lessons = self.replay.of_step(self.state.global_step)
+        return [partial(self._replayed, model, lesson) for lesson in lessons]
+
+    def _replayed(self, model: Any, lesson: Lesson) -> torch.Tensor:
+        loss = self.replay.loss(model, lesson)
+        self._metrics["train"]["replay_loss"].append(loss.item())
+        return loss
+
     def _note_groups(self, *columns: np.ndarray) -> None:
         """Log means over the groups of all ranks: confidence, weight, constant, reward, and it by task."""
         mine = torch.tensor(np.stack(columns, axis=1), dtype=torch.float32, device=self.accelerator.device)
@@ -127,6 +144,7 @@ def train(
     base: str,
     policy: str,
     samples: Sequence[Sample],
+    gold: Sequence[Dialogue],
     config: Config,
     workdir: Path,
     out: Path,
@@ -138,7 +156,8 @@ def train(
         base: Directory of the round's policy.
         policy: Its URI.
         samples: Non-empty.
-        config: Sections ``policy``, ``rewards``, ``selfplay`` and ``grpo``.
+        gold: Labelled dialogues to replay; may be none.
+        config: Sections ``policy``, ``warmup``, ``rewards``, ``selfplay`` and ``grpo``.
         workdir: For checkpoints: the same directory again resumes.
         out: Directory for the result.
         log: Is given the metrics of each step as they come.
@@ -204,6 +223,7 @@ def train(
             samples=samples,
             prompts=prompts,
             config=config,
+            replay=Replay(gold, prompter, config),
             model=load_model(
                 base, trainable_adapter=grpo.lora_rank > 0
             ),  # after the arguments: ZeRO-3 shares the weights out while they are loaded

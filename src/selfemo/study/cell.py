@@ -1,0 +1,118 @@
+"""Run one cell of a study to its end: the pipeline, the report set once, and the record that is kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from selfemo.config import Config
+from selfemo.context import Context, code_version
+from selfemo.errors import UserError
+from selfemo.evaluation import confusion
+from selfemo.labels import SPACES
+from selfemo.records import Scored, read_rows
+from selfemo.runner import run_pipeline
+from selfemo.study.plan import Cell
+
+SCHEMA = "selfemo.study/1"
+
+FIGURES = (
+    "accuracy", "weighted_f1", "macro_f1", "mean_iou", "label_entropy", "unparseable", "expression_own",
+    "expression_judge", "expression_distinct_2",
+)  # fmt: skip
+FILTERED = (
+    "candidates", "accepted", "acceptance", "sound", "samples", "mean_reward", "group_confidence", "predicted_entropy",
+    "label_entropy", "distinct_2", "pseudo_label_accuracy", "kept_label_accuracy",
+)  # fmt: skip
+
+
+def run(cell: Cell, config: Config) -> dict[str, Any]:
+    """Run the pipeline and score its champion on the evaluation split.
+
+    Args:
+        cell: Which.
+        config: Its configuration, with the policy it starts from.
+
+    Returns:
+        The record: figures, counts to compute intervals from, and what made them.
+
+    Raises:
+        UserError: If the pipeline failed.
+    """
+    context = Context(config)
+    _ = context.services
+    if not run_pipeline(context):
+        log = context.workdir / "runs" / config.run / "run.log"
+        raise UserError("a run of the study failed", where=str(log), fix="mend it and give the same command again")
+    decisions = _decisions(context)
+    policy = str(decisions[-1]["policy"])
+    with tempfile.TemporaryDirectory() as directory:
+        folder = Path(directory)
+        (folder / "config.json").write_text(config.to_json())
+        command = [sys.executable, "-m", "selfemo", "evaluate", "--config", str(folder / "config.json"),
+                   "--policy", policy, "--out", str(folder / "out")]  # fmt: skip
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        scores = json.loads((folder / "out" / "metrics.json").read_text())
+        rows = list(read_rows(folder / "out" / "predictions.jsonl.gz", Scored))
+    corpus = config.corpora[0].name
+    flat = {k: v for k, v in scores[corpus].items() if isinstance(v, (int, float))}
+    flat |= {f"expression_{k}": v for k, v in scores["expression"].items()}
+    rounds = [_round(context, decision) for decision in decisions]
+    return {
+        "schema": SCHEMA, "arm": cell.arm, "budget": cell.budget, "seed": cell.seed, "digest": cell.digest,
+        "run": config.run, "policy": policy, "base": config.policy.base, "code": code_version(),
+        "machine": machine(), "corpus": corpus, "split": config.evaluation.split,
+        "seconds": float(f"{sum(r['seconds'] for r in rounds):.1f}"),
+        "scores": {k: flat[k] for k in ("turns", "dialogues", *FIGURES) if k in flat},
+        "rounds": rounds,
+        "labels": list(SPACES[corpus].labels),
+        "counts": counts([r for r in rows if r.corpus == corpus]),
+    }  # fmt: skip
+
+
+def counts(rows: list[Scored]) -> list[list[int]]:
+    """Turns by dialogue, gold and predicted label, those that occur: all that metrics and intervals need."""
+    matrix = confusion(rows, SPACES[rows[0].corpus])
+    return [[int(d), int(g), int(p), int(matrix[d, g, p])] for d, g, p in zip(*matrix.nonzero(), strict=True)]
+
+
+def _decisions(context: Context) -> list[Mapping[str, Any]]:
+    tags = context.registry.client.get_run(context.registry.parent).data.tags
+    manifests = [context.store.manifest(uri) for uri in json.loads(tags["selfemo.decisions"])]
+    found = [{**m.result, "inputs": m.inputs} for m in manifests if m is not None]
+    return sorted(found, key=lambda d: int(d["row"]["round"]))
+
+
+def _round(context: Context, decision: Mapping[str, Any]) -> dict[str, Any]:
+    """What a round measured, collected from its steps' manifests."""
+    row, inputs = decision["row"], decision["inputs"]
+    scored = context.store.manifest(inputs["scores"])
+    trained = context.store.manifest(inputs["challenger"])
+    assert scored and trained  # the run has succeeded
+    found: dict[str, Any] = {
+        "round": row["round"], "seconds": row["seconds"], "promoted": row["promoted"], "stopped": row["stopped"],
+        "selection": {k: scored.result[k] for k in ("turns", *FIGURES) if k in scored.result},
+    }  # fmt: skip
+    if samples := trained.inputs.get("samples"):
+        filtered = context.store.manifest(samples)
+        assert filtered
+        found["filter"] = {k: filtered.result[k] for k in FILTERED if k in filtered.result}
+        found["reasons"] = filtered.result["reasons"]
+        found["training"] = {k: v for k, v in trained.result.items() if isinstance(v, (int, float))}
+    return found
+
+
+def machine() -> str:
+    """What the figures were made on, in words."""
+    model = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next((x.partition(":")[2].strip() for x in lines if x.startswith("model name")), model)
+    return f"{os.cpu_count()} cores, {model}, {platform.system()}"

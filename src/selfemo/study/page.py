@@ -1,0 +1,163 @@
+"""A study's table, plots and data files, from the records of its finished cells."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from selfemo import plots
+from selfemo.study.plan import Plan
+from selfemo.study.stats import Arms, Estimate
+
+OF_ROUNDS = {
+    "pseudo-labels right": ("filter", "pseudo_label_accuracy"),
+    "kept right": ("filter", "kept_label_accuracy"),
+    "acceptance": ("filter", "acceptance"),
+    "group confidence": ("filter", "group_confidence"),
+    "label entropy": ("filter", "predicted_entropy"),
+    "distinct-2": ("filter", "distinct_2"),
+    "zero variance": ("training", "zero_variance"),
+}
+"""What the second table shows of rounds: heading, and where a record has it."""
+
+
+def write(plan: Plan, records: Sequence[Mapping[str, Any]], out: Path, command: str) -> Path:
+    """Write ``table.md``, ``scores.csv``, ``rounds.csv`` and the plots.
+
+    Args:
+        plan: The study.
+        records: Of its finished cells.
+        out: Directory.
+        command: That made them.
+
+    Returns:
+        The table.
+    """
+    _scores_csv(records, out / "scores.csv")
+    _rounds_csv(records, out / "rounds.csv")
+    lines = [f"# {plan.title}", "", f"    {command}", ""]
+    for machine in sorted({str(r["machine"]) for r in records}):
+        lines.append(f"Machine: {machine}.")
+    lines += [
+        "Means over seeds; in brackets the 95 % interval of a paired bootstrap over dialogues, the same for all seeds.",
+        f"Differences in bold leave 0 out. Code: {', '.join(sorted({str(r['code']) for r in records}))}.", "",
+    ]  # fmt: skip
+    for budget in plan.budgets:
+        mine = [r for r in records if str(r["budget"]) == budget]
+        if not mine:
+            continue
+        arms = Arms(mine)
+        present = [a for a in plan.arms if any(r["arm"] == a for r in mine)]
+        lines += [f"## {budget} labelled dialogues", "", *_table(plan, arms, present), ""]
+        lines += [*_rounds_table(plan, mine, present), ""]
+        _plots(plan, arms, present, mine, budget, out)
+        lines += [f"![Gains over the warm-up](gains-{budget}.png)", "", f"![Rounds](rounds-{budget}.png)", ""]
+    path = out / "table.md"
+    path.write_text("\n".join(lines))
+    return path
+
+
+def _table(plan: Plan, arms: Arms, present: Sequence[str]) -> list[str]:
+    heads = ["arm", "seeds", "accuracy", "weighted F1", "macro F1", "gain in accuracy", "gain in weighted F1",
+             f"{plan.arms[plan.ours].title} above it (weighted F1)", "expression own", "judge", "minutes"]  # fmt: skip
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    for arm in present:
+        rows = [r for (a, _), r in sorted(arms.records.items()) if a == arm]
+        seeds = arms.seeds(arm)
+        cells = [plan.arms[arm].title, ", ".join(map(str, seeds))]
+        cells += [f"{100 * arms.mean(arm, m).value:.1f}" for m in ("accuracy", "weighted_f1", "macro_f1")]
+        for measure in ("accuracy", "weighted_f1"):
+            known = arm != plan.warmup and plan.warmup in present and arms.seeds(arm, plan.warmup)
+            cells.append(_points(arms.gain(arm, plan.warmup, measure)) if known else "-")
+        known = arm != plan.ours and plan.ours in present and arms.seeds(arm, plan.ours)
+        cells.append(_points(arms.gain(plan.ours, arm, "weighted_f1")) if known else "-")
+        for figure in ("expression_own", "expression_judge"):
+            found = [r["scores"][figure] for r in rows if figure in r["scores"]]
+            cells.append(f"{sum(found) / len(found):.2f}" if found else "-")
+        cells.append(f"{sum(r['seconds'] for r in rows) / len(rows) / 60:.1f}")
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _points(estimate: Estimate) -> str:
+    """In percentage points."""
+    value = f"{100 * estimate.value:+.1f}"
+    mark = f"**{value}**" if estimate.sure else value
+    return f"{mark} [{100 * estimate.low:+.1f}, {100 * estimate.high:+.1f}]"
+
+
+def _rounds_table(plan: Plan, records: Sequence[Mapping[str, Any]], present: Sequence[str]) -> list[str]:
+    heads = ["arm", "round", *OF_ROUNDS, "stopped"]
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    for arm in present:
+        rounds = [x for r in records if r["arm"] == arm for x in r["rounds"] if "filter" in x]
+        for number in sorted({x["round"] for x in rounds}):
+            mine = [x for x in rounds if x["round"] == number]
+            cells = [plan.arms[arm].title, str(number)]
+            for section, key in OF_ROUNDS.values():
+                found = [x[section][key] for x in mine if key in x.get(section, {})]
+                cells.append(f"{sum(found) / len(found):.2f}" if found else "-")
+            cells.append(f"{sum(bool(x['stopped']) for x in mine)} of {len(mine)}")
+            lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _plots(
+    plan: Plan, arms: Arms, present: Sequence[str], records: Sequence[Mapping[str, Any]], budget: str, out: Path
+) -> None:
+    others = [a for a in present if a != plan.warmup and plan.warmup in present and arms.seeds(a, plan.warmup)]
+    gains = {m: [arms.gain(a, plan.warmup, m) for a in others] for m in ("accuracy", "weighted_f1")}
+    plots.gains(
+        [plan.arms[a].title for a in others],
+        {
+            name.replace("_", " "): [(100 * e.value, 100 * e.low, 100 * e.high) for e in found]
+            for name, found in gains.items()
+        },
+        f"Gain over the warm-up on {budget} labelled dialogues, points",
+        out / f"gains-{budget}.png",
+    )
+    curves = {
+        name: {
+            plan.arms[arm].title: [
+                [(x["round"], x[section][key]) for x in r["rounds"] if key in x.get(section, {})]
+                for r in records
+                if r["arm"] == arm
+            ]
+            for arm in others
+        }
+        for name, (section, key) in OF_ROUNDS.items()
+    }
+    plots.curves(
+        {k: v for k, v in curves.items() if any(p for s in v.values() for p in s)}, out / f"rounds-{budget}.png"
+    )
+
+
+def _scores_csv(records: Sequence[Mapping[str, Any]], path: Path) -> None:
+    names = list(dict.fromkeys(k for r in records for k in r["scores"]))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["budget", "arm", "seed", *names, "seconds"])
+        for r in records:
+            scores = [r["scores"].get(n, "") for n in names]
+            rows.writerow([r["budget"], r["arm"], r["seed"], *(_short(v) for v in scores), r["seconds"]])
+
+
+def _rounds_csv(records: Sequence[Mapping[str, Any]], path: Path) -> None:
+    flat = []
+    for r in records:
+        for x in r["rounds"]:
+            row = {"budget": r["budget"], "arm": r["arm"], "seed": r["seed"], "round": x["round"]}
+            for section in ("selection", "filter", "training", "reasons"):
+                row |= {f"{section}_{k}": _short(v) for k, v in x.get(section, {}).items()}
+            flat.append(row | {"seconds": x["seconds"], "promoted": x["promoted"], "stopped": x["stopped"]})
+    names = list(dict.fromkeys(k for row in flat for k in row))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, names, lineterminator="\n", restval="")
+        writer.writeheader()
+        writer.writerows(flat)
+
+
+def _short(value: Any) -> Any:
+    return f"{value:.4f}" if isinstance(value, float) else value

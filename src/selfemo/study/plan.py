@@ -1,0 +1,157 @@
+"""What a study consists of: arms, label budgets and seeds, each combination a run of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ConfigDict, Field, ValidationError, field_validator
+
+from selfemo.config import Config, Section, validate
+from selfemo.errors import UserError
+from selfemo.overrides import put
+
+
+class Arm(Section):
+    """One way to run the flywheel."""
+
+    title: str
+    """In the table."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """What differs from the study's configuration, such as `loop.rounds: 0`."""
+    budgets: tuple[str, ...] | None = None
+    """Only at these label budgets; null is all."""
+    seeds: tuple[int, ...] | None = None
+    """Only with these seeds; null is all."""
+
+
+class Plan(Section):
+    """A study, as `configs/study/*.yaml` has it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, coerce_numbers_to_str=True)
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,20}$")
+    title: str
+    config: dict[str, Any]
+    """What all runs have in common: a configuration as `selfemo run` takes it."""
+    seeds: tuple[int, ...] = Field(min_length=1)
+    budgets: dict[str, dict[str, Any]] = Field(min_length=1)
+    """Settings of each label budget."""
+    arms: dict[str, Arm] = Field(min_length=2)
+    """The first is the warm-up alone: the others of its budget and seed start from its policy."""
+    ours: str
+    """The arm that the others are compared with."""
+
+    @field_validator("arms")
+    @classmethod
+    def _first_is_warmup(cls, arms: dict[str, Arm]) -> dict[str, Arm]:
+        first = next(iter(arms.values()))
+        if first.settings.get("loop.rounds") != 0 or first.budgets or first.seeds:
+            raise ValueError("the first arm is the warm-up: loop.rounds: 0, for all budgets and seeds")
+        return arms
+
+    @field_validator("ours")
+    @classmethod
+    def _known(cls, ours: str, info: Any) -> str:
+        if ours not in info.data.get("arms", {ours: None}):
+            raise ValueError(f"no such arm: {ours}")
+        return ours
+
+    @property
+    def warmup(self) -> str:
+        """Name of the warm-up's arm."""
+        return next(iter(self.arms))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a study.
+
+    Attributes:
+        arm, budget, seed: Which.
+        settings: What the plan sets for it.
+        config: Its configuration; an arm that starts from the warm-up's policy is told its address later.
+        own_start: Whether it trains from the base model, as the warm-up does.
+    """
+
+    arm: str
+    budget: str
+    seed: int
+    settings: Mapping[str, Any]
+    config: Config
+    own_start: bool
+
+    @property
+    def name(self) -> str:
+        """Its name within the study."""
+        return f"{self.budget}-{self.arm}-{self.seed}"
+
+    @property
+    def digest(self) -> str:
+        """Hash of what the plan says of it: a record stands until the plan changes."""
+        return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:16]
+
+    def starting_from(self, policy: str) -> Config:
+        """Its configuration, with the warm-up's policy in place of a warm-up of its own."""
+        if self.own_start:
+            return self.config
+        data = self.config.model_dump(mode="json")
+        put(data, "policy.base", policy)
+        put(data, "warmup.epochs", 0)
+        return Config.model_validate(data)
+
+
+def load(path: Path) -> Plan:
+    """Read a study.
+
+    Raises:
+        UserError: Names the file and what is wrong with it.
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return Plan.model_validate(data)
+    except FileNotFoundError:
+        raise UserError("no such file", where=str(path), fix="see configs/study/") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"not YAML: {error}", where=str(path)) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = f"{path}: {'.'.join(map(str, first['loc']))}"
+        raise UserError(first["msg"].removeprefix("Value error, "), where=where) from None
+
+
+def cells(plan: Plan, path: Path) -> list[Cell]:
+    """All runs: budget by budget, seed by seed, so that a study cut short has whole rows to show.
+
+    Args:
+        plan: Of :func:`load`.
+        path: Its file, for errors.
+
+    Raises:
+        UserError: For a configuration that is none.
+    """
+    found = []
+    for budget, settings in plan.budgets.items():
+        for seed in plan.seeds:
+            for arm, what in plan.arms.items():
+                if seed not in (what.seeds or plan.seeds) or budget not in (what.budgets or plan.budgets):
+                    continue
+                data = deepcopy(plan.config)
+                for key, value in {**settings, **what.settings}.items():
+                    put(data, key, value)
+                data |= {"run": f"{plan.name}-{budget}-{arm}-{seed}", "seed": seed}
+                config = validate(data, partial(_place, f"{path}: arm {arm}"))
+                own = arm == plan.warmup or any(k.startswith("warmup.") for k in what.settings)
+                found.append(Cell(arm, budget, seed, data, config, own))
+    return found
+
+
+def _place(where: str, _: object) -> str:
+    return where

@@ -1,0 +1,89 @@
+"""What the cells of a study come to: means over seeds, and differences between arms with intervals.
+
+Resamples are of dialogues, the same for every arm and seed, so differences are paired (docs/method.md, Evaluation).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfemo.evaluation import interval, resample, scores_of
+from selfemo.rewards import Floats
+
+MEASURES = ("accuracy", "weighted_f1", "macro_f1")
+RESAMPLES = 10_000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds with the central 95 % of its bootstrap."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def sure(self) -> bool:
+        """Whether the interval leaves 0 out."""
+        return self.low > 0 or self.high < 0
+
+
+class Arms:
+    """Bootstrapped measures of arms, computed once for each cell.
+
+    Args:
+        records: Of :func:`selfemo.study.cell.run`, all of one corpus and budget.
+        seed: Of the resamples.
+    """
+
+    def __init__(self, records: Sequence[Mapping[str, Any]], seed: int = 0) -> None:
+        self.records = {(r["arm"], int(r["seed"])): r for r in records}
+        sizes = {int(r["scores"]["dialogues"]) for r in records}
+        if len(sizes) != 1:
+            raise ValueError(f"cells were scored on different dialogues: {sorted(sizes)}")
+        self._drawn = resample(sizes.pop(), RESAMPLES, seed)
+        self._known: dict[tuple[str, int], tuple[Mapping[str, float], Mapping[str, Floats]]] = {}
+
+    def seeds(self, *arms: str) -> list[int]:
+        """Seeds that all of some arms have."""
+        return sorted(set.intersection(*({s for a, s in self.records if a == arm} for arm in arms)))
+
+    def mean(self, arm: str, measure: str) -> Estimate:
+        """Mean of a measure over an arm's seeds."""
+        return self._mean([(1.0, arm)], measure)
+
+    def gain(self, arm: str, over: str, measure: str) -> Estimate:
+        """Mean difference of a measure between two arms, over the seeds that both have."""
+        return self._mean([(1.0, arm), (-1.0, over)], measure)
+
+    def _mean(self, terms: Sequence[tuple[float, str]], measure: str) -> Estimate:
+        seeds = self.seeds(*(arm for _, arm in terms))
+        scores = [(factor, self._scores(arm, seed)) for factor, arm in terms for seed in seeds]
+        point = sum(factor * at[measure] for factor, (at, _) in scores) / len(seeds)
+        drawn = np.sum([factor * of[measure] for factor, (_, of) in scores], axis=0) / len(seeds)
+        return Estimate(point, *interval(drawn))
+
+    def _scores(self, arm: str, seed: int) -> tuple[Mapping[str, float], Mapping[str, Floats]]:
+        key = (arm, seed)
+        if key not in self._known:
+            matrix = dense(self.records[key])
+            point, drawn = scores_of(matrix.sum(0)), scores_of(np.einsum("bd,dij->bij", self._drawn, matrix))
+            self._known[key] = (
+                {m: float(getattr(point, m)) for m in MEASURES},
+                {m: getattr(drawn, m) for m in MEASURES},
+            )
+        return self._known[key]
+
+
+def dense(record: Mapping[str, Any]) -> NDArray[np.int64]:
+    """Confusion matrices by dialogue ``(D, m, m + 1)`` from a record's counts."""
+    m = len(record["labels"])
+    matrix = np.zeros((int(record["scores"]["dialogues"]), m, m + 1), dtype=np.int64)
+    for dialogue, gold, predicted, count in record["counts"]:
+        matrix[dialogue, gold, predicted] = count
+    return matrix

@@ -1,0 +1,51 @@
+"""Gold dialogues learnt beside a round's rollouts, so that the policy keeps what it was taught.
+
+A policy gradient on one's own labels has no anchor: a learning rate at which it learns anything is one at which it
+drifts. A supervised term on the labelled few holds it, as pretraining gradients do in PPO-ptx (Ouyang et al. 2022).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from selfemo.config import Config
+from selfemo.dialogue import Dialogue
+from selfemo.prompts import Prompter
+from selfemo.records import seed_of
+from selfemo.training.launch import rank, share, world
+from selfemo.training.lessons import Lesson, Lessons, collate, loss
+
+
+class Replay:
+    """Deals lessons out to optimizer steps and ranks.
+
+    Args:
+        dialogues: With gold labels; may be none.
+        prompter: Builds the prompts.
+        config: Sections ``warmup`` and ``grpo``.
+    """
+
+    def __init__(self, dialogues: Sequence[Dialogue], prompter: Prompter, config: Config) -> None:
+        self.lessons = Lessons(dialogues, prompter, config)
+        self.per_step = config.grpo.replay if len(self.lessons) else 0
+        self.weight, self.seed = config.grpo.replay_weight, config.seed
+        share(self.per_step, "grpo.replay")
+
+    def of_step(self, step: int) -> list[Lesson]:
+        """This rank's lessons of an optimizer step: a function of seed and step alone, so a resumed run goes on in it.
+
+        Each pass through the lessons is in an order of its own.
+        """
+        found = []
+        for place in range(step * self.per_step + rank(), (step + 1) * self.per_step, world()):
+            turn, index = divmod(place, len(self.lessons))
+            order = sorted(range(len(self.lessons)), key=lambda i: seed_of(self.seed, "replay", turn, i))
+            found.append(self.lessons[order[index]])
+        return found
+
+    def loss(self, model: Any, lesson: Lesson) -> torch.Tensor:
+        """What a lesson adds to its rank's loss; ranks are averaged afterwards."""
+        return loss(model, collate([lesson])) * (self.weight * world() / self.per_step)

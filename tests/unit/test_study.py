@@ -1,0 +1,163 @@
+"""A study's plan, its statistics and its page, from records that are written by hand."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from selfemo.errors import UserError
+from selfemo.evaluation import scores_of
+from selfemo.records import Scored
+from selfemo.study import command, page
+from selfemo.study.cell import counts
+from selfemo.study.plan import Plan, cells, load
+from selfemo.study.stats import Arms, dense
+
+ROOT = Path(__file__).parents[2]
+
+PLAN = {
+    "name": "try", "title": "A try", "seeds": [1, 2], "ours": "ours",
+    "config": {"selfplay": {"episodes": 3}},
+    "budgets": {8: {"warmup.dialogues": 8}, 16: {"warmup.dialogues": 16}},
+    "arms": {
+        "warm-up": {"title": "warm-up only", "settings": {"loop.rounds": 0}},
+        "ours": {"title": "ours"},
+        "ceiling": {"title": "all labels", "settings": {"warmup.dialogues": 70, "loop.rounds": 0}, "seeds": [1]},
+    },
+}  # fmt: skip
+
+
+def plan_in(folder: Path, **changes: Any) -> Path:
+    path = folder / "plan.yaml"
+    path.write_text(yaml.safe_dump({**PLAN, **changes}, sort_keys=False))
+    return path
+
+
+def record(arm: str, seed: int, right: int, budget: str = "8") -> dict[str, Any]:
+    """Ten dialogues of four turns, each with ``right`` turns of label 0 read as such, the rest as label 1."""
+    table = [[d, 0, p, n] for d in range(10) for p, n in ((0, right), (1, 4 - right)) if n]
+    return {
+        "arm": arm, "budget": budget, "seed": seed, "machine": "2 cores", "code": "c", "seconds": 60.0,
+        "labels": ["a", "b"], "counts": table,
+        "scores": {"dialogues": 10, "turns": 40, "accuracy": right / 4, "expression_own": 0.5},
+        "rounds": [
+            {"round": 0, "seconds": 1.0, "promoted": True, "stopped": "", "selection": {}},
+            {"round": 1, "seconds": 2.0, "promoted": True, "stopped": "", "selection": {"accuracy": 0.5},
+             "filter": {"acceptance": 0.5}, "training": {"zero_variance": 0.1}, "reasons": {"trivial": 3}},
+        ],
+    }  # fmt: skip
+
+
+def test_a_plan_is_every_arm_at_every_budget_and_seed_but_for_those_it_limits(tmp_path: Path) -> None:
+    path = plan_in(tmp_path)
+    found = cells(load(path), path)
+    assert len(found) == 2 * (2 + 2 + 1)
+    assert [c.name for c in found[:3]] == ["8-warm-up-1", "8-ours-1", "8-ceiling-1"]
+    ours = found[1]
+    assert ours.config.run == "try-8-ours-1"
+    assert (ours.config.seed, ours.config.warmup.dialogues, ours.config.selfplay.episodes) == (1, 8, 3)
+    start = ours.starting_from("s3://b/theta")
+    assert (start.policy.base, start.warmup.epochs, start.warmup.dialogues) == ("s3://b/theta", 0, 8)
+    assert [c.own_start for c in found[:3]] == [True, False, True]
+    assert found[2].config.warmup.dialogues == 70
+
+
+def test_the_study_that_is_checked_in_is_one() -> None:
+    path = ROOT / "configs" / "study" / "meld.yaml"
+    plan = load(path)
+    assert plan.ours in plan.arms
+    assert set(plan.budgets) == {"32", "104"}
+    assert len({c.config.run for c in cells(plan, path)}) == len(cells(plan, path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"ours": "theirs"}, "no such arm: theirs"),
+        ({"arms": {"a": {"title": "a"}, "ours": {"title": "b"}}}, "the first arm is the warm-up"),
+        ({"config": {"selfplay": {"episodes": -1}}}, "selfplay.episodes"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_a_bad_plan_is_named_with_its_file(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
+    path = plan_in(tmp_path, **changes)
+    with pytest.raises(UserError, match=words) as error:
+        cells(load(path), path)
+    assert str(path) in str(error.value)
+
+
+def test_a_record_stands_until_the_plan_changes(tmp_path: Path) -> None:
+    path = plan_in(tmp_path)
+    cell = cells(load(path), path)[1]
+    assert command.finished(cell, tmp_path) is None
+    command.keep(record("ours", 1, 3) | {"digest": cell.digest}, tmp_path / f"{cell.name}.json")
+    assert command.finished(cell, tmp_path) == record("ours", 1, 3) | {"digest": cell.digest}
+    other = plan_in(tmp_path, config={"selfplay": {"episodes": 4}})
+    assert command.finished(cells(load(other), other)[1], tmp_path) is None
+    (tmp_path / f"{cell.name}.json").write_text("[]")
+    with pytest.raises(UserError, match=r"ours-1\.json"):
+        command.finished(cell, tmp_path)
+
+
+LABELS = st.integers(0, 6)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), LABELS, st.integers(0, 7)), min_size=1, max_size=40))
+def test_counts_hold_all_that_the_scores_need(turns: list[tuple[int, int, int]]) -> None:
+    from selfemo.labels import SPACES
+
+    names = SPACES["meld"].labels
+    rows = [
+        Scored(corpus="meld", dialogue=str(d), turn=i, gold=(names[g],), predicted=(names[p],) if p < 7 else ())
+        for i, (d, g, p) in enumerate(turns)
+    ]
+    kept = {"labels": list(names), "counts": counts(rows), "scores": {"dialogues": len({d for d, _, _ in turns})}}
+    matrix = dense(kept)
+    assert matrix.sum() == len(turns)
+    assert float(scores_of(matrix.sum(0)).accuracy) == pytest.approx(np.mean([g == p for _, g, p in turns]))
+
+
+def test_gains_are_paired_over_the_seeds_that_both_arms_have() -> None:
+    arms = Arms([record("warm-up", 1, 2), record("warm-up", 2, 2), record("ours", 1, 3), record("ours", 2, 4),
+                 record("ceiling", 1, 4)])  # fmt: skip
+    gain = arms.gain("ours", "warm-up", "accuracy")
+    assert gain.value == pytest.approx((0.25 + 0.5) / 2)
+    assert gain.low == pytest.approx(gain.high)  # every dialogue gains the same
+    assert gain.sure
+    assert arms.gain("ceiling", "ours", "accuracy").value == pytest.approx(0.25)  # seed 1 alone
+    assert arms.mean("warm-up", "accuracy").value == pytest.approx(0.5)
+    assert not arms.gain("ours", "ours", "accuracy").sure
+
+
+def test_cells_scored_on_different_dialogues_are_not_compared() -> None:
+    other = record("ours", 1, 3)
+    other["scores"] = other["scores"] | {"dialogues": 9}
+    with pytest.raises(ValueError, match="different dialogues"):
+        Arms([record("warm-up", 1, 2), other])
+
+
+def test_the_page_has_a_row_for_each_finished_arm_and_its_data(tmp_path: Path) -> None:
+    plan = Plan.model_validate(PLAN)
+    records = [record("warm-up", 1, 2), record("ours", 1, 3)]
+    table = page.write(plan, records, tmp_path, "selfemo study").read_text()
+    row = next(line for line in table.splitlines() if line.startswith("| ours | 1 | 75.0"))
+    assert "**+25.0** [+25.0, +25.0]" in row
+    assert "| warm-up only | 1 | 50.0" in table
+    assert "all labels" not in table
+    assert "16 labelled" not in table
+    for name in ("gains-8.png", "rounds-8.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+        assert name in table
+    scores = list(csv.DictReader((tmp_path / "scores.csv").open()))
+    assert [(s["arm"], s["accuracy"]) for s in scores] == [("warm-up", "0.5000"), ("ours", "0.7500")]
+    rounds = list(csv.DictReader((tmp_path / "rounds.csv").open()))
+    assert [r["reasons_trivial"] for r in rounds if r["arm"] == "ours"] == ["", "3"]
+    assert json.dumps(table)  # plain text
