@@ -185,6 +185,7 @@ def train(
     grpo = config.grpo
     per_rank = share(grpo.prompts_per_step, "grpo.prompts_per_step")
     per_rank = min(per_rank, -(-len(samples) // world()))
+    steps = grpo.epochs * grpo.iterations * max(1, len(samples) // (per_rank * world()))
     training_arguments = GRPOConfig(
         **arguments(config, workdir),
         num_generations=grpo.group,
@@ -195,7 +196,8 @@ def train(
         top_p=config.selfplay.top_p,
         num_train_epochs=grpo.epochs,
         learning_rate=grpo.learning_rate,
-        lr_scheduler_type="constant",
+        lr_scheduler_type="cosine",  # each round starts from a settled policy, and settles again
+        warmup_steps=steps // 10,
         beta=grpo.beta,
         epsilon=grpo.epsilon,
         loss_type=grpo.loss,
@@ -216,7 +218,6 @@ def train(
         lora = LoraConfig(
             r=grpo.lora_rank, lora_alpha=2 * grpo.lora_rank, target_modules="all-linear", task_type="CAUSAL_LM"
         )
-    steps = grpo.epochs * grpo.iterations * max(1, len(samples) // (per_rank * world()))
     settle(training_arguments, config)
     with meter("SELF-GRPO", steps) as progress:
         trainer = SelfGrpoTrainer(

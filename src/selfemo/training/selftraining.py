@@ -90,7 +90,8 @@ def train(
         num_train_epochs=grpo.epochs,
         per_device_train_batch_size=share(per_step, "grpo.prompts_per_step"),
         learning_rate=grpo.learning_rate,
-        lr_scheduler_type="constant",
+        lr_scheduler_type="cosine",
+        warmup_steps=steps // 10,
         save_steps=grpo.save_steps,
     )
     settle(training_arguments, config)

@@ -1,0 +1,50 @@
+"""The whole loop with everything small: does this configuration run here at all? (docs/gpu.md)"""
+
+from __future__ import annotations
+
+from selfemo.config import Config
+from selfemo.context import Context
+from selfemo.measure import weights
+from selfemo.overrides import put
+
+SMALL = {
+    "warmup.epochs": 1, "selfplay.turns": 1, "selfplay.max_reply_tokens": 8, "flywheel.tau_reward": 0.0,
+    "flywheel.tau_low": 0.0, "flywheel.max_words": 200, "evaluation.replies": 2, "evaluation.bootstrap": 100, "loop.rounds": 1,
+    # A model of random weights says nothing worth keeping.
+    "guard.min_label_entropy": 0.0, "guard.min_sound": 0.0, "guard.min_distinct_2": 0.0,
+}  # fmt: skip
+CAPPED = {
+    "warmup.dialogues": 8, "warmup.selection": 0, "selfplay.corpus_dialogues": 4, "selfplay.episodes": 4,
+    "flywheel.samples": 8, "grpo.epochs": 1, "evaluation.dialogues": 2,
+}  # fmt: skip
+
+
+def reduced(config: Config, base: str) -> Config:
+    """The configuration with little to do; engine, launch, precision and all that shapes a step stay.
+
+    Args:
+        config: As it is meant to run.
+        base: The miniature.
+    """
+    data = config.model_dump(mode="json")
+    for name, value in SMALL.items():
+        put(data, name, value)
+    for name, most in CAPPED.items():
+        section, key = name.split(".")
+        given = data[section][key]
+        put(data, name, most if given is None else min(given, most))
+    put(data, "policy.base", base)
+    data["run"] = f"dry-{config.run}"[:63]
+    put(data, "mlflow.model", f"{config.mlflow.model}-dry-run")
+    return Config.model_validate(data)
+
+
+def prepare(config: Config) -> tuple[Config, int]:
+    """Make the miniature of ``policy.base``; the dry run's configuration, and the miniature's parameters."""
+    from selfemo.policy.miniature import shrink
+
+    context = Context(config)
+    place = context.workdir / "runs" / f"dry-{config.run}"[:63] / "base"
+    place.mkdir(parents=True, exist_ok=True)
+    parameters = shrink(weights(context, config.policy.base), place)
+    return reduced(config, str(place)), parameters
