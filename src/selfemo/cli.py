@@ -98,6 +98,31 @@ def run(config: Config) -> None:
         sys.exit(1)
 
 
+@main.command("dry-run")
+@configured
+def dry_run(config: Config) -> None:
+    """Run the loop once with everything small, on a randomly initialised model of the base's architecture.
+
+    It says in minutes whether corpora, tokenizer, engine, launch and services work together here. Its figures mean
+    nothing.
+
+    \b
+    Example:
+      selfemo dry-run --config configs/qwen3-4b.yaml
+    """
+    from selfemo import dryrun
+    from selfemo.context import Context
+    from selfemo.runner import run_pipeline
+
+    _check_inputs(config)
+    small, parameters = dryrun.prepare(config)
+    click.echo(f"dry run: {parameters:,} parameters in place of {config.policy.base}", err=True)
+    if not run_pipeline(Context(small)):
+        click.echo(f"the dry run failed; see {Context(small).workdir / 'runs' / small.run / 'run.log'}", err=True)
+        sys.exit(1)
+    click.echo(dryrun.verdict(small))
+
+
 def _check_inputs(config: Config) -> None:
     """Find what is wrong with the input before anything is started."""
     from selfemo.corpora import load_corpora

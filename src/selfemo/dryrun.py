@@ -1,20 +1,26 @@
-"""The whole loop with everything small: does this configuration run here at all? (docs/gpu.md)"""
+"""The whole loop with everything small, to see whether a configuration runs here at all (docs/gpu.md)."""
 
 from __future__ import annotations
 
+import json
+
 from selfemo.config import Config
 from selfemo.context import Context
+from selfemo.errors import UserError
 from selfemo.measure import weights
 from selfemo.overrides import put
 
 SMALL = {
-    "warmup.epochs": 1, "selfplay.turns": 1, "selfplay.max_reply_tokens": 8, "flywheel.tau_reward": 0.0,
-    "flywheel.tau_low": 0.0, "flywheel.max_words": 200, "evaluation.replies": 2, "evaluation.bootstrap": 100, "loop.rounds": 1,
+    # Random weights must learn the form of an answer, or no rollout is kept and nothing is trained.
+    "warmup.epochs": 12, "warmup.learning_rate": 3e-3, "warmup.dialogues_per_step": 4,
+    "selfplay.turns": 1, "selfplay.max_reply_tokens": 8,
+    "flywheel.tau_reward": 0.0, "flywheel.tau_low": 0.0, "flywheel.max_words": 200,
+    "evaluation.replies": 2, "evaluation.bootstrap": 100, "loop.rounds": 1,
     # A model of random weights says nothing worth keeping.
     "guard.min_label_entropy": 0.0, "guard.min_sound": 0.0, "guard.min_distinct_2": 0.0,
 }  # fmt: skip
 CAPPED = {
-    "warmup.dialogues": 8, "warmup.selection": 0, "selfplay.corpus_dialogues": 4, "selfplay.episodes": 4,
+    "warmup.dialogues": 24, "warmup.selection": 0, "selfplay.corpus_dialogues": 4, "selfplay.episodes": 4,
     "flywheel.samples": 8, "grpo.epochs": 1, "evaluation.dialogues": 2,
 }  # fmt: skip
 
@@ -48,3 +54,23 @@ def prepare(config: Config) -> tuple[Config, int]:
     place.mkdir(parents=True, exist_ok=True)
     parameters = shrink(weights(context, config.policy.base), place)
     return reduced(config, str(place)), parameters
+
+
+def verdict(config: Config) -> str:
+    """What a dry run that succeeded has shown.
+
+    Raises:
+        UserError: If nothing of what was generated could be trained on, so that SELF-GRPO did not run.
+    """
+    context = Context(config)
+    tags = context.registry.client.get_run(context.registry.parent).data.tags
+    decisions = [context.store.manifest(uri) for uri in json.loads(tags["selfemo.decisions"])]
+    last = max((d for d in decisions if d), key=lambda d: int(d.inputs["round"]))
+    trained = context.store.manifest(str(last.inputs["challenger"]))
+    assert trained is not None  # the run has succeeded
+    if not trained.result.get("steps"):
+        raise UserError(
+            "the miniature answered nothing that could be trained on, so SELF-GRPO did not run",
+            where="selfemo dry-run", fix="random weights can fail to learn the form of an answer: try --set seed=8",
+        )  # fmt: skip
+    return f"it works: warm-up, self-play, filter, {trained.result['steps']} steps of SELF-GRPO, evaluation, decision"
