@@ -185,6 +185,8 @@ class Grpo(Section):
     confidence_low: float = Field(0.2, ge=0, le=1)
     confidence_high: float = Field(0.7, gt=0, le=1)
     """Group confidence c at which a pseudo-labelled group counts nothing, and fully."""
+    balance: float = Field(0.0, ge=0, le=1)
+    """Groups count by the frequency of their target's label to minus this power: rare labels more, above 0."""
     lora_rank: int = Field(0, ge=0)
     """0 trains all weights; self-grpo alone knows adapters."""
     lora_merge: bool = True

@@ -7,6 +7,7 @@ abstract only names the idea.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -128,6 +129,21 @@ def group_weight(c: Floats, gold: NDArray[np.bool_], low: float, high: float) ->
     """
     scaled = np.clip((c - low) / max(high - low, 1e-9), 0.0, 1.0)
     return np.where(gold, 1.0, np.sqrt(scaled))
+
+
+def label_balance(labels: Sequence[str], power: float) -> Floats:
+    """How much a group counts for the label that leads its target: rare ones more (defined here).
+
+    Args:
+        labels: ``(N,)``.
+        power: 0 is all alike; at 1 every label counts the same in sum.
+
+    Returns:
+        ``(N,)`` in proportion to the label's frequency to ``-power``; the mean is 1.
+    """
+    _, place, counts = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
+    weight = counts[place].astype(np.float64) ** -power
+    return np.asarray(weight / weight.mean())
 
 
 def advantages(rewards: Floats, weight: Floats, sigma_min: float = 0.05) -> Floats:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -158,3 +160,19 @@ def test_label_entropy_is_zero_on_collapse_and_greatest_when_even() -> None:
     even = rewards.label_entropy(np.array([1 << i for i in range(M)], dtype=np.uint16), M)
     assert even == pytest.approx(np.log(M))
     assert rewards.label_entropy(np.array([0], dtype=np.uint16), M) == 0
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=1, max_size=30), st.floats(0, 1))
+def test_balance_lifts_rare_labels_and_keeps_the_mean(labels: list[str], power: float) -> None:
+    weight = rewards.label_balance(labels, power)
+    assert weight.mean() == pytest.approx(1)
+    for a, b in pairwise(labels):
+        one, other = weight[labels.index(a)], weight[labels.index(b)]
+        assert (labels.count(a) <= labels.count(b)) or one <= other + 1e-12
+
+
+def test_at_full_balance_every_label_counts_the_same_in_sum() -> None:
+    labels = list("aaaab")
+    weight = rewards.label_balance(labels, 1.0)
+    assert weight[:4].sum() == pytest.approx(weight[4])
+    assert rewards.label_balance(labels, 0.0).tolist() == [1.0] * 5

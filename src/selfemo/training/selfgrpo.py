@@ -23,7 +23,7 @@ from selfemo.policy.weights import load_model, load_tokenizer
 from selfemo.progress import meter
 from selfemo.prompts import ANSWER_TOKENS, Prompter, TokenIds
 from selfemo.records import Sample, seed_of
-from selfemo.rewards import Floats, advantages, combine, constant_groups, group_weight
+from selfemo.rewards import Floats, advantages, combine, constant_groups, group_weight, label_balance
 from selfemo.selfplay import Player
 from selfemo.training.common import Log, Recorder, arguments, run, save, settle
 from selfemo.training.launch import share, world
@@ -52,6 +52,7 @@ class SelfGrpoTrainer(PackedGrpoTrainer):
     ):
         self.samples, self.run_config, self.replay = samples, config, replay
         self.prompts = prompts
+        self.balance = balance(samples, config.grpo.balance)
         self.sample_of = {ids: sample for sample, ids in zip(samples, prompts, strict=True)}
         super().__init__(pack_tokens=config.launch.pack_tokens, **kwargs)
 
@@ -110,6 +111,7 @@ class SelfGrpoTrainer(PackedGrpoTrainer):
         sure: Floats = consistency.mean(axis=1)
         gold = np.array([s.gold for s in samples])
         weight = group_weight(sure, gold, grpo.confidence_low, grpo.confidence_high)
+        weight = weight * [self.balance[row["index"]] for row in inputs[:: grpo.group]]
         scaled = advantages(rewards, weight, grpo.sigma_min)
         old = output["advantages"]
         output["advantages"] = torch.as_tensor(scaled.ravel(), dtype=old.dtype, device=old.device)
@@ -138,6 +140,16 @@ class SelfGrpoTrainer(PackedGrpoTrainer):
         for task, chosen in (("understanding", understands == 1), ("expression", understands == 0)):
             if chosen.any():  # the two tasks keep separate reward statistics
                 log[f"reward/{task}"].append(reward[chosen].mean().item())
+
+
+def balance(samples: Sequence[Sample], power: float) -> Floats:
+    """What each sample's group counts, by its target's first label; each task and corpus for itself."""
+    found = np.ones(len(samples))
+    kinds = [(s.task, s.corpus) for s in samples]
+    for kind in set(kinds):
+        mine = [i for i, k in enumerate(kinds) if k == kind]
+        found[mine] = label_balance([samples[i].target[0] for i in mine], power)
+    return found
 
 
 def train(
