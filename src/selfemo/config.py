@@ -153,6 +153,8 @@ class Flywheel(Section):
     """Longest reply."""
     near_duplicate: float = Field(0.8, gt=0, le=1)
     """Jaccard similarity of word 3-shingles from which a kept reply makes another a duplicate."""
+    share: float = Field(1.0, gt=0, le=1)
+    """Most confident share that is kept of the samples led by each label."""
     quota: float = Field(0.4, gt=0, le=1)
     """Largest share of kept samples of a task that one label may lead, of those not yet capped."""
     samples: int = Field(32, ge=1)

@@ -6,6 +6,7 @@ rollouts become arrays, and what is kept becomes samples, without near-duplicate
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -69,7 +70,7 @@ class Filtered:
         masks = [SPACES[s.corpus].mask(s.target) for s in self.samples]
         total = sum(sum(c.values()) for c in self.reasons.values())
         accepted = sum(c["kept"] for c in self.reasons.values())
-        crowded = sum(c["duplicate"] + c["over_quota"] for c in self.reasons.values())
+        crowded = sum(c["duplicate"] + c["unsure"] + c["over_quota"] for c in self.reasons.values())
         predicted = self.before["understanding"] or self.before["expression"]
         replies = [s.reply for s in self.samples if s.reply]
         self.metrics = {
@@ -111,7 +112,7 @@ def filter_rollouts(rollouts: Sequence[Rollout], config: Config) -> Filtered:
     drafts.sort(key=lambda d: (order[d.sample.parents[0]], d.sample.task))
     for task in ("expression", "understanding"):
         mine = [d for d in drafts if d.sample.task == task]
-        for draft in _within_quota(_distinct(mine, config, result), config, result):
+        for draft in _within_quota(_surest(_distinct(mine, config, result), config, result), config, result):
             result.reasons[task][Reason.KEPT.name.lower()] += draft.candidates
             result.after[task][draft.sample.target[0]] += 1
             result.samples.append(draft.sample)
@@ -258,6 +259,18 @@ def _distinct(drafts: list[_Draft], config: Config, result: Filtered) -> list[_D
         index.insert(i, sketch)
         seen[i] = mine
         kept.append(i)
+    return [drafts[i] for i in sorted(kept)]
+
+
+def _surest(drafts: list[_Draft], config: Config, result: Filtered) -> list[_Draft]:
+    """The most confident share of the drafts led by each label: one bound for all labels would drop the rare ones."""
+    queues: dict[str, list[int]] = defaultdict(list)
+    for i in sorted(range(len(drafts)), key=lambda i: (-drafts[i].sample.confidence, i)):
+        queues[drafts[i].sample.target[0]].append(i)
+    kept = {i for queue in queues.values() for i in queue[: math.ceil(config.flywheel.share * len(queue))]}
+    for i, draft in enumerate(drafts):
+        if i not in kept:
+            result.reject(draft, Reason.UNSURE)
     return [drafts[i] for i in sorted(kept)]
 
 

@@ -26,7 +26,8 @@ class Reason(IntEnum):
     TRIVIAL = 6
     LOW_REWARD = 7
     DUPLICATE = 8
-    OVER_QUOTA = 9
+    UNSURE = 9
+    OVER_QUOTA = 10
 
 
 @dataclass(frozen=True)

@@ -169,3 +169,17 @@ def test_shingles_and_distinct_n() -> None:
     assert shingles("Hi") == {"hi"}
     assert distinct_n(["a b c", "a b"], 2) == pytest.approx(2 / 3)
     assert distinct_n([], 2) == 0
+
+
+def test_the_surest_share_of_each_label_is_kept_and_the_rest_said_to_be_unsure() -> None:
+    sure, split = ["joy"] * 3 + ["fear"], ["joy"] * 2 + ["fear", "anger"]
+    rare, rarer = ["fear"] * 3 + ["joy"], ["fear"] * 2 + ["joy", "anger"]
+    texts = ("We won!", "The bus is late again", "Who took my umbrella then", "Three letters came for you")
+    rollouts = [understanding(r, str(i), texts[i]) for i, r in enumerate((sure, split, rare, rarer))]
+    half = configuration.load(None, ["flywheel.share=0.5", "flywheel.tau_low=0", "flywheel.quota=1"])
+    result = filter_rollouts(rollouts, half)
+    assert [s.parents[0] for s in result.samples] == ["0", "2"]
+    assert result.reasons["understanding"]["unsure"] == 4  # the two that agree, of each of the two others
+    whole = filter_rollouts(rollouts, configuration.load(None, ["flywheel.tau_low=0", "flywheel.quota=1"]))
+    assert len(whole.samples) == 4
+    assert whole.metrics["sound"] == result.metrics["sound"]
