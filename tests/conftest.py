@@ -14,6 +14,7 @@ from selfemo import services
 from selfemo.config import Config
 from selfemo.corpora import sample
 from selfemo.dialogue import Dialogue
+from selfemo.labels import SPACES
 
 ROOT = Path(__file__).parents[1]
 
@@ -58,7 +59,7 @@ def _tiny(kind: str, directory: Path, dialogues: list[Dialogue]) -> Path:
     bpe.decoder = decoders.ByteLevel()
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     texts = [f"{u.speaker}: {u.text}\n {', '.join(u.gold or ())}" for d in dialogues for u in d.turns]
-    texts += [f" {label}\nReply: " for label in configuration.SPACES["meld"].labels] * 50
+    texts += [f" {label}\nReply: " for label in SPACES["meld"].labels] * 50
     trainer = trainers.BpeTrainer(
         vocab_size=600,
         special_tokens=special,

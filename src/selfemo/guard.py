@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from selfemo.config import Guard
+from selfemo.sections import Guard
 
 
 def of_rollouts(metrics: Mapping[str, Any], bounds: Guard) -> str:

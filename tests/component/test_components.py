@@ -21,6 +21,7 @@ from components.warmup.component import warmup
 from selfemo.config import Config
 from selfemo.context import Context
 from selfemo.measure import weights
+from selfemo.sections import Guard
 
 ALL = [prepare, warmup, generate, filter_rollouts, train, evaluate, decide, carry, report]
 ROOT = Path(__file__).parents[2] / "components"
@@ -117,10 +118,9 @@ def test_a_round_whose_rollouts_tell_of_collapse_is_stopped_and_marked(
 
 
 def test_a_challenger_with_one_label_for_everything_is_not_promoted(small_local: Config) -> None:
-    from selfemo import config as configuration
     from selfemo import steps
 
-    strict = small_local.model_copy(update={"guard": configuration.Guard(min_label_entropy=9)})
+    strict = small_local.model_copy(update={"guard": Guard(min_label_entropy=9)})
     text = strict.to_json()
     data = prepare.python_func(text)
     policy = warmup.python_func(text, data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from selfemo import guard
-from selfemo.config import Guard
+from selfemo.sections import Guard
 from selfemo.table import RoundRow, cells, rich_table
 
 SOUND = {"candidates": 80, "predicted_entropy": 1.2, "sound": 0.3, "replies": 9, "distinct_2": 0.9}

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from selfemo.config import Policy
 from selfemo.errors import UserError
 from selfemo.policy import adapters
 from selfemo.policy.engine import Completion, Engine, Sampling
 from selfemo.policy.tree import neighbours_first
+from selfemo.sections import Policy
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -14,9 +14,10 @@ from typing import Any
 import yaml
 from pydantic import ConfigDict, Field, ValidationError, field_validator
 
-from selfemo.config import Config, Section, validate
+from selfemo.config import Config, validate
 from selfemo.errors import UserError
 from selfemo.overrides import put
+from selfemo.sections import Section
 
 
 class Arm(Section):
