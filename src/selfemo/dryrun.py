@@ -12,7 +12,7 @@ from selfemo.overrides import put
 
 SMALL = {
     # Random weights must learn the form of an answer, or no rollout is kept and nothing is trained.
-    "warmup.epochs": 12, "warmup.learning_rate": 3e-3, "warmup.dialogues_per_step": 4,
+    "warmup.epochs": 8, "warmup.learning_rate": 3e-3, "warmup.dialogues_per_step": 2, "warmup.expression_turns": 1,
     "selfplay.turns": 1, "selfplay.max_reply_tokens": 8,
     "flywheel.tau_reward": 0.0, "flywheel.tau_low": 0.0, "flywheel.max_words": 200,
     "evaluation.replies": 2, "evaluation.bootstrap": 100, "loop.rounds": 1,
@@ -20,7 +20,7 @@ SMALL = {
     "guard.min_label_entropy": 0.0, "guard.min_sound": 0.0, "guard.min_distinct_2": 0.0,
 }  # fmt: skip
 CAPPED = {
-    "warmup.dialogues": 24, "warmup.selection": 0, "selfplay.corpus_dialogues": 4, "selfplay.episodes": 4,
+    "warmup.dialogues": 6, "warmup.selection": 0, "selfplay.corpus_dialogues": 3, "selfplay.episodes": 2,
     "flywheel.samples": 8, "grpo.epochs": 1, "evaluation.dialogues": 2,
 }  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -39,7 +40,8 @@ def test_every_component_has_a_folder_that_explains_it(component: Any) -> None:
 
 
 def test_the_plain_functions_make_a_round(small_local: Config) -> None:
-    text = small_local.to_json()
+    replaying = small_local.model_copy(update={"grpo": small_local.grpo.model_copy(update={"replay": 1})})
+    text = replaying.to_json()
     data = prepare.python_func(text)
     policy = warmup.python_func(text, data)
     scores = evaluate.python_func(text, policy, data, 0)
@@ -47,8 +49,10 @@ def test_the_plain_functions_make_a_round(small_local: Config) -> None:
     assert (champion, champion_scores, misses, go_on) == (policy, scores, 0, True)
     rollouts = generate.python_func(text, policy, data, 1)
     samples = filter_rollouts.python_func(text, rollouts, 1)
-    challenger = train.python_func(text, policy, samples, 1)
+    challenger = train.python_func(text, policy, samples, data, 1)
     assert challenger != policy
+    history = json.loads((Context(replaying).store.fetch(challenger) / "training.json").read_text())
+    assert all("replay_loss" in row for row in history)
     new_scores = evaluate.python_func(text, challenger, data, 1)
     after = decide.python_func(text, champion, champion_scores, misses, challenger, new_scores, 1)
     assert after[0] in (policy, challenger)
@@ -72,7 +76,7 @@ def test_a_round_that_keeps_nothing_stops_the_loop_and_keeps_the_champion(small_
     scores = evaluate.python_func(text, policy, data, 0)
     decide.python_func(text, "", "", 0, policy, scores, 0)
     samples = filter_rollouts.python_func(text, generate.python_func(text, policy, data, 1), 1)
-    challenger = train.python_func(text, policy, samples, 1)
+    challenger = train.python_func(text, policy, samples, data, 1)
     new_scores = evaluate.python_func(text, challenger, data, 1)  # it stands for the policy itself
     scored = Context(nothing).store.manifest(new_scores)
     assert scored is not None and scored.inputs["policy"] == policy
@@ -103,7 +107,7 @@ def test_a_round_whose_rollouts_tell_of_collapse_is_stopped_and_marked(
     scores = evaluate.python_func(text, policy, data, 0)
     assert decide.python_func(text, "", "", 0, policy, scores, 0)[0] == policy  # nothing to go back to
     samples = filter_rollouts.python_func(text, generate.python_func(text, policy, data, 1), 1)
-    challenger = train.python_func(text, policy, samples, 1)
+    challenger = train.python_func(text, policy, samples, data, 1)
     after = decide.python_func(text, policy, scores, 0, challenger, scores, 1)
     assert after == (policy, scores, 1, True)  # the next round plays other dialogues
     context = Context(collapsed)
@@ -127,7 +131,7 @@ def test_a_challenger_with_one_label_for_everything_is_not_promoted(small_local:
     scores = evaluate.python_func(text, policy, data, 0)
     lenient = small_local.to_json()
     samples = filter_rollouts.python_func(lenient, generate.python_func(text, policy, data, 1), 1)
-    challenger = train.python_func(text, policy, samples, 1)
+    challenger = train.python_func(text, policy, samples, data, 1)
     new_scores = evaluate.python_func(text, challenger, data, 1)
     decide.python_func(text, "", "", 0, policy, scores, 0)
     after = decide.python_func(text, policy, scores, 0, challenger, new_scores, 1)
@@ -193,3 +197,14 @@ def test_no_rounds_is_the_warm_up_alone(small_local: Config) -> None:
     policy = warmup.python_func(text, data)
     scores = evaluate.python_func(text, policy, data, 0)
     assert decide.python_func(text, "", "", 0, policy, scores, 0) == (policy, scores, 0, False)
+
+
+def test_a_run_that_starts_warmed_up_keeps_its_base_and_still_sets_dialogues_apart(small_local: Config) -> None:
+    settings = small_local.model_copy(update={"warmup": small_local.warmup.model_copy(update={"epochs": 0})})
+    text = settings.to_json()
+    data = prepare.python_func(text)
+    policy = warmup.python_func(text, data)
+    context = Context(settings)
+    assert context.store.manifest(policy).result["steps"] == 0  # type: ignore[union-attr]
+    chosen = json.loads((context.store.fetch(data) / "warmup.json").read_text())
+    assert len(chosen) == settings.warmup.dialogues
