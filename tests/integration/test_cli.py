@@ -54,7 +54,7 @@ def test_help_imports_nothing_heavy() -> None:
         (["run", "--set", "corpora=[{name: meld, path: /nowhere}]"], "/nowhere: no such directory"),
         (["data", "check", "--corpus", "meldd"], "no corpus 'meldd'"),
         (["data", "show", "--split", "tran"], "splits: train, dev, test"),
-        (["train", "--policy", "x"], "give --policy and --samples, or --prepared"),
+        (["train", "--policy", "x"], "give --prepared alone, or --prepared, --policy and --samples"),
         (["promote", "--version", "1", "--force"], "--force needs --reason"),
         (["generate"], "Missing option '--policy'"),
     ],
