@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 from selfemo.config import Config
 from selfemo.context import Context
 from selfemo.errors import UserError
 from selfemo.measure import weights
 from selfemo.overrides import put
+from selfemo.promotion import decisions
 
 SMALL = {
     # Random weights must learn the form of an answer, or no rollout is kept and nothing is trained.
@@ -23,6 +22,11 @@ CAPPED = {
     "warmup.dialogues": 6, "warmup.selection": 0, "selfplay.corpus_dialogues": 3, "selfplay.episodes": 2,
     "flywheel.samples": 8, "grpo.epochs": 1, "evaluation.dialogues": 2,
 }  # fmt: skip
+
+
+def run_name(config: Config) -> str:
+    """Name of a configuration's dry run."""
+    return f"dry-{config.run}"[:63]
 
 
 def reduced(config: Config, base: str) -> Config:
@@ -40,7 +44,7 @@ def reduced(config: Config, base: str) -> Config:
         given = data[section][key]
         put(data, name, most if given is None else min(given, most))
     put(data, "policy.base", base)
-    data["run"] = f"dry-{config.run}"[:63]
+    data["run"] = run_name(config)
     put(data, "mlflow.model", f"{config.mlflow.model}-dry-run")
     return Config.model_validate(data)
 
@@ -50,7 +54,7 @@ def prepare(config: Config) -> tuple[Config, int]:
     from selfemo.policy.miniature import shrink
 
     context = Context(config)
-    place = context.workdir / "runs" / f"dry-{config.run}"[:63] / "base"
+    place = context.workdir / "runs" / run_name(config) / "base"
     place.mkdir(parents=True, exist_ok=True)
     parameters = shrink(weights(context, config.policy.base), place)
     return reduced(config, str(place)), parameters
@@ -63,10 +67,7 @@ def verdict(config: Config) -> str:
         UserError: If nothing of what was generated could be trained on, so that SELF-GRPO did not run.
     """
     context = Context(config)
-    tags = context.registry.client.get_run(context.registry.parent).data.tags
-    decisions = [context.store.manifest(uri) for uri in json.loads(tags["selfemo.decisions"])]
-    last = max((d for d in decisions if d), key=lambda d: int(d.inputs["round"]))
-    trained = context.store.manifest(str(last.inputs["challenger"]))
+    trained = context.store.manifest(str(decisions(context)[-1].inputs["challenger"]))
     assert trained is not None  # the run has succeeded
     if not trained.result.get("steps"):
         raise UserError(

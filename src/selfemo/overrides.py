@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -58,3 +59,14 @@ def line_of(node: yaml.Node | None, loc: Sequence[int | str]) -> int:
         else:
             break
     return line
+
+
+def flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by their ``section.key`` names; lists and empty sections as JSON."""
+    found: dict[str, Any] = {}
+    for key, value in data.items():
+        if isinstance(value, dict) and value:
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value if not isinstance(value, (dict, list)) else json.dumps(value)
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from selfemo import gate
@@ -11,6 +12,7 @@ from selfemo.errors import UserError
 from selfemo.gate import Decision
 from selfemo.records import Scored, read_rows
 from selfemo.registry import CHALLENGER, CHAMPION
+from selfemo.store import Manifest
 
 PROMOTED = "selfemo.promoted_at"
 
@@ -20,6 +22,13 @@ def predictions(context: Context, scores: str) -> list[Scored]:
     if not scores:
         return []
     return list(read_rows(context.store.fetch(scores) / "predictions.jsonl.gz", Scored))
+
+
+def decisions(context: Context) -> list[Manifest]:
+    """Manifests of the decisions of the current attempt at the run, by round."""
+    tags = context.registry.client.get_run(context.registry.parent).data.tags
+    found = [context.store.manifest(uri) for uri in json.loads(tags.get("selfemo.decisions", "[]"))]
+    return sorted((m for m in found if m is not None), key=lambda m: int(m.inputs["round"]))
 
 
 def against_registry(context: Context, scores: str) -> Decision:

@@ -24,8 +24,9 @@ from selfemo.dialogue import Dialogue, read_jsonl, write_jsonl
 from selfemo.errors import UserError
 from selfemo.gate import Decision
 from selfemo.measure import head, measure, player_of, weights, weights_of
+from selfemo.overrides import flat
 from selfemo.progress import meter
-from selfemo.promotion import after_decision, predictions
+from selfemo.promotion import after_decision, decisions, predictions
 from selfemo.records import Rollout, Sample, read_rows, seed_of, write_rows
 from selfemo.table import RoundRow
 from selfemo.training import launch
@@ -41,7 +42,7 @@ def prepare(config: Config) -> Published:
     content = hashlib.sha256(rows.encode()).hexdigest()
     registry = context.registry
     registry.reopen(registry.parent)
-    registry.params(registry.parent, _flat(config.model_dump(mode="json")))
+    registry.params(registry.parent, flat(config.model_dump(mode="json")))
 
     def work(out: Path, _: Path) -> dict[str, Any]:
         gold = [d for d in corpora.training if any(u.gold for u in d.turns)]
@@ -339,13 +340,7 @@ def report(config: Config, succeeded: bool, error: str = "") -> Path:
 
 def finished_rounds(context: Context) -> list[RoundRow]:
     """Rounds of the current attempt at the run that were decided, in order."""
-    tags = context.registry.client.get_run(context.registry.parent).data.tags
-    rows = []
-    for uri in json.loads(tags.get("selfemo.decisions", "[]")):
-        manifest = context.store.manifest(uri)
-        if manifest is not None:
-            rows.append(RoundRow(**manifest.result["row"]))
-    return sorted(rows, key=lambda r: r.round)
+    return [RoundRow(**decision.result["row"]) for decision in decisions(context)]
 
 
 def _launch(
@@ -399,14 +394,3 @@ def _plot_training(context: Context, round: int, out: Path) -> None:
     """The training curves, beside the weights and in the round's run."""
     plots.training(json.loads((out / "training.json").read_text()), out / "training.png")
     context.registry.artifacts(context.registry.round(round), [out / "training.png"], "plots")
-
-
-def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings to ``section.key`` names."""
-    flat: dict[str, Any] = {}
-    for key, value in data.items():
-        if isinstance(value, dict) and value:
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value if not isinstance(value, (dict, list)) else json.dumps(value)
-    return flat

@@ -21,7 +21,7 @@ from selfemo.rewards import agreement, smoothed_iou
 from selfemo.selfplay import Player
 from selfemo.store import Store
 from selfemo.training import selfgrpo, selftraining
-from selfemo.training.lessons import Lessons, collate
+from selfemo.training.lessons import collate, lessons, lessons_of
 from selfemo.training.rewards import GroupRewards
 from selfemo.training.warmup import warm_up
 from tests.conftest import SMALL
@@ -83,12 +83,12 @@ def test_warm_up_learns_to_answer_and_weighs_labels_above_replies(
     assert (warmed / "model.safetensors").is_file()
     assert not list(warmed.glob("*.bin"))
     settings = configuration.load(None, ["warmup.expression_turns=2"])
-    lessons = Lessons(dialogues[:2], Prompter(load_tokenizer(str(tiny))), settings).items
-    assert lessons[0].weights == (1.0,) * len(dialogues[0].turns) + (0.2, 0.2)
-    batch = collate(lessons)
+    learnt = lessons(dialogues[:2], Prompter(load_tokenizer(str(tiny))), settings)
+    assert learnt[0].weights == (1.0,) * len(dialogues[0].turns) + (0.2, 0.2)
+    batch = collate(learnt)
     shares = [w * len(a) for w, a in zip(batch["weights"], batch["answers"], strict=True)]
     assert sum(shares) == pytest.approx(1)
-    assert sum(shares[: len(lessons[0].weights)]) == pytest.approx(0.5)  # long and short dialogues count alike
+    assert sum(shares[: len(learnt[0].weights)]) == pytest.approx(0.5)  # long and short dialogues count alike
 
 
 def run(base: Path, config: Config, tmp_path: Path, name: str, samples: list[Sample] | None = None) -> Path:
@@ -139,7 +139,7 @@ def test_self_training_learns_the_targets_as_if_they_were_gold(
     gold = [d for d in dialogues if d.split == "train"][:2]
     steps = selftraining.train(str(warmed), said, gold, config, tmp_path / "w", tmp_path / "out")
     prompter = Prompter(load_tokenizer(str(warmed)))
-    lesson = selftraining.lessons_of(said, prompter, config)[0]
+    lesson = lessons_of(said, prompter, config)[0]
     assert lesson.answers[0] == prompter.answer(["fear"])
     assert lesson.answers[3] == prompter.answer(["joy"], "Hooray!")
     assert steps >= 6

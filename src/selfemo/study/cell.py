@@ -8,7 +8,6 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,10 @@ from selfemo.context import Context, code_version
 from selfemo.errors import UserError
 from selfemo.evaluation import confusion
 from selfemo.labels import SPACES
+from selfemo.promotion import decisions
 from selfemo.records import Scored, read_rows
 from selfemo.runner import run_pipeline
+from selfemo.store import Manifest
 from selfemo.study.plan import Cell
 
 SCHEMA = "selfemo.study/1"
@@ -47,24 +48,27 @@ def run(cell: Cell, config: Config) -> dict[str, Any]:
         UserError: If the pipeline failed.
     """
     context = Context(config)
-    _ = context.services
+    if context.embedded:
+        _ = context.services
     if not run_pipeline(context):
         log = context.workdir / "runs" / config.run / "run.log"
         raise UserError("a run of the study failed", where=str(log), fix="mend it and give the same command again")
-    decisions = _decisions(context)
-    policy = str(decisions[-1]["policy"])
+    decided = decisions(context)
+    policy = str(decided[-1].result["policy"])
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory)
         (folder / "config.json").write_text(config.to_json())
         command = [sys.executable, "-m", "selfemo", "evaluate", "--config", str(folder / "config.json"),
                    "--policy", policy, "--out", str(folder / "out")]  # fmt: skip
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        if subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
+            fix = "its own message stands above; mend it and give the same command again"
+            raise UserError("a run of the study could not be scored", where=policy, fix=fix)
         scores = json.loads((folder / "out" / "metrics.json").read_text())
         rows = list(read_rows(folder / "out" / "predictions.jsonl.gz", Scored))
     corpus = config.corpora[0].name
     flat = {k: v for k, v in scores[corpus].items() if isinstance(v, (int, float))}
     flat |= {f"expression_{k}": v for k, v in scores["expression"].items()}
-    rounds = [_round(context, decision) for decision in decisions]
+    rounds = [_round(context, decision) for decision in decided]
     return {
         "schema": SCHEMA, "arm": cell.arm, "budget": cell.budget, "seed": cell.seed, "digest": cell.digest,
         "run": config.run, "policy": policy, "base": config.policy.base, "code": code_version(),
@@ -83,16 +87,9 @@ def counts(rows: list[Scored]) -> list[list[int]]:
     return [[int(d), int(g), int(p), int(matrix[d, g, p])] for d, g, p in zip(*matrix.nonzero(), strict=True)]
 
 
-def _decisions(context: Context) -> list[Mapping[str, Any]]:
-    tags = context.registry.client.get_run(context.registry.parent).data.tags
-    manifests = [context.store.manifest(uri) for uri in json.loads(tags["selfemo.decisions"])]
-    found = [{**m.result, "inputs": m.inputs} for m in manifests if m is not None]
-    return sorted(found, key=lambda d: int(d["row"]["round"]))
-
-
-def _round(context: Context, decision: Mapping[str, Any]) -> dict[str, Any]:
+def _round(context: Context, decision: Manifest) -> dict[str, Any]:
     """What a round measured, collected from its steps' manifests."""
-    row, inputs = decision["row"], decision["inputs"]
+    row, inputs = decision.result["row"], decision.inputs
     scored = context.store.manifest(inputs["scores"])
     trained = context.store.manifest(inputs["challenger"])
     assert scored and trained  # the run has succeeded

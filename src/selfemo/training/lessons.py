@@ -1,4 +1,4 @@
-"""What is learnt from gold labels: every turn's label set, and some turns as replies, a dialogue at a time."""
+"""What is learnt by cross-entropy, a dialogue at a time: label sets of turns, and some turns as replies."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.utils.data import Dataset
 
 from selfemo.config import Config
 from selfemo.dialogue import Dialogue
 from selfemo.labels import SPACES
 from selfemo.policy.packing import score
 from selfemo.prompts import Prompter, TokenIds
-from selfemo.records import seed_of
+from selfemo.records import Sample, seed_of
 
 
 @dataclass(frozen=True)
@@ -26,37 +25,53 @@ class Lesson:
     weights: tuple[float, ...]
 
 
-class Lessons(Dataset[Lesson]):
-    """The dialogues, one lesson each.
+def lessons(dialogues: Sequence[Dialogue], prompter: Prompter, config: Config) -> list[Lesson]:
+    """Gold dialogues, one lesson each.
 
     For every gold turn: the understanding prompt with its gold set. For some turns after the first: the
     expression prompt with the gold set and the text as the reply.
     """
+    found = (_lesson(d, prompter, config) for d in dialogues)
+    return [lesson for lesson in found if lesson.prompts]
 
-    def __init__(self, dialogues: Sequence[Dialogue], prompter: Prompter, config: Config) -> None:
-        lessons = (self._lesson(d, prompter, config) for d in dialogues)
-        self.items = [lesson for lesson in lessons if lesson.prompts]
 
-    @staticmethod
-    def _lesson(dialogue: Dialogue, prompter: Prompter, config: Config) -> Lesson:
-        space = SPACES[dialogue.corpus]
-        gold = {t: turn.gold for t, turn in enumerate(dialogue.turns) if turn.gold}
-        prompts = [prompter.understanding(dialogue.turns[: t + 1], space) for t in gold]
-        answers = [prompter.answer(labels) for labels in gold.values()]
-        weights = [1.0] * len(prompts)
-        shuffled = sorted((t for t in gold if t), key=lambda t: seed_of(config.seed, "reply", dialogue.id, t))
-        for t in sorted(shuffled[: config.warmup.expression_turns]):
-            turn = dialogue.turns[t]
-            prompts.append(prompter.expression(dialogue.turns[:t], turn.speaker, space))
-            answers.append(prompter.answer(gold[t], turn.text))
-            weights.append(config.warmup.expression_weight)
-        return Lesson(tuple(prompts), tuple(answers), tuple(weights))
+def _lesson(dialogue: Dialogue, prompter: Prompter, config: Config) -> Lesson:
+    space = SPACES[dialogue.corpus]
+    gold = {t: turn.gold for t, turn in enumerate(dialogue.turns) if turn.gold}
+    prompts = [prompter.understanding(dialogue.turns[: t + 1], space) for t in gold]
+    answers = [prompter.answer(labels) for labels in gold.values()]
+    weights = [1.0] * len(prompts)
+    shuffled = sorted((t for t in gold if t), key=lambda t: seed_of(config.seed, "reply", dialogue.id, t))
+    for t in sorted(shuffled[: config.warmup.expression_turns]):
+        turn = dialogue.turns[t]
+        prompts.append(prompter.expression(dialogue.turns[:t], turn.speaker, space))
+        answers.append(prompter.answer(gold[t], turn.text))
+        weights.append(config.warmup.expression_weight)
+    return Lesson(tuple(prompts), tuple(answers), tuple(weights))
 
-    def __len__(self) -> int:
-        return len(self.items)
 
-    def __getitem__(self, index: int) -> Lesson:
-        return self.items[index]
+def prompt_of(sample: Sample, prompter: Prompter) -> TokenIds:
+    """The prompt that a training sample stands for."""
+    space = SPACES[sample.corpus]
+    if sample.task == "understanding":
+        return prompter.understanding(sample.history, space)
+    return prompter.expression(sample.history, sample.role, space)
+
+
+def lessons_of(samples: Sequence[Sample], prompter: Prompter, config: Config) -> list[Lesson]:
+    """A round's targets as if they were gold, a lesson for each dialogue; replies are learnt after their sets."""
+    by_dialogue: dict[str, list[Sample]] = {}
+    for sample in samples:
+        by_dialogue.setdefault(sample.dialogue, []).append(sample)
+    reply = config.warmup.expression_weight
+    return [
+        Lesson(
+            tuple(prompt_of(s, prompter) for s in mine),
+            tuple(prompter.answer(s.target, s.reply) for s in mine),
+            tuple(1.0 if s.task == "understanding" else reply for s in mine),
+        )
+        for mine in by_dialogue.values()
+    ]
 
 
 def collate(lessons: Sequence[Lesson]) -> dict[str, list[Any]]:

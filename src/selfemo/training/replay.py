@@ -16,7 +16,7 @@ from selfemo.dialogue import Dialogue
 from selfemo.prompts import Prompter
 from selfemo.records import seed_of
 from selfemo.training.launch import rank, share, world
-from selfemo.training.lessons import Lesson, Lessons, collate, loss
+from selfemo.training.lessons import Lesson, collate, lessons, loss
 
 
 class Replay:
@@ -29,7 +29,7 @@ class Replay:
     """
 
     def __init__(self, dialogues: Sequence[Dialogue], prompter: Prompter, config: Config) -> None:
-        self.lessons = Lessons(dialogues, prompter, config)
+        self.lessons = lessons(dialogues, prompter, config)
         self.per_step = config.grpo.replay if len(self.lessons) else 0
         self.weight, self.seed = config.grpo.replay_weight, config.seed
         share(self.per_step, "grpo.replay")

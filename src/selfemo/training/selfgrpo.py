@@ -15,7 +15,6 @@ from trl.models.utils import unwrap_model_for_generation
 
 from selfemo.config import Config
 from selfemo.dialogue import Dialogue
-from selfemo.labels import SPACES
 from selfemo.policy import adapters
 from selfemo.policy.engine import Sampling
 from selfemo.policy.sampler import TransformersEngine
@@ -27,7 +26,7 @@ from selfemo.rewards import Floats, advantages, combine, constant_groups, group_
 from selfemo.selfplay import Player
 from selfemo.training.common import Log, Recorder, arguments, run, save, settle
 from selfemo.training.launch import share, world
-from selfemo.training.lessons import Lesson
+from selfemo.training.lessons import Lesson, prompt_of
 from selfemo.training.order import StepOrder
 from selfemo.training.packed_grpo import PackedGrpoTrainer
 from selfemo.training.replay import Replay
@@ -181,12 +180,7 @@ def train(
     prompter = Prompter(tokenizer, config.policy.history_turns)
     unique: dict[TokenIds, Sample] = {}
     for sample in samples:  # two samples can come to the same prompt after windowing: the first stands
-        space = SPACES[sample.corpus]
-        if sample.task == "understanding":
-            ids = prompter.understanding(sample.history, space)
-        else:
-            ids = prompter.expression(sample.history, sample.role, space)
-        unique.setdefault(ids, sample)
+        unique.setdefault(prompt_of(sample, prompter), sample)
     prompts, samples = list(unique), list(unique.values())
     data = Dataset.from_dict({"prompt": [str(i) for i in range(len(samples))], "index": list(range(len(samples)))})
     listener = None

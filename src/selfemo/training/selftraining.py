@@ -9,43 +9,13 @@ from transformers import TrainingArguments
 
 from selfemo.config import Config
 from selfemo.dialogue import Dialogue
-from selfemo.labels import SPACES
-from selfemo.policy.weights import load_model, load_tokenizer
-from selfemo.progress import meter
+from selfemo.policy.weights import load_tokenizer
 from selfemo.prompts import Prompter
 from selfemo.records import Sample, seed_of
-from selfemo.training.common import Log, Recorder, arguments, run, save, settle
-from selfemo.training.launch import share
-from selfemo.training.lessons import Lesson, Lessons, collate
-from selfemo.training.warmup import WarmupTrainer
-
-
-def lessons_of(samples: Sequence[Sample], prompter: Prompter, config: Config) -> list[Lesson]:
-    """Targets as if they were gold, a lesson for each dialogue.
-
-    Args:
-        samples: Of a round; the reply of an expression is learnt after its set.
-        prompter: Builds the prompts.
-        config: Section ``warmup``, for the weight of replies.
-    """
-    by_dialogue: dict[str, list[Sample]] = {}
-    for sample in samples:
-        by_dialogue.setdefault(sample.dialogue, []).append(sample)
-    found = []
-    for mine in by_dialogue.values():
-        prompts, answers, weights = [], [], []
-        for sample in mine:
-            space = SPACES[sample.corpus]
-            if sample.task == "understanding":
-                prompts.append(prompter.understanding(sample.history, space))
-                answers.append(prompter.answer(sample.target))
-                weights.append(1.0)
-            else:
-                prompts.append(prompter.expression(sample.history, sample.role, space))
-                answers.append(prompter.answer(sample.target, sample.reply))
-                weights.append(config.warmup.expression_weight)
-        found.append(Lesson(tuple(prompts), tuple(answers), tuple(weights)))
-    return found
+from selfemo.training.common import Log, arguments
+from selfemo.training.launch import world
+from selfemo.training.lessons import lessons, lessons_of
+from selfemo.training.warmup import fit
 
 
 def train(
@@ -71,40 +41,24 @@ def train(
     Returns:
         Optimizer steps taken.
     """
-    tokenizer = load_tokenizer(base)
-    prompter = Prompter(tokenizer, config.policy.history_turns)
+    prompter = Prompter(load_tokenizer(base), config.policy.history_turns)
     grpo = config.grpo
-    data = Lessons(gold if grpo.replay else [], prompter, config)
     own = lessons_of(samples, prompter, config)
-    # As many dialogues of a step are the round's own as SELF-GRPO would see in one, and the same number is replayed.
+    again = lessons(gold, prompter, config) if grpo.replay else []
+    # A step has as many of the round's dialogues as one of SELF-GRPO, and beside them as many gold ones.
     per_step = max(1, round(grpo.prompts_per_step * len(own) / len(samples)))
-    replayed = data.items
-    data.items = own + [
-        replayed[seed_of(config.seed, "replay", i) % len(replayed)]
-        for i in range(grpo.replay * -(-len(own) // per_step) if replayed else 0)
-    ]
-    per_step += grpo.replay if replayed else 0
-    steps = grpo.epochs * -(-len(data) // per_step)
-    training_arguments = TrainingArguments(
+    replayed = grpo.replay * -(-len(own) // per_step) if again else 0
+    data = own + [again[seed_of(config.seed, "replay", i) % len(again)] for i in range(replayed)]
+    per_step += grpo.replay if again else 0
+    per_rank = -(-per_step // world())
+    steps = grpo.epochs * -(-len(data) // (per_rank * world()))
+    settings = TrainingArguments(
         **arguments(config, workdir),
         num_train_epochs=grpo.epochs,
-        per_device_train_batch_size=share(per_step, "grpo.prompts_per_step"),
+        per_device_train_batch_size=per_rank,
         learning_rate=grpo.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=steps // 10,
         save_steps=grpo.save_steps,
     )
-    settle(training_arguments, config)
-    with meter("self-training", steps) as progress:
-        trainer = WarmupTrainer(
-            model=load_model(base),
-            args=training_arguments,
-            train_dataset=data,
-            data_collator=collate,
-            callbacks=[Recorder(progress, log)],
-        )
-        trainer.pack_tokens = config.launch.pack_tokens
-        trainer.enable_trees(trainer.model)
-        run(trainer, workdir)
-    save(trainer, tokenizer, out)
-    return int(trainer.state.global_step)
+    return fit(base, data, settings, config, out, ("self-training", steps), log)

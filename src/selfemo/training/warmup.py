@@ -15,11 +15,11 @@ from selfemo.progress import meter
 from selfemo.prompts import Prompter
 from selfemo.training.common import Log, Recorder, arguments, run, save, settle
 from selfemo.training.launch import share
-from selfemo.training.lessons import Lessons, collate, loss
+from selfemo.training.lessons import Lesson, collate, lessons, loss
 from selfemo.training.packed import PackedStep
 
 
-class WarmupTrainer(PackedStep, Trainer):  # type: ignore[misc]
+class LessonTrainer(PackedStep, Trainer):  # type: ignore[misc]
     """Weighted cross-entropy over the answers' tokens; the turns of a dialogue share its history."""
 
     def rows(self, inputs: Any) -> list[list[int]]:
@@ -59,29 +59,56 @@ def warm_up(
     Returns:
         Optimizer steps taken.
     """
-    tokenizer = load_tokenizer(base)
-    data = Lessons(dialogues, Prompter(tokenizer, config.policy.history_turns), config)
-    steps_per_epoch = -(-len(data) // config.warmup.dialogues_per_step)
-    training_arguments = TrainingArguments(
+    warmup = config.warmup
+    prompter = Prompter(load_tokenizer(base), config.policy.history_turns)
+    data = lessons(dialogues, prompter, config)
+    steps = warmup.epochs * -(-len(data) // warmup.dialogues_per_step)
+    settings = TrainingArguments(
         **arguments(config, workdir),
-        num_train_epochs=config.warmup.epochs,
-        per_device_train_batch_size=share(config.warmup.dialogues_per_step, "warmup.dialogues_per_step"),
-        learning_rate=config.warmup.learning_rate,
+        num_train_epochs=warmup.epochs,
+        per_device_train_batch_size=share(warmup.dialogues_per_step, "warmup.dialogues_per_step"),
+        learning_rate=warmup.learning_rate,
         lr_scheduler_type="cosine",
-        warmup_steps=max(1, steps_per_epoch * config.warmup.epochs // 10),
+        warmup_steps=max(1, steps // 10),
         save_strategy="epoch",
     )
-    settle(training_arguments, config)
-    with meter("warm-up", steps_per_epoch * config.warmup.epochs) as progress:
-        trainer = WarmupTrainer(
+    return fit(base, data, settings, config, out, ("warm-up", steps), log)
+
+
+def fit(
+    base: str,
+    data: Sequence[Lesson],
+    settings: TrainingArguments,
+    config: Config,
+    out: Path,
+    shown: tuple[str, int],
+    log: Log,
+) -> int:
+    """Learn lessons by cross-entropy and save the result.
+
+    Args:
+        base: Directory or hub id of the weights to start from.
+        data: Lessons.
+        settings: Of the trainer; checkpoints lie in their ``output_dir``.
+        config: Section ``launch``.
+        out: Directory for the result.
+        shown: Name and number of steps, for the progress meter.
+        log: Is given the metrics of each step as they come.
+
+    Returns:
+        Optimizer steps taken.
+    """
+    settle(settings, config)
+    with meter(*shown) as progress:
+        trainer = LessonTrainer(
             model=load_model(base),  # after the arguments: ZeRO-3 shares the weights out while they are loaded
-            args=training_arguments,
+            args=settings,
             train_dataset=data,
             data_collator=collate,
             callbacks=[Recorder(progress, log)],
         )
         trainer.pack_tokens = config.launch.pack_tokens
         trainer.enable_trees(trainer.model)
-        run(trainer, workdir)
-    save(trainer, tokenizer, out)
+        run(trainer, Path(settings.output_dir))
+    save(trainer, load_tokenizer(base), out)
     return int(trainer.state.global_step)
