@@ -7,7 +7,8 @@ abstract only names the idea.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -131,18 +132,21 @@ def group_weight(c: Floats, gold: NDArray[np.bool_], low: float, high: float) ->
     return np.where(gold, 1.0, np.sqrt(scaled))
 
 
-def label_balance(labels: Sequence[str], power: float) -> Floats:
-    """How much a group counts for the label that leads its target: rare ones more (defined here).
+def label_balance(labels: Sequence[str], known: Mapping[str, int], power: float) -> Floats:
+    """How much a group counts for the label that leads its target (defined here).
+
+    One's own labels are more of the frequent than there are; the few known ones say how many there should be.
 
     Args:
         labels: ``(N,)``.
-        power: 0 is all alike; at 1 every label counts the same in sum.
+        known: How often each label occurs among labelled turns; one more is counted of each, so none is impossible.
+        power: 0 is all alike; at 1 labels count in sum as they occur among the known.
 
     Returns:
-        ``(N,)`` in proportion to the label's frequency to ``-power``; the mean is 1.
+        ``(N,)`` in proportion to ``(known / own) ** power``; the mean is 1.
     """
-    _, place, counts = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
-    weight = counts[place].astype(np.float64) ** -power
+    own = Counter(labels)
+    weight = np.array([((known.get(label, 0) + 1) / own[label]) ** power for label in labels])
     return np.asarray(weight / weight.mean())
 
 

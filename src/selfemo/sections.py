@@ -174,9 +174,9 @@ class Grpo(Section):
     """Floor under the reward deviation that advantages are divided by."""
     confidence_low: float = Field(0.2, ge=0, le=1)
     confidence_high: float = Field(0.7, gt=0, le=1)
-    """Group confidence c at which a pseudo-labelled group counts nothing, and fully."""
+    """Confidence c of a pseudo-label's rollouts at which its group counts nothing, and fully."""
     balance: float = Field(0.0, ge=0, le=1)
-    """Groups count by the frequency of their target's label to minus this power: rare labels more, above 0."""
+    """At 1 the labels of targets count as they occur among labelled turns, at 0 as often as the policy says them."""
     lora_rank: int = Field(0, ge=0)
     """0 trains all weights; self-grpo alone knows adapters."""
     lora_merge: bool = True

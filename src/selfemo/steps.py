@@ -181,7 +181,7 @@ def train(config: Config, policy: str, samples: str, prepared: str, round: int) 
 
         log_to = _training_log(context, round)
         checkpoints = _checkpoints(config, scratch)
-        gold = _labelled(context.store.fetch(prepared)) if config.grpo.replay else []
+        gold = _labelled(context.store.fetch(prepared)) if config.grpo.replay or config.grpo.balance else []
         base = weights(context, policy)
         if config.grpo.objective == "cross-entropy":
             steps = self_training(base, rows, gold, config, checkpoints, out, log_to)

@@ -163,16 +163,16 @@ def test_label_entropy_is_zero_on_collapse_and_greatest_when_even() -> None:
 
 
 @given(st.lists(st.sampled_from("abc"), min_size=1, max_size=30), st.floats(0, 1))
-def test_balance_lifts_rare_labels_and_keeps_the_mean(labels: list[str], power: float) -> None:
-    weight = rewards.label_balance(labels, power)
+def test_with_nothing_known_balance_lifts_rare_labels_and_keeps_the_mean(labels: list[str], power: float) -> None:
+    weight = rewards.label_balance(labels, {}, power)
     assert weight.mean() == pytest.approx(1)
     for a, b in pairwise(labels):
         one, other = weight[labels.index(a)], weight[labels.index(b)]
         assert (labels.count(a) <= labels.count(b)) or one <= other + 1e-12
 
 
-def test_at_full_balance_every_label_counts_the_same_in_sum() -> None:
+def test_at_full_balance_labels_count_in_sum_as_they_occur_among_known_ones() -> None:
     labels = list("aaaab")
-    weight = rewards.label_balance(labels, 1.0)
-    assert weight[:4].sum() == pytest.approx(weight[4])
-    assert rewards.label_balance(labels, 0.0).tolist() == [1.0] * 5
+    weight = rewards.label_balance(labels, {"a": 5, "b": 1}, 1.0)
+    assert weight[:4].sum() == pytest.approx(3 * weight[4])  # 5 + 1 to 1 + 1
+    assert rewards.label_balance(labels, {"a": 5}, 0.0).tolist() == [1.0] * 5

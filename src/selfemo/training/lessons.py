@@ -25,24 +25,24 @@ class Lesson:
     weights: tuple[float, ...]
 
 
-def lessons(dialogues: Sequence[Dialogue], prompter: Prompter, config: Config) -> list[Lesson]:
+def lessons(dialogues: Sequence[Dialogue], prompter: Prompter, config: Config, *, replies: int) -> list[Lesson]:
     """Gold dialogues, one lesson each.
 
-    For every gold turn: the understanding prompt with its gold set. For some turns after the first: the
-    expression prompt with the gold set and the text as the reply.
+    For every gold turn: the understanding prompt with its gold set. For some turns after the first, at most
+    ``replies`` of a dialogue: the expression prompt with the gold set and the text as the reply.
     """
-    found = (_lesson(d, prompter, config) for d in dialogues)
+    found = (_lesson(d, prompter, config, replies) for d in dialogues)
     return [lesson for lesson in found if lesson.prompts]
 
 
-def _lesson(dialogue: Dialogue, prompter: Prompter, config: Config) -> Lesson:
+def _lesson(dialogue: Dialogue, prompter: Prompter, config: Config, replies: int) -> Lesson:
     space = SPACES[dialogue.corpus]
     gold = {t: turn.gold for t, turn in enumerate(dialogue.turns) if turn.gold}
     prompts = [prompter.understanding(dialogue.turns[: t + 1], space) for t in gold]
     answers = [prompter.answer(labels) for labels in gold.values()]
     weights = [1.0] * len(prompts)
     shuffled = sorted((t for t in gold if t), key=lambda t: seed_of(config.seed, "reply", dialogue.id, t))
-    for t in sorted(shuffled[: config.warmup.expression_turns]):
+    for t in sorted(shuffled[:replies]):
         turn = dialogue.turns[t]
         prompts.append(prompter.expression(dialogue.turns[:t], turn.speaker, space))
         answers.append(prompter.answer(gold[t], turn.text))

@@ -29,7 +29,8 @@ class Replay:
     """
 
     def __init__(self, dialogues: Sequence[Dialogue], prompter: Prompter, config: Config) -> None:
-        self.lessons = lessons(dialogues, prompter, config)
+        # No replies: they are what the round explores, and their many tokens drown the labels that anchor it.
+        self.lessons = lessons(dialogues, prompter, config, replies=0)
         self.per_step = config.grpo.replay if len(self.lessons) else 0
         self.weight, self.seed = config.grpo.replay_weight, config.seed
         share(self.per_step, "grpo.replay")

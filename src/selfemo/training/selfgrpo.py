@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -41,17 +42,24 @@ class SelfGrpoTrainer(PackedGrpoTrainer):
     Args:
         samples: The training set, in the order of ``index``.
         prompts: Token ids of each sample's prompt.
+        balance: What each sample's group counts.
         config: Of the run.
         replay: Gold dialogues learnt beside the rollouts.
         **kwargs: Of GRPOTrainer.
     """
 
     def __init__(
-        self, *, samples: Sequence[Sample], prompts: Sequence[TokenIds], config: Config, replay: Replay, **kwargs: Any
+        self,
+        *,
+        samples: Sequence[Sample],
+        prompts: Sequence[TokenIds],
+        balance: Floats,
+        config: Config,
+        replay: Replay,
+        **kwargs: Any,
     ):
         self.samples, self.run_config, self.replay = samples, config, replay
-        self.prompts = prompts
-        self.balance = balance(samples, config.grpo.balance)
+        self.prompts, self.balance = prompts, balance
         self.sample_of = {ids: sample for sample, ids in zip(samples, prompts, strict=True)}
         super().__init__(pack_tokens=config.launch.pack_tokens, **kwargs)
 
@@ -109,7 +117,9 @@ class SelfGrpoTrainer(PackedGrpoTrainer):
         samples = [self.samples[row["index"]] for row in inputs[:: grpo.group]]
         sure: Floats = consistency.mean(axis=1)
         gold = np.array([s.gold for s in samples])
-        weight = group_weight(sure, gold, grpo.confidence_low, grpo.confidence_high)
+        # How sure the target was when it was made: the group's own agreement grows with what it learns, right or wrong.
+        trust = np.array([s.confidence for s in samples])
+        weight = group_weight(trust, gold, grpo.confidence_low, grpo.confidence_high)
         weight = weight * [self.balance[row["index"]] for row in inputs[:: grpo.group]]
         scaled = advantages(rewards, weight, grpo.sigma_min)
         old = output["advantages"]
@@ -141,13 +151,16 @@ class SelfGrpoTrainer(PackedGrpoTrainer):
                 log[f"reward/{task}"].append(reward[chosen].mean().item())
 
 
-def balance(samples: Sequence[Sample], power: float) -> Floats:
+def balance(samples: Sequence[Sample], gold: Sequence[Dialogue], power: float) -> Floats:
     """What each sample's group counts, by its target's first label; each task and corpus for itself."""
     found = np.ones(len(samples))
+    known: dict[str, Counter[str]] = defaultdict(Counter)
+    for dialogue in gold:
+        known[dialogue.corpus].update(turn.gold[0] for turn in dialogue.turns if turn.gold)
     kinds = [(s.task, s.corpus) for s in samples]
     for kind in set(kinds):
         mine = [i for i, k in enumerate(kinds) if k == kind]
-        found[mine] = label_balance([samples[i].target[0] for i in mine], power)
+        found[mine] = label_balance([samples[i].target[0] for i in mine], known[kind[1]], power)
     return found
 
 
@@ -167,7 +180,7 @@ def train(
         base: Directory of the round's policy.
         policy: Its URI.
         samples: Non-empty.
-        gold: Labelled dialogues to replay; may be none.
+        gold: Labelled dialogues, to replay and to balance labels by; may be none.
         config: Sections ``policy``, ``warmup``, ``rewards``, ``selfplay`` and ``grpo``.
         workdir: For checkpoints: the same directory again resumes.
         out: Directory for the result.
@@ -229,6 +242,7 @@ def train(
         trainer = SelfGrpoTrainer(
             samples=samples,
             prompts=prompts,
+            balance=balance(samples, gold, grpo.balance),
             config=config,
             replay=Replay(gold, prompter, config),
             model=load_model(

@@ -44,7 +44,7 @@ def train(
     prompter = Prompter(load_tokenizer(base), config.policy.history_turns)
     grpo = config.grpo
     own = lessons_of(samples, prompter, config)
-    again = lessons(gold, prompter, config) if grpo.replay else []
+    again = lessons(gold, prompter, config, replies=0) if grpo.replay else []
     # A step has as many of the round's dialogues as one of SELF-GRPO, and beside them as many gold ones.
     per_step = max(1, round(grpo.prompts_per_step * len(own) / len(samples)))
     replayed = grpo.replay * -(-len(own) // per_step) if again else 0

@@ -61,7 +61,7 @@ def warm_up(
     """
     warmup = config.warmup
     prompter = Prompter(load_tokenizer(base), config.policy.history_turns)
-    data = lessons(dialogues, prompter, config)
+    data = lessons(dialogues, prompter, config, replies=config.warmup.expression_turns)
     steps = warmup.epochs * -(-len(data) // warmup.dialogues_per_step)
     settings = TrainingArguments(
         **arguments(config, workdir),
