@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -49,6 +50,14 @@ class Dialogue(BaseModel):
     def hidden(self) -> Dialogue:
         """The same dialogue with no gold: what self-play is shown."""
         return self.model_copy(update={"turns": tuple(u.model_copy(update={"gold": None}) for u in self.turns)})
+
+
+def gold_counts(dialogues: Iterable[Dialogue]) -> dict[str, Counter[str]]:
+    """How often each emotion is a turn's primary one, by corpus."""
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    for dialogue in dialogues:
+        found[dialogue.corpus].update(turn.gold[0] for turn in dialogue.turns if turn.gold)
+    return found
 
 
 def write_jsonl(path: Path, dialogues: Iterable[Dialogue]) -> int:

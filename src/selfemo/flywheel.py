@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from selfemo.config import Config
 from selfemo.dialogue import Utterance
 from selfemo.labels import SPACES, LabelSpace
 from selfemo.records import Candidate, Rollout, Sample
-from selfemo.rewards import entropy, label_entropy
+from selfemo.rewards import calibration, entropy, label_entropy
 from selfemo.selfplay import affinity_of, masks_of, ranked
 from selfemo.texts import distinct_n, shingles, text_reason
 from selfemo.verdicts import Reason, decide, judge_groups
@@ -93,12 +94,15 @@ class Filtered:
             self.metrics["kept_label_accuracy"] = float(np.mean(self.kept_hits))
 
 
-def filter_rollouts(rollouts: Sequence[Rollout], config: Config) -> Filtered:
+def filter_rollouts(
+    rollouts: Sequence[Rollout], config: Config, known: Mapping[str, Mapping[str, int]] = MappingProxyType({})
+) -> Filtered:
     """Turn a round's rollouts into training samples.
 
     Args:
         rollouts: Of both tasks, all corpora.
         config: Sections ``rewards`` and ``flywheel``.
+        known: How often each label occurs among labelled turns, by corpus.
     """
     result = Filtered()
     by_space: dict[tuple[str, str], list[Rollout]] = defaultdict(list)
@@ -106,8 +110,12 @@ def filter_rollouts(rollouts: Sequence[Rollout], config: Config) -> Filtered:
         by_space[rollout.task, rollout.corpus].append(rollout)
     drafts: list[_Draft] = []
     for (task, corpus), group in by_space.items():
-        work = _understanding if task == "understanding" else _expression
-        drafts += work(group, SPACES[corpus], config, result)
+        space = SPACES[corpus]
+        if task == "expression":
+            drafts += _expression(group, space, config, result)
+        else:
+            counts = [known.get(corpus, {}).get(label, 0) for label in space.labels]
+            drafts += _understanding(group, space, counts, config, result)
     order = {rollout.id: i for i, rollout in enumerate(rollouts)}
     drafts.sort(key=lambda d: (order[d.sample.parents[0]], d.sample.task))
     for task in ("expression", "understanding"):
@@ -126,6 +134,7 @@ def filter_rollouts(rollouts: Sequence[Rollout], config: Config) -> Filtered:
 def _understanding(
     rollouts: Sequence[Rollout],
     space: LabelSpace,
+    known: Sequence[int],
     config: Config,
     result: Filtered,
 ) -> list[_Draft]:
@@ -148,6 +157,7 @@ def _understanding(
             tau_reward=config.flywheel.tau_reward,
             tau_low=config.flywheel.tau_low,
             affinity=affinity_of(config, space),
+            votes=calibration(masks, len(space), known, config.flywheel.calibration),
         )
         result.scores += verdict.scores.ravel().tolist()
         result.confidences += verdict.confidence.tolist()

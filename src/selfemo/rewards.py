@@ -93,18 +93,45 @@ def confidence(agreements: Floats) -> Floats:
     return np.asarray(agreements.mean(axis=1))
 
 
-def consensus(masks: Masks, m: int) -> Masks:
+def calibration(masks: Masks, m: int, known: ArrayLike, power: float) -> Floats:
+    """What a vote for each label counts, so that labels win votes as often as they occur among labelled turns.
+
+    Distribution alignment (ReMixMatch, Berthelot et al. 2020), on sampled sets: a policy that says one label too often
+    would learn from itself to say it more often still.
+
+    Args:
+        masks: ``(N, K)``: all predictions of a round.
+        m: Number of labels.
+        known: ``(m,)`` how often each label occurs among labelled turns; one more is counted of each.
+        power: 0 leaves votes as they are, 1 takes the whole ratio.
+
+    Returns:
+        ``(m,)``, positive; ones if nothing is known.
+    """
+    known = np.asarray(known, dtype=np.float64)
+    if not known.any():
+        return np.ones(m)
+    own = indicators(masks, m).mean(axis=1, dtype=np.float64).sum(axis=0) + 1
+    return np.asarray(((known + 1) / (known + 1).sum() * own.sum() / own) ** power)
+
+
+def consensus(masks: Masks, m: int, votes: Floats | None = None) -> Masks:
     """Consensus ``C`` of each group: labels that at least half name, or the top label if there are none.
 
     Args:
         masks: ``(N, K)``.
         m: Number of labels.
+        votes: ``(m,)`` of :func:`calibration`; a group's votes keep their sum. None counts them all alike.
 
     Returns:
         ``(N,)`` masks; 0 only if the whole group is unparseable. Ties go to the lower bit.
     """
     masks = np.asarray(masks, dtype=np.uint16)
     marginals = indicators(masks, m).mean(axis=1)  # (N, m)
+    if votes is not None:
+        weighed = marginals * votes
+        total = weighed.sum(axis=1, keepdims=True)
+        marginals = weighed * marginals.sum(axis=1, keepdims=True) / np.where(total > 0, total, 1)
     weights = (1 << np.arange(m)).astype(np.uint32)
     voted = ((marginals >= 0.5) * weights).sum(axis=-1).astype(np.uint16)
     top = (1 << marginals.argmax(axis=-1)).astype(np.uint16)

@@ -133,6 +133,8 @@ class Flywheel(Section):
 
     use_gold: bool = False
     """Use gold labels of corpus turns as targets (semi-supervised)."""
+    calibration: float = Field(0.0, ge=0, le=1)
+    """At 1 the votes for a label count so that they are as frequent as it is among labelled turns; at 0 all alike."""
     tau_reward: float = Field(0.3, ge=0, le=1)
     """Least smoothed IoU with the target."""
     tau_low: float = Field(0.3, ge=0, le=1)

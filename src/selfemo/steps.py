@@ -20,7 +20,7 @@ from selfemo import gate, guard, plots
 from selfemo.config import Config
 from selfemo.context import Context, Published, code_version
 from selfemo.corpora import load_corpora
-from selfemo.dialogue import Dialogue, read_jsonl, write_jsonl
+from selfemo.dialogue import Dialogue, gold_counts, read_jsonl, write_jsonl
 from selfemo.errors import UserError
 from selfemo.gate import Decision
 from selfemo.measure import head, measure, player_of, weights, weights_of
@@ -141,7 +141,10 @@ def filter(config: Config, rollouts: str, round: int) -> Published:
         from selfemo.flywheel import filter_rollouts
 
         rows = list(read_rows(context.store.fetch(rollouts) / "rollouts.jsonl.gz", Rollout))
-        kept = filter_rollouts(rows, config)
+        made = context.store.manifest(rollouts)
+        prepared = made.inputs.get("prepared") if made else None  # what the rollouts were played from
+        known = gold_counts(_labelled(context.store.fetch(prepared))) if prepared else {}
+        kept = filter_rollouts(rows, config, known)
         write_rows(out / "samples.jsonl.gz", kept.samples)
         report = {
             "metrics": kept.metrics,

@@ -57,6 +57,7 @@ def judge_groups(
     tau_reward: float = 0.3,
     tau_low: float = 0.3,
     affinity: Floats | None = None,
+    votes: Floats | None = None,
 ) -> Verdict:
     """Score and filter groups of understanding predictions, as arrays.
 
@@ -69,8 +70,9 @@ def judge_groups(
         tau_reward: Least score of a kept candidate.
         tau_low: Least confidence of a kept group.
         affinity: Label affinity, or None.
+        votes: What each label's votes count in the consensus, or None.
     """
-    voted = consensus(masks, m)
+    voted = consensus(masks, m, votes)
     target = voted if target is None else np.where(target == 0, voted, target)
     sure = confidence(agreement(masks, m, smoothing))
     scores = smoothed_iou(masks, target[:, None], smoothing, affinity)

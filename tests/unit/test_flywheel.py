@@ -100,6 +100,16 @@ def test_noise_and_unanimity_are_rejected_each_for_its_reason() -> None:
     assert kept.metrics["acceptance"] == 0
 
 
+def test_calibrated_targets_follow_the_labelled_turns_where_the_policy_says_one_label_too_often() -> None:
+    rollouts = [understanding(["neutral"] * 5 + ["anger"] * 3, f"turn {i}") for i in range(9)]
+    calibrated = configuration.load(None, ["flywheel.tau_low=0", "flywheel.calibration=1", "flywheel.quota=1"])
+    told = {"sample": {"neutral": 3, "anger": 9}}
+    assert filter_rollouts(rollouts, calibrated).before["understanding"] == Counter(neutral=9)
+    assert filter_rollouts(rollouts, calibrated, told).before["understanding"] == Counter(anger=9)
+    plain = configuration.load(None, ["flywheel.tau_low=0", "flywheel.quota=1"])
+    assert filter_rollouts(rollouts, plain, told).before["understanding"] == Counter(neutral=9)
+
+
 def test_gold_is_a_target_only_where_the_run_says_so() -> None:
     rollout = understanding(["joy"] * 6 + ["fear"] * 2, gold="fear")
     semi = configuration.load(None, ["flywheel.use_gold=true", "flywheel.tau_low=0"])

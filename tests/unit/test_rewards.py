@@ -111,6 +111,26 @@ def test_chance_agreement_is_what_the_thresholds_assume() -> None:
     assert rewards.confidence(rewards.agreement(group, M, 1.0)).mean() == pytest.approx(0.37, abs=0.05)
 
 
+@given(groups(), st.lists(st.integers(0, 50), min_size=M, max_size=M))
+def test_calibrated_votes_lean_to_labels_that_are_said_less_often_than_they_occur(
+    group: np.ndarray, known: list[int]
+) -> None:
+    votes = rewards.calibration(group, M, known, 1.0)
+    assert (votes > 0).all()
+    assert np.array_equal(votes, np.ones(M)) or any(known)
+    assert np.allclose(rewards.calibration(group, M, known, 0.0), 1)
+    own = rewards.indicators(group, M).mean(axis=1).sum(axis=0) + 1
+    ratio = (np.array(known) + 1) / own
+    assert not any(known) or np.allclose(votes / votes.sum(), ratio / ratio.sum())
+
+
+def test_a_label_said_too_often_needs_more_votes() -> None:
+    group = np.array([[1] * 5 + [2] * 3] * 4, dtype=np.uint16)
+    assert rewards.consensus(group, 2).tolist() == [1] * 4
+    assert rewards.consensus(group, 2, rewards.calibration(group, 2, [3, 9], 1.0)).tolist() == [2] * 4
+    assert rewards.consensus(group, 2, rewards.calibration(group, 2, [9, 3], 1.0)).tolist() == [1] * 4
+
+
 @given(groups())
 def test_consensus_is_what_half_name_or_the_top_label(group: np.ndarray) -> None:
     for row, voted in zip(group, rewards.consensus(group, M), strict=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ from trl import GRPOConfig
 from trl.models.utils import unwrap_model_for_generation
 
 from selfemo.config import Config
-from selfemo.dialogue import Dialogue
+from selfemo.dialogue import Dialogue, gold_counts
 from selfemo.policy import adapters
 from selfemo.policy.engine import Sampling
 from selfemo.policy.sampler import TransformersEngine
@@ -154,13 +153,11 @@ class SelfGrpoTrainer(PackedGrpoTrainer):
 def balance(samples: Sequence[Sample], gold: Sequence[Dialogue], power: float) -> Floats:
     """What each sample's group counts, by its target's first label; each task and corpus for itself."""
     found = np.ones(len(samples))
-    known: dict[str, Counter[str]] = defaultdict(Counter)
-    for dialogue in gold:
-        known[dialogue.corpus].update(turn.gold[0] for turn in dialogue.turns if turn.gold)
+    known = gold_counts(gold)
     kinds = [(s.task, s.corpus) for s in samples]
     for kind in set(kinds):
         mine = [i for i, k in enumerate(kinds) if k == kind]
-        found[mine] = label_balance([samples[i].target[0] for i in mine], known[kind[1]], power)
+        found[mine] = label_balance([samples[i].target[0] for i in mine], known.get(kind[1], {}), power)
     return found
 
 
