@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -51,6 +52,9 @@ def configured(command: F) -> F:
         from selfemo import config, logs
 
         logs.configure()
+        given = os.environ.get("SELFEMO_CONFIG_JSON")  # how a TrainJob's pods are told theirs
+        if given and path is None and not overrides:
+            return command(config.Config.from_json(given), **rest)
         return command(config.load(path, overrides), **rest)
 
     return wrapped  # type: ignore[return-value]

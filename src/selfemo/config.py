@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError
 from selfemo import __version__
 from selfemo.errors import UserError
 from selfemo.overrides import apply, line_of
+from selfemo.pods import Cluster
 from selfemo.sections import (
     Corpus,
     Evaluation,
@@ -60,6 +61,7 @@ class Config(Section):
     loop: Loop = Loop()
     store: Store = Store()
     mlflow: Mlflow = Mlflow()
+    cluster: Cluster = Cluster()
 
     def to_json(self) -> str:
         """One line of JSON that :meth:`from_json` reads back; how a config travels into a step."""

@@ -35,6 +35,11 @@ def configure(level: int = logging.INFO) -> None:
     warnings.filterwarnings("ignore", category=UserWarning)
 
 
+def printable(line: str) -> str:
+    """A line from elsewhere, as it may be shown: no control characters, and no more of it than a screen or two."""
+    return "".join(c if c.isprintable() else " " for c in line.rstrip()[:4000])
+
+
 @contextmanager
 def step(name: str, round: int | None = None) -> Iterator[None]:
     """What a component's body runs in: logging, and one line for an error that is the user's to mend."""

@@ -351,7 +351,17 @@ def _launch(
 ) -> None:
     """Do a training step in several processes, if so configured: each gives ``selfemo train``, rank 0 publishes."""
     config = context.config
-    if not launch.wanted(config) or context.store.manifest(context.uri(name, round, inputs)) is not None:
+    uri = context.uri(name, round, inputs)
+    apart = config.cluster.trainer == "trainjob" and not launch.launched()
+    if not (apart or launch.wanted(config)) or context.store.manifest(uri) is not None:
+        return
+    if apart:
+        from selfemo.cluster.train import train_on_cluster
+
+        train_on_cluster(config, name, round, uri, arguments)
+        if context.store.manifest(uri) is None:
+            fix = "see the job's log; do its pods read and write the same store?"
+            raise UserError("training ended and published nothing", where=uri, fix=fix)
         return
     logs = context.workdir / "runs" / config.run / f"{name}-{round}"
     logs.mkdir(parents=True, exist_ok=True)

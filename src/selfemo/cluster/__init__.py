@@ -1,0 +1,1 @@
+"""What needs Kubernetes: the one place that imports its client."""

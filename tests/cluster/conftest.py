@@ -1,0 +1,91 @@
+"""A Kubernetes API in this process (kmock), served to the official client."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from kmock import KubernetesEmulator, Server
+from kubernetes import client
+
+JOBS = "trainer.kubeflow.org/v1alpha1/trainjobs"
+PODS = "v1/pods"
+
+
+class Api:
+    """The served API, used from a test's thread.
+
+    Attributes:
+        server: What serves: objects and requests are looked up there, reactions are added there.
+        client: Of the official package.
+    """
+
+    def __init__(self, server: Any, url: str, loop: asyncio.AbstractEventLoop) -> None:
+        self.server, self.loop = server, loop
+        configuration = client.Configuration(host=url)
+        configuration.retries = False
+        self.client = client.ApiClient(configuration)
+
+    def say(
+        self, name: str, kind: str, reason: str = "Because", status: str = "True", message: str = "as it is"
+    ) -> None:
+        """Give a TrainJob a condition, as its controller does."""
+        self.objects[JOBS, "self-emo", name].patch(
+            {"status": {"conditions": [{"type": kind, "status": status, "reason": reason, "message": message}]}}
+        )
+
+    @property
+    def objects(self) -> Any:
+        """What is stored."""
+        return self.server.objects
+
+    def exists(self, name: str) -> bool:
+        """Whether there is such a TrainJob."""
+        try:
+            return not self.objects[JOBS, "self-emo", name].deleted
+        except KeyError:
+            return False
+
+    def calls(self, method: str) -> list[Any]:
+        """Requests of a method for TrainJobs."""
+        return [r for r in self.server[method] if "trainjobs" in str(r.url)]
+
+    def meanwhile(self, *acts: Callable[[], None], every: float = 0.08) -> None:
+        """Do things one after the other while the test waits."""
+
+        def go() -> None:
+            for act in acts:
+                threading.Event().wait(every)
+                act()
+
+        threading.Thread(target=go, daemon=True).start()
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    """An empty cluster that knows TrainJobs and pods."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    ready: dict[str, Any] = {}
+    over = asyncio.Event()
+
+    async def serve() -> None:
+        async with KubernetesEmulator() as server, Server(server) as socket:
+            server.resources[JOBS] = {"kind": "TrainJob", "namespaced": True}
+            server.resources[PODS] = {"kind": "Pod", "namespaced": True}
+            ready.update(server=server, url=str(socket.url).rstrip("/"))
+            event.set()
+            await over.wait()
+
+    event = threading.Event()
+    running = asyncio.run_coroutine_threadsafe(serve(), loop)
+    assert event.wait(10)
+    yield Api(ready["server"], ready["url"], loop)
+    loop.call_soon_threadsafe(over.set)
+    running.result(10)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(10)
