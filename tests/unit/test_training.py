@@ -82,8 +82,8 @@ def test_warm_up_learns_to_answer_and_weighs_labels_above_replies(
     assert np.mean([r["loss"] for r in history[-3:]]) < 0.7 * history[0]["loss"]
     assert (warmed / "model.safetensors").is_file()
     assert not list(warmed.glob("*.bin"))
-    settings = configuration.load(None, ["warmup.expression_turns=2"])
-    learnt = lessons(dialogues[:2], Prompter(load_tokenizer(str(tiny))), settings, replies=4)
+    settings = configuration.load(None, [])
+    learnt = lessons(dialogues[:2], Prompter(load_tokenizer(str(tiny))), settings, replies=2)
     assert learnt[0].weights == (1.0,) * len(dialogues[0].turns) + (0.2, 0.2)
     batch = collate(learnt)
     shares = [w * len(a) for w, a in zip(batch["weights"], batch["answers"], strict=True)]

@@ -1,0 +1,138 @@
+"""A training step on a cluster, whole: TrainJob, pods, torchrun, store; kmock serves, and this file is the controller."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from selfemo import steps
+from selfemo.cluster import launcher
+from selfemo.config import Config
+from selfemo.context import Context
+from selfemo.errors import UserError
+from tests.cluster.conftest import Api
+from tests.conftest import ROOT
+from tests.integration.test_processes import publish, same, samples, settings
+
+
+class Controller(threading.Thread):
+    """Runs each TrainJob as Trainer's torch runtime does: torchrun's settings in PET_* variables, then its command."""
+
+    def __init__(self, api: Api, work: Path) -> None:
+        super().__init__(daemon=True)
+        self.api, self.work, self.over = api, work, threading.Event()
+        self.ran: list[str] = []
+        self.said = ""
+
+    def run(self) -> None:
+        while not self.over.wait(0.05):
+            for key in list(self.api.objects):
+                job = self.api.objects[key]
+                if key[0].plural == "trainjobs" and key[2] not in self.ran and not job.deleted:
+                    self.ran.append(key[2])
+                    self.node(key[2], json.loads(json.dumps(job.raw))["spec"]["trainer"])
+
+    def node(self, name: str, trainer: dict[str, Any]) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        own = {e["name"]: e["value"].replace('"/work"', json.dumps(str(self.work))) for e in trainer["env"]}
+        launch = {"NNODES": trainer["numNodes"], "NPROC_PER_NODE": trainer["numProcPerNode"], "NODE_RANK": 0,
+                  "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}  # fmt: skip
+        kept = {k: os.environ[k] for k in ("PATH", "HOME", "LANG") if k in os.environ}
+        env = {**kept, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **own}
+        env |= {f"PET_{k}": str(v) for k, v in launch.items()}
+        command = [sys.executable, *trainer["command"][1:], *trainer["args"]]
+        done = subprocess.run(command, env=env, cwd=self.work, capture_output=True, text=True, check=False)
+        self.said += done.stderr
+        if done.returncode:
+            self.api.say(name, "Failed", "BackoffLimitExceeded", message=f"exit {done.returncode}")
+        else:
+            self.api.say(name, "Complete", "AllJobsCompleted")
+
+
+@pytest.fixture
+def controller(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Controller]:
+    """A cluster that this process's kubeconfig points to."""
+    file = tmp_path / "kubeconfig"
+    file.write_text(yaml.safe_dump({
+        "apiVersion": "v1", "kind": "Config", "current-context": "here",
+        "clusters": [{"name": "here", "cluster": {"server": api.client.configuration.host}}],
+        "users": [{"name": "me", "user": {}}],
+        "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
+    }))  # fmt: skip
+    monkeypatch.setenv("KUBECONFIG", str(file))
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(file))
+    monkeypatch.setenv("SELFEMO_IMAGE_TRAINING", "selfemo/training@sha256:" + "0" * 64)
+    monkeypatch.setattr(launcher.Launcher, "poll", 0.05)
+    work = tmp_path / "pod"
+    work.mkdir()
+    found = Controller(api, work)
+    found.start()
+    yield found
+    found.over.set()
+    found.join(60)
+
+
+def on_cluster(config: Config, run: str, **launch: object) -> Config:
+    data = settings(config, run, **launch).model_dump(mode="json")
+    data["cluster"]["trainer"] = "trainjob"
+    return Config.model_validate(data)
+
+
+def test_a_trainjobs_pods_train_as_this_machine_would_and_publish_themselves(
+    small_local: Config, tiny: Path, controller: Controller
+) -> None:
+    here = settings(small_local, "here")
+    expected = json.loads(
+        (Context(here).store.fetch(steps.train(here, str(tiny), publish(here, samples()), str(tiny), 1).uri)
+         / "training.json").read_text()
+    )  # fmt: skip
+    config = on_cluster(small_local, "there", processes=2)
+    uri = publish(config, samples())
+    done = steps.train(config, str(tiny), uri, str(tiny), 1)
+    assert controller.ran == [f"there-train-1-{done.uri.rsplit('-', 1)[1][:8]}"]
+    same(json.loads((Context(config).store.fetch(done.uri) / "training.json").read_text()), expected)
+    assert "2 processes train together: MULTI_CPU" in controller.said
+    assert not list((controller.work / "scratch").rglob("*.safetensors"))  # nothing is left in the pod
+    assert steps.train(config, str(tiny), uri, str(tiny), 1).uri == done.uri
+    assert len(controller.ran) == 1  # it is already there: no second job
+
+
+def test_a_users_error_in_the_pods_fails_the_step_and_publishes_nothing(
+    small_local: Config, tiny: Path, controller: Controller
+) -> None:
+    config = on_cluster(small_local, "odd", processes=3)  # 4 prompts a step cannot be dealt out to 3
+    with pytest.raises(UserError, match="training failed: BackoffLimitExceeded"):
+        steps.train(config, str(tiny), publish(config, samples()), str(tiny), 1)
+    assert "4 cannot be dealt out to 3 processes" in controller.said
+
+
+def test_training_that_publishes_nothing_is_an_error(
+    small_local: Config, tiny: Path, controller: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(controller, "node", lambda name, trainer: controller.api.say(name, "Complete"))
+    config = on_cluster(small_local, "silent")
+    with pytest.raises(UserError, match="published nothing"):
+        steps.train(config, str(tiny), publish(config, samples()), str(tiny), 1)
+
+
+def test_where_there_is_no_cluster_the_error_says_how_to_do_without(
+    small_local: Config, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "none"))
+    monkeypatch.setenv("SELFEMO_IMAGE_TRAINING", "image")
+    config = on_cluster(small_local, "nowhere")
+    with pytest.raises(UserError) as raised:
+        steps.train(config, str(tiny), publish(config, samples()), str(tiny), 1)
+    assert "cluster.trainer: pod" in str(raised.value)
