@@ -1,20 +1,36 @@
-"""Compile the pipeline: ``python -m pipelines.compile``; ``--check`` fails if the checked-in form has drifted."""
+"""Compile the pipeline: ``python -m pipelines.compile``; ``--check`` fails if the checked-in form has drifted.
+
+``selfemo compile`` gives it a configuration, and a directory that the forms and their manifests are written to.
+"""
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 import tempfile
 import warnings
 from pathlib import Path
 
+import yaml
+
+from pipelines.shrink import shrink
+from selfemo.config import Config
+from selfemo.pods import Cluster
+
 COMPILED = Path(__file__).parent / "compiled"
 SIZES = (5, 10)
 """Rounds that a compiled form has room for."""
+DESCRIPTION = "A data flywheel: self-play, filter, SELF-GRPO, evaluation and promotion, round after round."
 
 
-def compile_to(directory: Path) -> list[Path]:
-    """Write ``selfemo-5.yaml`` and ``selfemo-10.yaml``; byte-identical from run to run."""
+def compile_to(directory: Path, cluster: Cluster | None = None) -> list[Path]:
+    """Write ``selfemo-5.yaml`` and ``selfemo-10.yaml``; byte-identical from run to run.
+
+    Args:
+        directory: That exists.
+        cluster: What steps may use; None is a cluster without accelerators, which local runs do not look at.
+    """
     warnings.filterwarnings("ignore")
     from kfp import compiler
 
@@ -23,9 +39,45 @@ def compile_to(directory: Path) -> list[Path]:
     paths = []
     for size in SIZES:
         path = directory / f"selfemo-{size}.yaml"
-        compiler.Compiler().compile(loop(size), str(path))
+        compiler.Compiler().compile(loop(size, cluster or Cluster()), str(path))
+        spec, *platform = yaml.safe_load_all(path.read_text())
+        shrink(spec, platform[0] if platform else {})
+        path.write_text(yaml.safe_dump_all([spec, *platform], width=1000))
         paths.append(path)
     return paths
+
+
+def manifests_to(directory: Path, cluster: Cluster) -> list[Path]:
+    """Write forms, and each as Pipeline and PipelineVersion for a cluster, its version named by its content.
+
+    Versions are immutable on a cluster: another form is another version, the same form is the same one.
+    """
+    paths = []
+    for form in compile_to(directory, cluster):
+        spec, *platform = yaml.safe_load_all(form.read_text())
+        group = {"apiVersion": "pipelines.kubeflow.org/v2beta1"}
+        shown = {"displayName": spec["root"].get("displayName", form.stem), "description": DESCRIPTION}
+        pipeline = {
+            **group, "kind": "Pipeline", "metadata": {"name": form.stem, "namespace": cluster.namespace}, "spec": shown,
+        }  # fmt: skip
+        version = {
+            **group,
+            "kind": "PipelineVersion",
+            "metadata": {"name": version_of(form), "namespace": cluster.namespace},
+            "spec": {
+                "pipelineName": form.stem, **shown, "displayName": version_of(form), "pipelineSpec": spec,
+                **({"platformSpec": platform[0]} if platform else {}),
+            },
+        }  # fmt: skip
+        path = directory / f"{form.stem}-manifest.yaml"
+        path.write_text(yaml.safe_dump_all([pipeline, version], width=1000))
+        paths += [form, path]
+    return paths
+
+
+def version_of(form: Path) -> str:
+    """Name of the version of a form: a hash of its content."""
+    return f"{form.stem}-{hashlib.sha256(form.read_bytes()).hexdigest()[:12]}"
 
 
 def form_for(rounds: int) -> Path:
@@ -38,7 +90,15 @@ def main() -> int:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="compare with the checked-in form instead of writing it")
-    if not parser.parse_args().check:
+    parser.add_argument("--config", type=Path, help="a configuration, as JSON; its cluster section counts")
+    parser.add_argument("--out", type=Path, help="directory for forms and manifests")
+    given = parser.parse_args()
+    if given.out:
+        given.out.mkdir(parents=True, exist_ok=True)
+        cluster = Config.from_json(given.config.read_text()).cluster if given.config else Cluster()
+        print(*manifests_to(given.out, cluster), sep="\n")
+        return 0
+    if not given.check:
         COMPILED.mkdir(exist_ok=True)
         print(*compile_to(COMPILED), sep="\n")
         return 0

@@ -16,6 +16,8 @@ def decide(
     challenger: str,
     challenger_scores: str,
     round: int,
+    summary: dsl.Output[dsl.Markdown],
+    page: dsl.Output[dsl.HTML],
 ) -> NamedTuple("Outputs", [("policy", str), ("scores", str), ("misses", int), ("go_on", bool)]):
     """Register the challenger, promote it through the gate, and say whether the loop goes on.
 
@@ -27,14 +29,18 @@ def decide(
         challenger: URI of the round's weights.
         challenger_scores: URI of their scores.
         round: Number of the round.
+        summary: The round in a few lines, shown in the user interface.
+        page: The round with its curves and examples, shown in the user interface.
 
     Returns:
         The state that the next round starts from.
     """
-    from selfemo import logs, steps
+    from selfemo import logs, steps, ui
     from selfemo.config import Config
 
     with logs.step("decide", round):
         state = steps.State(champion, champion_scores, misses)
-        after = steps.decide(Config.from_json(config), state, challenger, challenger_scores, round)
+        settings = Config.from_json(config)
+        after = steps.decide(settings, state, challenger, challenger_scores, round)
+        ui.pages(summary, page, settings, after.decision)
         return after.policy, after.scores, after.misses, after.go_on

@@ -6,20 +6,21 @@ from components import images
 
 
 @dsl.component(base_image=images.GENERATION, install_kfp_package=False)
-def evaluate(config: str, policy: str, prepared: str, round: int) -> str:
-    """Scores of a policy on held-out dialogues.
+def evaluate(config: str, policy: str, prepared: str, round: int, shard: int) -> str:
+    """What a policy answers on one shard of the held-out dialogues.
 
     Args:
         config: The run's configuration, as JSON.
         policy: URI of the policy.
         prepared: URI of the prepared data.
         round: Number of the round.
+        shard: Which shard of the held-out dialogues, counted from 0.
 
     Returns:
-        URI of the scores.
+        URI of the shard's answers.
     """
     from selfemo import logs, steps
     from selfemo.config import Config
 
     with logs.step("evaluate", round):
-        return steps.evaluate(Config.from_json(config), policy, prepared, round).uri
+        return steps.evaluate_shard(Config.from_json(config), policy, prepared, round, shard).uri

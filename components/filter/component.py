@@ -6,19 +6,27 @@ from components import images
 
 
 @dsl.component(base_image=images.PIPELINE, install_kfp_package=False)
-def filter(config: str, rollouts: str, round: int) -> str:
+def filter(
+    config: str, rollouts: str, round: int, dataset: dsl.Output[dsl.Dataset], metrics: dsl.Output[dsl.Metrics]
+) -> str:
     """The data flywheel: what is kept of the rollouts, by smoothed IoU and agreement.
 
     Args:
         config: The run's configuration, as JSON.
         rollouts: URI of the round's rollouts.
         round: Number of the round.
+        dataset: Shown in the user interface.
+        metrics: Counts, acceptance and pseudo-label accuracy, shown in the user interface.
 
     Returns:
         URI of the training samples.
     """
-    from selfemo import logs, steps
+    from selfemo import logs, steps, ui
     from selfemo.config import Config
 
     with logs.step("filter", round):
-        return steps.filter(Config.from_json(config), rollouts, round).uri
+        settings = Config.from_json(config)
+        done = steps.filter(settings, rollouts, round)
+        ui.describe(dataset, settings, done.uri, round)
+        ui.scalars(metrics, done.result)
+        return done.uri

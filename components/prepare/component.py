@@ -1,22 +1,30 @@
 """The prepare step as a KFP component."""
 
+from typing import NamedTuple
+
 from kfp import dsl
 
 from components import images
 
 
 @dsl.component(base_image=images.PIPELINE, install_kfp_package=False)
-def prepare(config: str) -> str:
+def prepare(config: str, dataset: dsl.Output[dsl.Dataset]) -> NamedTuple(
+    "Outputs", [("prepared", str), ("shards", list[int])]
+):
     """Corpora to a training pool, a warm-up sample and a held-out set.
 
     Args:
         config: The run's configuration, as JSON.
+        dataset: Shown in the user interface.
 
     Returns:
-        URI of the prepared data.
+        URI of the prepared data, and the numbers of the shards that self-play and evaluation are cut into.
     """
-    from selfemo import logs, steps
+    from selfemo import logs, steps, ui
     from selfemo.config import Config
 
     with logs.step("prepare"):
-        return steps.prepare(Config.from_json(config)).uri
+        settings = Config.from_json(config)
+        uri = steps.prepare(settings).uri
+        ui.describe(dataset, settings, uri, 0)
+        return uri, list(range(settings.launch.shards))

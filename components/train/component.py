@@ -6,7 +6,7 @@ from components import images
 
 
 @dsl.component(base_image=images.TRAINING, install_kfp_package=False)
-def train(config: str, policy: str, samples: str, prepared: str, round: int) -> str:
+def train(config: str, policy: str, samples: str, prepared: str, round: int, model: dsl.Output[dsl.Model]) -> str:
     """SELF-GRPO: the round's policy to a challenger.
 
     Args:
@@ -15,12 +15,16 @@ def train(config: str, policy: str, samples: str, prepared: str, round: int) -> 
         samples: URI of the training samples.
         prepared: URI of the prepared data, whose labelled dialogues are learnt again beside the samples.
         round: Number of the round.
+        model: Shown in the user interface.
 
     Returns:
         URI of the challenger, or of a record that nothing was trained, which stands for the policy itself.
     """
-    from selfemo import logs, steps
+    from selfemo import logs, steps, ui
     from selfemo.config import Config
 
     with logs.step("train", round):
-        return steps.train(Config.from_json(config), policy, samples, prepared, round).uri
+        settings = Config.from_json(config)
+        uri = steps.train(settings, policy, samples, prepared, round).uri
+        ui.describe(model, settings, uri, round)
+        return uri

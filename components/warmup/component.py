@@ -6,18 +6,22 @@ from components import images
 
 
 @dsl.component(base_image=images.TRAINING, install_kfp_package=False)
-def warmup(config: str, prepared: str) -> str:
-    """The base model to theta_0: supervised on the warm-up dialogues.
+def warmup(config: str, prepared: str, model: dsl.Output[dsl.Model]) -> str:
+    """The base model to the first policy, supervised on a few gold dialogues.
 
     Args:
         config: The run's configuration, as JSON.
         prepared: URI of the prepared data.
+        model: Shown in the user interface.
 
     Returns:
         URI of the policy.
     """
-    from selfemo import logs, steps
+    from selfemo import logs, steps, ui
     from selfemo.config import Config
 
     with logs.step("warmup"):
-        return steps.warmup(Config.from_json(config), prepared).uri
+        settings = Config.from_json(config)
+        uri = steps.warmup(settings, prepared).uri
+        ui.describe(model, settings, uri, 0)
+        return uri

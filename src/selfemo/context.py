@@ -115,6 +115,15 @@ class Context:
         key = hashlib.sha256(text.encode()).hexdigest()[:12]
         return self.store.uri(self.config.run, f"round-{round}", f"{name}-{key}")
 
+    def done(self, name: str, round: int, inputs: Mapping[str, Any]) -> Published | None:
+        """What a step published for the same inputs, if it has; the arguments are those of :meth:`step`."""
+        uri = self.uri(name, round, inputs)
+        manifest = self.store.manifest(uri)
+        if manifest is None:
+            return None
+        log.info("%s of round %d is already there: %s", name, round, uri)
+        return Published(uri, manifest)
+
     def _await(self, uri: str) -> Published:
         """What rank 0 publishes; if it dies, the launcher ends this process too."""
         while (manifest := self.store.manifest(uri)) is None:
@@ -135,11 +144,9 @@ class Context:
             work: Given an empty directory for the files to publish and a scratch directory that survives being
                 killed, does the step and returns its small result.
         """
+        if done := self.done(name, round, inputs):
+            return done
         uri = self.uri(name, round, inputs)
-        done = self.store.manifest(uri)
-        if done is not None:
-            log.info("%s of round %d is already there: %s", name, round, uri)
-            return Published(uri, done)
         scratch = self.workdir / "scratch" / self.config.run / f"{round}-{uri.rsplit('/', 1)[1]}"
         out = scratch / "out"
         if launch.rank():

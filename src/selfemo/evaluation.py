@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from selfemo.judge import Judge
 from selfemo.labels import SPACES, LabelSpace
 from selfemo.policy.engine import Sampling
 from selfemo.prompts import ANSWER_TOKENS, parse_expression
-from selfemo.records import Scored, seed_of
+from selfemo.records import Reply, Scored, seed_of
 from selfemo.rewards import Floats, label_entropy, smoothed_iou
 from selfemo.selfplay import Player, ranked
 from selfemo.texts import distinct_n
@@ -130,54 +130,63 @@ def summarise(rows: Sequence[Scored], config: Config) -> dict[str, object]:
     }
 
 
-def express(
-    player: Player, dialogues: Sequence[Dialogue], judges: dict[str, Judge], config: Config
-) -> dict[str, float]:
-    """Expression consistency: the share of replies whose emotion is read back.
+def prefixes(dialogues: Sequence[Dialogue], config: Config) -> list[tuple[Dialogue, int]]:
+    """The held-out prefixes that a policy replies to: ``evaluation.replies`` at most, one a dialogue, with its cut."""
+    long = (d for d in dialogues if len(d.turns) > 1)
+    ordered = sorted(long, key=lambda d: seed_of(config.seed, d.id))[: config.evaluation.replies]
+    return [(d, 1 + seed_of(config.seed, "cut", d.id) % (len(d.turns) - 1)) for d in ordered]
 
-    The policy replies once to held-out prefixes, one a dialogue, where the next gold speaker would. A reply is
-    read back if the reader's top label is in the set the responder declared. Replies that are no answer count
-    as not read back.
+
+def reply(
+    player: Player, cut: Sequence[tuple[Dialogue, int]], judges: Mapping[str, Judge], config: Config
+) -> list[Reply]:
+    """Let the policy reply once to each prefix, where the next gold speaker would, and let it be read.
 
     Args:
         player: The policy; it is also the first reader, by ``evaluation.readings`` samples.
-        dialogues: Held-out.
+        cut: Of :func:`prefixes`, or some of them.
         judges: Readers outside the loop, by corpus.
         config: Of the run.
-
-    Returns:
-        ``own``, ``judge``, ``answered`` (share of replies that are answers), ``distinct_2`` and ``replies``;
-        empty if there is no prefix to reply to.
     """
-    prefixes = []
-    for dialogue in sorted((d for d in dialogues if len(d.turns) > 1), key=lambda d: seed_of(config.seed, d.id)):
-        cut = 1 + seed_of(config.seed, "cut", dialogue.id) % (len(dialogue.turns) - 1)
-        prefixes.append((dialogue, cut))
-    prefixes = prefixes[: config.evaluation.replies]
-    if not prefixes:
-        return {}
-    spaces = [SPACES[d.corpus] for d, _ in prefixes]
-    histories = [d.hidden().turns[:cut] for d, cut in prefixes]
-    roles = [d.turns[cut].speaker for d, cut in prefixes]
+    spaces = [SPACES[d.corpus] for d, _ in cut]
+    histories = [d.hidden().turns[:at] for d, at in cut]
+    roles = [d.turns[at].speaker for d, at in cut]
     prompts = [player.prompter.expression(h, r, s) for h, r, s in zip(histories, roles, spaces, strict=True)]
-    seeds = [seed_of(config.seed, "reply", d.id) for d, _ in prefixes]
+    seeds = [seed_of(config.seed, "reply", d.id) for d, _ in cut]
     room = Sampling(1, config.selfplay.max_reply_tokens + ANSWER_TOKENS)
-    sampled = player.engine.sample(prompts, seeds, room)
+    sampled = player.engine.sample(prompts, seeds, room) if cut else []
     answers = [parse_expression(c[0].text, s) for c, s in zip(sampled, spaces, strict=True)]
     valid = [i for i, a in enumerate(answers) if a.parsed and a.labels and a.reply]
     heard = [(*histories[i], Utterance(speaker=roles[i], text=answers[i].reply or "")) for i in valid]
     reading = Sampling(config.evaluation.readings, ANSWER_TOKENS)
-    read = player.read(heard, [spaces[i] for i in valid], [seed_of(seeds[i], "own") for i in valid], reading)
-    own = judged = 0
+    asked = [seed_of(seeds[i], "own") for i in valid]
+    read = player.read(heard, [spaces[i] for i in valid], asked, reading) if valid else []
+    rows = [Reply(corpus=d.corpus, dialogue=d.id) for d, _ in cut]
     for i, predictions, history in zip(valid, read, heard, strict=True):
-        own += bool(set(ranked(predictions, spaces[i])[:1]) & set(answers[i].labels))
-        judge = judges.get(prefixes[i][0].corpus)
-        judged += judge is not None and judge.label(history) in answers[i].labels
-    count = len(prefixes)
+        judge = judges.get(rows[i].corpus)
+        said = {"declared": answers[i].labels, "reply": answers[i].reply}
+        top = next(iter(ranked(predictions, spaces[i])), None)
+        rows[i] = rows[i].model_copy(update={**said, "own": top, "judge": judge.label(history) if judge else None})
+    return rows
+
+
+def consistency(rows: Sequence[Reply]) -> dict[str, float]:
+    """Expression consistency: the share of replies whose emotion is read back.
+
+    A reply is read back if the reader's top label is in the set the responder declared. Replies that are no answer
+    count as not read back.
+
+    Returns:
+        ``own``, ``judge``, ``answered`` (share of replies that are answers), ``distinct_2`` and ``replies``;
+        empty if there are none.
+    """
+    if not rows:
+        return {}
+    answered = [r for r in rows if r.declared]
     return {
-        "own": own / count,
-        "judge": judged / count,
-        "answered": len(valid) / count,
-        "distinct_2": distinct_n([answers[i].reply or "" for i in valid], 2),
-        "replies": count,
+        "own": sum(r.own in r.declared for r in answered) / len(rows),
+        "judge": sum(r.judge in r.declared for r in answered) / len(rows),
+        "answered": len(answered) / len(rows),
+        "distinct_2": distinct_n([r.reply for r in answered], 2),
+        "replies": len(rows),
     }

@@ -7,91 +7,22 @@ rollouts become arrays, and what is kept becomes samples, without near-duplicate
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from selfemo.config import Config
 from selfemo.dialogue import Utterance
+from selfemo.filtered import Draft, Filtered
 from selfemo.labels import SPACES, LabelSpace
 from selfemo.records import Candidate, Rollout, Sample
-from selfemo.rewards import calibration, entropy, label_entropy
+from selfemo.rewards import calibration
 from selfemo.selfplay import affinity_of, masks_of, ranked
-from selfemo.texts import distinct_n, shingles, text_reason
+from selfemo.texts import shingles, text_reason
 from selfemo.verdicts import Reason, decide, judge_groups
-
-
-@dataclass
-class _Draft:
-    """A sample with what it still may be rejected for, and how many candidates stand behind it.
-
-    ``hit`` says whether the target is what hidden gold says; None where there is no gold.
-    """
-
-    sample: Sample
-    text: str
-    candidates: int
-    hit: bool | None = None
-
-
-@dataclass
-class Filtered:
-    """What a round keeps.
-
-    Attributes:
-        samples: Training samples, in the order of their rollouts.
-        reasons: Candidates by reason, per task.
-        before: First target label of every group that has one, counted, per task.
-        after: The same over the kept samples.
-        metrics: Counts, what the collapse guard looks at, and the pseudo-label accuracy.
-        scores, confidences, hits: Of every candidate, group, and pseudo-label whose gold is known.
-        kept_hits: Of the pseudo-labels that are kept.
-    """
-
-    samples: list[Sample] = field(default_factory=list)
-    reasons: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    before: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    after: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    metrics: dict[str, float] = field(default_factory=dict)
-    scores: list[float] = field(default_factory=list)
-    confidences: list[float] = field(default_factory=list)
-    hits: list[bool] = field(default_factory=list)
-    kept_hits: list[bool] = field(default_factory=list)
-
-    def reject(self, draft: _Draft, reason: Reason) -> None:
-        """Count the candidates behind a draft that is not kept after all."""
-        if draft.candidates:
-            self.reasons[draft.sample.task][reason.name.lower()] += draft.candidates
-
-    def summarise(self) -> None:
-        """Fill in the metrics."""
-        masks = [SPACES[s.corpus].mask(s.target) for s in self.samples]
-        total = sum(sum(c.values()) for c in self.reasons.values())
-        accepted = sum(c["kept"] for c in self.reasons.values())
-        crowded = sum(c["duplicate"] + c["unsure"] + c["over_quota"] for c in self.reasons.values())
-        predicted = self.before["understanding"] or self.before["expression"]
-        replies = [s.reply for s in self.samples if s.reply]
-        self.metrics = {
-            "candidates": total,
-            "accepted": accepted,
-            "rejected": total - accepted,
-            "acceptance": accepted / total if total else 0.0,
-            "sound": (accepted + crowded) / total if total else 0.0,
-            "predicted_entropy": entropy([*predicted.values()]),
-            "samples": len(self.samples),
-            "mean_reward": float(np.mean(self.scores)) if self.scores else 0.0,
-            "group_confidence": float(np.mean(self.confidences)) if self.confidences else 0.0,
-            "label_entropy": label_entropy(np.array(masks, dtype=np.uint16), 16) if masks else 0.0,
-            "replies": len(replies),
-            "distinct_2": distinct_n(replies, 2),
-        }
-        if self.hits:
-            self.metrics["pseudo_label_accuracy"] = float(np.mean(self.hits))
-        if self.kept_hits:
-            self.metrics["kept_label_accuracy"] = float(np.mean(self.kept_hits))
 
 
 def filter_rollouts(
@@ -108,7 +39,7 @@ def filter_rollouts(
     by_space: dict[tuple[str, str], list[Rollout]] = defaultdict(list)
     for rollout in rollouts:
         by_space[rollout.task, rollout.corpus].append(rollout)
-    drafts: list[_Draft] = []
+    drafts: list[Draft] = []
     for (task, corpus), group in by_space.items():
         space = SPACES[corpus]
         if task == "expression":
@@ -137,7 +68,7 @@ def _understanding(
     known: Sequence[int],
     config: Config,
     result: Filtered,
-) -> list[_Draft]:
+) -> list[Draft]:
     """Drafts from predictions of corpus turns; targets are gold where the run may use it, else the consensus."""
     by_size: dict[int, list[Rollout]] = defaultdict(list)
     for rollout in rollouts:
@@ -164,6 +95,7 @@ def _understanding(
         for i, rollout in enumerate(group):
             count = result.reasons["understanding"]
             count.update(Reason(code).name.lower() for code in verdict.reasons[i] if code != Reason.KEPT)
+            _show_rejected(result, rollout, verdict.reasons[i])
             target = _ordered(int(verdict.target[i]), rollout, space)
             if not target:
                 continue
@@ -173,7 +105,7 @@ def _understanding(
                 result.hits.append(hit)
             if kept := int((verdict.reasons[i] == Reason.KEPT).sum()):
                 drafts.append(
-                    _Draft(
+                    Draft(
                         _sample(rollout, "understanding", target, usable[i], float(verdict.confidence[i])),
                         " / ".join(f"{t.speaker}: {t.text}" for t in rollout.history[-3:]),
                         kept,
@@ -181,6 +113,15 @@ def _understanding(
                     )
                 )
     return drafts
+
+
+def _show_rejected(result: Filtered, rollout: Rollout, codes: NDArray[np.uint8]) -> None:
+    """Keep examples of a group's rejected candidates: the turn, and what was answered."""
+    answers = [p.text for p in rollout.predictions] or [c.text for c in rollout.candidates]
+    last = rollout.history[-1]
+    for code in np.unique(codes[codes != Reason.KEPT]):
+        answer = answers[int(np.flatnonzero(codes == code)[0])]
+        result.show(rollout.task, Reason(code), f"{last.speaker}: {last.text} -> {answer}")
 
 
 def _ordered(target: int, rollout: Rollout, space: LabelSpace) -> tuple[str, ...]:
@@ -197,7 +138,7 @@ def _expression(
     space: LabelSpace,
     config: Config,
     result: Filtered,
-) -> list[_Draft]:
+) -> list[Draft]:
     """Drafts from candidate replies: one to express again, and one to understand the best reply."""
     drafts = []
     for rollout in rollouts:
@@ -210,6 +151,7 @@ def _expression(
         result.scores += x.ravel().tolist()
         result.confidences += [k.confidence for k in candidates if k.labels]
         result.reasons["expression"].update(Reason(r).name.lower() for r in reasons if r != Reason.KEPT)
+        _show_rejected(result, rollout, reasons)
         result.before["expression"].update(k.labels[0] for k in candidates if k.labels)
         kept = [j for j in range(len(candidates)) if reasons[j] == Reason.KEPT]
         if not kept:
@@ -218,13 +160,13 @@ def _expression(
         assert best.labels and best.reply  # a kept candidate is an answer
         mean = float(np.mean([candidates[j].confidence for j in kept]))
         express = _sample(rollout, "expression", best.labels, False, mean, best.reply)
-        drafts.append(_Draft(express, best.reply, len(kept)))
+        drafts.append(Draft(express, best.reply, len(kept)))
         heard = rollout.model_copy(
             update={"history": (*rollout.history, Utterance(speaker=rollout.role, text=best.reply))}
         )
         understand = _sample(heard, "understanding", best.labels, False, best.confidence)
         # It repeats the candidate above, so it stands for no further one in the counts.
-        drafts.append(_Draft(understand, f"{rollout.role}: {best.reply}", 0))
+        drafts.append(Draft(understand, f"{rollout.role}: {best.reply}", 0))
     return drafts
 
 
@@ -248,7 +190,7 @@ def _sample(
     )  # fmt: skip
 
 
-def _distinct(drafts: list[_Draft], config: Config, result: Filtered) -> list[_Draft]:
+def _distinct(drafts: list[Draft], config: Config, result: Filtered) -> list[Draft]:
     """Drafts without near-duplicates of a more confident one (MinHash LSH proposes, Jaccard decides)."""
     from datasketch import MinHash, MinHashLSH
 
@@ -272,7 +214,7 @@ def _distinct(drafts: list[_Draft], config: Config, result: Filtered) -> list[_D
     return [drafts[i] for i in sorted(kept)]
 
 
-def _surest(drafts: list[_Draft], config: Config, result: Filtered) -> list[_Draft]:
+def _surest(drafts: list[Draft], config: Config, result: Filtered) -> list[Draft]:
     """The most confident share of the drafts led by each label: one bound for all labels would drop the rare ones."""
     queues: dict[str, list[int]] = defaultdict(list)
     for i in sorted(range(len(drafts)), key=lambda i: (-drafts[i].sample.confidence, i)):
@@ -284,7 +226,7 @@ def _surest(drafts: list[_Draft], config: Config, result: Filtered) -> list[_Dra
     return [drafts[i] for i in sorted(kept)]
 
 
-def _within_quota(drafts: list[_Draft], config: Config, result: Filtered) -> list[_Draft]:
+def _within_quota(drafts: list[Draft], config: Config, result: Filtered) -> list[Draft]:
     """At most ``quota`` of the drafts led by one label, and at most ``samples`` in all, labels in turn."""
     cap = max(1, round(config.flywheel.quota * len(drafts)))
     queues: dict[str, list[int]] = defaultdict(list)

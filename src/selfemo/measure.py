@@ -17,10 +17,13 @@ from selfemo.corpora import load_corpora
 from selfemo.dialogue import Dialogue
 from selfemo.policy.weights import local_directory
 from selfemo.progress import meter
-from selfemo.records import write_rows
+from selfemo.records import Part, Reply, Scored, read_rows, seed_of, write_rows
 
 if TYPE_CHECKING:
     from selfemo.selfplay import Player
+
+
+PREDICTIONS, REPLIES = "predictions.jsonl.gz", "replies.jsonl.gz"
 
 
 def weights_of(context: Context, policy: str) -> str:
@@ -56,29 +59,57 @@ def head(dialogues: list[Dialogue], count: int | None) -> list[Dialogue]:
     return head
 
 
-def measure(
-    context: Context, policy: str, held_out: Sequence[Dialogue], training: Sequence[Dialogue], out: Path
-) -> dict[str, dict[str, Any]]:
-    """Write predictions, metrics and confusion matrices of a policy into a directory.
+def answer(
+    context: Context, policy: str, held_out: Sequence[Dialogue], training: Sequence[Dialogue], out: Path, part: Part
+) -> None:
+    """Write what a policy answers into a directory: predictions, and replies with what is read in them.
 
-    Returns:
-        Metrics by corpus, and under ``expression`` the expression consistency.
+    Args:
+        context: Of the run.
+        policy: Its URI.
+        held_out: All held-out dialogues.
+        training: What the judge is fitted on.
+        out: Directory.
+        part: Which of the held-out dialogues.
     """
-    from selfemo.evaluation import express, predict, summarise
+    from selfemo.evaluation import predict, prefixes, reply
     from selfemo.judge import judges_for
 
     config = context.config
     player = player_of(context, policy)
-    with meter("evaluation", sum(1 for d in held_out for u in d.turns if u.gold)) as progress:
-        rows = predict(player, held_out, progress.advance)
+    mine = part.of(held_out)
+    with meter("evaluation", sum(1 for d in mine for u in d.turns if u.gold)) as progress:
+        write_rows(out / PREDICTIONS, predict(player, mine, progress.advance))
+    judges = judges_for(config.evaluation.judge, training, config.seed) if config.evaluation.replies else {}
+    ids = {d.id for d in mine}
+    cut = [c for c in prefixes(held_out, config) if c[0].id in ids]
+    write_rows(out / REPLIES, reply(player, cut, judges, config))
+
+
+def score(parts: Sequence[Path], config: Config, out: Path) -> dict[str, dict[str, Any]]:
+    """Write metrics, confusion matrices and all answers into a directory.
+
+    Args:
+        parts: What :func:`answer` wrote, in order.
+        config: Section ``evaluation``.
+        out: Directory; may be the only part.
+
+    Returns:
+        Metrics by corpus, and under ``expression`` the expression consistency.
+    """
+    from selfemo.evaluation import consistency, summarise
+
+    rows = [row for part in parts for row in read_rows(part / PREDICTIONS, Scored)]
+    replies = [row for part in parts for row in read_rows(part / REPLIES, Reply)]
+    replies.sort(key=lambda r: seed_of(config.seed, r.dialogue))  # the order in which prefixes were drawn
     scores: dict[str, dict[str, Any]] = {}
-    for corpus in dict.fromkeys(d.corpus for d in held_out):
+    for corpus in dict.fromkeys(r.corpus for r in rows):
         scores[corpus] = summarise([r for r in rows if r.corpus == corpus], config)
         plots.confusion(scores[corpus], f"{corpus}: weighted F1 {scores[corpus]['weighted_f1']:.3f}",
                         out / f"confusion-{corpus}.png")  # fmt: skip
-    judges = judges_for(config.evaluation.judge, training, config.seed) if config.evaluation.replies else {}
-    scores["expression"] = dict(express(player, held_out, judges, config))
-    write_rows(out / "predictions.jsonl.gz", rows)
+    scores["expression"] = dict(consistency(replies))
+    write_rows(out / PREDICTIONS, rows)
+    write_rows(out / REPLIES, replies)
     (out / "metrics.json").write_text(json.dumps(scores, indent=1))
     return scores
 
@@ -97,7 +128,8 @@ def evaluate_policy(config: Config, policy: str, out: Path | None) -> dict[str, 
     corpora = load_corpora(config)
     held_out = head(corpora.held_out, config.evaluation.dialogues)
     with tempfile.TemporaryDirectory() as directory:
-        scores = measure(Context(config), policy, held_out, corpora.training, Path(directory))
+        answer(Context(config), policy, held_out, corpora.training, Path(directory), Part())
+        scores = score([Path(directory)], config, Path(directory))
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
             for file in Path(directory).iterdir():

@@ -50,6 +50,29 @@ def confusion(scores: Mapping[str, Any], title: str, path: Path) -> None:
     _save(figure, path)
 
 
+def labels(before: Mapping[str, int], after: Mapping[str, int], path: Path) -> None:
+    """Label mix of a round: shares of targets by label, before and after the filter.
+
+    Args:
+        before: Targets of all groups, counted by label.
+        after: Of the samples that are kept.
+        path: PNG to write.
+    """
+    names = sorted(before, key=lambda n: (-before[n], n))
+    figure = _figure(1.5 + 0.8 * max(4, len(names)), 2.6)
+    axes = figure.subplots()
+    for shift, counts, name, colour in ((-0.2, before, "all", "#b8c4d4"), (0.2, after, "kept", "#2c4a75")):
+        total = max(1, sum(counts.values()))
+        axes.bar(
+            np.arange(len(names)) + shift, [counts.get(n, 0) / total for n in names], 0.4, label=name, color=colour
+        )
+    axes.set_xticks(range(len(names)), names)
+    axes.set_ylabel("share")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    _save(figure, path)
+
+
 CURVES = (
     ("loss", "loss"),
     ("reward", "reward"),

@@ -65,6 +65,12 @@ class Registry:
         tags = {"selfemo.kind": "round", "selfemo.round": str(number), "mlflow.parentRunId": self.parent}
         return self._find(tags, f"{self.config.run} round {number}")
 
+    def link(self, number: int) -> str:
+        """Where the run of a round is shown; empty where MLflow has no pages of its own."""
+        if not self.tracking_uri.startswith(("http://", "https://")):
+            return ""
+        return f"{self.tracking_uri.rstrip('/')}/#/experiments/{self.experiment}/runs/{self.round(number)}"
+
     def rounds(self) -> list[Any]:
         """Child runs, by round number."""
         where = f"tags.`mlflow.parentRunId` = '{self.parent}' and tags.`selfemo.kind` = 'round'"

@@ -206,12 +206,14 @@ class Grpo(Section):
 
 
 class Launch(Section):
-    """The processes that train: where and how, not what. Results depend on it by rounding alone."""
+    """How the work is shared out: where and how, not what. Results depend on it by rounding alone."""
 
     processes: int = Field(1, ge=1)
     """Processes on this machine, one a GPU; groups are dealt out to them whole."""
     strategy: Literal["ddp", "zero2", "zero3"] = "ddp"
     """ddp: each holds the whole model; DeepSpeed's zero2 shares out gradients and optimizer, zero3 the weights too."""
+    shards: int = Field(1, ge=1, le=64)
+    """Parts that self-play and evaluation are cut into; on a cluster each is a pod. Results do not hang on it."""
     pack_tokens: int = Field(2048, ge=1)
     """Most tokens of one training pass: more is faster on a GPU and takes more memory."""
 

@@ -140,7 +140,12 @@ class _Episode:
 
 
 def play_episodes(
-    player: Player, dialogues: Sequence[Dialogue], round: int, config: Config, progress: Callable[[int], None]
+    player: Player,
+    dialogues: Sequence[Dialogue],
+    round: int,
+    config: Config,
+    progress: Callable[[int], None],
+    first: int = 0,
 ) -> list[Rollout]:
     """Continue seed prefixes for ``H`` turns (method.md, Self-play).
 
@@ -150,13 +155,14 @@ def play_episodes(
         round: Number of the round.
         config: Of the run.
         progress: Called as candidates are read.
+        first: Number of the first episode: its name and its draws hang on it.
 
     Returns:
         One rollout for each generated turn, in the order of episode and turn.
     """
     play = config.selfplay
     episodes = []
-    for index, dialogue in enumerate(dialogues):
+    for index, dialogue in enumerate(dialogues, first):
         rng = random.Random(seed_of(config.seed, round, "prefix", dialogue.id, index))
         length = rng.randint(1, max(1, len(dialogue.turns) - 1))
         prefix = list(dialogue.hidden().turns[:length])

@@ -61,10 +61,10 @@ class RoundRow:
         """
         evaluated = _need(store, scores)
         made: Manifest | None = _need(store, challenger)
-        result, seconds = evaluated.result, float(evaluated.result["seconds"])
+        result, seconds = evaluated.result, _seconds(evaluated)
         filtered: Mapping[str, Any] = {}
         while made is not None:
-            seconds += float(made.result["seconds"])
+            seconds += _seconds(made)
             if made.step == "filter":
                 filtered = made.result
             before = made.inputs.get("samples") or made.inputs.get("rollouts")
@@ -87,6 +87,11 @@ class RoundRow:
             stopped=stopped,
             reasons=dict(filtered.get("reasons", {})),
         )
+
+
+def _seconds(manifest: Manifest) -> float:
+    """Of a step, its shards included."""
+    return float(manifest.result["seconds"]) + float(manifest.result.get("shard_seconds", 0.0))
 
 
 def _need(store: Store, uri: str) -> Manifest:

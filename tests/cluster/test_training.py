@@ -1,4 +1,4 @@
-"""A training step on a cluster, whole: TrainJob, pods, torchrun, store; kmock serves, and this file is the controller."""
+"""A training step on a cluster, whole: TrainJob, pods, torchrun, store; kmock serves, this file is the controller."""
 
 from __future__ import annotations
 

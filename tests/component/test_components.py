@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
+from kfp import dsl
 
 from components.carry.component import carry
 from components.decide.component import decide
 from components.evaluate.component import evaluate
 from components.filter.component import filter as filter_rollouts
+from components.gather.component import gather
 from components.generate.component import generate
 from components.prepare.component import prepare
 from components.report.component import report
+from components.score.component import score
 from components.train.component import train
 from components.warmup.component import warmup
 from selfemo.config import Config
 from selfemo.context import Context
 from selfemo.measure import weights
 from selfemo.sections import Guard
+from tests.component import plain
 
-ALL = [prepare, warmup, generate, filter_rollouts, train, evaluate, decide, carry, report]
+ALL = [prepare, warmup, generate, gather, filter_rollouts, train, evaluate, score, decide, carry, report]
 ROOT = Path(__file__).parents[2] / "components"
 
 
@@ -42,25 +47,93 @@ def test_every_component_has_a_folder_that_explains_it(component: Any) -> None:
 def test_the_plain_functions_make_a_round(small_local: Config) -> None:
     replaying = small_local.model_copy(update={"grpo": small_local.grpo.model_copy(update={"replay": 1})})
     text = replaying.to_json()
-    data = prepare.python_func(text)
-    policy = warmup.python_func(text, data)
-    scores = evaluate.python_func(text, policy, data, 0)
-    champion, champion_scores, misses, go_on = decide.python_func(text, "", "", 0, policy, scores, 0)
+    data = plain.prepare(text)
+    policy = plain.warmup(text, data)
+    scores = plain.scores(text, policy, data, 0)
+    champion, champion_scores, misses, go_on = plain.decide(text, "", "", 0, policy, scores, 0)
     assert (champion, champion_scores, misses, go_on) == (policy, scores, 0, True)
-    rollouts = generate.python_func(text, policy, data, 1)
-    samples = filter_rollouts.python_func(text, rollouts, 1)
-    challenger = train.python_func(text, policy, samples, data, 1)
+    rollouts = plain.rollouts(text, policy, data, 1)
+    samples = plain.samples(text, rollouts, 1)
+    challenger = plain.train(text, policy, samples, data, 1)
     assert challenger != policy
     history = json.loads((Context(replaying).store.fetch(challenger) / "training.json").read_text())
     assert all("replay_loss" in row for row in history)
-    new_scores = evaluate.python_func(text, challenger, data, 1)
-    after = decide.python_func(text, champion, champion_scores, misses, challenger, new_scores, 1)
+    new_scores = plain.scores(text, challenger, data, 1)
+    after = plain.decide(text, champion, champion_scores, misses, challenger, new_scores, 1)
     assert after[0] in (policy, challenger)
     assert after[3] is True
     report.python_func(text, SimpleNamespace(state="FAILED", error_message="<b>it broke</b>"))
     page = (Path(small_local.workdir) / "runs" / small_local.run / "report.html").read_text()
     assert "&lt;b&gt;it broke&lt;/b&gt;" in page
     assert "Round 1" in page
+
+
+def test_the_user_interface_is_told_what_there_is_to_see(small_local: Config) -> None:
+    text = small_local.to_json()
+    data = plain.prepare(text)
+    policy = plain.warmup(text, data)
+    scores = plain.scores(text, policy, data, 0)
+    plain.decide(text, "", "", 0, policy, scores, 0)
+    samples = plain.samples(text, plain.rollouts(text, policy, data, 1), 1)
+    challenger = plain.train(text, policy, samples, data, 1)
+    plain.decide(text, policy, scores, 0, challenger, plain.scores(text, challenger, data, 1), 1)
+    store = Context(small_local).store
+    for name, uri, counts in (
+        ("gather/dataset", store.manifest(samples).inputs["rollouts"], {"rollouts"}),  # type: ignore[union-attr]
+        ("filter/dataset", samples, {"samples"}), ("train/model", challenger, {"samples", "steps"}),
+    ):  # fmt: skip
+        shown = plain.SHOWN[name]
+        manifest = store.manifest(uri)
+        assert manifest is not None
+        assert (shown.metadata["store_uri"], shown.metadata["sha256"]) == (uri, manifest.digest)
+        assert (shown.metadata["round"], shown.metadata["base_model"]) == (1, small_local.policy.base)
+        assert counts <= set(shown.metadata)
+        assert json.loads(Path(shown.path).read_text()) == shown.metadata  # small: the data stay in the store
+    assert 0 <= plain.SHOWN["score/metrics"].metadata["weighted_f1"] <= 1
+    assert plain.SHOWN["filter/metrics"].metadata["candidates"] > 0
+    rows = plain.SHOWN["score/confusion"].metadata["confusionMatrix"]["rows"]
+    assert sum(sum(r["row"]) for r in rows) == plain.SHOWN["score/metrics"].metadata["turns"]
+    summary = Path(plain.SHOWN["decide/summary.md"].path).read_text()
+    assert summary.startswith("## Round 1: ") and "| weighted F1 [95 %] |" in summary
+    page = Path(plain.SHOWN["decide/page.html"].path).read_text()
+    for what in ("Training curves", "Label mix", "Candidates by reason", "Rejected", "data:image/png;base64,"):
+        assert what in page
+    assert len(page) < 2_000_000
+    assert not re.search(r"<script|src=\"(?!data:)|href=|url\(", page)  # self-contained, nothing runs
+
+
+def test_any_number_of_shards_gives_the_same_records(small_local: Config) -> None:
+    whole = small_local
+    text = whole.to_json()
+    data = plain.prepare(text)
+    policy = plain.warmup(text, data)
+    one, scored = plain.rollouts(text, policy, data, 1), plain.scores(text, policy, data, 0)
+    for count in (2, 3, 40):  # more shards than dialogues: some are empty
+        launch = whole.launch.model_copy(update={"shards": count})
+        cut = whole.model_copy(update={"launch": launch, "run": f"cut-{count}"})
+        text = cut.to_json()
+        same, same_scores = plain.rollouts(text, policy, data, 1), plain.scores(text, policy, data, 0)
+        store = Context(cut).store
+        assert read(store, same) == read(store, one)
+        for file in ("predictions.jsonl.gz", "replies.jsonl.gz", "metrics.json"):
+            assert (store.fetch(same_scores) / file).read_bytes() == (store.fetch(scored) / file).read_bytes()
+
+
+def read(store: Any, uri: str) -> bytes:
+    return bytes((store.fetch(uri) / "rollouts.jsonl.gz").read_bytes())
+
+
+def test_a_shard_that_is_missing_is_an_error(small_local: Config) -> None:
+    from selfemo.errors import UserError
+
+    cut = small_local.model_copy(update={"launch": small_local.launch.model_copy(update={"shards": 2})})
+    text = cut.to_json()
+    data = plain.prepare(text)
+    policy = plain.warmup(text, data)
+    first, second = (generate.python_func(text, policy, data, 1, n) for n in range(2))
+    for parts in ([first], [first, first], [first, second, second]):
+        with pytest.raises(UserError, match="not all shards"):
+            gather.python_func(text, parts, policy, data, 1, plain.artifact(dsl.Dataset, "gather/dataset"))
 
 
 def test_a_round_that_keeps_nothing_stops_the_loop_and_keeps_the_champion(small_local: Config) -> None:
@@ -70,18 +143,18 @@ def test_a_round_that_keeps_nothing_stops_the_loop_and_keeps_the_champion(small_
         small_local.model_dump() | {"flywheel": {"tau_low": 1.0}, "warmup": {"dialogues": 0}}
     )
     text = nothing.to_json()
-    data = prepare.python_func(text)
-    policy = warmup.python_func(text, data)
+    data = plain.prepare(text)
+    policy = plain.warmup(text, data)
     assert Context(nothing).store.manifest(policy).result["dialogues"] == 0  # type: ignore[union-attr]
-    scores = evaluate.python_func(text, policy, data, 0)
-    decide.python_func(text, "", "", 0, policy, scores, 0)
-    samples = filter_rollouts.python_func(text, generate.python_func(text, policy, data, 1), 1)
-    challenger = train.python_func(text, policy, samples, data, 1)
-    new_scores = evaluate.python_func(text, challenger, data, 1)  # it stands for the policy itself
+    scores = plain.scores(text, policy, data, 0)
+    plain.decide(text, "", "", 0, policy, scores, 0)
+    samples = plain.samples(text, plain.rollouts(text, policy, data, 1), 1)
+    challenger = plain.train(text, policy, samples, data, 1)
+    new_scores = plain.scores(text, challenger, data, 1)  # it stands for the policy itself
     scored = Context(nothing).store.manifest(new_scores)
     assert scored is not None and scored.inputs["policy"] == policy
     assert weights(Context(nothing), challenger) == weights(Context(nothing), policy)  # wherever it is named
-    after = decide.python_func(text, policy, scores, 0, challenger, new_scores, 1)
+    after = plain.decide(text, policy, scores, 0, challenger, new_scores, 1)
     assert after == (policy, scores, 1, False)
 
 
@@ -102,13 +175,13 @@ def test_a_round_whose_rollouts_tell_of_collapse_is_stopped_and_marked(
     guard = {section.removeprefix("guard."): float(value)}
     collapsed = configuration.Config.model_validate(small_local.model_dump() | {"guard": guard})
     text = collapsed.to_json()
-    data = prepare.python_func(text)
-    policy = warmup.python_func(text, data)
-    scores = evaluate.python_func(text, policy, data, 0)
-    assert decide.python_func(text, "", "", 0, policy, scores, 0)[0] == policy  # nothing to go back to
-    samples = filter_rollouts.python_func(text, generate.python_func(text, policy, data, 1), 1)
-    challenger = train.python_func(text, policy, samples, data, 1)
-    after = decide.python_func(text, policy, scores, 0, challenger, scores, 1)
+    data = plain.prepare(text)
+    policy = plain.warmup(text, data)
+    scores = plain.scores(text, policy, data, 0)
+    assert plain.decide(text, "", "", 0, policy, scores, 0)[0] == policy  # nothing to go back to
+    samples = plain.samples(text, plain.rollouts(text, policy, data, 1), 1)
+    challenger = plain.train(text, policy, samples, data, 1)
+    after = plain.decide(text, policy, scores, 0, challenger, scores, 1)
     assert after == (policy, scores, 1, True)  # the next round plays other dialogues
     context = Context(collapsed)
     row = steps.finished_rounds(context)[1]
@@ -126,15 +199,15 @@ def test_a_challenger_with_one_label_for_everything_is_not_promoted(small_local:
 
     strict = small_local.model_copy(update={"guard": Guard(min_label_entropy=9)})
     text = strict.to_json()
-    data = prepare.python_func(text)
-    policy = warmup.python_func(text, data)
-    scores = evaluate.python_func(text, policy, data, 0)
+    data = plain.prepare(text)
+    policy = plain.warmup(text, data)
+    scores = plain.scores(text, policy, data, 0)
     lenient = small_local.to_json()
-    samples = filter_rollouts.python_func(lenient, generate.python_func(text, policy, data, 1), 1)
-    challenger = train.python_func(text, policy, samples, data, 1)
-    new_scores = evaluate.python_func(text, challenger, data, 1)
-    decide.python_func(text, "", "", 0, policy, scores, 0)
-    after = decide.python_func(text, policy, scores, 0, challenger, new_scores, 1)
+    samples = plain.samples(lenient, plain.rollouts(text, policy, data, 1), 1)
+    challenger = plain.train(text, policy, samples, data, 1)
+    new_scores = plain.scores(text, challenger, data, 1)
+    plain.decide(text, "", "", 0, policy, scores, 0)
+    after = plain.decide(text, policy, scores, 0, challenger, new_scores, 1)
     assert after == (policy, scores, 1, True)
     context = Context(strict)
     assert "label entropy on held-out turns" in steps.finished_rounds(context)[1].stopped
@@ -149,7 +222,7 @@ def test_an_error_is_logged_in_one_line_that_names_the_step(
     from selfemo.errors import UserError
 
     with pytest.raises(UserError):
-        filter_rollouts.python_func(small_local.to_json(), small_local.store.root + "/nothing", 3)
+        plain.samples(small_local.to_json(), small_local.store.root + "/nothing", 3)
     assert "filter of round 3 failed:" in capfd.readouterr().err
 
 
@@ -164,7 +237,8 @@ def test_a_component_runs_under_the_local_runner(small_local: Config, tmp_path: 
         "go_on": False,
     }
     task = prepare(config=small_local.to_json())
-    assert Context(small_local).store.manifest(task.output) is not None
+    assert Context(small_local).store.manifest(task.outputs["prepared"]) is not None
+    assert task.outputs["shards"] == [0]
 
 
 def test_rounds_are_gated_on_labelled_dialogues_kept_from_the_warm_up(small_local: Config) -> None:
@@ -174,7 +248,7 @@ def test_rounds_are_gated_on_labelled_dialogues_kept_from_the_warm_up(small_loca
 
     data = small_local.model_dump()
     apart = configuration.Config.model_validate(data | {"warmup": data["warmup"] | {"dialogues": 6, "selection": 2}})
-    files = Context(apart).store.fetch(prepare.python_func(apart.to_json()))
+    files = Context(apart).store.fetch(plain.prepare(apart.to_json()))
     held_out = {d.id for d in read_jsonl(files / "held_out.jsonl")}
     training = {d.id for d in read_jsonl(files / "training.jsonl")}
     warm = set(yaml.safe_load((files / "warmup.json").read_text()))
@@ -187,23 +261,23 @@ def test_rounds_are_gated_on_labelled_dialogues_kept_from_the_warm_up(small_loca
         configuration.load(None, ["warmup.dialogues=6", "warmup.selection=6"])
     greedy = configuration.Config.model_validate(data | {"warmup": {"dialogues": 5000, "selection": 4000}})
     with pytest.raises(UserError, match="kept for selection"):
-        prepare.python_func(greedy.to_json())
+        plain.prepare(greedy.to_json())
 
 
 def test_no_rounds_is_the_warm_up_alone(small_local: Config) -> None:
     alone = small_local.model_copy(update={"loop": small_local.loop.model_copy(update={"rounds": 0})})
     text = alone.to_json()
-    data = prepare.python_func(text)
-    policy = warmup.python_func(text, data)
-    scores = evaluate.python_func(text, policy, data, 0)
-    assert decide.python_func(text, "", "", 0, policy, scores, 0) == (policy, scores, 0, False)
+    data = plain.prepare(text)
+    policy = plain.warmup(text, data)
+    scores = plain.scores(text, policy, data, 0)
+    assert plain.decide(text, "", "", 0, policy, scores, 0) == (policy, scores, 0, False)
 
 
 def test_a_run_that_starts_warmed_up_keeps_its_base_and_still_sets_dialogues_apart(small_local: Config) -> None:
     settings = small_local.model_copy(update={"warmup": small_local.warmup.model_copy(update={"epochs": 0})})
     text = settings.to_json()
-    data = prepare.python_func(text)
-    policy = warmup.python_func(text, data)
+    data = plain.prepare(text)
+    policy = plain.warmup(text, data)
     context = Context(settings)
     assert context.store.manifest(policy).result["steps"] == 0  # type: ignore[union-attr]
     chosen = json.loads((context.store.fetch(data) / "warmup.json").read_text())

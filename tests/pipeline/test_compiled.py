@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from pipelines.compile import COMPILED, SIZES, compile_to, form_for
-
-WORK = {"exec-generate", "exec-filter", "exec-train", "exec-evaluate", "exec-decide"}
+from pipelines.compile import COMPILED, SIZES, compile_to, form_for, manifests_to
+from pipelines.place import STEPS
+from selfemo import config as configuration
+from tests.cluster.schemas import closed, schema
 
 
 @pytest.fixture(scope="module", params=SIZES)
@@ -58,11 +59,133 @@ def test_every_condition_is_on_an_input_parameter(spec: dict[str, Any]) -> None:
         assert set(task["inputs"]["parameters"]["pipelinechannel--go_on"]) == {"componentInputParameter"}
 
 
-def test_no_result_is_cached_by_kfp_but_the_carried_state(spec: dict[str, Any]) -> None:
-    for name, task in tasks(spec):
-        if any(f"exec-{task['componentRef']['name'].removeprefix('comp-').split('-')[0]}" == e for e in WORK):
-            assert not task.get("cachingOptions", {}).get("enableCache"), name
-            assert task["retryPolicy"]["maxRetryCount"] == 2, name
+def executors(spec: dict[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix("exec-"): e["container"] for name, e in spec["deploymentSpec"]["executors"].items()}
+
+
+def steps(spec: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Tasks that run something, by the name of their step."""
+    for _, task in tasks(spec):
+        component = spec["components"][task["componentRef"]["name"]]
+        if "executorLabel" in component:
+            yield component["executorLabel"].removeprefix("exec-"), task
+
+
+def placed(form: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the platform spec says of each step."""
+    found = form[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    return {name.removeprefix("exec-"): what for name, what in found.items()}
+
+
+@pytest.fixture(scope="module")
+def forms(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[dict[str, Any]]]:
+    """Compiles with overrides of the cluster: pipeline spec and platform spec."""
+
+    def compiled(*overrides: str) -> list[dict[str, Any]]:
+        cluster = configuration.load(None, [f"cluster.{o}" for o in overrides]).cluster
+        path = compile_to(tmp_path_factory.mktemp("form"), cluster)[0]
+        return list(yaml.safe_load_all(path.read_text()))
+
+    return compiled
+
+
+def test_equal_rounds_are_in_a_form_once(spec: dict[str, Any]) -> None:
+    assert set(executors(spec)) == set(STEPS)
+    rounds = [t for _, t in tasks(spec) if t["componentRef"]["name"] == "comp-selfemo-round"]
+    assert len(rounds) in SIZES
+    numbers = [t["inputs"]["parameters"]["round"]["runtimeValue"]["constant"] for t in rounds]
+    assert sorted(numbers) == list(range(1, len(rounds) + 1))
+
+
+def test_every_task_has_its_title_and_retries_and_none_is_cached_by_kfp(spec: dict[str, Any]) -> None:
+    seen = set()
+    for name, task in steps(spec):
+        seen.add(name)
+        assert task["taskInfo"]["name"] == STEPS[name].title
+        assert not task.get("cachingOptions", {}).get("enableCache"), name
+        assert task.get("retryPolicy", {}).get("maxRetryCount", 0) == (0 if name == "report" else STEPS[name].retries)
+        if name != "report":
+            assert task["retryPolicy"]["backoffFactor"] == 2
+    assert seen == set(STEPS)
+
+
+def test_self_play_and_evaluation_fan_out_over_the_shards_that_prepare_counts(spec: dict[str, Any]) -> None:
+    loops = {name: t for name, t in tasks(spec) if "parameterIterator" in t}
+    assert len(loops) >= 2
+    for task in loops.values():
+        items = task["parameterIterator"]["items"]["inputParameter"]
+        source = task["inputs"]["parameters"][items]
+        assert "shards" in str(source)
+        inside = spec["components"][task["componentRef"]["name"]]["dag"]["tasks"]
+        assert set(inside) in ({"generate"}, {"evaluate"})
+
+
+@pytest.mark.parametrize("profile", ["cpu", "l4", "node8"])
+def test_steps_hold_what_their_profile_gives_and_light_ones_never_an_accelerator(
+    forms: Callable[..., list[dict[str, Any]]], profile: str
+) -> None:
+    form = forms(f"profile={profile}")
+    pods = configuration.load(None, [f"cluster.profile={profile}"]).cluster.pods
+    for name, container in executors(form[0]).items():
+        pod = getattr(pods, STEPS[name].kind)
+        resources = container["resources"]
+        assert resources["resourceMemoryLimit"] == resources["resourceMemoryRequest"] == pod.memory
+        assert resources["resourceCpuLimit"] == resources["resourceCpuRequest"] == pod.cpu
+        held = resources.get("accelerator", {})
+        assert int(held.get("resourceCount", 0)) == pod.accelerators
+        assert STEPS[name].kind != "light" or not held
+        where = placed(form)[name]
+        mounts = {m["mountPath"]: m for m in where["emptyDirMounts"]}
+        assert "/work" in mounts
+        assert mounts.get("/dev/shm", {}).get("sizeLimit", "") == pod.shm
+        assert where["activeDeadlineSeconds"] == str(pod.minutes * 60)
+        assert [t["key"] for t in where.get("tolerations", [])] == [t.key for t in pod.tolerations]
+
+
+def test_places_queues_and_secrets_are_named(forms: Callable[..., list[dict[str, Any]]]) -> None:
+    form = forms(
+        "pods.train.node_selector={pool: gpus}", "pods.train.queue=gpus", "secret=s3-access",
+        "pods.train.tolerations=[{key: spot, operator: Equal, value: 'yes', effect: NoExecute}]",
+    )  # fmt: skip
+    where = placed(form)["train"]
+    assert where["nodeSelector"]["labels"] == {"pool": "gpus"}
+    assert where["podMetadata"]["labels"] == {"kueue.x-k8s.io/queue-name": "gpus"}
+    assert where["tolerations"] == [{"key": "spot", "operator": "Equal", "value": "yes", "effect": "NoExecute"}]
+    assert "nodeSelector" not in placed(form)["filter"]
+    for what in placed(form).values():
+        (secret,) = what["secretAsEnv"]
+        assert (secret["secretName"], secret["optional"]) == ("s3-access", True)
+        assert "AWS_SECRET_ACCESS_KEY" in {k["envVar"] for k in secret["keyToEnv"]}
+
+
+def test_what_waits_for_a_trainjob_is_light_and_names_its_image(forms: Callable[..., list[dict[str, Any]]]) -> None:
+    form = forms("profile=node8", "trainer=trainjob")
+    for name in ("train", "warmup"):
+        container = executors(form[0])[name]
+        assert "accelerator" not in container["resources"]
+        assert "pipeline" in container["image"]
+        (variable,) = container["env"]
+        assert variable["name"] == "SELFEMO_IMAGE_TRAINING" and "training" in variable["value"]
+        assert "activeDeadlineSeconds" not in placed(form)[name]  # a queue may take days: the launcher keeps the time
+
+
+def test_manifests_name_a_version_by_its_content(tmp_path: Path) -> None:
+    plain, other = (configuration.load(None, o).cluster for o in ([], ["cluster.profile=l4"]))
+    made = {}
+    for name, cluster in (("a", plain), ("b", plain), ("c", other)):
+        (tmp_path / name).mkdir()
+        made[name] = manifests_to(tmp_path / name, cluster)
+    assert [p.read_bytes() for p in made["a"]] == [p.read_bytes() for p in made["b"]]
+    versions = {}
+    for name, paths in made.items():
+        pipeline, version = yaml.safe_load_all(paths[1].read_text())
+        assert (pipeline["kind"], version["kind"]) == ("Pipeline", "PipelineVersion")
+        assert version["spec"]["pipelineName"] == pipeline["metadata"]["name"] == "selfemo-5"
+        assert paths[0].stat().st_size < 256 * 1024 and paths[2].stat().st_size < 512 * 1024
+        for document in (pipeline, version):
+            closed(schema(f"pipelines.kubeflow.org_v2beta1_{document['kind']}")).validate(document)
+        versions[name] = version["metadata"]["name"]
+    assert versions["a"] == versions["b"] != versions["c"]
 
 
 def test_steps_run_in_their_images_and_import_the_library(spec: dict[str, Any]) -> None:

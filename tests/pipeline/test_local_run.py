@@ -17,8 +17,8 @@ from selfemo.config import Config
 from selfemo.context import Context
 from selfemo.steps import finished_rounds
 
-ROUND = ["generate", "filter", "train", "evaluate", "decide"]
-START = ["prepare", "warmup", "evaluate", "decide"]
+ROUND = ["generate", "gather", "filter", "train", "evaluate", "score", "decide"]
+START = ["prepare", "warmup", "evaluate", "score", "decide"]
 FORM = 5  # rounds that the compiled form has room for
 
 
@@ -114,7 +114,7 @@ def test_a_failing_round_fails_the_run_keeps_what_is_done_and_can_be_resumed(con
     shutil.rmtree(store.cache)
     code, ran, printed = run(broken, tmp_path)
     assert code == 1
-    assert ran == [*START, "generate", "filter", *["train"] * 3, "report"]  # tried three times, as compiled
+    assert ran == [*START, "generate", "gather", "filter", *["train"] * 3, "report"]  # tried three times, as compiled
     assert "differs from its manifest" in printed
     assert "the run failed" in printed
     assert "Traceback" not in printed

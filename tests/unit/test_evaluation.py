@@ -145,7 +145,8 @@ def test_any_text_classifier_with_emotion_names_can_judge(tiny: Path, tmp_path: 
 
 
 def test_expression_consistency_counts_what_is_read_back(dialogues: list[Dialogue], tiny: Path) -> None:
-    from selfemo.evaluation import express
+    from selfemo.evaluation import consistency, prefixes
+    from selfemo.evaluation import reply as replies_of
     from selfemo.policy.weights import load_tokenizer
     from selfemo.prompts import Prompter
     from selfemo.selfplay import Player
@@ -164,7 +165,8 @@ def test_expression_consistency_counts_what_is_read_back(dialogues: list[Dialogu
 
     def score(reply: str, reading: str, judge: str) -> dict[str, float]:
         player = Player(Scripted(prompter, reading=reading, replies=(reply,)), prompter, "p")  # type: ignore[arg-type]
-        return express(player, held_out, {"sample": Always(judge)}, settings)  # type: ignore[dict-item]
+        cut = prefixes(held_out, settings)
+        return consistency(replies_of(player, cut, {"sample": Always(judge)}, settings))  # type: ignore[dict-item]
 
     read = score(" joy, surprise\nReply: What a day!", " joy", "surprise")
     assert (read["own"], read["judge"], read["answered"], read["replies"]) == (1, 1, 1, 5)
@@ -172,4 +174,4 @@ def test_expression_consistency_counts_what_is_read_back(dialogues: list[Dialogu
     assert (misread["own"], misread["judge"], misread["answered"]) == (0, 0, 1)
     silent = score("nonsense", " joy", "joy")
     assert (silent["own"], silent["judge"], silent["answered"]) == (0, 0, 0)
-    assert express(Player(None, prompter, "p"), [], {}, settings) == {}  # type: ignore[arg-type]
+    assert consistency(replies_of(Player(None, prompter, "p"), [], {}, settings)) == {}  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from selfemo.gate import Decision
 from selfemo.promotion import after_decision
 from selfemo.records import Sample, write_rows
 from selfemo.registry import CHALLENGER, CHAMPION
-from selfemo.report import write_report
+from selfemo.report import round_page, write_report
 from tests.unit.test_evaluation import _pairs, rows
 
 
@@ -100,6 +101,9 @@ def test_what_a_model_wrote_is_escaped_in_the_report(context: Context, tmp_path:
         }
     )  # fmt: skip
     write_rows(tmp_path / "filter" / "samples.jsonl.gz", [sample])
+    told = {"labels_before": {"understanding": {hostile: 1}}, "labels_after": {},
+            "rejected_examples": {hostile: {hostile: [hostile]}}}  # fmt: skip
+    (tmp_path / "filter" / "filter.json").write_text(json.dumps(told))
     trained = publish("train", inputs={"samples": publish("filter")})
     row = {
         "round": 1, "accepted": 1, "rejected": 1, "mean_reward": 0.5, "accuracy": 0.5, "weighted_f1": 0.5,
@@ -113,4 +117,7 @@ def test_what_a_model_wrote_is_escaped_in_the_report(context: Context, tmp_path:
     write_report(context, [], page, False, hostile)
     text = page.read_text()
     assert "<script" not in text
-    assert text.count("&lt;script&gt;") >= 6
+    assert text.count("&lt;script&gt;") >= 9
+    page.write_text(round_page(context, uri))
+    assert "<script" not in page.read_text()
+    assert "Round 1: not promoted" in page.read_text()

@@ -1,0 +1,37 @@
+"""The gather step as a KFP component."""
+
+from kfp import dsl
+
+from components import images
+
+
+@dsl.component(base_image=images.PIPELINE, install_kfp_package=False)
+def gather(
+    config: str,
+    parts: list[str],
+    policy: str,
+    prepared: str,
+    round: int,
+    dataset: dsl.Output[dsl.Dataset],
+) -> str:
+    """The rollouts of all shards as one artifact, the same for any number of them.
+
+    Args:
+        config: The run's configuration, as JSON.
+        parts: URIs of the shards' rollouts.
+        policy: URI of the policy that played.
+        prepared: URI of the prepared data.
+        round: Number of the round.
+        dataset: Shown in the user interface.
+
+    Returns:
+        URI of the rollouts.
+    """
+    from selfemo import logs, steps, ui
+    from selfemo.config import Config
+
+    with logs.step("gather", round):
+        settings = Config.from_json(config)
+        uri = steps.gather(settings, parts, policy, prepared, round).uri
+        ui.describe(dataset, settings, uri, round)
+        return uri

@@ -1,0 +1,85 @@
+"""Where each step runs and how it is tried: one table, and what a profile makes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from kfp import dsl, kubernetes
+
+from components import images
+from selfemo.cluster.trainjob import KEYS, WORKDIR
+from selfemo.pods import Cluster, Pod
+
+
+@dataclass(frozen=True)
+class Step:
+    """How a step is shown, where it runs, and how often it is tried.
+
+    Attributes:
+        title: Its name in the user interface.
+        kind: Which pod of :class:`selfemo.pods.Pods`.
+        retries: Tries after the first.
+    """
+
+    title: str
+    kind: str
+    retries: int
+
+
+# Retries are for evicted pods, and servers that come back; each waits 10 s, 20 s, 40 s... A finished step, or shard,
+# returns at once by its manifest, and training goes on from its last checkpoint where there is a volume.
+STEPS = {
+    "prepare": Step("Prepare", "light", 2),
+    "warmup": Step("Warm-up", "train", 2),
+    "generate": Step("Self-play", "generate", 3),  # a shard is short, and many run at once: more of them are evicted
+    "gather": Step("Gather rollouts", "light", 2),
+    "filter": Step("Filter", "light", 2),
+    "train": Step("SELF-GRPO", "train", 2),
+    "evaluate": Step("Evaluate", "evaluate", 3),
+    "score": Step("Score", "light", 2),
+    "decide": Step("Decide", "light", 2),  # resumes by its record: registry and alias are brought in line with it
+    "carry": Step("Carry on", "light", 1),
+    "report": Step("Report", "light", 1),  # the run's own result must not hang on its page
+}
+
+
+def place(task: dsl.PipelineTask, step: str, cluster: Cluster) -> dsl.PipelineTask:
+    """Give a task its name, its pod and its retries.
+
+    Args:
+        task: Of a component.
+        step: A key of :data:`STEPS`.
+        cluster: Of the configuration.
+    """
+    what = STEPS[step]
+    pod: Pod = getattr(cluster.pods, what.kind)
+    minutes = pod.minutes
+    if what.kind == "train" and cluster.trainer == "trainjob":
+        # The step only waits for the TrainJob, which may be queued for days: the launcher keeps the time.
+        pod, minutes = cluster.pods.light, 0
+        task.set_container_image(images.PIPELINE)
+        task.set_env_variable("SELFEMO_IMAGE_TRAINING", images.TRAINING)
+    task.set_display_name(what.title)
+    # KFP's cache key holds the image's name and nothing of the library inside; the manifests of the store are ours.
+    task.set_caching_options(False)
+    if step != "report":  # exit tasks are not retried by KFP
+        task.set_retry(what.retries, "10s", 2.0, "60s")
+    task.set_cpu_request(pod.cpu).set_cpu_limit(pod.cpu).set_memory_request(pod.memory).set_memory_limit(pod.memory)
+    if pod.accelerators:
+        task.set_accelerator_type(pod.accelerator).set_accelerator_limit(pod.accelerators)
+    if minutes:
+        kubernetes.set_timeout(task, minutes * 60)
+    kubernetes.empty_dir_mount(task, "work", WORKDIR)
+    if pod.shm:
+        kubernetes.empty_dir_mount(task, "shm", "/dev/shm", medium="Memory", size_limit=pod.shm)  # noqa: S108
+    for key, value in sorted(pod.node_selector.items()):
+        kubernetes.add_node_selector(task, key, value)
+    for taint in pod.tolerations:
+        given: dict[str, Any] = {k: v for k, v in taint.model_dump().items() if v}
+        kubernetes.add_toleration(task, **given)
+    if pod.queue:
+        kubernetes.add_pod_label(task, "kueue.x-k8s.io/queue-name", pod.queue)
+    if cluster.secret:
+        kubernetes.use_secret_as_env(task, cluster.secret, {k: k for k in KEYS}, optional=True)
+    return task

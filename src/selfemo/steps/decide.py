@@ -1,0 +1,139 @@
+"""What becomes of a round, and the run as one page."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from selfemo import gate, guard
+from selfemo.config import Config
+from selfemo.context import Context, Published
+from selfemo.gate import Decision
+from selfemo.measure import weights_of
+from selfemo.promotion import after_decision, decisions, predictions
+from selfemo.table import RoundRow
+
+
+@dataclass(frozen=True)
+class State:
+    """What one round hands to the next: all of it small, so that it travels as parameters.
+
+    Attributes:
+        policy: URI of the champion's weights.
+        scores: URI of its evaluation.
+        misses: Rounds in a row without promotion.
+        go_on: Whether there is a next round.
+        decision: URI of the record of the decision; for those who show it, the next round does without.
+    """
+
+    policy: str = ""
+    scores: str = ""
+    misses: int = 0
+    go_on: bool = True
+    decision: str = ""
+
+
+def decide(config: Config, state: State, challenger: str, scores: str, round: int) -> State:
+    """Register the challenger, promote it through the gate, and say whether the loop goes on.
+
+    Args:
+        config: Of the run.
+        state: Champion so far; round 0 has none.
+        challenger: URI of what the round trained.
+        scores: URI of their evaluation.
+        round: Number of the round.
+    """
+    context = Context(config)
+    trained = weights_of(context, challenger) != state.policy
+
+    def work(out: Path, _: Path) -> dict[str, Any]:
+        made, scored = (context.store.manifest(uri) for uri in (challenger, scores))
+        assert made and scored  # the steps that made them have returned
+        stopped = str(made.result.get("stopped", ""))
+        if trained and state.policy:
+            stopped = guard.of_challenger(scored.result, config.guard)
+        if stopped or not trained:
+            decision = Decision(False, stopped or "the filter kept nothing to train on")
+        else:
+            decision = gate.decide(predictions(context, state.scores), predictions(context, scores), config)
+        misses = 0 if decision.promoted else state.misses + 1
+        go_on = (trained or bool(stopped)) and round < config.loop.rounds and misses < config.loop.patience
+        row = RoundRow.of(context.store, round, challenger, scores, decision.promoted, stopped)
+        (out / "decision.json").write_text(json.dumps(decision.to_dict(), indent=1))
+        return {
+            "policy": challenger if decision.promoted else state.policy,
+            "scores": scores if decision.promoted else state.scores,
+            "misses": misses, "go_on": go_on, "promoted": decision.promoted, "reason": decision.reason,
+            "trained": trained, "stopped": stopped,
+            "row": row.to_dict(),
+        }  # fmt: skip
+
+    inputs = {"challenger": challenger, "scores": scores, "champion": state.policy, "champion_scores": state.scores,
+              "misses": state.misses, "round": round}  # fmt: skip
+    done = context.step("decide", round, inputs, work)
+    _record(context, done, state, challenger, scores, round)
+    result = done.result
+    return State(result["policy"], result["scores"], result["misses"], result["go_on"], done.uri)
+
+
+def _record(context: Context, done: Published, state: State, challenger: str, scores: str, round: int) -> None:
+    """Bring MLflow in line with a decision; runs for a resumed decision too, and changes nothing twice."""
+    registry = context.registry
+    run = registry.round(round)
+    result = done.result
+    if result["trained"]:
+        manifest = context.store.manifest(challenger)
+        tags = {
+            "selfemo.run": context.config.run,
+            "selfemo.round": str(round),
+            "selfemo.parent_policy": state.policy,
+            "selfemo.base": context.config.policy.base,
+            "selfemo.scores": scores,
+            "selfemo.decision": done.uri,
+            "selfemo.gate": "passed" if result["promoted"] else "closed",
+            "selfemo.stopped": result["stopped"],
+            "selfemo.gate_reason": result["reason"],
+            "selfemo.digest": manifest.digest if manifest else "",
+            "selfemo.code": done.manifest.code,
+        }
+        version = registry.register(challenger, run, tags)
+        decision = Decision(result["promoted"], result["reason"])
+        outcome = after_decision(context, registry.version(version), decision, state.policy, scores)
+        registry.tags(run, {"selfemo.model_version": version, "selfemo.registry": outcome})
+    decisions = json.loads(registry.client.get_run(registry.parent).data.tags.get("selfemo.decisions", "[]"))
+    decisions = [d for d in decisions if d != done.uri] + [done.uri]
+    registry.tags(registry.parent, {"selfemo.decisions": json.dumps(decisions)})
+    tags = {"selfemo.promoted": str(result["promoted"]).lower(), "selfemo.reason": result["reason"]}
+    registry.tags(run, tags | {"selfemo.stopped": result["stopped"]})
+    row = result["row"]
+    numbers = {f"round/{k}": float(v) for k, v in row.items() if isinstance(v, (int, float))}
+    registry.metrics(registry.parent, [(round, numbers)])
+    registry.finish(run, True)
+
+
+def report(config: Config, succeeded: bool, error: str = "") -> Path:
+    """The run as one page, whatever became of it; closes the MLflow run.
+
+    Returns:
+        The page, on this machine.
+    """
+    from selfemo.report import write_report
+
+    context = Context(config)
+    registry = context.registry
+    rows = finished_rounds(context)
+    page = context.workdir / "runs" / config.run / "report.html"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    write_report(context, rows, page, succeeded, error)
+    registry.artifacts(registry.parent, [page])
+    if error:
+        registry.tags(registry.parent, {"selfemo.error": error[:4000]})
+    registry.finish(registry.parent, succeeded)
+    return page
+
+
+def finished_rounds(context: Context) -> list[RoundRow]:
+    """Rounds of the current attempt at the run that were decided, in order."""
+    return [RoundRow(**decision.result["row"]) for decision in decisions(context)]
