@@ -1,8 +1,8 @@
 """The flywheel as a pipeline: rounds as a flat chain of gated sub-pipelines.
 
-KFP v2 has no recursion, so rounds are unrolled. A round's gate is an input parameter of its sub-pipeline: a
-condition on a field of a task's output, or on a OneOf, is silently skipped by the local runner. Self-play and
-evaluation fan out over the shards that `prepare` counts, and a light step brings them together.
+KFP v2 has no recursion, so rounds are unrolled, in two halves each. A half's gate is an input parameter of its
+sub-pipeline: a condition on a field of a task's output, or on a OneOf, is silently skipped by the local runner.
+Self-play and evaluation fan out over the shards that `prepare` counts, and a light step brings them together.
 """
 
 from typing import NamedTuple
@@ -34,17 +34,15 @@ class State(NamedTuple):
     go_on: bool
 
 
-def one_round(cluster: Cluster) -> BaseComponent:
-    """One turn of the flywheel, as a pipeline of its own.
+def learn(cluster: Cluster) -> BaseComponent:
+    """The first half of a round, as a pipeline of its own: self-play, filter, SELF-GRPO; nothing once the loop is over.
 
     Args:
         cluster: What its steps may use.
     """
 
-    @dsl.pipeline(name="selfemo-round", display_name="Round", description="One turn of the flywheel, if it goes on.")
-    def turn(
-        config: str, prepared: str, shards: list[int], round: int, policy: str, scores: str, misses: int, go_on: bool
-    ) -> NamedTuple("State", [("policy", str), ("scores", str), ("misses", int), ("go_on", bool)]):
+    @dsl.pipeline(name="selfemo-learn", display_name="Play and learn", description="Self-play, filter, SELF-GRPO.")
+    def half(config: str, prepared: str, shards: list[int], round: int, policy: str, go_on: bool) -> str:
         with dsl.If(go_on == True, name="goes-on"):  # noqa: E712 - kfp builds the condition from this comparison
             where = {"config": config, "round": round}
             with dsl.ParallelFor(shards, name="self-play") as shard:
@@ -52,29 +50,60 @@ def one_round(cluster: Cluster) -> BaseComponent:
                 place(played, "generate", cluster)
             rollouts = gather(parts=dsl.Collected(played.output), policy=policy, prepared=prepared, **where)
             samples = filter_rollouts(rollouts=rollouts.outputs["Output"], **where)
-            challenger = train(policy=policy, samples=samples.outputs["Output"], prepared=prepared, **where)
-            trained = challenger.outputs["Output"]
+            trained = train(policy=policy, samples=samples.outputs["Output"], prepared=prepared, **where)
+            for step, task in {"gather": rollouts, "filter": samples, "train": trained}.items():
+                place(task, step, cluster)
+        with dsl.Else(name="stopped"):
+            carried = place(carry(policy=policy, scores="", misses=0), "carry", cluster)
+        return dsl.OneOf(trained.outputs["Output"], carried.outputs["policy"])  # type: ignore[no-any-return]
+
+    return half
+
+
+def judge(cluster: Cluster) -> BaseComponent:
+    """The second half of a round: evaluation and decision, or the state as it is once the loop is over.
+
+    A pipeline of its own because the local runner hands a loop nothing but its pipeline's inputs: it puts the loop's
+    item in place of the output of a task.
+
+    Args:
+        cluster: What its steps may use.
+    """
+
+    @dsl.pipeline(name="selfemo-judge", display_name="Judge", description="Evaluation, and what becomes of the policy.")
+    def half(
+        config: str,
+        prepared: str,
+        shards: list[int],
+        round: int,
+        challenger: str,
+        policy: str,
+        scores: str,
+        misses: int,
+        go_on: bool,
+    ) -> NamedTuple("State", [("policy", str), ("scores", str), ("misses", int), ("go_on", bool)]):
+        with dsl.If(go_on == True, name="goes-on"):  # noqa: E712 - kfp builds the condition from this comparison
+            where = {"config": config, "round": round}
             with dsl.ParallelFor(shards, name="evaluation") as shard:
-                answered = evaluate(policy=trained, prepared=prepared, shard=shard, **where)
+                answered = evaluate(policy=challenger, prepared=prepared, shard=shard, **where)
                 place(answered, "evaluate", cluster)
-            scored = score(parts=dsl.Collected(answered.output), policy=trained, prepared=prepared, **where)
+            scored = score(parts=dsl.Collected(answered.output), policy=challenger, prepared=prepared, **where)
             decided = decide(
                 champion=policy,
                 champion_scores=scores,
                 misses=misses,
-                challenger=trained,
+                challenger=challenger,
                 challenger_scores=scored.outputs["Output"],
                 **where,
             )
-            tasks = {"gather": rollouts, "filter": samples, "train": challenger, "score": scored, "decide": decided}
-            for step, task in tasks.items():
+            for step, task in {"score": scored, "decide": decided}.items():
                 place(task, step, cluster)
         with dsl.Else(name="stopped"):
             carried = place(carry(policy=policy, scores=scores, misses=misses), "carry", cluster)
         fields = (dsl.OneOf(decided.outputs[f], carried.outputs[f]) for f in State._fields)
         return State(*fields)  # type: ignore[return-value]
 
-    return turn
+    return half
 
 
 def loop(rounds: int, cluster: Cluster) -> BaseComponent:
@@ -84,7 +113,7 @@ def loop(rounds: int, cluster: Cluster) -> BaseComponent:
         rounds: At most 10: the compiled form grows with it.
         cluster: What steps may use, and where they run.
     """
-    turn = one_round(cluster)
+    learning, judging = learn(cluster), judge(cluster)
 
     @dsl.pipeline(
         name=f"selfemo-{rounds}",
@@ -93,22 +122,17 @@ def loop(rounds: int, cluster: Cluster) -> BaseComponent:
     )
     def selfemo(config: str) -> None:
         with dsl.ExitHandler(place(report(config=config), "report", cluster), name="flywheel"):
-            where = {"config": config, "round": 0}
             data = place(prepare(config=config), "prepare", cluster)
-            prepared, shards = data.outputs["prepared"], data.outputs["shards"]
-            warm = place(warmup(config=config, prepared=prepared), "warmup", cluster)
-            base = warm.outputs["Output"]
-            with dsl.ParallelFor(shards, name="evaluation") as shard:
-                answered = evaluate(policy=base, prepared=prepared, shard=shard, **where)
-                place(answered, "evaluate", cluster)
-            scored = score(parts=dsl.Collected(answered.output), policy=base, prepared=prepared, **where)
-            place(scored, "score", cluster)
-            start = {"champion": "", "champion_scores": "", "misses": 0}
-            state = decide(challenger=base, challenger_scores=scored.outputs["Output"], **start, **where)
-            place(state, "decide", cluster)
+            where = {"config": config, "prepared": data.outputs["prepared"], "shards": data.outputs["shards"]}
+            base = place(warmup(config=config, prepared=where["prepared"]), "warmup", cluster)
+            nothing = {"policy": "", "scores": "", "misses": 0, "go_on": True}
+            state = judging(challenger=base.outputs["Output"], round=0, **nothing, **where)
+            state.set_display_name("Round 0: judge")
             for number in range(1, rounds + 1):
                 fields = {f: state.outputs[f] for f in State._fields}
-                state = turn(config=config, prepared=prepared, shards=shards, round=number, **fields)
-                state.set_display_name(f"Round {number}")
+                challenger = learning(round=number, policy=fields["policy"], go_on=fields["go_on"], **where)
+                challenger.set_display_name(f"Round {number}: play and learn")
+                state = judging(challenger=challenger.output, round=number, **fields, **where)
+                state.set_display_name(f"Round {number}: judge")
 
     return selfemo

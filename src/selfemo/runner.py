@@ -8,11 +8,13 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from selfemo.config import Config
 from selfemo.context import Context
 from selfemo.errors import UserError
 
@@ -33,6 +35,23 @@ def checkout() -> Path:
         "`selfemo run` needs the project's pipelines/ directory", where=str(Path.cwd()),
         fix="run it in a checkout of the project, or run its steps one by one",
     )  # fmt: skip
+
+
+def in_checkout(module: str, config: Config, *arguments: str) -> int:
+    """Run one of the project's own modules on a configuration; its exit code.
+
+    Args:
+        module: Of ``pipelines/``, which knows kfp.
+        config: Handed over as JSON, in place of ``CONFIG`` among the arguments.
+        arguments: Of the module.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "config.json"
+        file.write_text(config.to_json())
+        command = [sys.executable, "-m", module, *(str(file) if a == "CONFIG" else a for a in arguments)]
+        home = str(checkout())
+        path = os.pathsep.join(p for p in (home, os.environ.get("PYTHONPATH", "")) if p)
+        return subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, check=False).returncode
 
 
 def run_pipeline(context: Context) -> bool:

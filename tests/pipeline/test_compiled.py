@@ -91,10 +91,11 @@ def forms(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[dict[s
 
 def test_equal_rounds_are_in_a_form_once(spec: dict[str, Any]) -> None:
     assert set(executors(spec)) == set(STEPS)
-    rounds = [t for _, t in tasks(spec) if t["componentRef"]["name"] == "comp-selfemo-round"]
-    assert len(rounds) in SIZES
-    numbers = [t["inputs"]["parameters"]["round"]["runtimeValue"]["constant"] for t in rounds]
-    assert sorted(numbers) == list(range(1, len(rounds) + 1))
+    for half, first in (("learn", 1), ("judge", 0)):
+        rounds = [t for _, t in tasks(spec) if t["componentRef"]["name"] == f"comp-selfemo-{half}"]
+        numbers = [int(t["inputs"]["parameters"]["round"]["runtimeValue"]["constant"]) for t in rounds]
+        assert sorted(numbers) == list(range(first, max(numbers) + 1))
+        assert max(numbers) in SIZES
 
 
 def test_every_task_has_its_title_and_retries_and_none_is_cached_by_kfp(spec: dict[str, Any]) -> None:
@@ -110,12 +111,13 @@ def test_every_task_has_its_title_and_retries_and_none_is_cached_by_kfp(spec: di
 
 
 def test_self_play_and_evaluation_fan_out_over_the_shards_that_prepare_counts(spec: dict[str, Any]) -> None:
-    loops = {name: t for name, t in tasks(spec) if "parameterIterator" in t}
-    assert len(loops) >= 2
-    for task in loops.values():
+    loops = [t for _, t in tasks(spec) if "parameterIterator" in t]
+    assert len(loops) == 2
+    for task in loops:
         items = task["parameterIterator"]["items"]["inputParameter"]
         source = task["inputs"]["parameters"][items]
         assert "shards" in str(source)
+        assert all("componentInputParameter" in p for p in task["inputs"]["parameters"].values())  # see loop.py
         inside = spec["components"][task["componentRef"]["name"]]["dag"]["tasks"]
         assert set(inside) in ({"generate"}, {"evaluate"})
 
@@ -211,5 +213,6 @@ def test_descriptions_are_there_to_be_read(spec: dict[str, Any]) -> None:
         "Evaluate",
         "Decide",
         "Report",
-        "Round 1",
+        "Round 1: play and learn",
+        "Round 1: judge",
     } <= names

@@ -50,7 +50,7 @@ def with_(config: Config, section: str, **values: object) -> Config:
 def test_all_rounds(config: Config, tmp_path: Path) -> None:
     code, ran, printed = run(with_(config, "loop", rounds=2, patience=2), tmp_path)
     assert code == 0, printed
-    assert ran == START + 2 * ROUND + (FORM - 2) * ["carry"] + ["report"]
+    assert ran == START + 2 * ROUND + 2 * (FORM - 2) * ["carry"] + ["report"]
     context = Context(config)
     rows = finished_rounds(context)
     assert [r.round for r in rows] == [0, 1, 2]
@@ -96,7 +96,7 @@ def test_early_stop_after_round_1(config: Config, tmp_path: Path) -> None:
     never = with_(with_(config, "loop", rounds=3, patience=1), "gate", min_gain=0.99)
     code, ran, printed = run(never, tmp_path)
     assert code == 0, printed
-    assert ran == START + ROUND + (FORM - 1) * ["carry"] + ["report"]
+    assert ran == START + ROUND + 2 * (FORM - 1) * ["carry"] + ["report"]
     assert [r.round for r in finished_rounds(Context(never))] == [0, 1]
 
 
