@@ -14,6 +14,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -191,9 +192,11 @@ def connect(config: Config) -> Any:
     from kfp import Client
 
     try:
-        return Client(
+        client = Client(
             host=config.cluster.host or None, namespace=config.cluster.namespace, existing_token=os.environ.get(TOKEN)
         )
+        client.list_experiments(page_size=1, namespace=config.cluster.namespace)  # made without asking anything
+        return client
     except Exception as error:
         raise UserError(
             f"Kubeflow Pipelines cannot be used: {type(error).__name__}: {printable(str(error))[:300]}",
@@ -211,13 +214,13 @@ def main() -> int:
     try:
         config = Config.from_json(given.config.read_text(encoding="utf-8"))
         check(config)
-        submission = Submission(config, connect(config))
+        with redirect_stdout(sys.stderr):  # kfp tells of links there; ours is the id alone
+            submission = Submission(config, connect(config))
+            made = submission.recurring(given.recurring) if given.recurring else submission.run()
+        print(made, flush=True)
         if given.recurring:
-            print(submission.recurring(given.recurring))
             return 0
-        run = submission.run()
-        print(run)
-        return 0 if not given.wait or submission.wait(run) else 1
+        return 0 if not given.wait or submission.wait(made) else 1
     except UserError as error:
         say(f"selfemo: {error}")
         return 2

@@ -1,0 +1,219 @@
+"""Submitting to Kubeflow Pipelines: the real client against a stub of its API, which remembers what it was told."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from pipelines.submit import TOKEN, Submission, connect
+from selfemo import config as configuration
+from selfemo.config import Config
+from selfemo.errors import UserError
+
+ROOT = "/apis/v2beta1"
+
+
+class Stub:
+    """Pipelines, versions, experiments, runs and schedules, kept in memory.
+
+    Attributes:
+        states: What a run says of itself at each look, the last one for ever.
+        faults: How many of the next looks at a run fail.
+    """
+
+    def __init__(self) -> None:
+        self.kept: dict[str, list[dict[str, Any]]] = {
+            k: [] for k in ("pipelines", "versions", "experiments", "runs", "recurringRuns")
+        }
+        self.states = ["SUCCEEDED"]
+        self.faults = 0
+        self.tokens: set[str | None] = set()
+        self.uploads: list[bytes] = []
+
+    def add(self, kind: str, key: str, what: dict[str, Any]) -> dict[str, Any]:
+        what[key] = f"{kind}-{len(self.kept[kind]) + 1}"
+        self.kept[kind].append(what)
+        return what
+
+    def get(self, path: str, query: dict[str, str]) -> dict[str, Any] | None:
+        if path == "/healthz":
+            return {"multi_user": False}
+        if match := re.fullmatch(r"/pipelines/names/(.+)", path):
+            return next((p for p in self.kept["pipelines"] if p["display_name"] == match.group(1)), None)
+        if path == "/pipelines":
+            return {"pipelines": self.kept["pipelines"]}
+        if match := re.fullmatch(r"/pipelines/([^/]+)/versions", path):
+            return {"pipeline_versions": [v for v in self.kept["versions"] if v["pipeline_id"] == match.group(1)]}
+        if path == "/experiments":
+            return {"experiments": self.kept["experiments"]}
+        if path == "/runs":
+            return {"runs": self.kept["runs"]}
+        if path == "/recurringruns":
+            return {"recurringRuns": self.kept["recurringRuns"]}
+        if match := re.fullmatch(r"/runs/([^/]+)", path):
+            return self.look(match.group(1))
+        return None
+
+    def look(self, name: str) -> dict[str, Any]:
+        run = next(r for r in self.kept["runs"] if r["run_id"] == name)
+        if self.faults:
+            self.faults -= 1
+            raise RuntimeError("not now")
+        run["state"] = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+        done = {"task_id": "t1", "display_name": "Self-play", "state": run["state"]}
+        return {**run, "run_details": {"task_details": [done]}}
+
+    def post(self, path: str, query: dict[str, str], body: bytes) -> dict[str, Any]:
+        if path == "/pipelines/upload":
+            self.uploads.append(body)
+            return self.add("pipelines", "pipeline_id", {"display_name": query["name"]})
+        if path == "/pipelines/upload_version":
+            self.uploads.append(body)
+            what = {"display_name": query["name"], "pipeline_id": query["pipelineid"]}
+            return self.add("versions", "pipeline_version_id", what)
+        given = json.loads(body)
+        if path == "/experiments":
+            return self.add("experiments", "experiment_id", given)
+        if path == "/runs":
+            return self.add("runs", "run_id", {**given, "state": "RUNNING"})
+        return self.add("recurringRuns", "recurring_run_id", given)
+
+
+@pytest.fixture
+def stub() -> Iterator[Stub]:
+    found = Stub()
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            parts = urlsplit(self.path)
+            path = parts.path.removeprefix(ROOT)
+            query = {k: v[0] for k, v in parse_qs(parts.query).items()}
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            found.tokens.add(self.headers.get("Authorization"))
+            try:
+                if self.command == "GET":
+                    what = found.get(path, query)
+                elif self.command == "DELETE":
+                    found.kept["recurringRuns"] = [
+                        r for r in found.kept["recurringRuns"] if not path.endswith(r["recurring_run_id"])
+                    ]
+                    what = {}
+                else:
+                    what = found.post(path, query, body)
+            except RuntimeError:
+                self.send_error(503)
+                return
+            text = json.dumps({} if what is None else what).encode()
+            self.send_response(404 if what is None else 200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        do_GET = do_POST = do_DELETE = answer
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    found.url = f"http://127.0.0.1:{server.server_port}"  # type: ignore[attr-defined]
+    yield found
+    server.shutdown()
+
+
+def settings(stub: Stub, *overrides: str) -> Config:
+    return configuration.load(
+        None,
+        [f"cluster.host={stub.url}", "store.root=s3://bucket/self-emo",  # type: ignore[attr-defined]
+         "mlflow.tracking_uri=https://mlflow.example.org", *overrides],
+    )  # fmt: skip
+
+
+def submission(stub: Stub, *overrides: str) -> Submission:
+    config = settings(stub, *overrides)
+    return Submission(config, connect(config), poll=0.01)
+
+
+def test_a_run_is_started_once_by_name_and_its_version_uploaded_once_by_content(stub: Stub) -> None:
+    first = submission(stub).run()
+    assert submission(stub).run() == first  # it is active
+    (run,) = stub.kept["runs"]
+    assert run["display_name"] == "demo"
+    assert run["service_account"] == "selfemo"
+    assert json.loads(run["runtime_config"]["parameters"]["config"])["workdir"] == "/work"
+    run["state"] = "FAILED"
+    assert submission(stub).run() != first  # finished steps return at once there
+    assert len(stub.kept["pipelines"]) == 1
+    assert len(stub.kept["versions"]) == 1
+    submission(stub, "run=bigger", "cluster.profile=node8").run()
+    assert len(stub.kept["versions"]) == 2
+
+
+def test_an_active_run_of_another_configuration_is_not_taken_for_ours(stub: Stub) -> None:
+    submission(stub).run()
+    with pytest.raises(UserError, match="another configuration"):
+        submission(stub, "seed=8").run()
+
+
+def test_more_rounds_take_the_larger_form(stub: Stub) -> None:
+    submission(stub, "loop.rounds=7").run()
+    assert stub.kept["pipelines"][0]["display_name"] == "selfemo-10"
+
+
+@pytest.mark.parametrize(("outcome", "good"), [("SUCCEEDED", True), ("FAILED", False), ("CANCELED", False)])
+def test_waiting_follows_the_run_and_tells_its_outcome(
+    stub: Stub, capsys: pytest.CaptureFixture[str], outcome: str, good: bool
+) -> None:
+    ours = submission(stub)
+    stub.states, stub.faults = ["PENDING", "RUNNING", "RUNNING", outcome], 2
+    assert ours.wait(ours.run()) is good
+    said = capsys.readouterr().err.splitlines()
+    assert [line for line in said if line.startswith("Self-play")] == [
+        "Self-play: pending", "Self-play: running", f"Self-play: {outcome.lower()}",
+    ]  # fmt: skip
+    assert said[-1] == f"run demo has ended: {outcome.lower()}"
+    assert sum("looking again" in line for line in said) == 2
+
+
+def test_a_schedule_is_made_once_and_replaced_when_it_differs(stub: Stub) -> None:
+    first = submission(stub).recurring("0 0 3 * * *")
+    assert submission(stub).recurring("0 0 3 * * *") == first
+    submission(stub).recurring("0 0 4 * * *")
+    (job,) = stub.kept["recurringRuns"]
+    assert job["trigger"]["cron_schedule"]["cron"] == "0 0 4 * * *"
+    assert job["max_concurrency"] == 1
+    assert job["no_catchup"] is True
+
+
+def test_the_token_comes_from_the_environment_and_goes_nowhere_else(
+    stub: Stub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(TOKEN, "canary-token")
+    ours = submission(stub)
+    ours.wait(ours.run())
+    assert any("canary-token" in (t or "") for t in stub.tokens)
+    assert "canary-token" not in json.dumps(stub.kept) + "".join(capsys.readouterr())
+    assert not any(b"canary-token" in upload for upload in stub.uploads)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [("store.root=null", "embedded store"), ("mlflow.tracking_uri=null", "embedded MLflow")],
+)
+def test_servers_of_this_machine_are_refused(stub: Stub, override: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        submission(stub, override)
+
+
+def test_a_host_that_is_none_is_an_error_that_names_it(stub: Stub) -> None:
+    config = settings(stub, "cluster.host=http://127.0.0.1:9")
+    with pytest.raises(UserError, match=r"cluster\.host: http://127\.0\.0\.1:9"):
+        Submission(config, connect(config))
