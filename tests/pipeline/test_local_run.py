@@ -92,6 +92,14 @@ def test_a_second_run_does_nothing_again(config: Config, tmp_path: Path) -> None
     assert [r.round for r in finished_rounds(Context(config))] == [0, 1, 2]
 
 
+def test_shards_of_self_play_and_evaluation_are_tasks_of_their_own(config: Config, tmp_path: Path) -> None:
+    cut = with_(with_(config, "launch", shards=2), "loop", rounds=1).model_copy(update={"run": "shards"})
+    code, ran, printed = run(cut, tmp_path)
+    assert code == 0, printed
+    assert [ran.count(step) for step in ("generate", "gather", "evaluate", "score")] == [2, 1, 4, 2]
+    assert [r.round for r in finished_rounds(Context(cut))] == [0, 1]
+
+
 def test_early_stop_after_round_1(config: Config, tmp_path: Path) -> None:
     never = with_(with_(config, "loop", rounds=3, patience=1), "gate", min_gain=0.99)
     code, ran, printed = run(never, tmp_path)
