@@ -21,7 +21,6 @@ from selfemo.pods import Cluster
 COMPILED = Path(__file__).parent / "compiled"
 SIZES = (5, 10)
 """Rounds that a compiled form has room for."""
-DESCRIPTION = "A data flywheel: self-play, filter, SELF-GRPO, evaluation and promotion, round after round."
 
 
 def compile_to(directory: Path, cluster: Cluster | None = None) -> list[Path]:
@@ -56,7 +55,7 @@ def manifests_to(directory: Path, cluster: Cluster) -> list[Path]:
     for form in compile_to(directory, cluster):
         spec, *platform = yaml.safe_load_all(form.read_text())
         group = {"apiVersion": "pipelines.kubeflow.org/v2beta1"}
-        shown = {"displayName": spec["root"].get("displayName", form.stem), "description": DESCRIPTION}
+        shown = {k: spec["pipelineInfo"][k] for k in ("displayName", "description")}
         pipeline = {
             **group, "kind": "Pipeline", "metadata": {"name": form.stem, "namespace": cluster.namespace}, "spec": shown,
         }  # fmt: skip
@@ -80,10 +79,10 @@ def version_of(form: Path) -> str:
     return f"{form.stem}-{hashlib.sha256(form.read_bytes()).hexdigest()[:12]}"
 
 
-def form_for(rounds: int) -> Path:
-    """The smallest checked-in form with room for so many rounds."""
+def form_for(rounds: int, directory: Path = COMPILED) -> Path:
+    """The smallest form with room for so many rounds: the checked-in one, or that of another directory."""
     size = next(s for s in SIZES if s >= rounds)
-    return COMPILED / f"selfemo-{size}.yaml"
+    return directory / f"selfemo-{size}.yaml"
 
 
 def main() -> int:

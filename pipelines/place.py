@@ -70,7 +70,10 @@ def place(task: dsl.PipelineTask, step: str, cluster: Cluster) -> dsl.PipelineTa
         task.set_accelerator_type(pod.accelerator).set_accelerator_limit(pod.accelerators)
     if minutes:
         kubernetes.set_timeout(task, minutes * 60)
-    kubernetes.empty_dir_mount(task, "work", WORKDIR)
+    if cluster.volume and pod is cluster.pods.train:
+        kubernetes.mount_pvc(task, cluster.volume, WORKDIR)  # a retry finds its checkpoints there
+    else:
+        kubernetes.empty_dir_mount(task, "work", WORKDIR)
     if pod.shm:
         kubernetes.empty_dir_mount(task, "shm", "/dev/shm", medium="Memory", size_limit=pod.shm)  # noqa: S108
     for key, value in sorted(pod.node_selector.items()):

@@ -18,7 +18,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from pipelines.compile import compile_to, version_of
+from pipelines.compile import compile_to, form_for, version_of
 from pipelines.place import STEPS
 from selfemo.cluster.trainjob import WORKDIR
 from selfemo.config import Config
@@ -42,7 +42,6 @@ class Submission:
     """
 
     def __init__(self, config: Config, client: Any, poll: float = 10.0) -> None:
-        check(config)
         self.config, self.client, self.poll = config, client, poll
         there = config.model_copy(update={"workdir": WORKDIR})
         self.parameters = {"config": there.to_json()}
@@ -51,8 +50,8 @@ class Submission:
     def version(self) -> tuple[str, str]:
         """Ids of pipeline and version, uploaded if they are not there: versions are named by their content."""
         with tempfile.TemporaryDirectory() as directory:
-            forms = compile_to(Path(directory), self.config.cluster)
-            form = forms[0] if self.config.loop.rounds <= 5 else forms[1]
+            compile_to(Path(directory), self.config.cluster)
+            form = form_for(self.config.loop.rounds, Path(directory))
             pipeline = self.client.get_pipeline_id(form.stem)
             if pipeline is None:
                 pipeline = self.client.upload_pipeline(str(form), form.stem).pipeline_id
@@ -186,8 +185,9 @@ def connect(config: Config) -> Any:
     """A client of Kubeflow Pipelines.
 
     Raises:
-        UserError: If there is none at the host, or it refuses us.
+        UserError: If there is none at the host, or it refuses us, or a cluster cannot run the configuration.
     """
+    check(config)
     warnings.filterwarnings("ignore")
     from kfp import Client
 
@@ -213,7 +213,6 @@ def main() -> int:
     given = parser.parse_args()
     try:
         config = Config.from_json(given.config.read_text(encoding="utf-8"))
-        check(config)
         with redirect_stdout(sys.stderr):  # kfp tells of links there; ours is the id alone
             submission = Submission(config, connect(config))
             made = submission.recurring(given.recurring) if given.recurring else submission.run()

@@ -50,9 +50,10 @@ def configured(command: F) -> F:
     @functools.wraps(command)
     def wrapped(path: Path | None, overrides: tuple[str, ...], **rest: Any) -> Any:
         from selfemo import config, logs
+        from selfemo.cluster.trainjob import CONFIG
 
         logs.configure()
-        given = os.environ.get("SELFEMO_CONFIG_JSON")  # how a TrainJob's pods are told theirs
+        given = os.environ.get(CONFIG)  # how a TrainJob's pods are told theirs
         if given and path is None and not overrides:
             return command(config.Config.from_json(given), **rest)
         return command(config.load(path, overrides), **rest)

@@ -108,6 +108,7 @@ def show(corpus: str, path: str | None, split: str, count: int, skip: int) -> No
       selfemo data show --split dev --count 2
     """
     from selfemo.errors import UserError
+    from selfemo.logs import printable
 
     dialogues, _ = _load(corpus, path, skip_bad=True)
     chosen = [d for d in dialogues if d.split == split][skip : skip + count]
@@ -118,8 +119,7 @@ def show(corpus: str, path: str | None, split: str, count: int, skip: int) -> No
         click.secho(dialogue.id, bold=True)
         for turn in dialogue.turns:
             gold = ", ".join(turn.gold) if turn.gold else "-"
-            line = f"  {turn.speaker}: {turn.text}"
-            click.echo("".join(c if c.isprintable() else "?" for c in line) + f"  [{gold}]")
+            click.echo(printable(f"  {turn.speaker}: {turn.text}") + f"  [{gold}]")
 
 
 def _summary(dialogues: list[Dialogue], quarantine: list[dict[str, str]]) -> None:

@@ -15,9 +15,10 @@ from selfemo.config import Config
 from selfemo.context import Context
 from selfemo.corpora import load_corpora
 from selfemo.dialogue import Dialogue
+from selfemo.part import Part
 from selfemo.policy.weights import local_directory
 from selfemo.progress import meter
-from selfemo.records import Part, Reply, Scored, read_rows, seed_of, write_rows
+from selfemo.records import Reply, Scored, read_rows, seed_of, write_rows
 
 if TYPE_CHECKING:
     from selfemo.selfplay import Player

@@ -115,7 +115,7 @@ class Cluster(Section):
     runtime: str = Field("torch-distributed", pattern=NAME)
     """ClusterTrainingRuntime of TrainJobs."""
     volume: str = Field("", pattern=rf"{NAME}|^$")
-    """PersistentVolumeClaim for checkpoints, one that all nodes can write; empty: a TrainJob that dies starts over."""
+    """PersistentVolumeClaim for checkpoints, writable by all nodes; empty: training whose pod dies starts over."""
 
     @model_validator(mode="before")
     @classmethod

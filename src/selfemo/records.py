@@ -9,10 +9,9 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -142,7 +141,6 @@ class Reply(Row):
 
 
 R = TypeVar("R", bound=Row)
-T = TypeVar("T")
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> int:
@@ -169,27 +167,6 @@ def read_rows(path: Path, kind: type[R]) -> Iterator[R]:
                 first = error.errors()[0]
                 field = ".".join(map(str, first["loc"]))
                 raise CorruptArtifact(f"{field}: {first['msg']}", where=f"{path}:{number}") from None
-
-
-@dataclass(frozen=True)
-class Part:
-    """One of several shares of a step's work.
-
-    Attributes:
-        number: Counted from 0.
-        count: Of how many.
-    """
-
-    number: int = 0
-    count: int = 1
-
-    def of(self, items: Sequence[T]) -> Sequence[T]:
-        """Its items: a run of them, so that all parts one after the other are the whole in its order."""
-        return items[self.start(items) : len(items) * (self.number + 1) // self.count]
-
-    def start(self, items: Sequence[Any]) -> int:
-        """Index of its first item."""
-        return len(items) * self.number // self.count
 
 
 def seed_of(*parts: object) -> int:

@@ -49,9 +49,12 @@ def in_checkout(module: str, config: Config, *arguments: str) -> int:
         file = Path(directory) / "config.json"
         file.write_text(config.to_json())
         command = [sys.executable, "-m", module, *(str(file) if a == "CONFIG" else a for a in arguments)]
-        home = str(checkout())
-        path = os.pathsep.join(p for p in (home, os.environ.get("PYTHONPATH", "")) if p)
-        return subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, check=False).returncode
+        return subprocess.run(command, env={**os.environ, "PYTHONPATH": _path(checkout())}, check=False).returncode
+
+
+def _path(home: Path) -> str:
+    """Where Python finds the project's own modules, before what the environment says."""
+    return os.pathsep.join(p for p in (str(home), os.environ.get("PYTHONPATH", "")) if p)
 
 
 def run_pipeline(context: Context) -> bool:
@@ -72,7 +75,7 @@ def run_pipeline(context: Context) -> bool:
         **os.environ,
         # KFP starts steps with the first python on the path; it must be this one.
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-        "PYTHONPATH": os.pathsep.join(p for p in (str(home), os.environ.get("PYTHONPATH", "")) if p),
+        "PYTHONPATH": _path(home),
         "PYTHONUNBUFFERED": "1",
         "SELFEMO_LOG_EVERY": "1" if interactive else "10",
     }

@@ -124,6 +124,17 @@ def test_an_api_that_fails_on_and_on_is_an_error_and_nothing_goes_on_alone(
     assert not api.exists(NAME)
 
 
+def test_a_job_that_is_there_but_cannot_be_looked_at_is_an_error_in_the_end(
+    api: Api, launcher: Launcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FAULTS", 5)
+    api.objects["trainer.kubeflow.org/v1alpha1/trainjobs", "self-emo", NAME] = job()
+    api.server["get"] << 500
+    with pytest.raises(UserError, match="failed 5 times in a row: 500"):
+        launcher.run(job(), minutes=1)
+    assert api.exists(NAME)  # it is not ours to delete: we could not even read its spec
+
+
 def test_a_job_that_somebody_deletes_is_an_error(api: Api, launcher: Launcher) -> None:
     def gone() -> None:
         del api.objects["trainer.kubeflow.org/v1alpha1/trainjobs", "self-emo", NAME]

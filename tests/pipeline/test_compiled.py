@@ -171,6 +171,17 @@ def test_what_waits_for_a_trainjob_is_light_and_names_its_image(forms: Callable[
         assert "activeDeadlineSeconds" not in placed(form)[name]  # a queue may take days: the launcher keeps the time
 
 
+def test_training_keeps_its_checkpoints_on_the_volume_and_other_steps_do_not(
+    forms: Callable[..., list[dict[str, Any]]],
+) -> None:
+    where = placed(forms("volume=checkpoints"))
+    for name, what in where.items():
+        claims = [c["constant"] for c in what.get("pvcMount", [])]
+        assert claims == (["checkpoints"] if STEPS[name].kind == "train" else []), name
+        mounts = [m["mountPath"] for m in [*what.get("pvcMount", []), *what.get("emptyDirMounts", [])]]
+        assert mounts.count("/work") == 1
+
+
 def test_manifests_name_a_version_by_its_content(tmp_path: Path) -> None:
     plain, other = (configuration.load(None, o).cluster for o in ([], ["cluster.profile=l4"]))
     made = {}

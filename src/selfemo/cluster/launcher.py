@@ -43,12 +43,10 @@ class Launcher:
     Attributes:
         api: Client of the cluster.
         poll: Seconds between two looks.
-        follow_logs: Whether the log of the first node is shown.
     """
 
     api: client.ApiClient
     poll: float = 5.0
-    follow_logs: bool = True
 
     def __post_init__(self) -> None:
         self.jobs = client.CustomObjectsApi(self.api)
@@ -87,12 +85,11 @@ class Launcher:
         faults = 0
         while True:
             try:
-                self.jobs.create_namespaced_custom_object(GROUP, VERSION, namespace, PLURAL, job)
+                if self._created(job) or self._adopted(job):
+                    return
+                faults = 0
             except ApiException as error:
-                if error.status == 409:
-                    if self._adopted(job):
-                        return
-                elif error.status == 404:
+                if error.status == 404:
                     raise UserError(
                         "the cluster knows no TrainJobs, or has no such namespace", where=f"namespace {namespace}",
                         fix="install Kubeflow Trainer 2.2 or later, or set cluster.trainer: pod",
@@ -107,20 +104,32 @@ class Launcher:
                     faults = self._fault(faults, error, name)
             except HTTPError as error:
                 faults = self._fault(faults, error, name)
-            else:
-                log.info("TrainJob %s is created", name)
-                return
             time.sleep(self.poll)
+
+    def _created(self, job: Json) -> bool:
+        """Whether there was none of this name, and now there is."""
+        name, namespace = job["metadata"]["name"], job["metadata"]["namespace"]
+        try:
+            self.jobs.create_namespaced_custom_object(GROUP, VERSION, namespace, PLURAL, job)
+        except ApiException as error:
+            if error.status == 409:
+                return False
+            raise
+        log.info("TrainJob %s is created", name)
+        return True
 
     def _adopted(self, job: Json) -> bool:
         """Whether the job under this name can be waited for; if not, it is gone or going, and is created again."""
         name, namespace = job["metadata"]["name"], job["metadata"]["namespace"]
         try:
             found: Json = self.jobs.get_namespaced_custom_object(GROUP, VERSION, namespace, PLURAL, name)
-        except (ApiException, HTTPError):
-            return False
+        except ApiException as error:
+            if error.status == 404:
+                return False
+            raise
         metadata = found["metadata"]
         if metadata.get("deletionTimestamp"):
+            log.info("TrainJob %s is being deleted; a new one is made when it is gone", name)
             return False
         theirs, ours = (m.get("annotations", {}).get(HASH) for m in (metadata, job["metadata"]))
         if theirs != ours:
@@ -175,7 +184,7 @@ class Launcher:
         if faults + 1 >= FAULTS:
             raise UserError(
                 f"the Kubernetes API failed {FAULTS} times in a row: {said}", where=f"TrainJob {name}",
-                fix="see to the API server, and give the same command: the job is adopted if it still runs",
+                fix="see to the API server, and run the step again",
             ) from None  # fmt: skip
         log.warning("the Kubernetes API failed (%s); looking again", said)
         return faults + 1
@@ -193,9 +202,6 @@ class Launcher:
     @contextmanager
     def _logs(self, name: str, namespace: str) -> Iterator[None]:
         """Show the first node's log meanwhile, if it can be had: a wait does not fail over a log."""
-        if not self.follow_logs:
-            yield
-            return
         over = threading.Event()
         reader = threading.Thread(target=self._follow, args=(name, namespace, over), daemon=True, name="logs")
         reader.start()

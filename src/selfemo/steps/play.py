@@ -13,10 +13,11 @@ from selfemo.config import Config
 from selfemo.context import Context, Published
 from selfemo.dialogue import gold_counts, read_jsonl
 from selfemo.measure import player_of, weights_of
+from selfemo.part import Part
 from selfemo.progress import meter
-from selfemo.records import Part, Rollout, read_rows, write_rows
+from selfemo.records import Rollout, read_rows, write_rows
 from selfemo.steps.prepare import labelled
-from selfemo.steps.shards import whole
+from selfemo.steps.shards import shard_of, whole
 
 ROLLOUTS = "rollouts.jsonl.gz"
 
@@ -33,7 +34,7 @@ def generate_shard(config: Config, policy: str, prepared: str, round: int, shard
     policy = weights_of(context, policy)
     part = Part(shard, config.launch.shards)
 
-    def work(out: Path, _: Path) -> dict[str, Any]:
+    def work(out: Path) -> dict[str, Any]:
         from selfemo.selfplay import choose_dialogues, play_episodes, understand_corpus
 
         data = context.store.fetch(prepared)
@@ -53,12 +54,9 @@ def generate_shard(config: Config, policy: str, prepared: str, round: int, shard
             with meter("self-play", len(seeds) * play.turns) as progress:
                 rollouts += play_episodes(player, seeds, round, config, progress.advance, first)
         write_rows(out / ROLLOUTS, rollouts)
-        return {"rollouts": len(rollouts), "shard": part.number, "of": part.count}
+        return {"rollouts": len(rollouts)}
 
-    inputs = {"policy": policy, "prepared": prepared, "round": round}
-    if done := context.done("generate", round, inputs):  # the whole is there, from however many shards
-        return done
-    return context.step("generate_shard", round, {**inputs, "shard": part.number, "of": part.count}, work)
+    return shard_of(context, "generate", round, {"policy": policy, "prepared": prepared, "round": round}, part, work)
 
 
 def gather(config: Config, parts: Sequence[str], policy: str, prepared: str, round: int) -> Published:

@@ -11,8 +11,8 @@ from selfemo.config import Config
 from selfemo.context import Context, Published
 from selfemo.dialogue import read_jsonl
 from selfemo.measure import head, weights_of
-from selfemo.records import Part
-from selfemo.steps.shards import whole
+from selfemo.part import Part
+from selfemo.steps.shards import shard_of, whole
 
 
 def evaluate(config: Config, policy: str, prepared: str, round: int) -> Published:
@@ -27,16 +27,13 @@ def evaluate_shard(config: Config, policy: str, prepared: str, round: int, shard
     policy = weights_of(context, policy)
     part = Part(shard, config.launch.shards)
 
-    def work(out: Path, _: Path) -> dict[str, Any]:
+    def work(out: Path) -> dict[str, Any]:
         data = context.store.fetch(prepared)
         held_out = head(list(read_jsonl(data / "held_out.jsonl")), config.evaluation.dialogues)
         measure.answer(context, policy, held_out, list(read_jsonl(data / "training.jsonl")), out, part)
-        return {"shard": part.number, "of": part.count}
+        return {}
 
-    inputs = {"policy": policy, "prepared": prepared}
-    if done := context.done("evaluate", round, inputs):
-        return done
-    return context.step("evaluate_shard", round, {**inputs, "shard": part.number, "of": part.count}, work)
+    return shard_of(context, "evaluate", round, {"policy": policy, "prepared": prepared}, part, work)
 
 
 def score(config: Config, parts: Sequence[str], policy: str, prepared: str, round: int) -> Published:

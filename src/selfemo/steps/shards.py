@@ -1,12 +1,38 @@
-"""Shards of a step brought together."""
+"""Shards of a step: one of them done, all of them brought together."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from selfemo.context import Context
+from selfemo.context import Context, Published
 from selfemo.errors import UserError
+from selfemo.part import Part
+
+
+def shard_of(
+    context: Context,
+    name: str,
+    round: int,
+    inputs: Mapping[str, Any],
+    part: Part,
+    work: Callable[[Path], Mapping[str, Any]],
+) -> Published:
+    """Do one shard of a step once; if the whole is there, from however many shards, that is the result.
+
+    Args:
+        context: Of the run.
+        name: Of the whole step.
+        round: Number of the round.
+        inputs: Of the whole step.
+        part: Which shard.
+        work: Given an empty directory for the files to publish, does the shard and returns its small result.
+    """
+    if done := context.done(name, round, inputs):
+        return done
+    place = {"shard": part.number, "of": part.count}
+    return context.step(f"{name}_shard", round, {**inputs, **place}, lambda out, _: {**work(out), **place})
 
 
 def whole(context: Context, parts: Sequence[str]) -> tuple[list[Path], float]:
