@@ -21,7 +21,7 @@ class Corpus(Section):
     name: str
     """One of sample, meld, emorynlp, emorynlp-json, iemocap4, iemocap6, dailydialog."""
     path: str | None = None
-    """Where your copy lies; `$VARIABLES` are expanded. Only `sample` needs none."""
+    """Where your copy lies, a directory or s3://bucket/prefix; `$VARIABLES` are expanded. Only `sample` needs none."""
     skip_bad: bool = False
     """Put bad rows into a quarantine file instead of stopping at the first."""
 

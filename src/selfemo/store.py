@@ -10,6 +10,7 @@ an artifact or none of it, and of two writers one wins and the other adopts the 
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import shutil
@@ -178,28 +179,29 @@ class Store:
         if manifest is None:
             raise UserError("nothing is published here", where=uri, fix="check the URI, or run the step that makes it")
         target = self.cache / manifest.digest
-        if not target.is_dir():
-            self.cache.mkdir(parents=True, exist_ok=True)
-            partial = Path(tempfile.mkdtemp(dir=self.cache, prefix=".partial-"))
-            try:
-                for name in manifest.files:
-                    (partial / name).parent.mkdir(parents=True, exist_ok=True)
-                    self.backend(uri).download(f"{uri}/{manifest.files_at}/{name}", partial / name)
-                self._verify(partial, manifest, uri)
+        self.cache.mkdir(parents=True, exist_ok=True)
+        # Processes that train together fetch the same weights: the first does, the others wait and find them.
+        with (self.cache / f".{manifest.digest}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if target.is_dir():
                 try:
-                    partial.rename(target)
-                except OSError:  # another process was first with the same contents
-                    if not target.is_dir():
-                        raise
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
-            return target
-        try:
-            self._verify(target, manifest, uri)
-        except CorruptArtifact:
-            shutil.rmtree(target)  # a damaged cache is no reason to stop: fetch it again
-            return self.fetch(uri)
+                    self._verify(target, manifest, uri)
+                    return target
+                except CorruptArtifact:
+                    shutil.rmtree(target)  # a damaged cache is no reason to stop: fetch it again
+            self._download(uri, manifest, target)
         return target
+
+    def _download(self, uri: str, manifest: Manifest, target: Path) -> None:
+        partial = Path(tempfile.mkdtemp(dir=self.cache, prefix=".partial-"))
+        try:
+            for name in manifest.files:
+                (partial / name).parent.mkdir(parents=True, exist_ok=True)
+                self.backend(uri).download(f"{uri}/{manifest.files_at}/{name}", partial / name)
+            self._verify(partial, manifest, uri)
+            partial.rename(target)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
     @staticmethod
     def _verify(directory: Path, manifest: Manifest, uri: str) -> None:

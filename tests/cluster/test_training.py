@@ -46,19 +46,28 @@ class Controller(threading.Thread):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        own = {e["name"]: e["value"].replace('"/work"', json.dumps(str(self.work))) for e in trainer["env"]}
-        launch = {"NNODES": trainer["numNodes"], "NPROC_PER_NODE": trainer["numProcPerNode"], "NODE_RANK": 0,
+        nodes = [self.pod(trainer, rank, port) for rank in range(trainer["numNodes"])]
+        said = [node.communicate()[1] for node in nodes]
+        self.said += "".join(said)
+        if code := max(node.returncode for node in nodes):
+            self.api.say(name, "Failed", "BackoffLimitExceeded", message=f"exit {code}")
+        else:
+            self.api.say(name, "Complete", "AllJobsCompleted")
+
+    def pod(self, trainer: dict[str, Any], rank: int, port: int) -> subprocess.Popen[str]:
+        """The pod of one node, with a disk of its own."""
+        disk = self.work / f"node-{rank}"
+        disk.mkdir(exist_ok=True)
+        own = {e["name"]: e["value"].replace('"/work"', json.dumps(str(disk))) for e in trainer["env"]}
+        launch = {"NNODES": trainer["numNodes"], "NPROC_PER_NODE": trainer["numProcPerNode"], "NODE_RANK": rank,
                   "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}  # fmt: skip
         kept = {k: os.environ[k] for k in ("PATH", "HOME", "LANG") if k in os.environ}
         env = {**kept, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **own}
         env |= {f"PET_{k}": str(v) for k, v in launch.items()}
         command = [sys.executable, *trainer["command"][1:], *trainer["args"]]
-        done = subprocess.run(command, env=env, cwd=self.work, capture_output=True, text=True, check=False)
-        self.said += done.stderr
-        if done.returncode:
-            self.api.say(name, "Failed", "BackoffLimitExceeded", message=f"exit {done.returncode}")
-        else:
-            self.api.say(name, "Complete", "AllJobsCompleted")
+        return subprocess.Popen(
+            command, env=env, cwd=disk, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        )
 
 
 @pytest.fixture
@@ -84,27 +93,28 @@ def controller(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     found.join(60)
 
 
-def on_cluster(config: Config, run: str, **launch: object) -> Config:
+def on_cluster(config: Config, run: str, nodes: int = 1, **launch: object) -> Config:
     data = settings(config, run, **launch).model_dump(mode="json")
-    data["cluster"]["trainer"] = "trainjob"
+    data["cluster"] |= {"trainer": "trainjob", "nodes": nodes}
     return Config.model_validate(data)
 
 
+@pytest.mark.parametrize(("nodes", "processes"), [(1, 2), (2, 1)])
 def test_a_trainjobs_pods_train_as_this_machine_would_and_publish_themselves(
-    small_local: Config, tiny: Path, controller: Controller
+    small_local: Config, tiny: Path, controller: Controller, nodes: int, processes: int
 ) -> None:
     here = settings(small_local, "here")
     expected = json.loads(
         (Context(here).store.fetch(steps.train(here, str(tiny), publish(here, samples()), str(tiny), 1).uri)
          / "training.json").read_text()
     )  # fmt: skip
-    config = on_cluster(small_local, "there", processes=2)
+    config = on_cluster(small_local, "there", nodes, processes=processes)
     uri = publish(config, samples())
     done = steps.train(config, str(tiny), uri, str(tiny), 1)
     assert controller.ran == [f"there-train-1-{done.uri.rsplit('-', 1)[1][:8]}"]
     same(json.loads((Context(config).store.fetch(done.uri) / "training.json").read_text()), expected)
     assert "2 processes train together: MULTI_CPU" in controller.said
-    assert not list((controller.work / "scratch").rglob("*.safetensors"))  # nothing is left in the pod
+    assert not list(controller.work.rglob("scratch/**/*.safetensors"))  # nothing is left in the pods
     assert steps.train(config, str(tiny), uri, str(tiny), 1).uri == done.uri
     assert len(controller.ran) == 1  # it is already there: no second job
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,6 +33,7 @@ from tests.component import plain
 
 ALL = [prepare, warmup, generate, gather, filter_rollouts, train, evaluate, score, decide, carry, report]
 ROOT = Path(__file__).parents[2] / "components"
+STATE = ("policy", "scores", "misses", "go_on")
 
 
 @pytest.mark.parametrize("component", ALL, ids=lambda c: c.name)
@@ -226,19 +229,48 @@ def test_an_error_is_logged_in_one_line_that_names_the_step(
     assert "filter of round 3 failed:" in capfd.readouterr().err
 
 
-def test_a_component_runs_under_the_local_runner(small_local: Config, tmp_path: Path) -> None:
+def test_every_component_runs_under_the_local_runner_and_does_what_its_function_does(
+    small_local: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from kfp import local
 
-    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "kfp"))
-    assert carry(policy="p", scores="s", misses=2).outputs == {
-        "policy": "p",
-        "scores": "s",
-        "misses": 2,
-        "go_on": False,
-    }
-    task = prepare(config=small_local.to_json())
-    assert Context(small_local).store.manifest(task.outputs["prepared"]) is not None
-    assert task.outputs["shards"] == [0]
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    text = small_local.to_json()
+
+    def run(component: Any, **given: Any) -> Any:
+        local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "kfp"))
+        task = component(**given)
+        ran.append(component.name)
+        shown = [output for output in task.outputs.values() if isinstance(output, dsl.Artifact)]
+        assert all(artifact.metadata or Path(artifact.path).exists() for artifact in shown)
+        return task.outputs
+
+    ran: list[str] = []
+    where = {"config": text}
+    prepared = run(prepare, **where)
+    assert prepared["shards"] == [0]
+    data = prepared["prepared"]
+    assert data == plain.prepare(text)
+    policy = run(warmup, **where, prepared=data)["Output"]
+    assert policy == plain.warmup(text, data)
+    part = run(evaluate, **where, policy=policy, prepared=data, round=0, shard=0)["Output"]
+    scores = run(score, **where, parts=[part], policy=policy, prepared=data, round=0)["Output"]
+    assert scores == plain.scores(text, policy, data, 0)
+    nothing = {"champion": "", "champion_scores": "", "misses": 0}
+    decided = run(decide, **where, **nothing, challenger=policy, challenger_scores=scores, round=0)
+    assert {name: decided[name] for name in STATE} == {
+        "policy": policy, "scores": scores, "misses": 0, "go_on": True,
+    }  # fmt: skip
+    part = run(generate, **where, policy=policy, prepared=data, round=1, shard=0)["Output"]
+    rollouts = run(gather, **where, parts=[part], policy=policy, prepared=data, round=1)["Output"]
+    assert rollouts == plain.rollouts(text, policy, data, 1)
+    samples = run(filter_rollouts, **where, rollouts=rollouts, round=1)["Output"]
+    assert samples == plain.samples(text, rollouts, 1)
+    challenger = run(train, **where, policy=policy, samples=samples, prepared=data, round=1)["Output"]
+    assert challenger == plain.train(text, policy, samples, data, 1)
+    carried = run(carry, policy="p", scores="s", misses=2)
+    assert {name: carried[name] for name in STATE} == {"policy": "p", "scores": "s", "misses": 2, "go_on": False}
+    assert set(ran) == {c.name for c in ALL} - {"report"}  # an exit task: kfp.local gives a status in a pipeline only
 
 
 def test_rounds_are_gated_on_labelled_dialogues_kept_from_the_warm_up(small_local: Config) -> None:

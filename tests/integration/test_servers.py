@@ -14,6 +14,8 @@ import pytest
 from selfemo import services
 from selfemo.config import Config
 from selfemo.context import Context
+from selfemo.corpora import load_corpus
+from selfemo.corpora.rows import Rows
 from selfemo.errors import UserError
 from selfemo.store import CorruptArtifact, Manifest
 from tests.conftest import race
@@ -95,6 +97,24 @@ def test_s3_changed_bytes_are_found(small: Config, tmp_path: Path) -> None:
         store.fetch(store.uri("bits"))
     assert store.manifest(store.uri("nothing")) is None
     assert store.manifest("s3://no-such-bucket/x") is None
+
+
+def test_a_corpus_is_read_from_s3(small: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    context = Context(small)
+    store, running = context.store, context.services
+    rows = "".join(f"{n},Fine by me,Joey,joy,positive,{n // 3},{n % 3},1,1,a,b\r\n" for n in range(9))
+    header = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime\r\n"
+    (tmp_path / "rows").write_text(header + rows)
+    for split in ("train", "dev"):
+        store.backend(store.root).upload(tmp_path / "rows", store.uri("corpora", "meld", f"{split}_sent_emo.csv"))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", running.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", running.secret_key)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    endpoint = running.processes["s3"].url
+    found = load_corpus("meld", store.uri("corpora", "meld"), Rows(), endpoint)
+    assert [d.id for d in found] == [f"meld/{split}/{n}" for split in ("train", "dev") for n in range(3)]
+    with pytest.raises(UserError, match="nothing lies here"):
+        load_corpus("meld", store.uri("corpora", "other"), Rows(), endpoint)
 
 
 KILLED = """

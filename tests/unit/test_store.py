@@ -1,8 +1,9 @@
-"""The store, as a specification; the same holds on S3 (tests/integration/test_s3.py)."""
+"""The store, as a specification; the same holds on S3 (tests/integration/test_servers.py)."""
 
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,25 @@ def test_a_damaged_cache_is_fetched_again(store: Store, tmp_path: Path) -> None:
     store.publish(_directory(tmp_path / "d", {"a": b"good"}), store.uri("x"), step="s")
     (store.fetch(store.uri("x")) / "a").write_bytes(b"evil")
     assert (store.fetch(store.uri("x")) / "a").read_bytes() == b"good"
+
+
+def test_processes_that_want_the_same_weights_bring_them_here_once(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.publish(_directory(tmp_path / "d", {"a": b"weights"}), store.uri("x"), step="s")
+    brought: list[str] = []
+    download = LocalBackend.download
+
+    def slowly(self: LocalBackend, uri: str, path: Path) -> None:
+        brought.append(uri)
+        time.sleep(0.05)
+        download(self, uri, path)
+
+    monkeypatch.setattr(LocalBackend, "download", slowly)
+    found: list[Path] = []
+    race(4, lambda _: found.append(store.fetch(store.uri("x"))))
+    assert len(brought) == 1
+    assert {(path / "a").read_bytes() for path in found} == {b"weights"}
 
 
 def test_equal_contents_have_equal_digests_wherever_they_lie(store: Store, tmp_path: Path) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from selfemo.backends import S3Backend
 from selfemo.config import Config
 from selfemo.corpora import dailydialog, emorynlp, iemocap, leakage, meld, sample
 from selfemo.corpora.rows import Rows
@@ -40,8 +43,14 @@ class Corpora:
     quarantine: list[dict[str, str]]
 
 
-def load_corpus(name: str, path: str | None, rows: Rows) -> list[Dialogue]:
+def load_corpus(name: str, path: str | None, rows: Rows, endpoint: str | None = None) -> list[Dialogue]:
     """All splits of one corpus.
+
+    Args:
+        name: A key of :data:`LOADERS`, or ``sample``.
+        path: A directory, or ``s3://bucket/prefix``.
+        rows: What becomes of bad rows.
+        endpoint: S3 endpoint, if not the provider's own.
 
     Raises:
         UserError: If it cannot be found or read.
@@ -55,12 +64,32 @@ def load_corpus(name: str, path: str | None, rows: Rows) -> list[Dialogue]:
         raise UserError(
             f"a variable in {path!r} is not set", where="corpora", fix=f"export it, e.g. {path.split('/')[0]}"
         )
-    directory = Path(expanded).expanduser()
-    if not directory.is_dir():
-        raise UserError(
-            "no such directory", where=str(directory), fix=f"set path to the directory of your copy of {name}"
-        )
-    return list(LOADERS[name](directory, rows))
+    with _directory(expanded, endpoint) as directory:
+        if not directory.is_dir():
+            raise UserError(
+                "no such directory", where=str(directory), fix=f"set path to the directory of your copy of {name}"
+            )
+        return list(LOADERS[name](directory, rows))
+
+
+@contextmanager
+def _directory(path: str, endpoint: str | None) -> Iterator[Path]:
+    """The directory of a path; one on S3 is copied to this machine for as long as it is read."""
+    if not path.startswith("s3://"):
+        yield Path(path).expanduser()
+        return
+    source, root = S3Backend(endpoint), path.rstrip("/") + "/"
+    files = list(source.list(root))
+    if not files:
+        raise UserError("nothing lies here", where=path, fix="copy the corpus there, or correct corpora.path")
+    with tempfile.TemporaryDirectory(prefix="selfemo-corpus-") as directory:
+        for uri in files:
+            target = Path(directory, uri.removeprefix(root))
+            if not target.resolve().is_relative_to(Path(directory).resolve()):
+                raise UserError("names a file outside its directory", where=uri, fix="remove it")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            source.download(uri, target)
+        yield Path(directory)
 
 
 def load_corpora(config: Config) -> Corpora:
@@ -75,7 +104,7 @@ def load_corpora(config: Config) -> Corpora:
     quarantine: list[dict[str, str]] = []
     for corpus in config.corpora:
         rows = Rows(corpus.skip_bad)
-        dialogues = load_corpus(corpus.name, corpus.path, rows)
+        dialogues = load_corpus(corpus.name, corpus.path, rows, config.store.endpoint)
         quarantine += rows.quarantine
         scored = [d for d in dialogues if d.split == config.evaluation.split and any(u.gold for u in d.turns)]
         learnt = [d for d in dialogues if d.split == "train"]

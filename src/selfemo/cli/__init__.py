@@ -1,0 +1,31 @@
+"""The command line. Everything heavy is imported inside the commands: ``selfemo --help`` answers at once."""
+
+from __future__ import annotations
+
+import click
+
+from selfemo import __version__
+from selfemo.cli import cluster, registry, run, steps
+from selfemo.cli.base import Cli
+from selfemo.cli.data import data
+
+
+@click.group(cls=Cli, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__)
+def main() -> None:
+    """A data flywheel for emotion in conversation: self-play, filter, SELF-GRPO, evaluate, promote.
+
+    \b
+    Example:
+      selfemo run --config configs/demo.yaml
+    """
+
+
+for command in (
+    run.run, run.dry_run, run.study, run.services, run.ui,
+    cluster.compile_, cluster.submit,
+    steps.generate, steps.filter_, steps.train, steps.evaluate,
+    registry.promote, registry.rollback,
+    data,
+):  # fmt: skip
+    main.add_command(command)

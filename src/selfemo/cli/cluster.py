@@ -1,0 +1,52 @@
+"""``selfemo compile`` and ``selfemo submit``: the pipeline on a cluster."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from selfemo.cli.base import configured
+
+if TYPE_CHECKING:
+    from selfemo.config import Config
+
+
+@click.command("compile")
+@configured
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Directory for what is compiled.")
+def compile_(config: Config, out: Path) -> None:
+    """Compile the pipeline for a cluster: plain YAML, and Pipeline and PipelineVersion manifests for GitOps.
+
+    Pods ask for what the configuration's cluster section gives them. Images come from SELFEMO_IMAGE_PIPELINE,
+    SELFEMO_IMAGE_GENERATION and SELFEMO_IMAGE_TRAINING: name them by digest. The same input gives the same bytes.
+
+    \b
+    Example:
+      selfemo compile --config configs/qwen3-4b.yaml --set cluster.profile=node8 --out build/
+    """
+    from selfemo.runner import in_checkout
+
+    sys.exit(in_checkout("pipelines.compile", config, "--config", "CONFIG", "--out", str(out.absolute())))
+
+
+@click.command()
+@configured
+@click.option("--wait", is_flag=True, help="Follow the run; the exit code is its outcome.")
+@click.option("--recurring", metavar="CRON", help="Make it a schedule, such as '0 0 3 * * *': with seconds first.")
+def submit(config: Config, wait: bool, recurring: str | None) -> None:
+    """Run the loop on a cluster, through Kubeflow Pipelines; prints the run's id.
+
+    The same command again finds the run that is active. One that failed is started anew, and finished steps return
+    at once. A bearer token is read from SELFEMO_KFP_TOKEN.
+
+    \b
+    Example:
+      selfemo submit --config configs/qwen3-4b.yaml --set cluster.host=https://kfp.example.org --wait
+    """
+    from selfemo.runner import in_checkout
+
+    flags = [*(["--wait"] if wait else []), *(["--recurring", recurring] if recurring else [])]
+    sys.exit(in_checkout("pipelines.submit", config, "CONFIG", *flags))

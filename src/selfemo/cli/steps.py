@@ -1,0 +1,105 @@
+"""The steps of a round, one command each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from selfemo.cli.base import configured
+from selfemo.errors import UserError
+
+if TYPE_CHECKING:
+    from selfemo.config import Config
+
+
+@click.command()
+@configured
+@click.option("--policy", required=True, help="Weights: URI of a step's artifact, models:/..., a directory, a hub id.")
+@click.option("--prepared", required=True, help="URI of the prepared data.")
+@click.option("--round", "number", default=1, show_default=True, help="Number of the round.")
+def generate(config: Config, policy: str, prepared: str, number: int) -> None:
+    """Self-play of one round; prints the URI of the rollouts.
+
+    \b
+    Example:
+      selfemo generate --policy models:/self-emo@champion --prepared s3://selfemo/demo/round-0/prepare-1f0c...
+    """
+    from selfemo import steps
+
+    click.echo(steps.generate(config, policy, prepared, number).uri)
+
+
+@click.command("filter")
+@configured
+@click.option("--rollouts", required=True, help="URI of the rollouts.")
+@click.option("--round", "number", default=1, show_default=True, help="Number of the round.")
+def filter_(config: Config, rollouts: str, number: int) -> None:
+    """Keep what is worth training on; prints the URI of the samples and what was rejected, by reason.
+
+    \b
+    Example:
+      selfemo filter --rollouts s3://selfemo/demo/round-1/generate-5d2a... --set flywheel.tau_low=0.4
+    """
+    from selfemo import steps
+
+    done = steps.filter(config, rollouts, number)
+    click.echo(done.uri)
+    for reason, count in sorted(done.result["reasons"].items(), key=lambda item: -item[1]):
+        click.echo(f"  {reason:<16} {count:>6}")
+
+
+@click.command()
+@configured
+@click.option("--policy", help="URI of the round's policy; without it, the supervised warm-up is trained.")
+@click.option("--samples", help="URI of the training samples.")
+@click.option("--prepared", help="URI of the prepared data.")
+@click.option("--round", "number", default=1, show_default=True, help="Number of the round.")
+def train(config: Config, policy: str | None, samples: str | None, prepared: str | None, number: int) -> None:
+    """Train with SELF-GRPO on samples, or warm up on prepared data; prints the URI of the policy.
+
+    With launch.processes or launch.strategy set it starts the processes itself; under torchrun it is one of them.
+
+    \b
+    Examples:
+      selfemo train --prepared s3://selfemo/demo/round-0/prepare-1f0c...
+      selfemo train --prepared s3://... --policy s3://.../warmup-77ab... --samples s3://.../filter-08c1...
+    """
+    from selfemo import steps
+    from selfemo.training import launch
+
+    if launch.launched():
+        launch.die_with_parent()
+    if prepared and policy and samples:
+        uri = steps.train(config, policy, samples, prepared, number).uri
+    elif prepared and not policy and not samples:
+        uri = steps.warmup(config, prepared).uri
+    else:
+        fix = "give --prepared alone, or --prepared, --policy and --samples"
+        raise UserError("nothing to train on", where="selfemo train", fix=fix)
+    if launch.rank() == 0:
+        click.echo(uri)
+
+
+@click.command()
+@configured
+@click.option("--policy", required=True, help="Weights: URI, models:/name@alias, a directory, a hub id.")
+@click.option("--corpus", help="Evaluate on this corpus instead of the configuration's.")
+@click.option("--path", "directory", help="Directory of that corpus.")
+@click.option("--out", type=click.Path(path_type=Path), help="Also keep predictions, metrics and plots here.")
+def evaluate(config: Config, policy: str, corpus: str | None, directory: str | None, out: Path | None) -> None:
+    """Score a policy on held-out dialogues.
+
+    \b
+    Example:
+      selfemo evaluate --policy models:/self-emo@champion --corpus meld --path ../data/meld
+    """
+    from selfemo.measure import evaluate_policy
+
+    if corpus:
+        from selfemo.config import Config
+
+        data = config.model_dump(mode="json") | {"corpora": [{"name": corpus, "path": directory}]}
+        config = Config.model_validate(data)
+    evaluate_policy(config, policy, out)
