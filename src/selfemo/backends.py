@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -21,6 +22,10 @@ class Backend(Protocol):
 
     def create(self, uri: str, data: bytes) -> bool:
         """Write a new file whole; False, and no change, if it is already there."""
+        ...
+
+    def swap(self, uri: str, old: bytes, new: bytes) -> bool:
+        """Replace a file's contents if they are still the old ones; False, and no change, if not."""
         ...
 
     def upload(self, path: Path, uri: str) -> None:
@@ -68,6 +73,20 @@ class LocalBackend:
             return False
         finally:
             os.unlink(name)
+        return True
+
+    def swap(self, uri: str, old: bytes, new: bytes) -> bool:
+        target = self.path(uri)
+        with (target.parent / f".tmp-{target.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if self.read(uri) != old:
+                return False
+            descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".tmp-")
+            with os.fdopen(descriptor, "wb") as out:
+                out.write(new)
+                out.flush()
+                os.fsync(out.fileno())
+            os.replace(name, target)
         return True
 
     def upload(self, path: Path, uri: str) -> None:
@@ -156,6 +175,21 @@ class S3Backend:
             self.client.put_object(Bucket=bucket, Key=key, Body=data, IfNoneMatch="*")
         except ClientError as error:
             if self._code(error) in ("PreconditionFailed", "412", "ConditionalRequestConflict"):
+                return False
+            raise
+        return True
+
+    def swap(self, uri: str, old: bytes, new: bytes) -> bool:
+        from botocore.exceptions import ClientError
+
+        bucket, key = self.split(uri)
+        try:
+            found = self.client.get_object(Bucket=bucket, Key=key)
+            if found["Body"].read() != old:
+                return False
+            self.client.put_object(Bucket=bucket, Key=key, Body=new, IfMatch=found["ETag"])
+        except ClientError as error:
+            if self._code(error) in ("PreconditionFailed", "412", "ConditionalRequestConflict", "NoSuchKey", "404"):
                 return False
             raise
         return True

@@ -24,6 +24,7 @@ from selfemo.sections import (
     Evaluation,
     Flywheel,
     Gate,
+    Gitops,
     Grpo,
     Guard,
     Launch,
@@ -62,6 +63,7 @@ class Config(Section):
     store: Store = Store()
     mlflow: Mlflow = Mlflow()
     cluster: Cluster = Cluster()
+    gitops: Gitops = Gitops()
 
     def to_json(self) -> str:
         """One line of JSON that :meth:`from_json` reads back; how a config travels into a step."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from selfemo.config import Config
 from selfemo.errors import GateClosed, UserError
+from selfemo.lock import who
 
 log = logging.getLogger(__name__)
 
@@ -186,7 +187,7 @@ class Registry:
                 fix="see its versions with `selfemo ui`",
             ) from None  # fmt: skip
 
-    def promote(self, number: str, *, passed: bool, reason: str, force: bool = False) -> str | None:
+    def promote(self, number: str, *, passed: bool, reason: str, force: bool = False, evidence: str = "") -> str | None:
         """Move the champion alias, through the gate only.
 
         Args:
@@ -194,6 +195,7 @@ class Registry:
             passed: What the gate said.
             reason: Why: the gate's words, or a person's with ``force``.
             force: Promote against the gate; kept as a tag.
+            evidence: What the gate saw, as JSON; kept as a tag.
 
         Returns:
             The version that was champion before, or None.
@@ -212,6 +214,8 @@ class Registry:
             return previous
         tags = {
             "selfemo.promoted_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "selfemo.promoted_by": who(),
+            "selfemo.promotion_evidence": evidence,
             "selfemo.promotion_reason": reason,
             "selfemo.promotion_forced": str(force).lower(),
             "selfemo.previous_champion": previous or "",
@@ -236,7 +240,7 @@ class Registry:
         if current is None or not previous:
             raise UserError("there is no earlier champion to go back to", where=f"models:/{self.model}@{CHAMPION}")
         self.version(previous)
-        self.client.set_model_version_tag(self.model, current.version, "selfemo.rolled_back", reason)
+        self.client.set_model_version_tag(self.model, current.version, "selfemo.rolled_back", f"by {who()}: {reason}")
         self.set_alias(CHAMPION, previous)
         return str(current.version), previous
 

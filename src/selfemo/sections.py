@@ -15,6 +15,10 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+REF = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$"
+"""Names of branches that no command can take for an option."""
+
+
 class Corpus(Section):
     """One corpus, and where it lies."""
 
@@ -279,3 +283,22 @@ class Mlflow(Section):
     experiment: str = "self-emo"
     model: str = Field("self-emo", pattern=r"^[^/:]+$")
     """Name of the registered model."""
+    licence: str = ""
+    """Licence of the base model, for the model card; empty says that nobody has stated it."""
+
+
+class Gitops(Section):
+    """Where Git says which model is served. Commands run without a shell, {branch}, {title} and {body} filled in."""
+
+    repository: str = ""
+    """A checkout on this machine, or a URL to clone; empty leaves Git alone."""
+    reference: str = "manifests/overlays/prod/model.yaml"
+    """The file, in the repository."""
+    base: str = Field("main", pattern=REF)
+    """Branch that the cluster follows."""
+    branch: str = Field("serve-{model}-{version}", pattern=r"^[A-Za-z0-9._/{}-]+$")
+    """Branch of a change; the same as base writes straight to it."""
+    push: str = "git push --force origin HEAD:refs/heads/{branch}"
+    """Publishes the branch; empty leaves it in the checkout."""
+    pull_request: str = ""
+    """Opens the change for review, such as gh pr create --base main --head {branch} --title {title} --body {body}."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -36,13 +37,39 @@ def promote(config: Config, number: str, force: bool, reason: str | None) -> Non
 @configured
 @click.option("--reason", required=True, help="Why.")
 def rollback(config: Config, reason: str) -> None:
-    """Make the previous champion champion again.
+    """Make the previous champion champion again, in the registry and in Git.
 
     \b
     Example:
       selfemo rollback --reason "answers in capitals"
     """
-    from selfemo.context import Context
+    from selfemo.promotion import roll_back
 
-    was, now = Context(config).registry.rollback(reason)
-    click.echo(f"champion of {config.mlflow.model}: version {now} (was {was})")
+    click.echo(roll_back(config, reason))
+
+
+@click.command("sync-registry")
+@configured
+@click.option("--write", type=click.Path(path_type=Path), help="Only write the reference of the champion to this file.")
+def sync_registry(config: Config, write: Path | None) -> None:
+    """Compare the registry's champion with what Git says is served, and repair the difference.
+
+    The registry is the truth: an alias that somebody moved by hand is followed too. Give it to a CronJob.
+
+    \b
+    Example:
+      selfemo sync-registry --set gitops.repository=https://git.example.org/platform.git
+    """
+    from selfemo.context import Context
+    from selfemo.promotion import reference, synchronise
+    from selfemo.registry import CHAMPION
+
+    context = Context(config)
+    if write is None:
+        click.echo(synchronise(context))
+        return
+    champion = context.registry.alias(CHAMPION)
+    if champion is None:
+        raise UserError("there is no champion", where=f"models:/{config.mlflow.model}", fix="promote a version first")
+    write.write_text(reference(context, champion).to_yaml(), encoding="utf-8")
+    click.echo(f"{write}: version {champion.version} of {config.mlflow.model}")

@@ -1,0 +1,252 @@
+"""The served model in Git: written by commits, never twice, and never over a person's work."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from selfemo import config as configuration
+from selfemo.context import Context
+from selfemo.errors import UserError
+from selfemo.gitops import Reference, present, proposed
+from selfemo.lock import Busy
+from selfemo.promotion import promote_version, roll_back, synchronise
+from selfemo.records import write_rows
+from selfemo.registry import CHAMPION
+from selfemo.sections import Gitops
+from tests.conftest import race
+from tests.unit.test_evaluation import _pairs, rows
+
+FILE = "manifests/overlays/prod/model.yaml"
+
+
+def git(place: Path, *arguments: str) -> str:
+    who = ["-c", "user.name=t", "-c", "user.email=t@localhost"]
+    return subprocess.run(["git", *who, *arguments], cwd=place, capture_output=True, text=True, check=True).stdout
+
+
+def wanted(version: str = "3") -> Reference:
+    uri = f"s3://b/train-{version}"
+    return Reference("self-emo", version, uri, f"{uri}/files-1", "d" * 64)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Path:
+    """A bare repository with one commit on main."""
+    git(tmp_path, "init", "--quiet", "--bare", "--initial-branch", "main", "server.git")
+    git(tmp_path, "clone", "--quiet", "server.git", "seed")
+    seed = tmp_path / "seed"
+    git(seed, "checkout", "--quiet", "-B", "main")
+    (seed / "README.md").write_text("hello")
+    git(seed, "add", ".")
+    git(seed, "commit", "--quiet", "-m", "first")
+    git(seed, "push", "--quiet", "origin", "main")
+    return tmp_path / "server.git"
+
+
+@pytest.fixture
+def remote(server: Path) -> Gitops:
+    return Gitops(repository=server.as_uri())
+
+
+def merge(server: Path, branch: str, tmp_path: Path, *, squash: bool) -> None:
+    """What a reviewer does."""
+    place = tmp_path / f"review-{branch}-{squash}"
+    git(tmp_path, "clone", "--quiet", str(server), str(place))
+    if squash:
+        git(place, "merge", "--quiet", "--squash", f"origin/{branch}")
+        git(place, "commit", "--quiet", "-m", "squashed")
+    else:
+        git(place, "merge", "--quiet", "--no-ff", "-m", "merged", f"origin/{branch}")
+    git(place, "push", "--quiet", "origin", "main")
+
+
+def test_a_change_is_a_commit_on_a_branch_that_says_what_and_why(server: Path, remote: Gitops) -> None:
+    assert present(remote) is None
+    assert proposed(remote, wanted(), "gain +0.02") == "committed on serve-self-emo-3, pushed"
+    message = git(server, "log", "-1", "--format=%B", "serve-self-emo-3")
+    assert message.startswith("Serve version 3 of self-emo\n")
+    assert "gain +0.02" in message
+    assert "d" * 64 in message
+    assert git(server, "show", f"serve-self-emo-3:{FILE}") == wanted().to_yaml()
+    assert git(server, "log", "--format=%s", "main").split("\n")[0] == "first"
+
+
+def test_the_same_change_is_proposed_once(server: Path, remote: Gitops) -> None:
+    proposed(remote, wanted(), "why")
+    before = git(server, "rev-parse", "serve-self-emo-3")
+    assert "already holds the change" in proposed(remote, wanted(), "why")
+    assert git(server, "rev-parse", "serve-self-emo-3") == before
+
+
+@pytest.mark.parametrize("squash", [True, False])
+def test_back_and_forth_is_a_new_change_each_time(server: Path, remote: Gitops, tmp_path: Path, squash: bool) -> None:
+    for turn, version in enumerate(("3", "4", "3")):
+        assert proposed(remote, wanted(version), "why").startswith("committed")
+        (tmp_path / str(turn)).mkdir()
+        merge(server, f"serve-self-emo-{version}", tmp_path / str(turn), squash=squash)
+        assert present(remote) == wanted(version)
+        assert "already serves" in proposed(remote, wanted(version), "why")
+
+
+def test_it_may_be_written_straight_to_the_branch_that_is_followed(server: Path) -> None:
+    straight = Gitops(
+        repository=server.as_uri(), branch="main", push="git push --quiet origin HEAD:refs/heads/{branch}"
+    )
+    proposed(straight, wanted(), "why")
+    assert present(straight) == wanted()
+    with pytest.raises(UserError, match="has to be pushed"):
+        proposed(straight.model_copy(update={"push": ""}), wanted("4"), "why")
+
+
+def test_a_checkout_is_left_as_it_is(server: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    git(tmp_path, "clone", "--quiet", str(server), str(home))
+    (home / "README.md").write_text("my unfinished work")
+    local = Gitops(repository=str(home))
+    proposed(local, wanted(), "why")
+    assert (home / "README.md").read_text() == "my unfinished work"
+    assert not (home / FILE).exists()
+    assert git(home, "branch", "--show-current").strip() == "main"
+    assert git(home, "worktree", "list").count("\n") == 1
+    assert git(server, "show", f"serve-self-emo-3:{FILE}") == wanted().to_yaml()
+
+
+def test_a_checkout_without_a_remote_gets_the_branch(server: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    git(tmp_path, "clone", "--quiet", str(server), str(home))
+    git(home, "remote", "remove", "origin")
+    assert proposed(Gitops(repository=str(home), push=""), wanted(), "why") == "committed on serve-self-emo-3"
+    assert git(home, "show", f"serve-self-emo-3:{FILE}") == wanted().to_yaml()
+
+
+def test_the_pull_request_command_is_run_without_a_shell(server: Path, tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    script = tmp_path / "open"
+    script.write_text(f'#!/bin/sh\nprintf "%s|" "$@" > {told}\n')
+    script.chmod(0o755)
+    settings = Gitops(repository=server.as_uri(), pull_request=f"{script} --head {{branch}} --body {{body}}")
+    assert proposed(settings, wanted(), "$(touch owned); `id`\x1b[31m").endswith("pushed, opened")
+    _, branch, _, body, _ = told.read_text().split("|")
+    assert branch == "serve-self-emo-3"
+    assert body.startswith("$(touch owned); `id`")
+    assert "\x1b" not in body
+    assert not Path("owned").exists()
+
+
+def test_what_cannot_be_done_is_an_error_that_names_the_way_on(server: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="sync-registry"):
+        proposed(Gitops(repository=server.as_uri(), push="git push nowhere {branch}"), wanted(), "why")
+    with pytest.raises(UserError, match="no program"):
+        proposed(Gitops(repository=server.as_uri(), pull_request="no-such-program"), wanted("4"), "why")
+    with pytest.raises(UserError, match="outside the repository"):
+        proposed(Gitops(repository=server.as_uri(), reference="../x"), wanted(), "why")
+    with pytest.raises(UserError, match="no such checkout"):
+        present(Gitops(repository=str(tmp_path / "none")))
+    with pytest.raises(UserError, match="not a reference"):
+        Reference.from_yaml("data: {model: x}", "there")
+
+
+@given(st.text(), st.text())
+def test_references_round_trip_whatever_the_names(model: str, version: str) -> None:
+    reference = Reference(model, version, "s3://b/x", "s3://b/x/files-1", "0")
+    text = reference.to_yaml()
+    assert Reference.from_yaml(text, "here") == reference
+    assert yaml.safe_load(text)["kind"] == "ConfigMap"
+
+
+# With the registry
+
+
+def version(context: Context, tmp_path: Path, name: str, right: float) -> str:
+    """A registered policy that answers so much right."""
+    folder = tmp_path / name
+    folder.mkdir()
+    write_rows(folder / "predictions.jsonl.gz", rows(_pairs(right, 240)))
+    scores = context.store.uri(name, "scores")
+    context.store.publish(folder, scores, step="evaluate")
+    (folder / "model.safetensors").write_text(name)
+    weights = context.store.uri(name, "weights")
+    made = context.store.publish(folder, weights, step="train")
+    tags = {"selfemo.scores": scores, "selfemo.digest": made.digest}
+    return context.registry.register(weights, context.registry.round(1), tags)
+
+
+@pytest.fixture
+def context(elsewhere: Path, tmp_path: Path, server: Path) -> Context:
+    uris = [f"store.root={(tmp_path / 's').as_uri()}", f"mlflow.tracking_uri=sqlite:///{tmp_path / 'm.db'}"]
+    repository = f"gitops.repository={server.as_uri()}"
+    straight = ["gitops.branch=main", "gitops.push=git push --quiet origin HEAD:refs/heads/{branch}"]
+    return Context(configuration.load(None, [f"workdir={tmp_path / 'w'}", *uris, repository, *straight]))
+
+
+def test_promotion_and_rollback_move_registry_and_git_together(context: Context, tmp_path: Path) -> None:
+    first, second = version(context, tmp_path, "a", 0.5), version(context, tmp_path, "b", 0.9)
+    said = promote_version(context.config, first)
+    assert "committed on main, pushed" in said
+    assert present(context.config.gitops).version == first  # type: ignore[union-attr]
+    promote_version(context.config, second)
+    tags = context.registry.version(second).tags
+    assert tags["selfemo.promoted_by"]
+    assert tags["selfemo.previous_champion"] == first
+    assert '"gains"' in tags["selfemo.promotion_evidence"]
+    assert present(context.config.gitops).version == second  # type: ignore[union-attr]
+    roll_back(context.config, "it shouts")
+    assert str(context.registry.alias(CHAMPION).version) == first  # type: ignore[union-attr]
+    assert present(context.config.gitops).version == first  # type: ignore[union-attr]
+    assert "it shouts" in context.registry.version(second).tags["selfemo.rolled_back"]
+
+
+def test_an_alias_that_was_moved_by_hand_is_drift_that_the_reconciler_repairs(
+    context: Context, tmp_path: Path, server: Path
+) -> None:
+    assert "no champion" in synchronise(context)
+    first, second = version(context, tmp_path, "a", 0.5), version(context, tmp_path, "b", 0.4)
+    promote_version(context.config, first)
+    assert "already serves" in synchronise(context)
+    context.registry.set_alias(CHAMPION, second)
+    assert "committed" in synchronise(context)
+    assert present(context.config.gitops).version == second  # type: ignore[union-attr]
+    assert "without the gate" in git(server, "log", "-1", "--format=%B", "main")
+
+
+def test_of_two_promotions_at_once_one_wins_and_the_other_says_so(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    versions = [version(context, tmp_path, name, 0.9) for name in ("a", "b")]
+    outcomes: dict[str, str] = {}
+
+    def work(i: int) -> None:
+        try:
+            outcomes[versions[i]] = promote_version(context.config, versions[i], force=True, reason=f"I am {i}")
+        except UserError as error:
+            outcomes[versions[i]] = f"{type(error).__name__}: {error.message}"
+
+    move = context.registry.__class__.set_alias
+
+    def slowly(self: object, name: str, number: str) -> None:
+        time.sleep(1.0)
+        move(self, name, number)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("selfemo.registry.Registry.set_alias", slowly)
+    race(2, work)
+    winner = str(context.registry.alias(CHAMPION).version)  # type: ignore[union-attr]
+    (loser,) = set(versions) - {winner}
+    assert outcomes[winner].startswith(f"champion of self-emo: version {winner}")
+    assert outcomes[loser].startswith(f"{Busy.__name__}: held by ")
+    assert "selfemo.promoted_at" not in context.registry.version(loser).tags
+    assert present(context.config.gitops).version == winner  # type: ignore[union-attr]
+
+
+def test_weights_that_are_not_those_that_were_registered_are_not_served(context: Context, tmp_path: Path) -> None:
+    first = version(context, tmp_path, "a", 0.5)
+    context.registry.client.set_model_version_tag("self-emo", first, "selfemo.digest", "0" * 64)
+    with pytest.raises(UserError, match="not those that were registered"):
+        promote_version(context.config, first)
+    assert context.registry.alias(CHAMPION) is None
