@@ -104,6 +104,20 @@ def test_the_user_interface_is_told_what_there_is_to_see(small_local: Config) ->
     assert len(page) < 2_000_000
     assert not re.search(r"<script|src=\"(?!data:)|href=|url\(", page)  # self-contained, nothing runs
 
+    registry = Context(small_local).registry
+    version = next(v for v in registry.client.search_model_versions("name='self-emo'") if v.source == challenger)
+    card = (store.backend(challenger).read(f"{challenger}/README.md") or b"").decode()
+    front = yaml.safe_load(card.split("---\n")[1])
+    assert (front["license"], front["base_model"]) == ("unknown", small_local.policy.base)
+    assert front["metrics"][1]["value"] == round(plain.SHOWN["score/metrics"].metadata["weighted_f1"], 4)
+    for what in (f"version {version.version}\n", "Nobody has stated the base", "F1 joy", "| 0 |", "| 1 |",
+                 "gain in weighted F1", challenger, "must not decide over people"):  # fmt: skip
+        assert what in card
+    assert version.description.startswith("Round 1, ")
+    assert store.fetch(challenger).joinpath("model.safetensors").is_file()  # the card is beside the artifact, not in it
+    round_1 = registry.rounds()[1].info.run_id
+    assert "card.md" in {a.path for a in registry.client.list_artifacts(round_1)}
+
 
 def test_any_number_of_shards_gives_the_same_records(small_local: Config) -> None:
     whole = small_local

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,15 +103,28 @@ def _record(context: Context, done: Published, state: State, challenger: str, sc
         decision = Decision(result["promoted"], result["reason"])
         outcome = after_decision(context, registry.version(version), decision, state.policy, scores)
         registry.tags(run, {"selfemo.model_version": version, "selfemo.registry": outcome})
-    decisions = json.loads(registry.client.get_run(registry.parent).data.tags.get("selfemo.decisions", "[]"))
-    decisions = [d for d in decisions if d != done.uri] + [done.uri]
-    registry.tags(registry.parent, {"selfemo.decisions": json.dumps(decisions)})
+        _publish_card(context, done, challenger, version, run)
+    noted = json.loads(registry.client.get_run(registry.parent).data.tags.get("selfemo.decisions", "[]"))
+    noted = [d for d in noted if d != done.uri] + [done.uri]
+    registry.tags(registry.parent, {"selfemo.decisions": json.dumps(noted)})
     tags = {"selfemo.promoted": str(result["promoted"]).lower(), "selfemo.reason": result["reason"]}
     registry.tags(run, tags | {"selfemo.stopped": result["stopped"]})
     row = result["row"]
     numbers = {f"round/{k}": float(v) for k, v in row.items() if isinstance(v, (int, float))}
     registry.metrics(registry.parent, [(round, numbers)])
     registry.finish(run, True)
+
+
+def _publish_card(context: Context, done: Published, policy: str, version: str, run: str) -> None:
+    """The version's card: beside its weights, in the round's run, and as the version's description."""
+    from selfemo.card import model_card, summary
+
+    with tempfile.TemporaryDirectory() as directory:
+        card = Path(directory) / "card.md"
+        card.write_text(model_card(context, done.manifest, done.uri, version), encoding="utf-8")
+        context.store.backend(policy).upload(card, f"{policy}/README.md")
+        context.registry.artifacts(run, [card])
+    context.registry.client.update_model_version(context.registry.model, version, summary(done.manifest))
 
 
 def report(config: Config, succeeded: bool, error: str = "") -> Path:
