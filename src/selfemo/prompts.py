@@ -84,19 +84,23 @@ class Prompter:
             text += f"\nReply: {self.neutralise(reply)}"
         return (*self._encode(text), int(self.tokenizer.eos_token_id))
 
-    def neutralise(self, text: str) -> str:
+    def neutralise(self, text: str, most: int = _MAX_CHARS) -> str:
         """Dialogue text as data: one line, no control characters, no marker of the chat template.
 
         Corpora and models write the text; nothing in it may open a turn, end one, or switch roles.
         """
         text = unicodedata.normalize("NFC", text)
         text = "".join(c if c.isprintable() else " " for c in text)
-        text = " ".join(text.split())[:_MAX_CHARS]
+        text = " ".join(text.split())[:most]
         text = re.sub(r"<\s*\|", "< ", text).replace("|>", " >")
         while found := [m for m in self._markers if m in text]:
             for marker in found:  # breaking one marker can, in theory, join another: repeat until none is left
                 text = text.replace(marker, f"{marker[0]} {marker[1:].strip()}" if len(marker) > 2 else " ")
         return text.strip() or "..."
+
+    def neutralise_lines(self, text: str) -> str:
+        """The same for text of many lines, such as a chat's message: its lines stay lines."""
+        return "\n".join(self.neutralise(line, len(line)) if line.strip() else "" for line in text.splitlines())
 
     def window(self, history: Sequence[Utterance]) -> Sequence[Utterance]:
         """The turns of history that a prompt shows.

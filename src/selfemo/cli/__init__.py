@@ -25,7 +25,7 @@ for command in (
     run.run, run.dry_run, run.study, run.services, run.ui,
     cluster.compile_, cluster.submit,
     steps.generate, steps.filter_, steps.train, steps.evaluate,
-    registry.promote, registry.rollback, registry.sync_registry,
+    registry.promote, registry.rollback, registry.sync_registry, registry.serve, registry.fetch,
     data,
 ):  # fmt: skip
     main.add_command(command)

@@ -1,4 +1,4 @@
-"""The life of a model version: promotion and its reverse."""
+"""The life of a model version: promoted, rolled back, written down in Git, served."""
 
 from __future__ import annotations
 
@@ -73,3 +73,43 @@ def sync_registry(config: Config, write: Path | None) -> None:
         raise UserError("there is no champion", where=f"models:/{config.mlflow.model}", fix="promote a version first")
     write.write_text(reference(context, champion).to_yaml(), encoding="utf-8")
     click.echo(f"{write}: version {champion.version} of {config.mlflow.model}")
+
+
+@click.command()
+@configured
+@click.option("--policy", default="models:/self-emo@champion", show_default=True, help="What to serve.")
+@click.option("--digest", default="", help="Refuse weights of any other digest.")
+@click.option("--name", default="", help="Under which clients know it; default: the registered name.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; elsewhere, a key is needed.")
+@click.option("--port", default=8000, show_default=True, help="Port.")
+def serve(config: Config, policy: str, digest: str, name: str, host: str, port: int) -> None:
+    """Serve a policy: OpenAI's chat completions, and /v1/emotions for the emotions of a dialogue.
+
+    Clients give the key in SELFEMO_SERVE_KEY as a bearer token, where it is set.
+
+    \b
+    Example:
+      selfemo serve --policy models:/self-emo@champion
+      curl localhost:8000/v1/emotions -H 'content-type: application/json' \\
+        -d '{"turns": [{"speaker": "Ann", "text": "We won!"}]}'
+    """
+    from selfemo.serving.command import serve as run
+
+    run(config, policy, name, digest, host, port)
+
+
+@click.command()
+@configured
+@click.option("--policy", required=True, help="Weights: URI of a step's artifact, or models:/...")
+@click.option("--digest", default="", help="Refuse weights of any other digest.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Directory for the files.")
+def fetch(config: Config, policy: str, digest: str, out: Path) -> None:
+    """Bring a policy's files to a directory, every hash checked; prints their digest.
+
+    \b
+    Example:
+      selfemo fetch --policy models:/self-emo@champion --out /model
+    """
+    from selfemo.serving.command import fetch as bring
+
+    click.echo(bring(config, policy, digest, out))

@@ -1,0 +1,98 @@
+"""What the server does with a request, apart from HTTP."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from selfemo.labels import SPACES
+from selfemo.policy.engine import Sampling
+from selfemo.prompts import ANSWER_TOKENS
+from selfemo.serving.schema import ChatRequest, EmotionsRequest, EmotionsResponse, TurnEmotions
+
+if TYPE_CHECKING:
+    from selfemo.selfplay import Player
+
+CONTEXT_TOKENS = 8_192
+"""Longest prompt that is answered."""
+
+
+class TooLong(ValueError):
+    """A prompt beyond what is answered."""
+
+
+@dataclass
+class Service:
+    """One policy, asked by many; the engine works for one request at a time.
+
+    Attributes:
+        player: The policy at play.
+        name: Under which clients know it.
+        labels: Corpus whose labels are read where a request names none.
+        identity: What exactly is served: source, digest, version.
+    """
+
+    player: Player
+    name: str
+    labels: str
+    identity: Mapping[str, str]
+    busy: threading.Lock = field(default_factory=threading.Lock)
+
+    def chat(self, request: ChatRequest) -> dict[str, Any]:
+        """A chat completion, as OpenAI's API answers it."""
+        prompter = self.player.prompter
+        messages = [{"role": m.role, "content": prompter.neutralise_lines(m.content)} for m in request.messages]
+        text = prompter.tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True, enable_thinking=False
+        )
+        prompt = prompter.tokenizer(str(text), add_special_tokens=False)["input_ids"]
+        if len(prompt) > CONTEXT_TOKENS:
+            raise TooLong(f"the messages are {len(prompt)} tokens long; {CONTEXT_TOKENS} are answered")
+        seed = secrets.randbits(31) if request.seed is None else request.seed
+        sampling = Sampling(request.n, request.room, request.temperature, request.top_p)
+        with self.busy:
+            (completions,) = self.player.engine.sample([prompt], [seed], sampling)
+        choices, written = [], 0
+        for index, completion in enumerate(completions):
+            answer, reason = completion.text, "length" if len(completion.ids) >= request.room else "stop"
+            for stop in request.stops:
+                if stop in answer:
+                    answer, reason = answer[: answer.index(stop)], "stop"
+            written += len(completion.ids)
+            message = {"role": "assistant", "content": answer}
+            choices.append({"index": index, "message": message, "finish_reason": reason, "logprobs": None})
+        usage = {"prompt_tokens": len(prompt), "completion_tokens": written, "total_tokens": len(prompt) + written}
+        return {
+            "id": f"chatcmpl-{secrets.token_hex(12)}", "object": "chat.completion", "created": int(time.time()),
+            "model": self.name, "choices": choices, "usage": usage,
+            "system_fingerprint": self.identity.get("digest", "")[:16],
+        }  # fmt: skip
+
+    def emotions(self, request: EmotionsRequest) -> EmotionsResponse:
+        """The emotions of each turn, from the turns before it and itself."""
+        from selfemo.dialogue import Utterance
+
+        space = SPACES[request.labels or self.labels]
+        turns = [Utterance(speaker=t.speaker, text=t.text) for t in request.turns]
+        asked = [len(turns) - 1] if request.last_only else list(range(len(turns)))
+        histories = [turns[: t + 1] for t in asked]
+        spaces = [space] * len(asked)
+        with self.busy:
+            greedy = self.player.read(histories, spaces, [0] * len(asked), Sampling(1, ANSWER_TOKENS, temperature=0))
+            seeds = [request.seed + t for t in asked]
+            sampled = self.player.read(histories, spaces, seeds, Sampling(request.samples, ANSWER_TOKENS))
+        found = []
+        for turn, (answer,), readings in zip(asked, greedy, sampled, strict=True):
+            named = [label for reading in readings for label in set(reading.labels or ())]
+            scores = {label: named.count(label) / len(readings) for label in space.labels}
+            found.append(
+                TurnEmotions(
+                    turn=turn, speaker=turns[turn].speaker, emotions=list(answer.labels or ()),
+                    scores=dict(sorted(scores.items(), key=lambda s: -s[1])),
+                )
+            )  # fmt: skip
+        return EmotionsResponse(model=self.name, labels=list(space.labels), turns=found)
