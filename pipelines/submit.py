@@ -28,6 +28,8 @@ from selfemo.logs import printable
 ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
 TOKEN = "SELFEMO_KFP_TOKEN"
 """Variable that holds the bearer token, where one is needed."""
+TOKEN_FILE = "KF_PIPELINES_SA_TOKEN_PATH"
+"""Kubeflow's own name for the variable that says where a pod's token for it is mounted."""
 FAULTS = 20
 """Looks in a row that may fail."""
 
@@ -181,6 +183,14 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def token() -> str | None:
+    """The bearer token: given, or that of a pod's service account for Kubeflow's audience; None is none."""
+    if given := os.environ.get(TOKEN):
+        return given
+    file = os.environ.get(TOKEN_FILE)
+    return Path(file).read_text(encoding="utf-8").strip() if file and Path(file).is_file() else None
+
+
 def connect(config: Config) -> Any:
     """A client of Kubeflow Pipelines.
 
@@ -192,9 +202,7 @@ def connect(config: Config) -> Any:
     from kfp import Client
 
     try:
-        client = Client(
-            host=config.cluster.host or None, namespace=config.cluster.namespace, existing_token=os.environ.get(TOKEN)
-        )
+        client = Client(host=config.cluster.host or None, namespace=config.cluster.namespace, existing_token=token())
         client.list_experiments(page_size=1, namespace=config.cluster.namespace)  # made without asking anything
         return client
     except Exception as error:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from manifests.check import closed as close
+
 PLACE = Path(os.environ.get("SELFEMO_SCHEMAS", Path(__file__).parents[3] / "shared" / "schemas"))
 
 
@@ -23,24 +25,5 @@ def schema(name: str) -> dict[str, Any]:
 
 
 def closed(found: dict[str, Any]) -> Draft202012Validator:
-    """Refuses fields that the schema does not name, as a server that prunes them would silently drop them."""
-    _close(found, root=True)
-    return Draft202012Validator(found)
-
-
-def _close(node: Any, root: bool = False) -> None:
-    if isinstance(node, list):
-        for item in node:
-            _close(item)
-        return
-    if not isinstance(node, dict):
-        return
-    if node.get("type") == "object" and "properties" in node and not node.get("x-kubernetes-preserve-unknown-fields"):
-        node.setdefault("additionalProperties", False)
-    for key, value in node.items():
-        if key == "properties":
-            for name, inner in value.items():
-                if not (root and name == "metadata"):
-                    _close(inner)
-        elif key in ("items", "additionalProperties", "allOf", "anyOf", "oneOf"):
-            _close(value)
+    """Refuses fields that the schema does not name."""
+    return Draft202012Validator(close(found))

@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -202,6 +203,14 @@ def test_the_token_comes_from_the_environment_and_goes_nowhere_else(
     assert any("canary-token" in (t or "") for t in stub.tokens)
     assert "canary-token" not in json.dumps(stub.kept) + "".join(capsys.readouterr())
     assert not any(b"canary-token" in upload for upload in stub.uploads)
+
+
+def test_a_pods_own_token_for_kubeflow_is_used(stub: Stub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("canary-of-the-pod\n")
+    monkeypatch.delenv(TOKEN, raising=False)
+    monkeypatch.setenv("KF_PIPELINES_SA_TOKEN_PATH", str(tmp_path / "token"))
+    submission(stub).run()
+    assert any("canary-of-the-pod" in (t or "") for t in stub.tokens)
 
 
 @pytest.mark.parametrize(

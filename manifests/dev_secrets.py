@@ -1,0 +1,47 @@
+"""Secrets of the dev overlay, with random values, in a directory that Git ignores: ``python manifests/dev_secrets.py``.
+
+Those that are there are left as they are.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from pathlib import Path
+
+PLACE = Path(__file__).parent / "components" / "dev-secrets" / "secrets"
+
+
+def files() -> dict[str, str]:
+    """Contents by name: one password a server, known to all who talk to it."""
+    access, key, database, admin, session, serving = (secrets.token_hex(16) for _ in range(6))
+    uri = f"postgresql://mlflow:{database}@postgres:5432/mlflow"
+    return {
+        "selfemo.env": f"AWS_ACCESS_KEY_ID={access}\nAWS_SECRET_ACCESS_KEY={key}\n"
+        f"MLFLOW_TRACKING_USERNAME=admin\nMLFLOW_TRACKING_PASSWORD={admin}\n",
+        "postgres.env": f"password={database}\n",
+        "mlflow.env": f"MLFLOW_BACKEND_STORE_URI={uri}\nMLFLOW_FLASK_SERVER_SECRET_KEY={session}\n",
+        "basic_auth.ini": f"[mlflow]\ndefault_permission = NO_PERMISSIONS\ndatabase_uri = {uri}\n"
+        f"admin_username = admin\nadmin_password = {admin}\n",
+        "serving.env": f"key={serving}\n",
+        "git": "",
+    }
+
+
+def write(place: Path) -> bool:
+    """Write them, readable by their owner alone; False if they are there."""
+    if place.exists():
+        return False
+    partial = place.with_name(f".{place.name}-{os.getpid()}")
+    partial.mkdir(mode=0o700, parents=True)
+    for name, text in files().items():
+        (partial / name).touch(mode=0o600)
+        (partial / name).write_text(text)
+    partial.rename(place)
+    return True
+
+
+if __name__ == "__main__":
+    made = write(Path(sys.argv[1]) if len(sys.argv) > 1 else PLACE)
+    print(f"{PLACE}: {'written' if made else 'already there'}")

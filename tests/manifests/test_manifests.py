@@ -1,0 +1,217 @@
+"""The manifests, offline: clean as they are, and every planted error is seen. `make manifests` adds the policy scan."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from manifests import check, dev_secrets
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.skipif(not check.SCHEMAS.is_dir(), reason="no CRD schemas: set SELFEMO_SCHEMAS")
+
+Plant = Callable[[Path], None]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A copy of the manifests, with secrets of its own."""
+    ignore = shutil.ignore_patterns("secrets-*", "__pycache__")
+    copy = Path(shutil.copytree(ROOT / "manifests", tmp_path / "manifests", ignore=ignore))
+    secrets = copy / "components" / "dev-secrets" / "secrets"
+    shutil.rmtree(secrets, ignore_errors=True)
+    assert dev_secrets.write(secrets)
+    return copy
+
+
+def test_all_of_it_is_clean_and_the_pipelines_have_not_drifted(place: Path) -> None:
+    assert check.check(place) == []
+
+
+def edit(file: str, old: str, new: str) -> Plant:
+    def plant(place: Path) -> None:
+        text = (place / file).read_text()
+        assert old in text, f"{file} has no {old!r}"
+        (place / file).write_text(text.replace(old, new, 1))
+
+    return plant
+
+
+MLFLOW, KSERVE = "base/mlflow/server.yaml", "components/serving-kserve/inference.yaml"
+PLANTED: dict[str, tuple[Plant, str]] = {
+    "a field that core schemas do not know": (edit(MLFLOW, "replicas: 2", "replicsa: 2"), "replicsa"),
+    "a value of another type": (edit(MLFLOW, "containerPort: 5000", "containerPort: http"), "containerPort"),
+    "a field that a custom resource does not know": (edit(KSERVE, "minReplicas", "minReplica"), "minReplica"),
+    "a version that is not served": (edit("cluster/kueue.yaml", "v1beta2", "v1beta9"), "no schema of"),
+    "a ConfigMap that nothing makes": (
+        edit(MLFLOW, "name: mlflow-config", "name: mlflow-confg"),
+        "names ConfigMap mlflow-confg",
+    ),
+    "a Secret that nothing makes": (
+        edit("base/pipelines/sync.yaml", "secretName: git-credentials", "secretName: git"),
+        "names Secret git",
+    ),
+    "a key that a Secret lacks": (
+        edit(MLFLOW, "key: MLFLOW_FLASK_SERVER_SECRET_KEY", "key: SESSION"),
+        "wants SESSION of Secret mlflow",
+    ),
+    "an account that nothing makes": (
+        edit(MLFLOW, "serviceAccountName: mlflow", "serviceAccountName: mlflw"),
+        "names ServiceAccount mlflw",
+    ),
+    "a claim that nothing makes": (
+        edit("components/postgres/postgres.yaml", "claimName: postgres", "claimName: pg"),
+        "names PersistentVolumeClaim pg",
+    ),
+    "a priority that nothing makes": (
+        edit("cluster/priority.yaml", "name: selfemo-serving", "name: serving"),
+        "names PriorityClass selfemo-serving",
+    ),
+    "a queue without its cluster's": (
+        edit("base/queue/queue.yaml", "clusterQueue: selfemo", "clusterQueue: other"),
+        "names ClusterQueue other",
+    ),
+    "a runtime that nothing makes": (
+        edit(KSERVE, "runtime: selfemo-vllm", "runtime: vllm"),
+        "names ServingRuntime vllm",
+    ),
+    "a selector that selects nothing": (
+        edit("base/mlflow/budget.yaml", "component: mlflow", "component: mlfow"),
+        "selects component mlfow",
+    ),
+    "an image without a digest": (
+        edit("overlays/prod/kustomization.yaml", f"digest: sha256:{'0' * 64}", "newTag: v1"),
+        "is not named by digest",
+    ),
+    "an image without a version": (
+        edit("components/postgres/postgres.yaml", "postgres:17.6", "postgres"),
+        "has no version",
+    ),
+    "a pipeline that has drifted": (
+        edit("overlays/dev/config.yaml", "profile: cpu", "profile: l4"),
+        "dev/pipeline.yaml: drifted",
+    ),
+    "a configuration that is none": (edit("overlays/dev/config.yaml", "profile: cpu", "profile: moon"), "config.yaml:"),
+    "YAML that is untidy": (edit("base/queue/queue.yaml", "  name: selfemo", "  name:  selfemo"), "(colons)"),
+    "a kustomization that cannot be built": (
+        edit("base/kustomization.yaml", "  - quota", "  - quotas"),
+        "overlays/dev: ",
+    ),
+    "a model's reference that is gone": (edit("overlays/prod/model.yaml", "  digest:", "  digst:"), "overlays/prod: "),
+}
+
+
+@pytest.mark.parametrize("planted", PLANTED)
+def test_a_planted_error_is_seen(planted: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant, said = PLANTED[planted]
+    plant(place)
+    if "drifted" not in planted and "configuration" not in planted:
+        monkeypatch.setattr(check, "drifted", lambda overlay: iter(()))  # slow, and asked about elsewhere
+    findings = check.check(place)
+    assert any(said in f for f in findings), findings
+
+
+def built(name: str) -> list[dict[str, Any]]:
+    return check.build(ROOT / "manifests" / name)
+
+
+def one(objects: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
+    return next(o for o in objects if (o["kind"], o["metadata"]["name"]) == (kind, name))
+
+
+def test_what_is_served_is_what_the_reference_names() -> None:
+    for overlay in ("staging", "prod"):
+        objects = built(f"overlays/{overlay}")
+        data = one(objects, "ConfigMap", "served-model")["data"]
+        if overlay == "prod":
+            predictor = one(objects, "InferenceService", "self-emo")["spec"]["predictor"]
+            (container,), annotations = predictor["initContainers"], predictor["annotations"]
+        else:
+            template = one(objects, "Deployment", "serving")["spec"]["template"]
+            (container,), annotations = template["spec"]["containers"], template["metadata"]["annotations"]
+        env = {e["name"]: e.get("value") for e in container["env"]}
+        assert (env["POLICY"], env["DIGEST"]) == (data["uri"], data["digest"])
+        assert annotations["selfemo/version"] == data["version"]
+        assert {"--policy=$(POLICY)", "--digest=$(DIGEST)"} <= set(container["args"])
+        assert not any(str(v).startswith("set-from") for v in env.values())
+
+
+def test_a_new_reference_changes_the_pods(place: Path) -> None:
+    from selfemo.gitops import Reference
+
+    dev_secrets.write(place / "components" / "dev-secrets" / "secrets")
+    before = one(check.build(place / "overlays/dev"), "Deployment", "serving")["spec"]["template"]
+    reference = Reference("self-emo", "7", "s3://selfemo/dev/x", "s3://selfemo/dev/x/files-1", "f" * 64)
+    (place / "overlays/dev/model.yaml").write_text(reference.to_yaml())
+    after = one(check.build(place / "overlays/dev"), "Deployment", "serving")["spec"]["template"]
+    assert after != before
+    assert after["metadata"]["annotations"]["selfemo/version"] == "7"
+
+
+def test_the_accounts_role_is_exactly_what_the_launcher_calls() -> None:
+    source = (ROOT / "src/selfemo/cluster/launcher.py").read_text()
+    called = set(re.findall(r"\.(create|get|delete|patch|list|watch|replace)_namespaced_custom_object", source))
+    pods = set(re.findall(r"\.(list|read|delete|create)_namespaced_pod(_log)?\(", source))
+    roles = built("overlays/prod")
+    rules = {r["resources"][0]: set(r["verbs"]) for r in one(roles, "Role", "selfemo-launcher")["rules"]}
+    assert rules == {"trainjobs": called, "pods": {"list"}, "pods/log": {"get"}}
+    assert pods == {("list", ""), ("read", "_log")}
+    for role in (o for o in roles if o["kind"] == "Role"):
+        for rule in role["rules"]:
+            assert "*" not in rule["verbs"] + rule["resources"] + rule["apiGroups"]
+
+
+def test_every_pod_is_restricted() -> None:
+    for target in check.TARGETS[:4]:
+        if target == "overlays/dev":
+            continue  # its secrets are not in Git; the policy scan sees it
+        for owner in built(target):
+            for pod in check.pods(owner):
+                name = check.name_of(owner)
+                if owner["kind"] != "ServingRuntime":  # its pod's context is the InferenceService's
+                    assert pod["securityContext"]["runAsNonRoot"] is True, name
+                    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
+                containers = [c for c in [*pod["containers"], *pod.get("initContainers", [])] if "securityContext" in c]
+                assert containers or "model" in pod, name
+                for container in containers:
+                    context = container["securityContext"]
+                    assert context["readOnlyRootFilesystem"] is True, name
+                    assert context["allowPrivilegeEscalation"] is False, name
+                    assert context["capabilities"]["drop"] == ["ALL"], name
+
+
+def test_no_secret_stands_in_the_manifests() -> None:
+    files = [p for p in (ROOT / "manifests").rglob("*.yaml") if "secrets" not in p.parent.name]
+    for file in files:
+        for owner in yaml.safe_load_all(file.read_text()):
+            assert not (isinstance(owner, dict) and owner.get("kind") == "Secret"), file
+    assert "manifests/components/dev-secrets/secrets/" in (ROOT / ".gitignore").read_text()
+
+
+def test_secrets_of_development_are_random_kept_and_for_their_owner_alone(tmp_path: Path) -> None:
+    place = tmp_path / "secrets"
+    assert dev_secrets.write(place)
+    before = {p.name: p.read_text() for p in place.iterdir()}
+    assert not dev_secrets.write(place)
+    assert {p.name: p.read_text() for p in place.iterdir()} == before
+    assert all(p.stat().st_mode & 0o077 == 0 for p in [place, *place.iterdir()])
+    assert dev_secrets.files()["postgres.env"] != before["postgres.env"]
+
+
+def test_configurations_of_overlays_run_on_a_cluster() -> None:
+    from pipelines.submit import check as fit
+    from selfemo import config as configuration
+
+    for overlay in check.OVERLAYS:
+        config = configuration.load(ROOT / "manifests" / "overlays" / overlay / "config.yaml")
+        fit(config)
+        assert config.gitops.reference in (
+            "manifests/overlays/prod/model.yaml",
+            f"manifests/overlays/{overlay}/model.yaml",
+        )
