@@ -8,6 +8,8 @@ lock() {
   shift
   pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --strip-extras --allow-unsafe \
     --output-file "images/$out" "$@" pyproject.toml
+  # The project itself, which its extras name, is installed from the source.
+  sed -i '/^selfemo @ /,/^[^ ]/{/^selfemo @ /d;/^ /d}' "images/$out"
 }
 extras() { for extra in "$@"; do printf -- '--extra %s ' "$extra"; done; }
 # shellcheck disable=SC2046  # flags are words

@@ -137,19 +137,19 @@ class Flywheel(Section):
 
     use_gold: bool = False
     """Use gold labels of corpus turns as targets (semi-supervised)."""
-    calibration: float = Field(0.0, ge=0, le=1)
+    calibration: float = Field(1.0, ge=0, le=1)
     """At 1 the votes for a label count so that they are as frequent as it is among labelled turns; at 0 all alike."""
     tau_reward: float = Field(0.3, ge=0, le=1)
     """Least smoothed IoU with the target."""
-    tau_low: float = Field(0.3, ge=0, le=1)
+    tau_low: float = Field(0.0, ge=0, le=1)
     """Least group confidence; chance is about 0.15."""
     max_words: int = Field(40, ge=1)
     """Longest reply."""
     near_duplicate: float = Field(0.8, gt=0, le=1)
     """Jaccard similarity of word 3-shingles from which a kept reply makes another a duplicate."""
-    share: float = Field(1.0, gt=0, le=1)
+    share: float = Field(0.7, gt=0, le=1)
     """Most confident share that is kept of the samples led by each label."""
-    quota: float = Field(0.4, gt=0, le=1)
+    quota: float = Field(1.0, gt=0, le=1)
     """Largest share of kept samples of a task that one label may lead, of those not yet capped."""
     samples: int = Field(32, ge=1)
     """Most training prompts a round hands on, per task."""
@@ -164,7 +164,7 @@ class Grpo(Section):
     """G: completions for each prompt."""
     prompts_per_step: int = Field(2, ge=1)
     """Over all processes; prompts of one dialogue fall into one step where they can."""
-    replay: int = Field(0, ge=0)
+    replay: int = Field(1, ge=0)
     """Labelled dialogues learnt again in each step, over all processes: an anchor where rewards are noisy."""
     replay_weight: float = Field(1.0, gt=0)
     """What their cross-entropy counts beside the GRPO loss."""
@@ -172,16 +172,16 @@ class Grpo(Section):
     """Optimizer steps on each batch of rollouts; from the second on, the clipped ratio to the old policy counts."""
     epochs: int = Field(1, ge=1)
     learning_rate: float = Field(3e-6, gt=0)
-    beta: float = Field(0.05, ge=0)
+    beta: float = Field(0.0, ge=0)
     """Weight of the KL divergence to the round's first policy."""
     epsilon: float = Field(0.2, gt=0)
-    loss: Literal["grpo", "dapo", "dr_grpo", "bnpo"] = "dapo"
+    loss: Literal["grpo", "dapo", "dr_grpo", "bnpo"] = "grpo"
     sigma_min: float = Field(0.05, gt=0)
     """Floor under the reward deviation that advantages are divided by."""
-    confidence_low: float = Field(0.2, ge=0, le=1)
-    confidence_high: float = Field(0.7, gt=0, le=1)
+    confidence_low: float = Field(0.1, ge=0, le=1)
+    confidence_high: float = Field(0.5, gt=0, le=1)
     """Confidence c of a pseudo-label's rollouts at which its group counts nothing, and fully."""
-    balance: float = Field(0.0, ge=0, le=1)
+    balance: float = Field(1.0, ge=0, le=1)
     """At 1 the labels of targets count as they occur among labelled turns, at 0 as often as the policy says them."""
     lora_rank: int = Field(0, ge=0)
     """0 trains all weights; self-grpo alone knows adapters."""

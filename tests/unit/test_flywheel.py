@@ -15,7 +15,9 @@ from selfemo.texts import distinct_n, shingles, text_reason
 from selfemo.verdicts import Reason, judge_groups
 
 HISTORY = (Utterance(speaker="Mara", text="We won the cup at last!"),)
-CONFIG = configuration.load()
+EVERYTHING = ("flywheel.calibration=0", "flywheel.share=1", "flywheel.quota=1", "flywheel.tau_low=0")
+"""Nothing is turned away for being one label too many, or unsure."""
+CONFIG = configuration.load(None, [*EVERYTHING, "flywheel.tau_low=0.3", "flywheel.quota=0.4"])
 
 
 def understanding(labels: list[str | None], name: str = "u", text: str = "", gold: str | None = None) -> Rollout:
@@ -102,17 +104,17 @@ def test_noise_and_unanimity_are_rejected_each_for_its_reason() -> None:
 
 def test_calibrated_targets_follow_the_labelled_turns_where_the_policy_says_one_label_too_often() -> None:
     rollouts = [understanding(["neutral"] * 5 + ["anger"] * 3, f"turn {i}") for i in range(9)]
-    calibrated = configuration.load(None, ["flywheel.tau_low=0", "flywheel.calibration=1", "flywheel.quota=1"])
+    calibrated = configuration.load(None, [*EVERYTHING, "flywheel.calibration=1"])
     told = {"sample": {"neutral": 3, "anger": 9}}
     assert filter_rollouts(rollouts, calibrated).before["understanding"] == Counter(neutral=9)
     assert filter_rollouts(rollouts, calibrated, told).before["understanding"] == Counter(anger=9)
-    plain = configuration.load(None, ["flywheel.tau_low=0", "flywheel.quota=1"])
+    plain = configuration.load(None, EVERYTHING)
     assert filter_rollouts(rollouts, plain, told).before["understanding"] == Counter(neutral=9)
 
 
 def test_gold_is_a_target_only_where_the_run_says_so() -> None:
     rollout = understanding(["joy"] * 6 + ["fear"] * 2, gold="fear")
-    semi = configuration.load(None, ["flywheel.use_gold=true", "flywheel.tau_low=0"])
+    semi = configuration.load(None, [*EVERYTHING, "flywheel.use_gold=true", "flywheel.quota=0.4"])
     assert filter_rollouts([rollout], CONFIG).samples[0].target == ("joy",)
     (sample,) = filter_rollouts([rollout], semi).samples
     assert (sample.target, sample.gold) == (("fear",), True)
@@ -142,7 +144,7 @@ def test_near_duplicates_of_a_more_confident_sample_go() -> None:
     first = understanding(["joy"] * 7 + ["fear"], "a", words + " today")
     second = understanding(["joy"] * 6 + ["fear"] * 2, "b", words + " here")
     other = understanding(["fear"] * 6 + ["joy"] * 2, "c", "There is somebody in the cellar, I can hear steps")
-    kept = filter_rollouts([second, first, other], configuration.load(None, ["flywheel.quota=1"]))
+    kept = filter_rollouts([second, first, other], configuration.load(None, [*EVERYTHING, "flywheel.tau_low=0.3"]))
     assert [s.parents for s in kept.samples] == [("a",), ("c",)]
     assert kept.reasons["understanding"]["duplicate"] == 6
 
@@ -153,7 +155,9 @@ def test_one_label_cannot_fill_the_training_set() -> None:
     kept = filter_rollouts(rollouts, CONFIG)
     assert len(kept.samples) == 4  # quota 0.4 of ten
     assert kept.reasons["understanding"]["over_quota"] == 36
-    few = filter_rollouts(rollouts, configuration.load(None, ["flywheel.samples=2", "flywheel.quota=1"]))
+    few = filter_rollouts(
+        rollouts, configuration.load(None, [*EVERYTHING, "flywheel.tau_low=0.3", "flywheel.samples=2"])
+    )
     assert len(few.samples) == 2
 
 
@@ -186,10 +190,10 @@ def test_the_surest_share_of_each_label_is_kept_and_the_rest_said_to_be_unsure()
     rare, rarer = ["fear"] * 3 + ["joy"], ["fear"] * 2 + ["joy", "anger"]
     texts = ("We won!", "The bus is late again", "Who took my umbrella then", "Three letters came for you")
     rollouts = [understanding(r, str(i), texts[i]) for i, r in enumerate((sure, split, rare, rarer))]
-    half = configuration.load(None, ["flywheel.share=0.5", "flywheel.tau_low=0", "flywheel.quota=1"])
+    half = configuration.load(None, [*EVERYTHING, "flywheel.share=0.5"])
     result = filter_rollouts(rollouts, half)
     assert [s.parents[0] for s in result.samples] == ["0", "2"]
     assert result.reasons["understanding"]["unsure"] == 4  # the two that agree, of each of the two others
-    whole = filter_rollouts(rollouts, configuration.load(None, ["flywheel.tau_low=0", "flywheel.quota=1"]))
+    whole = filter_rollouts(rollouts, configuration.load(None, EVERYTHING))
     assert len(whole.samples) == 4
     assert whole.metrics["sound"] == result.metrics["sound"]

@@ -40,7 +40,7 @@ def sample(index: int, task: str = "understanding", target: str = "joy", gold: b
 
 @pytest.fixture
 def settings() -> Config:
-    return configuration.load(None, [*SMALL, "grpo.confidence_low=0", "grpo.prompts_per_step=2"])
+    return configuration.load(None, [*SMALL, "grpo.confidence_low=0", "grpo.prompts_per_step=2", "grpo.beta=0.05"])
 
 
 @pytest.fixture(scope="module")
