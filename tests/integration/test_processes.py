@@ -26,7 +26,8 @@ def settings(config: Config, run: str, **launch: object) -> Config:
     data = config.model_dump()
     data["run"] = run
     data["launch"] |= launch
-    data["grpo"] |= {"prompts_per_step": 4, "confidence_low": 0.0}
+    # What is trained on is written by hand here: there are no labelled dialogues to learn again.
+    data["grpo"] |= {"prompts_per_step": 4, "confidence_low": 0.0, "replay": 0, "balance": 0.0}
     return Config.model_validate(data)
 
 
