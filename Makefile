@@ -26,7 +26,7 @@ lint: $(VENV)/.dev  ## ruff, mypy, the direction of imports, drift of the compil
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/hadolint images/*/Dockerfile
+	$(BIN)/hadolint images/Dockerfile
 	$(BIN)/python -m pipelines.compile --check
 
 compile: $(VENV)/.local  ## Write pipelines/compiled, and the pipeline of each overlay
@@ -46,8 +46,8 @@ test-vllm:  ## The engines' contract with vLLM on the CPU, in an environment of 
 	$(VENV)-vllm/bin/python -m pip --quiet uninstall --yes torchvision torchaudio torchcodec
 	PYTHONPATH=src:. $(VENV)-vllm/bin/python -m pytest tests/unit/test_engines.py
 
-images:  ## Build the images with buildah or docker; BASE_IMAGE=python:3.11-slim-bookworm@sha256:...
-	images/build.sh
+images:  ## Build images with buildah or docker; BASE_IMAGE=python:3.11-slim-bookworm@sha256:... IMAGES="pipeline training"
+	images/build.sh $(IMAGES)
 
 sbom: $(VENV)-sbom/.done  ## What is in each image, as CycloneDX, in build/sbom
 	mkdir -p build/sbom

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Build images with buildah or docker: images/build.sh pipeline generation training generation-cpu training-cpu
+# Build images with buildah or docker: images/build.sh [pipeline] [generation] [training] [generation-cpu] [training-cpu]
+# Without a name, the three of a cluster with GPUs.
 #
 #   BASE_IMAGE   Python 3.11 on Debian, by digest (or localhost/..., for a base of your own)
 #   PREFIX       of the images' names; default selfemo
@@ -7,7 +8,7 @@
 #   BUILD_FLAGS  more flags for the builder, such as --secret id=ca,src=FILE
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[ $# -gt 0 ] || set -- pipeline generation training generation-cpu training-cpu
+[ $# -gt 0 ] || set -- pipeline generation training
 : "${PREFIX:=selfemo}" "${BUILD_FLAGS:=}"
 : "${VERSION:=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' src/selfemo/__init__.py)}"
 case "${BASE_IMAGE:-}" in
@@ -31,13 +32,18 @@ fi
 revision=$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 for image in "$@"; do
   name=${image%-cpu}
-  arguments=(--build-arg "BASE_IMAGE=$BASE_IMAGE" --build-arg "VERSION=$VERSION" --build-arg "REVISION=$revision")
-  tag="$PREFIX/$name-python"
-  if [ "$image" != "$name" ]; then
-    tag="$tag-cpu"
-    arguments+=(--build-arg REQUIREMENTS=requirements-cpu.txt --build-arg MODEL=demo-model.txt --build-arg COMPILER=)
+  tag="$PREFIX/$name-python" lock=requirements.txt packages=git model=
+  if [ "$name" != pipeline ]; then
+    packages="gcc libc6-dev" # Triton compiles kernels as they are needed
   fi
+  if [ "$image" != "$name" ]; then
+    tag="$tag-cpu" lock=requirements-cpu.txt packages='' model=demo-model.txt
+  fi
+  arguments=(
+    --build-arg "BASE_IMAGE=$BASE_IMAGE" --build-arg "LOCK=$name/$lock" --build-arg "MODEL=$model"
+    --build-arg "PACKAGES=$packages" --build-arg "VERSION=$VERSION" --build-arg "REVISION=$revision"
+  )
   echo "$tag:$VERSION"
   # shellcheck disable=SC2086  # flags are words
-  "${builder[@]}" $BUILD_FLAGS "${arguments[@]}" --file "images/$name/Dockerfile" --tag "$tag:$VERSION" .
+  "${builder[@]}" $BUILD_FLAGS "${arguments[@]}" --file images/Dockerfile --target "$name" --tag "$tag:$VERSION" .
 done

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import sys
 from pathlib import Path
 
 PLACE = Path(__file__).parent / "components" / "dev-secrets" / "secrets"
@@ -43,5 +42,4 @@ def write(place: Path) -> bool:
 
 
 if __name__ == "__main__":
-    made = write(Path(sys.argv[1]) if len(sys.argv) > 1 else PLACE)
-    print(f"{PLACE}: {'written' if made else 'already there'}")
+    print(f"{PLACE}: {'written' if write(PLACE) else 'already there'}")

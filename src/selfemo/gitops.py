@@ -33,15 +33,13 @@ class Reference:
     Attributes:
         model: Name in the registry.
         version: Its number.
-        uri: Of the published artifact.
-        files: URI of its files: immutable.
+        uri: Of the published artifact: immutable.
         digest: Over the artifact's names and contents.
     """
 
     model: str
     version: str
     uri: str
-    files: str
     digest: str
 
     def to_yaml(self) -> str:
@@ -49,20 +47,6 @@ class Reference:
         metadata = {"name": "served-model", "labels": {"app.kubernetes.io/name": "selfemo"}}
         row = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": vars(self)}
         return HEADER + yaml.safe_dump(row, sort_keys=False, width=1000)
-
-    @classmethod
-    def from_yaml(cls, text: str, where: str) -> Reference:
-        """The inverse of :meth:`to_yaml`.
-
-        Raises:
-            UserError: If the text is none.
-        """
-        try:
-            data = yaml.safe_load(text)["data"]
-            return cls(**{name: str(data[name]) for name in cls.__dataclass_fields__})
-        except (yaml.YAMLError, TypeError, KeyError) as error:
-            fix = "restore it from Git's history, or write it anew: selfemo sync-registry --write FILE"
-            raise UserError(f"not a reference to a model: {error}", where=where, fix=fix) from None
 
 
 def proposed(settings: Gitops, wanted: Reference, why: str) -> str:
@@ -84,8 +68,8 @@ def proposed(settings: Gitops, wanted: Reference, why: str) -> str:
         file = tree / settings.reference
         if not file.resolve().is_relative_to(tree.resolve()):
             raise UserError("lies outside the repository", where=settings.reference, fix="set gitops.reference")
-        present = file.read_text(encoding="utf-8") if file.is_file() else None
-        if present == wanted.to_yaml():
+        now = file.read_text(encoding="utf-8") if file.is_file() else None
+        if now == wanted.to_yaml():
             return f"Git already serves version {wanted.version}"
         if branch != settings.base and _pending(tree, branch, base, settings.reference, wanted):
             return f"branch {branch} already holds the change"
@@ -108,13 +92,6 @@ def proposed(settings: Gitops, wanted: Reference, why: str) -> str:
                 _run(tree, [_filled(part, words) for part in shlex.split(command)])
     done = [f"committed on {branch}"] + ["pushed"] * bool(settings.push) + ["opened"] * bool(settings.pull_request)
     return ", ".join(done)
-
-
-def present(settings: Gitops) -> Reference | None:
-    """What Git says now, on the branch that the cluster follows; None if the file is not there."""
-    with _worktree(settings) as (tree, _):
-        file = tree / settings.reference
-        return Reference.from_yaml(file.read_text(encoding="utf-8"), settings.reference) if file.is_file() else None
 
 
 @contextmanager

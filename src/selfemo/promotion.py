@@ -175,7 +175,7 @@ def reference(context: Context, version: Any) -> Reference:
         raise UserError(
             f"the weights at {uri} are not those that were registered", where=where, fix="promote another version"
         )
-    return Reference(context.registry.model, str(version.version), uri, f"{uri}/{manifest.files_at}", manifest.digest)
+    return Reference(context.registry.model, str(version.version), uri, manifest.digest)
 
 
 def synchronise(context: Context, why: str = "") -> str:

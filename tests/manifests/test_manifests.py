@@ -147,7 +147,7 @@ def test_a_new_reference_changes_the_pods(place: Path) -> None:
 
     dev_secrets.write(place / "components" / "dev-secrets" / "secrets")
     before = one(check.build(place / "overlays/dev"), "Deployment", "serving")["spec"]["template"]
-    reference = Reference("self-emo", "7", "s3://selfemo/dev/x", "s3://selfemo/dev/x/files-1", "f" * 64)
+    reference = Reference("self-emo", "7", "s3://selfemo/dev/x", "f" * 64)
     (place / "overlays/dev/model.yaml").write_text(reference.to_yaml())
     after = one(check.build(place / "overlays/dev"), "Deployment", "serving")["spec"]["template"]
     assert after != before
