@@ -113,6 +113,8 @@ class Pods:
 
 @pytest.fixture
 def pods(small: Config, images: dict[str, str], runtime: str, tiny: Path, tmp_path: Path) -> Pods:
+    for file in tiny.iterdir():
+        file.chmod(0o644)  # weights are written for their owner alone
     context = Context(small)
     running = context.services
     servers = running.processes
