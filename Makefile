@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 # A torch without CUDA is smaller: PIP_EXTRA_INDEX_URL may name PyTorch's CPU index.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CONFIG ?= configs/demo.yaml
+# Processes that share the tests; each starts servers of its own.
+JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-vllm lint compile manifests images sbom test-images bench study constraints clean
@@ -19,7 +21,7 @@ demo: $(VENV)/.local  ## The whole loop, with a real model: two rounds in about 
 
 test: $(VENV)/.dev lint  ## Lint, types, unit, component, pipeline and integration tests, with coverage
 	rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=90
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal --cov --cov-report=term --cov-fail-under=90
 
 lint: $(VENV)/.dev  ## ruff, mypy, the direction of imports, drift of the compiled pipeline
 	$(BIN)/ruff check .

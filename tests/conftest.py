@@ -23,6 +23,7 @@ CHATML = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads of models this small wait for each other most of the time
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 os.environ.pop("MLFLOW_RUN_ID", None)
 

@@ -76,9 +76,12 @@ def answer(
     from selfemo.evaluation import predict, prefixes, reply
     from selfemo.judge import judges_for
 
-    config = context.config
+    config, mine = context.config, part.of(held_out)
+    if not mine:  # more shards than dialogues: nothing to load a policy for
+        for name in (PREDICTIONS, REPLIES):
+            write_rows(out / name, [])
+        return
     player = player_of(context, policy)
-    mine = part.of(held_out)
     with meter("evaluation", sum(1 for d in mine for u in d.turns if u.gold)) as progress:
         write_rows(out / PREDICTIONS, predict(player, mine, progress.advance))
     judges = judges_for(config.evaluation.judge, training, config.seed) if config.evaluation.replies else {}

@@ -27,7 +27,7 @@ from components.train.component import train
 from components.warmup.component import warmup
 from selfemo.config import Config
 from selfemo.context import Context
-from selfemo.measure import weights
+from selfemo.measure import player_of, weights
 from selfemo.sections import Guard
 from tests.component import plain
 
@@ -119,7 +119,14 @@ def test_the_user_interface_is_told_what_there_is_to_see(small_local: Config) ->
     assert "card.md" in {a.path for a in registry.client.list_artifacts(round_1)}
 
 
-def test_any_number_of_shards_gives_the_same_records(small_local: Config) -> None:
+def test_any_number_of_shards_gives_the_same_records(small_local: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
+
+    def counted(context: Context, policy: str) -> Any:
+        loaded.append(policy)
+        return player_of(context, policy)
+
+    monkeypatch.setattr("selfemo.measure.player_of", counted)
     whole = small_local
     text = whole.to_json()
     data = plain.prepare(text)
@@ -134,6 +141,8 @@ def test_any_number_of_shards_gives_the_same_records(small_local: Config) -> Non
         assert read(store, same) == read(store, one)
         for file in ("predictions.jsonl.gz", "replies.jsonl.gz", "metrics.json"):
             assert (store.fetch(same_scores) / file).read_bytes() == (store.fetch(scored) / file).read_bytes()
+    dialogues = len((Context(whole).store.fetch(data) / "held_out.jsonl").read_text().splitlines())
+    assert len(loaded) == sum(min(count, dialogues) for count in (1, 2, 3, 40))  # none for an empty shard
 
 
 def read(store: Any, uri: str) -> bytes:
