@@ -156,7 +156,7 @@ def gains(
         axes.errorbar(found[:, 0], at, xerr=spread, fmt=marker, capsize=3, linewidth=1.2, label=measure)
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
-    axes.set_title(title, loc="left", fontsize=11)
+    figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=11)  # over the names as well
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="x", alpha=0.3)
     if names:

@@ -108,13 +108,11 @@ def _plots(
     plan: Plan, arms: Arms, present: Sequence[str], records: Sequence[Mapping[str, Any]], budget: str, out: Path
 ) -> None:
     others = [a for a in present if a != plan.warmup and plan.warmup in present and arms.seeds(a, plan.warmup)]
-    gains = {m: [arms.gain(a, plan.warmup, m) for a in others] for m in ("accuracy", "weighted_f1")}
+    measures = {"accuracy": "accuracy", "weighted F1": "weighted_f1"}
+    gains = {name: [arms.gain(a, plan.warmup, m) for a in others] for name, m in measures.items()}
     plots.gains(
-        [plan.arms[a].title for a in others],
-        {
-            name.replace("_", " "): [(100 * e.value, 100 * e.low, 100 * e.high) for e in found]
-            for name, found in gains.items()
-        },
+        [f"{plan.arms[a].title}\n({len(arms.seeds(a, plan.warmup))} of {len(plan.seeds)} seeds)" for a in others],
+        {name: [(100 * e.value, 100 * e.low, 100 * e.high) for e in found] for name, found in gains.items()},
         f"Gain over the warm-up on {budget} labelled dialogues, points",
         out / f"gains-{budget}.png",
     )
