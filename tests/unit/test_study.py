@@ -66,8 +66,55 @@ def test_a_plan_is_every_arm_at_every_budget_and_seed_but_for_those_it_limits(tm
     assert (ours.config.seed, ours.config.warmup.dialogues, ours.config.selfplay.episodes) == (1, 8, 3)
     start = ours.starting_from("s3://b/theta")
     assert (start.policy.base, start.warmup.epochs, start.warmup.dialogues) == ("s3://b/theta", 0, 8)
-    assert [c.own_start for c in found[:3]] == [True, False, True]
+    assert [c.start for c in found[:3]] == ["", "warm-up", ""]
     assert found[2].config.warmup.dialogues == 70
+
+
+def with_second_start(**changes: Any) -> dict[str, Any]:
+    """Arms of a plan: a warm-up, a longer one, ours, and ours from the longer one."""
+    return {
+        "warm-up": {"title": "a", "settings": {"loop.rounds": 0}},
+        "longer": {"title": "b", "settings": {"loop.rounds": 0, "warmup.epochs": 9}},
+        "ours": {"title": "c"},
+        "later": {"title": "d", "start": "longer"} | changes,
+    }
+
+
+def test_an_arm_may_start_from_another_warm_up_and_is_compared_with_it(tmp_path: Path) -> None:
+    path = plan_in(tmp_path, arms=with_second_start())
+    plan = load(path)
+    found = {c.arm: c for c in cells(plan, path)}
+    assert (found["later"].start, found["ours"].start) == ("longer", "warm-up")
+    assert found["later"].starting_from("s3://b/theta").policy.base == "s3://b/theta"
+    assert found["later"].digest != found["ours"].digest
+    records = [record("warm-up", 1, 1), record("longer", 1, 2), record("ours", 1, 2), record("later", 1, 3)]
+    table = page.write(plan, records, tmp_path, "c").read_text()
+    assert "| d | 1 | 75.0 |" in table
+    row = next(line for line in table.splitlines() if line.startswith("| d | 1 | 75.0"))
+    assert "**+25.0**" in row.split("|")[6], "above the longer warm-up, not the first"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"start": "none"}, "later can start from"),
+        ({"start": "ours"}, "later can start from"),
+        ({"settings": {"warmup.epochs": 2}}, "later can start from"),
+    ],
+)
+def test_an_arm_starts_from_a_warm_up_alone(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
+    path = plan_in(tmp_path, arms=with_second_start(**changes))
+    with pytest.raises(UserError, match=words):
+        load(path)
+
+
+def test_an_arm_starts_from_one_that_runs_wherever_it_does(tmp_path: Path) -> None:
+    arms = with_second_start()
+    arms["longer"]["seeds"] = [1]
+    with pytest.raises(UserError, match="longer does not run at all budgets and seeds of later"):
+        load(plan_in(tmp_path, arms=arms))
+    arms["later"]["seeds"] = [1]
+    load(plan_in(tmp_path, arms=arms))
 
 
 def test_the_study_that_is_checked_in_is_one() -> None:

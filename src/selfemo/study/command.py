@@ -41,19 +41,19 @@ def study(path: Path, out: Path, only: Sequence[str], write_only: bool) -> Path 
         if write_only or not wanted or finished(cell, folder) is not None:
             continue
         log.info("study %s: %s, run %d of %d", plan.name, cell.name, number, len(every))
-        record = one.run(cell, cell.starting_from(_warmup(plan, every, cell, folder)))
+        record = one.run(cell, cell.starting_from(_start(plan, every, cell, folder)))
         keep(record, folder / f"{cell.name}.json")
         _write(plan, every, folder, out, path)
     return _write(plan, every, folder, out, path)
 
 
-def _warmup(plan: Plan, every: Sequence[Cell], cell: Cell, folder: Path) -> str:
+def _start(plan: Plan, every: Sequence[Cell], cell: Cell, folder: Path) -> str:
     """The policy a cell starts from: that of its warm-up, trained now if this machine's store lacks it."""
     from selfemo.study import cell as one
 
-    if cell.own_start:
+    if not cell.start:
         return ""
-    start = next(c for c in every if (c.arm, c.budget, c.seed) == (plan.warmup, cell.budget, cell.seed))
+    start = next(c for c in every if (c.arm, c.budget, c.seed) == (cell.start, cell.budget, cell.seed))
     record = finished(start, folder)
     if record is None or Context(start.config).store.manifest(str(record["policy"])) is None:
         log.info("study %s: %s comes first", plan.name, start.name)

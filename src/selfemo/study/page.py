@@ -41,6 +41,7 @@ def write(plan: Plan, records: Sequence[Mapping[str, Any]], out: Path, command: 
     for machine in sorted({str(r["machine"]) for r in records}):
         lines.append(f"Machine: {machine}.")
     lines += [
+        "Gains are over what an arm starts from: the warm-up, unless its name says otherwise.",
         "Means over seeds; in brackets the 95 % interval of a paired bootstrap over dialogues, the same for all seeds.",
         f"Differences in bold leave 0 out. Code: {', '.join(sorted({str(r['code']) for r in records}))}.", "",
     ]  # fmt: skip
@@ -53,15 +54,17 @@ def write(plan: Plan, records: Sequence[Mapping[str, Any]], out: Path, command: 
         lines += [f"## {budget} labelled dialogues", "", *_table(plan, arms, present), ""]
         lines += [*_rounds_table(plan, mine, present), ""]
         _plots(plan, arms, present, mine, budget, out)
-        lines += [f"![Gains over the warm-up](gains-{budget}.png)", "", f"![Rounds](rounds-{budget}.png)", ""]
+        lines += [f"![Gains over the start](gains-{budget}.png)", "", f"![Rounds](rounds-{budget}.png)", ""]
     path = out / "table.md"
     path.write_text("\n".join(lines))
     return path
 
 
 def _table(plan: Plan, arms: Arms, present: Sequence[str]) -> list[str]:
+    ours = plan.arms[plan.ours].title
     heads = ["arm", "seeds", "accuracy", "weighted F1", "macro F1", "gain in accuracy", "gain in weighted F1",
-             f"{plan.arms[plan.ours].title} above it (weighted F1)", "expression own", "judge", "minutes"]  # fmt: skip
+             f"{ours} above it in accuracy", f"{ours} above it in weighted F1",
+             "expression own", "judge", "minutes"]  # fmt: skip
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for arm in present:
         rows = [r for (a, _), r in sorted(arms.records.items()) if a == arm]
@@ -69,16 +72,20 @@ def _table(plan: Plan, arms: Arms, present: Sequence[str]) -> list[str]:
         cells = [plan.arms[arm].title, ", ".join(map(str, seeds))]
         cells += [f"{100 * arms.mean(arm, m).value:.1f}" for m in ("accuracy", "weighted_f1", "macro_f1")]
         for measure in ("accuracy", "weighted_f1"):
-            known = arm != plan.warmup and plan.warmup in present and arms.seeds(arm, plan.warmup)
-            cells.append(_points(arms.gain(arm, plan.warmup, measure)) if known else "-")
-        known = arm != plan.ours and plan.ours in present and arms.seeds(arm, plan.ours)
-        cells.append(_points(arms.gain(plan.ours, arm, "weighted_f1")) if known else "-")
+            cells.append(_difference(arms, arm, plan.start(arm), measure))
+        for measure in ("accuracy", "weighted_f1"):
+            cells.append(_difference(arms, plan.ours, arm, measure))
         for figure in ("expression_own", "expression_judge"):
             found = [r["scores"][figure] for r in rows if figure in r["scores"]]
             cells.append(f"{sum(found) / len(found):.2f}" if found else "-")
         cells.append(f"{sum(r['seconds'] for r in rows) / len(rows) / 60:.1f}")
         lines.append("| " + " | ".join(cells) + " |")
     return lines
+
+
+def _difference(arms: Arms, arm: str, over: str, measure: str) -> str:
+    """What one arm has more than another on the seeds that both have, if there are any."""
+    return _points(arms.gain(arm, over, measure)) if arm != over and arms.seeds(arm, over) else "-"
 
 
 def _points(estimate: Estimate) -> str:
@@ -107,13 +114,13 @@ def _rounds_table(plan: Plan, records: Sequence[Mapping[str, Any]], present: Seq
 def _plots(
     plan: Plan, arms: Arms, present: Sequence[str], records: Sequence[Mapping[str, Any]], budget: str, out: Path
 ) -> None:
-    others = [a for a in present if a != plan.warmup and plan.warmup in present and arms.seeds(a, plan.warmup)]
+    others = [a for a in present if a != plan.warmup and arms.seeds(a, plan.start(a))]
     measures = {"accuracy": "accuracy", "weighted F1": "weighted_f1"}
-    gains = {name: [arms.gain(a, plan.warmup, m) for a in others] for name, m in measures.items()}
+    gains = {name: [arms.gain(a, plan.start(a), m) for a in others] for name, m in measures.items()}
     plots.gains(
-        [f"{plan.arms[a].title}\n({len(arms.seeds(a, plan.warmup))} of {len(plan.seeds)} seeds)" for a in others],
+        [f"{plan.arms[a].title}\n({len(arms.seeds(a, plan.start(a)))} of {len(plan.seeds)} seeds)" for a in others],
         {name: [(100 * e.value, 100 * e.low, 100 * e.high) for e in found] for name, found in gains.items()},
-        f"Gain over the warm-up on {budget} labelled dialogues, points",
+        f"Gain over the start, {budget} labelled dialogues, points",
         out / f"gains-{budget}.png",
     )
     curves = {

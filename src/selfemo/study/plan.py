@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +27,8 @@ class Arm(Section):
     """In the table."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """What differs from the study's configuration, such as `loop.rounds: 0`."""
+    start: str | None = None
+    """The arm whose policy it starts from, and is compared with; null is the warm-up."""
     budgets: tuple[str, ...] | None = None
     """Only at these label budgets; null is all."""
     seeds: tuple[int, ...] | None = None
@@ -46,7 +48,7 @@ class Plan(Section):
     budgets: dict[str, dict[str, Any]] = Field(min_length=1)
     """Settings of each label budget."""
     arms: dict[str, Arm] = Field(min_length=2)
-    """The first is the warm-up alone: the others of its budget and seed start from its policy."""
+    """The first is the warm-up alone: the others of its budget and seed start from its policy, or their `start`'s."""
     ours: str
     """The arm that the others are compared with."""
 
@@ -56,6 +58,14 @@ class Plan(Section):
         first = next(iter(arms.values()))
         if first.settings.get("loop.rounds") != 0 or first.budgets or first.seeds:
             raise ValueError("the first arm is the warm-up: loop.rounds: 0, for all budgets and seeds")
+        for name, arm in arms.items():
+            if arm.start is None:
+                continue
+            start = arms.get(arm.start)
+            if start is None or not _own_start(start) or _own_start(arm):
+                raise ValueError(f"{name} can start from an arm with a warm-up of its own, if it has none itself")
+            if not (_within(arm.seeds, start.seeds) and _within(arm.budgets, start.budgets)):
+                raise ValueError(f"{arm.start} does not run at all budgets and seeds of {name}, which starts from it")
         return arms
 
     @field_validator("ours")
@@ -70,6 +80,10 @@ class Plan(Section):
         """Name of the warm-up's arm."""
         return next(iter(self.arms))
 
+    def start(self, arm: str) -> str:
+        """The arm that an arm starts from or, of a warm-up longer than the first, is compared with."""
+        return self.arms[arm].start or self.warmup
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -78,8 +92,8 @@ class Cell:
     Attributes:
         arm, budget, seed: Which.
         settings: What the plan sets for it.
-        config: Its configuration; an arm that starts from the warm-up's policy is told its address later.
-        own_start: Whether it trains from the base model, as the warm-up does.
+        config: Its configuration; an arm that starts from another's policy is told its address later.
+        start: The arm whose policy it starts from; empty if it trains from the base model, as the warm-up does.
     """
 
     arm: str
@@ -87,7 +101,7 @@ class Cell:
     seed: int
     settings: Mapping[str, Any]
     config: Config
-    own_start: bool
+    start: str
 
     @property
     def name(self) -> str:
@@ -100,8 +114,8 @@ class Cell:
         return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:16]
 
     def starting_from(self, policy: str) -> Config:
-        """Its configuration, with the warm-up's policy in place of a warm-up of its own."""
-        if self.own_start:
+        """Its configuration, with another arm's policy in place of a warm-up of its own."""
+        if not self.start:
             return self.config
         data = self.config.model_dump(mode="json")
         put(data, "policy.base", policy)
@@ -149,9 +163,21 @@ def cells(plan: Plan, path: Path) -> list[Cell]:
                     put(data, key, value)
                 data |= {"run": f"{plan.name}-{budget}-{arm}-{seed}", "seed": seed}
                 config = validate(data, partial(_place, f"{path}: arm {arm}"))
-                own = arm == plan.warmup or any(k.startswith("warmup.") for k in what.settings)
-                found.append(Cell(arm, budget, seed, data, config, own))
+                start = "" if _own_start(what) else plan.start(arm)
+                # A record stands by its settings' hash: `start` is among them only where the plan states it.
+                said = data | {"start": what.start} if what.start else data
+                found.append(Cell(arm, budget, seed, said, config, start))
     return found
+
+
+def _own_start(arm: Arm) -> bool:
+    """Whether an arm trains from the base model: it changes the warm-up, or is nothing else."""
+    return arm.settings.get("loop.rounds") == 0 or any(k.startswith("warmup.") for k in arm.settings)
+
+
+def _within(mine: Sequence[object] | None, others: Sequence[object] | None) -> bool:
+    """Whether the other arm runs wherever this one does; None is everywhere."""
+    return others is None or (mine is not None and set(mine) <= set(others))
 
 
 def _place(where: str, _: object) -> str:
