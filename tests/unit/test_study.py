@@ -117,8 +117,9 @@ def test_an_arm_starts_from_one_that_runs_wherever_it_does(tmp_path: Path) -> No
     load(plan_in(tmp_path, arms=arms))
 
 
-def test_the_study_that_is_checked_in_is_one() -> None:
-    path = ROOT / "configs" / "study" / "meld.yaml"
+@pytest.mark.parametrize("name", ["meld", "first"])
+def test_the_studies_that_are_checked_in_are_ones(name: str) -> None:
+    path = ROOT / "configs" / "study" / f"{name}.yaml"
     plan = load(path)
     assert plan.ours in plan.arms
     assert set(plan.budgets) == {"32", "104"}
