@@ -117,12 +117,10 @@ def test_an_arm_starts_from_one_that_runs_wherever_it_does(tmp_path: Path) -> No
     load(plan_in(tmp_path, arms=arms))
 
 
-@pytest.mark.parametrize("name", ["meld", "first"])
-def test_the_studies_that_are_checked_in_are_ones(name: str) -> None:
-    path = ROOT / "configs" / "study" / f"{name}.yaml"
+@pytest.mark.parametrize("path", sorted((ROOT / "configs" / "study").glob("*.yaml")), ids=lambda p: p.stem)
+def test_the_studies_that_are_checked_in_are_ones(path: Path) -> None:
     plan = load(path)
     assert plan.ours in plan.arms
-    assert set(plan.budgets) == {"32", "104"}
     assert len({c.config.run for c in cells(plan, path)}) == len(cells(plan, path))
 
 
