@@ -87,6 +87,7 @@ def _understanding(
             smoothing=config.rewards.smoothing,
             tau_reward=config.flywheel.tau_reward,
             tau_low=config.flywheel.tau_low,
+            unanimous=config.flywheel.unanimous,
             affinity=affinity_of(config, space),
             votes=calibration(masks, len(space), known, config.flywheel.calibration),
         )
@@ -147,7 +148,8 @@ def _expression(
         x = np.array([[c.score for c in candidates]])
         c = np.array([[k.confidence for k in candidates]])
         none = np.array([[k.labels is None for k in candidates]])
-        reasons = decide(none, early, x, c, config.flywheel.tau_reward, config.flywheel.tau_low)[0]
+        bounds = config.flywheel
+        reasons = decide(none, early, x, c, bounds.tau_reward, bounds.tau_low, bounds.unanimous)[0]
         result.scores += x.ravel().tolist()
         result.confidences += [k.confidence for k in candidates if k.labels]
         result.reasons["expression"].update(Reason(r).name.lower() for r in reasons if r != Reason.KEPT)

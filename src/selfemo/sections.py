@@ -143,6 +143,8 @@ class Flywheel(Section):
     """Least smoothed IoU with the target."""
     tau_low: float = Field(0.0, ge=0, le=1)
     """Least group confidence; chance is about 0.15."""
+    unanimous: bool = False
+    """Keep groups whose candidates all score alike: a policy gradient learns nothing from them, cross-entropy does."""
     max_words: int = Field(40, ge=1)
     """Longest reply."""
     near_duplicate: float = Field(0.8, gt=0, le=1)

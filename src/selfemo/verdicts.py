@@ -56,6 +56,7 @@ def judge_groups(
     smoothing: float = 0.1,
     tau_reward: float = 0.3,
     tau_low: float = 0.3,
+    unanimous: bool = False,
     affinity: Floats | None = None,
     votes: Floats | None = None,
 ) -> Verdict:
@@ -69,6 +70,7 @@ def judge_groups(
         smoothing: ``s``.
         tau_reward: Least score of a kept candidate.
         tau_low: Least confidence of a kept group.
+        unanimous: Keep groups whose scores have no variance.
         affinity: Label affinity, or None.
         votes: What each label's votes count in the consensus, or None.
     """
@@ -76,7 +78,7 @@ def judge_groups(
     target = voted if target is None else np.where(target == 0, voted, target)
     sure = confidence(agreement(masks, m, smoothing))
     scores = smoothed_iou(masks, target[:, None], smoothing, affinity)
-    reasons = decide(masks == 0, early, scores, sure[:, None], tau_reward, tau_low)
+    reasons = decide(masks == 0, early, scores, sure[:, None], tau_reward, tau_low, unanimous)
     return Verdict(reasons, scores, sure, target)
 
 
@@ -87,11 +89,13 @@ def decide(
     sure: Floats,
     tau_reward: float,
     tau_low: float,
+    unanimous: bool,
 ) -> NDArray[np.uint8]:
     """The first reason that applies to each candidate ``(N, K)``; ``sure`` broadcasts over candidates."""
     reasons = np.full(scores.shape, Reason.KEPT, dtype=np.uint8)
     reasons[scores < tau_reward] = Reason.LOW_REWARD
-    reasons[constant_groups(scores)] = Reason.TRIVIAL
+    if not unanimous:
+        reasons[constant_groups(scores)] = Reason.TRIVIAL
     reasons[np.broadcast_to(sure < tau_low, scores.shape)] = Reason.LOW_AGREEMENT
     reasons[unparseable] = Reason.UNPARSEABLE
     return reasons if early is None else np.where(early != Reason.KEPT, early, reasons).astype(np.uint8)

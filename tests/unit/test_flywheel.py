@@ -102,6 +102,14 @@ def test_noise_and_unanimity_are_rejected_each_for_its_reason() -> None:
     assert kept.metrics["acceptance"] == 0
 
 
+def test_where_cross_entropy_learns_unanimous_groups_are_kept_if_they_are_right() -> None:
+    everything = configuration.load(None, [*EVERYTHING, "flywheel.unanimous=true", "flywheel.use_gold=true"])
+    agreed = [understanding(["joy"] * 8, "right", gold="joy"), understanding(["joy"] * 8, "wrong", gold="fear")]
+    kept = filter_rollouts([*agreed, expression(candidate(), candidate())], everything)
+    assert kept.reasons["understanding"] == Counter(kept=8, low_reward=8)
+    assert kept.reasons["expression"] == Counter(kept=2)
+
+
 def test_calibrated_targets_follow_the_labelled_turns_where_the_policy_says_one_label_too_often() -> None:
     rollouts = [understanding(["neutral"] * 5 + ["anger"] * 3, f"turn {i}") for i in range(9)]
     calibrated = configuration.load(None, [*EVERYTHING, "flywheel.calibration=1"])
