@@ -91,7 +91,10 @@ def decide(
     tau_low: float,
     unanimous: bool,
 ) -> NDArray[np.uint8]:
-    """The first reason that applies to each candidate ``(N, K)``; ``sure`` broadcasts over candidates."""
+    """The first reason that applies to each candidate ``(N, K)``; ``sure`` broadcasts over candidates.
+
+    Without variance in its scores a group is trivial, unless ``unanimous`` groups are kept.
+    """
     reasons = np.full(scores.shape, Reason.KEPT, dtype=np.uint8)
     reasons[scores < tau_reward] = Reason.LOW_REWARD
     if not unanimous:
