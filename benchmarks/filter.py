@@ -16,8 +16,8 @@ import time
 
 import numpy as np
 
-from selfemo.labels import MELD
-from selfemo.verdicts import Reason, judge_groups
+from selfemo.data.labels import MELD
+from selfemo.method.flywheel.reasons import Reason, judge_groups
 
 GROUPS, SIZE, M, REPEATS = 125_000, 8, 7, 5
 

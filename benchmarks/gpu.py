@@ -20,14 +20,14 @@ from subjects import directory
 
 from selfemo import config as configuration
 from selfemo.config import Config
-from selfemo.corpora import load_corpora
-from selfemo.dialogue import Dialogue
-from selfemo.labels import SPACES
-from selfemo.policy.attention import enable
-from selfemo.policy.packing import score
-from selfemo.policy.tree import grow
+from selfemo.data.corpora import load_corpora
+from selfemo.data.dialogue import Dialogue
+from selfemo.data.labels import SPACES
+from selfemo.method.prompts import Prompter
+from selfemo.policy.trees.attention import enable
+from selfemo.policy.trees.packing import score
+from selfemo.policy.trees.tree import grow
 from selfemo.policy.weights import load_tokenizer
-from selfemo.prompts import Prompter
 
 GB = 1e9
 

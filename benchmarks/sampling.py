@@ -13,13 +13,13 @@ import torch
 from harness import compare, machine, repeat
 from subjects import dialogues, directory, model, parser, random_prompts, turn_prompts
 
-from selfemo.policy.attention import enable
+from selfemo.method.prompts import Prompter
 from selfemo.policy.engine import Sampling
-from selfemo.policy.packing import score_packs
-from selfemo.policy.sampler import TransformersEngine
-from selfemo.policy.tree import split
+from selfemo.policy.trees.attention import enable
+from selfemo.policy.trees.packing import score_packs
+from selfemo.policy.trees.sampler import TransformersEngine
+from selfemo.policy.trees.tree import split
 from selfemo.policy.weights import load_tokenizer
-from selfemo.prompts import Prompter
 
 GROUP = 8
 

@@ -18,9 +18,9 @@ from harness import machine
 from subjects import directory, model, parser, random_prompts
 
 from selfemo.policy.engine import Sampling
-from selfemo.policy.packing import score
-from selfemo.policy.sampler import TransformersEngine
-from selfemo.policy.tree import grow, split
+from selfemo.policy.trees.packing import score
+from selfemo.policy.trees.sampler import TransformersEngine
+from selfemo.policy.trees.tree import grow, split
 from selfemo.policy.weights import load_tokenizer
 
 PROMPTS, TOKENS = 4, 16

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from selfemo import config as configuration
-from selfemo.corpora import load_corpora
-from selfemo.dialogue import Dialogue
-from selfemo.labels import SPACES
+from selfemo.data.corpora import load_corpora
+from selfemo.data.dialogue import Dialogue
+from selfemo.data.labels import SPACES
+from selfemo.method.prompts import Prompter
 from selfemo.policy.weights import local_directory
-from selfemo.prompts import Prompter
-from selfemo.store import Store
+from selfemo.store.artifacts import Store
 
 SHAPES = {
     "qwen3-0.6b": dict(hidden_size=1024, intermediate_size=3072, num_hidden_layers=28, num_attention_heads=16),

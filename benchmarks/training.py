@@ -21,11 +21,11 @@ from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 from trl.models.utils import unwrap_model_for_generation
 
-from selfemo.labels import MELD
+from selfemo.data.labels import MELD
+from selfemo.method.prompts import Prompter, parse_understanding
 from selfemo.policy.engine import Sampling
-from selfemo.policy.sampler import TransformersEngine
+from selfemo.policy.trees.sampler import TransformersEngine
 from selfemo.policy.weights import load_tokenizer
-from selfemo.prompts import Prompter, parse_understanding
 from selfemo.training.packed_grpo import PackedGrpoTrainer
 
 GROUP = 8

@@ -16,8 +16,8 @@ import yaml
 
 from pipelines.shrink import shrink
 from selfemo.config import Config
+from selfemo.config.cluster import Cluster
 from selfemo.errors import UserError
-from selfemo.pods import Cluster
 
 COMPILED = Path(__file__).parent / "compiled"
 SIZES = (5, 10)

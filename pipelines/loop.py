@@ -22,7 +22,7 @@ from components.score.component import score
 from components.train.component import train
 from components.warmup.component import warmup
 from pipelines.place import place
-from selfemo.pods import Cluster
+from selfemo.config.cluster import Cluster
 
 
 class State(NamedTuple):

@@ -9,7 +9,7 @@ from kfp import dsl, kubernetes
 
 from components import images
 from selfemo.cluster.trainjob import KEYS, WORKDIR
-from selfemo.pods import Cluster, Pod
+from selfemo.config.cluster import Cluster, Pod
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Step:
 
     Attributes:
         title: Its name in the user interface.
-        kind: Which pod of :class:`selfemo.pods.Pods`.
+        kind: Which pod of :class:`selfemo.config.cluster.Pods`.
         retries: Tries after the first.
     """
 

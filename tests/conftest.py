@@ -12,9 +12,9 @@ import pytest
 from selfemo import config as configuration
 from selfemo import services
 from selfemo.config import Config
-from selfemo.corpora import sample
-from selfemo.dialogue import Dialogue
-from selfemo.labels import SPACES
+from selfemo.data.corpora import sample
+from selfemo.data.dialogue import Dialogue
+from selfemo.data.labels import SPACES
 
 ROOT = Path(__file__).parents[1]
 

@@ -35,12 +35,13 @@ def decide(
     Returns:
         The state that the next round starts from.
     """
-    from selfemo import logs, steps, ui
+    from selfemo import logs, steps
     from selfemo.config import Config
+    from selfemo.report import kubeflow
 
     with logs.step("decide", round):
         state = steps.State(champion, champion_scores, misses)
         settings = Config.from_json(config)
         after = steps.decide(settings, state, challenger, challenger_scores, round)
-        ui.pages(summary, page, settings, after.decision)
+        kubeflow.pages(summary, page, settings, after.decision)
         return after.policy, after.scores, after.misses, after.go_on

@@ -21,12 +21,13 @@ def filter(
     Returns:
         URI of the training samples.
     """
-    from selfemo import logs, steps, ui
+    from selfemo import logs, steps
     from selfemo.config import Config
+    from selfemo.report import kubeflow
 
     with logs.step("filter", round):
         settings = Config.from_json(config)
         done = steps.filter(settings, rollouts, round)
-        ui.describe(dataset, settings, done.uri, round)
-        ui.scalars(metrics, done.result)
+        kubeflow.describe(dataset, settings, done.uri, round)
+        kubeflow.scalars(metrics, done.result)
         return done.uri

@@ -27,11 +27,12 @@ def gather(
     Returns:
         URI of the rollouts.
     """
-    from selfemo import logs, steps, ui
+    from selfemo import logs, steps
     from selfemo.config import Config
+    from selfemo.report import kubeflow
 
     with logs.step("gather", round):
         settings = Config.from_json(config)
         uri = steps.gather(settings, parts, policy, prepared, round).uri
-        ui.describe(dataset, settings, uri, round)
+        kubeflow.describe(dataset, settings, uri, round)
         return uri

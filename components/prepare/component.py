@@ -20,11 +20,12 @@ def prepare(config: str, dataset: dsl.Output[dsl.Dataset]) -> NamedTuple(
     Returns:
         URI of the prepared data, and the numbers of the shards that self-play and evaluation are cut into.
     """
-    from selfemo import logs, steps, ui
+    from selfemo import logs, steps
     from selfemo.config import Config
+    from selfemo.report import kubeflow
 
     with logs.step("prepare"):
         settings = Config.from_json(config)
         uri = steps.prepare(settings).uri
-        ui.describe(dataset, settings, uri, 0)
+        kubeflow.describe(dataset, settings, uri, 0)
         return uri, list(range(settings.launch.shards))

@@ -29,11 +29,12 @@ def score(
     Returns:
         URI of the scores.
     """
-    from selfemo import logs, steps, ui
+    from selfemo import logs, steps
     from selfemo.config import Config
+    from selfemo.report import kubeflow
 
     with logs.step("score", round):
         settings = Config.from_json(config)
         uri = steps.score(settings, parts, policy, prepared, round).uri
-        ui.scores(metrics, confusion, settings, uri)
+        kubeflow.scores(metrics, confusion, settings, uri)
         return uri

@@ -20,11 +20,12 @@ def train(config: str, policy: str, samples: str, prepared: str, round: int, mod
     Returns:
         URI of the challenger, or of a record that nothing was trained, which stands for the policy itself.
     """
-    from selfemo import logs, steps, ui
+    from selfemo import logs, steps
     from selfemo.config import Config
+    from selfemo.report import kubeflow
 
     with logs.step("train", round):
         settings = Config.from_json(config)
         uri = steps.train(settings, policy, samples, prepared, round).uri
-        ui.describe(model, settings, uri, round)
+        kubeflow.describe(model, settings, uri, round)
         return uri

@@ -17,11 +17,12 @@ def warmup(config: str, prepared: str, model: dsl.Output[dsl.Model]) -> str:
     Returns:
         URI of the policy.
     """
-    from selfemo import logs, steps, ui
+    from selfemo import logs, steps
     from selfemo.config import Config
+    from selfemo.report import kubeflow
 
     with logs.step("warmup"):
         settings = Config.from_json(config)
         uri = steps.warmup(settings, prepared).uri
-        ui.describe(model, settings, uri, 0)
+        kubeflow.describe(model, settings, uri, 0)
         return uri

@@ -15,11 +15,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from selfemo import __version__, services
+from selfemo import __version__, processes, services
 from selfemo.config import Config
-from selfemo.registry import Registry
-from selfemo.store import Manifest, Store
-from selfemo.training import launch
+from selfemo.registry.client import Registry
+from selfemo.store.artifacts import Manifest, Store
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +148,7 @@ class Context:
         uri = self.uri(name, round, inputs)
         scratch = self.workdir / "scratch" / self.config.run / f"{round}-{uri.rsplit('/', 1)[1]}"
         out = scratch / "out"
-        if launch.rank():
+        if processes.rank():
             work(out, scratch / "work")
             return self._await(uri)
         shutil.rmtree(out, ignore_errors=True)  # of an attempt that was killed

@@ -23,3 +23,7 @@ class UserError(Exception):
 
 class GateClosed(UserError):
     """A promotion that the evidence does not support."""
+
+
+class CorruptArtifact(UserError):
+    """Bytes that differ from what their manifest or their schema says."""

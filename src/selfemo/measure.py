@@ -10,18 +10,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selfemo import plots
 from selfemo.config import Config
 from selfemo.context import Context
-from selfemo.corpora import load_corpora
-from selfemo.dialogue import Dialogue
+from selfemo.data.corpora import load_corpora
+from selfemo.data.dialogue import Dialogue
+from selfemo.data.records import Reply, Scored, read_rows, write_rows
+from selfemo.data.seeds import seed_of
 from selfemo.part import Part
 from selfemo.policy.weights import local_directory
 from selfemo.progress import meter
-from selfemo.records import Reply, Scored, read_rows, seed_of, write_rows
+from selfemo.report import plots
 
 if TYPE_CHECKING:
-    from selfemo.selfplay import Player
+    from selfemo.method.selfplay import Player
 
 
 PREDICTIONS, REPLIES = "predictions.jsonl.gz", "replies.jsonl.gz"
@@ -41,9 +42,9 @@ def weights(context: Context, uri: str) -> str:
 
 def player_of(context: Context, policy: str) -> Player:
     """A policy with the configured engine, ready to play."""
+    from selfemo.method.prompts import Prompter
+    from selfemo.method.selfplay import Player
     from selfemo.policy.load import load_engine
-    from selfemo.prompts import Prompter
-    from selfemo.selfplay import Player
 
     engine, tokenizer = load_engine(weights(context, policy), context.config)
     return Player(engine, Prompter(tokenizer, context.config.policy.history_turns), policy)
@@ -73,8 +74,8 @@ def answer(
         out: Directory.
         part: Which of the held-out dialogues.
     """
-    from selfemo.evaluation import predict, prefixes, reply
-    from selfemo.judge import judges_for
+    from selfemo.method.evaluation import predict, prefixes, reply
+    from selfemo.method.judge import judges_for
 
     config, mine = context.config, part.of(held_out)
     if not mine:  # more shards than dialogues: nothing to load a policy for
@@ -101,7 +102,7 @@ def score(parts: Sequence[Path], config: Config, out: Path) -> dict[str, dict[st
     Returns:
         Metrics by corpus, and under ``expression`` the expression consistency.
     """
-    from selfemo.evaluation import consistency, summarise
+    from selfemo.method.evaluation import consistency, summarise
 
     rows = [row for part in parts for row in read_rows(part / PREDICTIONS, Scored)]
     replies = [row for part in parts for row in read_rows(part / REPLIES, Reply)]

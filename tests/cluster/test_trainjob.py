@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from selfemo import config as configuration
 from selfemo.cluster.trainjob import HASH, job_name, label, manifest
+from selfemo.config.cluster import PROFILES
 from selfemo.errors import UserError
-from selfemo.pods import PROFILES
 from tests.cluster.schemas import closed, schema
 
 URI = "s3://selfemo/demo/round-1/train-0123456789ab"

@@ -26,9 +26,9 @@ from components.score.component import score
 from components.train.component import train
 from components.warmup.component import warmup
 from selfemo.config import Config
+from selfemo.config.sections import Guard
 from selfemo.context import Context
 from selfemo.measure import player_of, weights
-from selfemo.sections import Guard
 from tests.component import plain
 
 ALL = [prepare, warmup, generate, gather, filter_rollouts, train, evaluate, score, decide, carry, report]
@@ -299,7 +299,7 @@ def test_every_component_runs_under_the_local_runner_and_does_what_its_function_
 
 def test_rounds_are_gated_on_labelled_dialogues_kept_from_the_warm_up(small_local: Config) -> None:
     from selfemo import config as configuration
-    from selfemo.dialogue import read_jsonl
+    from selfemo.data.dialogue import read_jsonl
     from selfemo.errors import UserError
 
     data = small_local.model_dump()

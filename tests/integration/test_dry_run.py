@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from selfemo import config as configuration
-from selfemo import dryrun
 from selfemo.cli import main
 from selfemo.errors import UserError
+from selfemo.local import dryrun
 from selfemo.policy.miniature import shrink
 from selfemo.policy.weights import load_model, load_tokenizer
 

@@ -13,9 +13,9 @@ import torch
 from selfemo import steps
 from selfemo.config import Config
 from selfemo.context import Context
+from selfemo.data.records import Sample, write_rows
 from selfemo.errors import UserError
 from selfemo.policy.weights import load_model
-from selfemo.records import Sample, write_rows
 from tests.conftest import ROOT
 from tests.unit.test_training import sample
 

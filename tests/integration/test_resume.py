@@ -14,7 +14,7 @@ import pytest
 from selfemo import steps
 from selfemo.config import Config
 from selfemo.context import Context
-from selfemo.records import Sample, read_rows
+from selfemo.data.records import Sample, read_rows
 
 STEPS = ("prepare", "warmup", "evaluate", "decide", "generate", "filter", "train")
 
@@ -58,7 +58,8 @@ def listing(config: Config) -> list[str]:
 KILLED = """
 import os, signal, sys
 sys.path.insert(0, {tests!r})
-from selfemo import backends, logs
+from selfemo import logs
+from selfemo.store import backends
 from selfemo.config import Config
 logs.configure()
 point = {point!r}

@@ -14,10 +14,10 @@ import pytest
 from selfemo import services
 from selfemo.config import Config
 from selfemo.context import Context
-from selfemo.corpora import load_corpus
-from selfemo.corpora.rows import Rows
-from selfemo.errors import UserError
-from selfemo.store import CorruptArtifact, Manifest
+from selfemo.data.corpora import load_corpus
+from selfemo.data.corpora.rows import Rows
+from selfemo.errors import CorruptArtifact, UserError
+from selfemo.store.artifacts import Manifest
 from tests.conftest import race
 
 
@@ -120,7 +120,7 @@ def test_a_corpus_is_read_from_s3(small: Config, tmp_path: Path, monkeypatch: py
 KILLED = """
 import os, signal
 from pathlib import Path
-from selfemo.backends import S3Backend
+from selfemo.store.backends import S3Backend
 from selfemo.config import Config
 from selfemo.context import Context
 

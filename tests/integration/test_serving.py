@@ -23,9 +23,9 @@ from selfemo import steps
 from selfemo.cli import main
 from selfemo.config import Config
 from selfemo.context import Context
+from selfemo.data.labels import SPACES
 from selfemo.errors import UserError
-from selfemo.labels import SPACES
-from selfemo.registry import CHAMPION
+from selfemo.registry.client import CHAMPION
 from selfemo.serving.app import MAX_BYTES, app
 from selfemo.serving.command import KEY, fetch, serve, service_of
 
@@ -69,8 +69,8 @@ def test_a_dialogue_goes_in_and_label_sets_with_scores_come_out(client: TestClie
 
 
 def test_greedy_answers_are_those_of_the_evaluation(champion: tuple[Config, str], client: TestClient) -> None:
-    from selfemo.evaluation import predict
     from selfemo.measure import player_of
+    from selfemo.method.evaluation import predict
 
     config, policy = champion
     dialogue = next(d for d in _held_out(config) if all(u.gold for u in d.turns))
@@ -81,7 +81,7 @@ def test_greedy_answers_are_those_of_the_evaluation(champion: tuple[Config, str]
 
 
 def _held_out(config: Config) -> list[Any]:
-    from selfemo.corpora import load_corpora
+    from selfemo.data.corpora import load_corpora
 
     return load_corpora(config).held_out
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from selfemo.cli import main
 from selfemo.config import Config
-from selfemo.overrides import put
+from selfemo.config.overrides import put
 from tests.conftest import SMALL
 
 

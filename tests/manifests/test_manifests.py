@@ -143,7 +143,7 @@ def test_what_is_served_is_what_the_reference_names() -> None:
 
 
 def test_a_new_reference_changes_the_pods(place: Path) -> None:
-    from selfemo.gitops import Reference
+    from selfemo.registry.git import Reference
 
     dev_secrets.write(place / "components" / "dev-secrets" / "secrets")
     before = one(check.build(place / "overlays/dev"), "Deployment", "serving")["spec"]["template"]

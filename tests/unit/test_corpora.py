@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from selfemo.config import load as load_config
-from selfemo.corpora import leakage, load_corpora, load_corpus
-from selfemo.corpora.emorynlp import speakers
-from selfemo.corpora.rows import Rows, clean
-from selfemo.dialogue import Dialogue, Utterance, read_jsonl, write_jsonl
+from selfemo.data.corpora import leakage, load_corpora, load_corpus
+from selfemo.data.corpora.emorynlp import speakers
+from selfemo.data.corpora.rows import Rows, clean
+from selfemo.data.dialogue import Dialogue, Utterance, read_jsonl, write_jsonl
 from selfemo.errors import UserError
 
 MELD_HEADER = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime\r\n"

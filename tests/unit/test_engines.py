@@ -13,7 +13,7 @@ from selfemo.policy import adapters
 from selfemo.policy.engine import Engine, Sampling
 from selfemo.policy.load import load_engine
 from selfemo.policy.weights import load_model, local_directory
-from selfemo.store import Store
+from selfemo.store.artifacts import Store
 
 PROMPTS = [[5, 6, 7, 8, 9], [5, 6, 7, 30, 31, 32], [40, 41]]
 

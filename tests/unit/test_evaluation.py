@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score
 
 from selfemo import config as configuration
-from selfemo import gate
-from selfemo.dialogue import Dialogue, Utterance
+from selfemo.data.dialogue import Dialogue, Utterance
+from selfemo.data.labels import MELD
+from selfemo.data.records import Scored
 from selfemo.errors import UserError
-from selfemo.evaluation import bootstrap, confusion, interval, resample, scores_of, summarise
-from selfemo.judge import ClassifierJudge, TfidfJudge, judges_for
-from selfemo.labels import MELD
-from selfemo.records import Scored
+from selfemo.method import gate
+from selfemo.method.evaluation import bootstrap, confusion, interval, resample, scores_of, summarise
+from selfemo.method.judge import ClassifierJudge, TfidfJudge, judges_for
 
 CONFIG = configuration.load()
 labels = st.sampled_from(MELD.labels)
@@ -145,11 +145,11 @@ def test_any_text_classifier_with_emotion_names_can_judge(tiny: Path, tmp_path: 
 
 
 def test_expression_consistency_counts_what_is_read_back(dialogues: list[Dialogue], tiny: Path) -> None:
-    from selfemo.evaluation import consistency, prefixes
-    from selfemo.evaluation import reply as replies_of
+    from selfemo.method.evaluation import consistency, prefixes
+    from selfemo.method.evaluation import reply as replies_of
+    from selfemo.method.prompts import Prompter
+    from selfemo.method.selfplay import Player
     from selfemo.policy.weights import load_tokenizer
-    from selfemo.prompts import Prompter
-    from selfemo.selfplay import Player
     from tests.unit.test_selfplay import Scripted
 
     class Always:

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selfemo import config as configuration
-from selfemo.dialogue import Utterance
-from selfemo.flywheel import filter_rollouts
-from selfemo.records import Candidate, Prediction, Rollout
-from selfemo.texts import distinct_n, shingles, text_reason
-from selfemo.verdicts import Reason, judge_groups
+from selfemo.data.dialogue import Utterance
+from selfemo.data.records import Candidate, Prediction, Rollout
+from selfemo.method.flywheel.filtering import filter_rollouts
+from selfemo.method.flywheel.reasons import Reason, judge_groups
+from selfemo.method.flywheel.texts import distinct_n, shingles, text_reason
 
 HISTORY = (Utterance(speaker="Mara", text="We won the cup at last!"),)
 EVERYTHING = ("flywheel.calibration=0", "flywheel.share=1", "flywheel.quota=1", "flywheel.tau_low=0")

@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selfemo import config as configuration
+from selfemo.config.sections import Gitops
 from selfemo.context import Context
+from selfemo.data.records import write_rows
 from selfemo.errors import UserError
-from selfemo.gitops import Reference, proposed
-from selfemo.lock import Busy
-from selfemo.promotion import promote_version, roll_back, synchronise
-from selfemo.records import write_rows
-from selfemo.registry import CHAMPION
-from selfemo.sections import Gitops
+from selfemo.registry.client import CHAMPION
+from selfemo.registry.git import Reference, proposed
+from selfemo.registry.promotion import promote_version, roll_back, synchronise
+from selfemo.store.lock import Busy
 from tests.conftest import race
 from tests.unit.test_evaluation import _pairs, rows
 
@@ -239,7 +239,7 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_says_so(
         time.sleep(1.0)
         move(self, name, number)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("selfemo.registry.Registry.set_alias", slowly)
+    monkeypatch.setattr("selfemo.registry.client.Registry.set_alias", slowly)
     race(2, work)
     winner = str(context.registry.alias(CHAMPION).version)  # type: ignore[union-attr]
     (loser,) = set(versions) - {winner}

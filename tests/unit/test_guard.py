@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from selfemo import guard
-from selfemo.sections import Guard
-from selfemo.table import RoundRow, cells, rich_table
+from selfemo.config.sections import Guard
+from selfemo.method import guard
+from selfemo.report.table import RoundRow, cells, rich_table
 
 SOUND = {"candidates": 80, "predicted_entropy": 1.2, "sound": 0.3, "replies": 9, "distinct_2": 0.9}
 HEALTHY = {"label_entropy": 1.1, "expression_answered": 0.9, "expression_distinct_2": 0.8}

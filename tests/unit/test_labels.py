@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from selfemo.data.labels import MELD, SPACES, LabelSpace
 from selfemo.errors import UserError
-from selfemo.labels import MELD, SPACES, LabelSpace
 
 
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from selfemo import lock
-from selfemo.backends import LocalBackend
-from selfemo.lock import Busy, held
+from selfemo.store import lock
+from selfemo.store.backends import LocalBackend
+from selfemo.store.lock import Busy, held
 from tests.conftest import race
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selfemo.policy import onednn
-from selfemo.policy.attention import enable
+from selfemo.policy.trees.attention import enable
 from selfemo.policy.weights import load_model
 
 pytestmark = pytest.mark.skipif(

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2
 
-from selfemo.policy import attention, sampler
-from selfemo.policy.attention import PackedAttention, enable, inputs
 from selfemo.policy.engine import Completion, Sampling
-from selfemo.policy.packing import score, score_packs
-from selfemo.policy.sampler import TransformersEngine, batches, draw
-from selfemo.policy.tree import cut, grow, join, shared_prefix, split
+from selfemo.policy.trees import attention, sampler
+from selfemo.policy.trees.attention import PackedAttention, enable, inputs
+from selfemo.policy.trees.packing import score, score_packs
+from selfemo.policy.trees.sampler import TransformersEngine, batches, draw
+from selfemo.policy.trees.tree import cut, grow, join, shared_prefix, split
 from selfemo.policy.weights import load_model, load_tokenizer
 
 tokens = st.lists(st.integers(0, 3), min_size=1, max_size=12)

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from selfemo import progress
-from selfemo.runner import _OURS, _screen
+from selfemo.local.runner import _OURS, _screen
 
 
 def test_a_log_gets_plain_lines_now_and_then_and_at_the_end(

@@ -9,11 +9,11 @@ import pytest
 
 from selfemo import config as configuration
 from selfemo.context import Context
-from selfemo.gate import Decision
-from selfemo.promotion import after_decision
-from selfemo.records import Sample, write_rows
-from selfemo.registry import CHALLENGER, CHAMPION
-from selfemo.report import round_page, write_report
+from selfemo.data.records import Sample, write_rows
+from selfemo.method.gate import Decision
+from selfemo.registry.client import CHALLENGER, CHAMPION
+from selfemo.registry.promotion import after_decision
+from selfemo.report.page import round_page, write_report
 from tests.unit.test_evaluation import _pairs, rows
 
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from selfemo.dialogue import Utterance
-from selfemo.labels import MELD
+from selfemo.data.dialogue import Utterance
+from selfemo.data.labels import MELD
+from selfemo.method.prompts import Answer, Prompter, parse_expression, parse_understanding
 from selfemo.policy.weights import load_tokenizer
-from selfemo.prompts import Answer, Prompter, parse_expression, parse_understanding
 
 ONE = [Utterance(speaker="Mara", text="I can't believe it!")]
 

@@ -8,7 +8,7 @@ import pytest
 
 from selfemo import config as configuration
 from selfemo.errors import GateClosed, UserError
-from selfemo.registry import CHALLENGER, CHAMPION, Registry
+from selfemo.registry.client import CHALLENGER, CHAMPION, Registry
 
 
 @pytest.fixture

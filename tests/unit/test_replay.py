@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from selfemo import config as configuration
-from selfemo.dialogue import Dialogue
+from selfemo.data.dialogue import Dialogue
 from selfemo.errors import UserError
+from selfemo.method.prompts import Prompter
 from selfemo.policy.weights import load_tokenizer
-from selfemo.prompts import Prompter
 from selfemo.training.replay import Replay
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selfemo import rewards
-from selfemo.labels import MELD
+from selfemo.data.labels import MELD
+from selfemo.method import rewards
 
 M = 7
 masks = st.integers(0, (1 << M) - 1)

@@ -8,14 +8,14 @@ import pytest
 
 from selfemo import config as configuration
 from selfemo.config import Config
-from selfemo.dialogue import Dialogue, Utterance
+from selfemo.data.dialogue import Dialogue, Utterance
+from selfemo.data.records import Rollout, read_rows, write_rows
+from selfemo.errors import CorruptArtifact
+from selfemo.method.prompts import Prompter
+from selfemo.method.selfplay import Player, choose_dialogues, next_role, play_episodes, understand_corpus
 from selfemo.policy.engine import Completion, Sampling
-from selfemo.policy.sampler import TransformersEngine
+from selfemo.policy.trees.sampler import TransformersEngine
 from selfemo.policy.weights import load_model, load_tokenizer
-from selfemo.prompts import Prompter
-from selfemo.records import Rollout, read_rows, write_rows
-from selfemo.selfplay import Player, choose_dialogues, next_role, play_episodes, understand_corpus
-from selfemo.store import CorruptArtifact
 
 
 class Scripted:

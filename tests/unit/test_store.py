@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from selfemo.backends import LocalBackend
-from selfemo.errors import UserError
-from selfemo.store import CorruptArtifact, File, Manifest, Store
+from selfemo.errors import CorruptArtifact, UserError
+from selfemo.store.artifacts import File, Manifest, Store
+from selfemo.store.backends import LocalBackend
 from tests.conftest import race
 
 

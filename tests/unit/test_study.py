@@ -13,9 +13,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from selfemo.data.records import Scored
 from selfemo.errors import UserError
-from selfemo.evaluation import scores_of
-from selfemo.records import Scored
+from selfemo.method.evaluation import scores_of
 from selfemo.study import command, page
 from selfemo.study.cell import counts
 from selfemo.study.plan import Plan, cells, load
@@ -158,7 +158,7 @@ LABELS = st.integers(0, 6)
 
 @given(st.lists(st.tuples(st.integers(0, 3), LABELS, st.integers(0, 7)), min_size=1, max_size=40))
 def test_counts_hold_all_that_the_scores_need(turns: list[tuple[int, int, int]]) -> None:
-    from selfemo.labels import SPACES
+    from selfemo.data.labels import SPACES
 
     names = SPACES["meld"].labels
     rows = [

@@ -11,17 +11,17 @@ import torch
 
 from selfemo import config as configuration
 from selfemo.config import Config
-from selfemo.dialogue import Dialogue, Utterance
+from selfemo.data.dialogue import Dialogue, Utterance
+from selfemo.data.records import Sample
 from selfemo.errors import UserError
+from selfemo.method.prompts import Prompter
+from selfemo.method.rewards import agreement, smoothed_iou
+from selfemo.method.selfplay import Player
 from selfemo.policy import adapters
 from selfemo.policy.weights import load_model, load_tokenizer, local_directory
-from selfemo.prompts import Prompter
-from selfemo.records import Sample
-from selfemo.rewards import agreement, smoothed_iou
-from selfemo.selfplay import Player
-from selfemo.store import Store
+from selfemo.store.artifacts import Store
 from selfemo.training import selfgrpo, selftraining
-from selfemo.training.lessons import collate, lessons, lessons_of
+from selfemo.training.examples import collate, lessons, lessons_of
 from selfemo.training.rewards import GroupRewards
 from selfemo.training.warmup import warm_up
 from tests.conftest import SMALL

@@ -7,7 +7,7 @@ import pytest
 
 from selfemo.errors import UserError
 from selfemo.policy.weights import load_model, load_tokenizer, local_directory
-from selfemo.store import Store
+from selfemo.store.artifacts import Store
 
 
 @pytest.fixture

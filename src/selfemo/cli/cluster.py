@@ -27,7 +27,7 @@ def compile_(config: Config, out: Path) -> None:
     Example:
       selfemo compile --config configs/qwen3-4b.yaml --set cluster.profile=node8 --out build/
     """
-    from selfemo.runner import in_checkout
+    from selfemo.local.runner import in_checkout
 
     sys.exit(in_checkout("pipelines.compile", config, "--config", "CONFIG", "--out", str(out.absolute())))
 
@@ -46,7 +46,7 @@ def submit(config: Config, wait: bool, recurring: str | None) -> None:
     Example:
       selfemo submit --config configs/qwen3-4b.yaml --set cluster.host=https://kfp.example.org --wait
     """
-    from selfemo.runner import in_checkout
+    from selfemo.local.runner import in_checkout
 
     flags = [*(["--wait"] if wait else []), *(["--recurring", recurring] if recurring else [])]
     sys.exit(in_checkout("pipelines.submit", config, "CONFIG", *flags))

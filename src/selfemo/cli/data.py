@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from selfemo.dialogue import Dialogue
+    from selfemo.data.dialogue import Dialogue
 
 CORPUS = click.option("--corpus", default="sample", show_default=True, help="Which corpus.")
 PATH = click.option("--path", help="Directory of your copy; the sample corpus needs none.")
@@ -26,10 +26,10 @@ def data() -> None:
 
 
 def _load(corpus: str, path: str | None, skip_bad: bool) -> tuple[list[Dialogue], list[dict[str, str]]]:
-    from selfemo.corpora import load_corpus
-    from selfemo.corpora.rows import Rows
+    from selfemo.data.corpora import load_corpus
+    from selfemo.data.corpora.rows import Rows
+    from selfemo.data.labels import SPACES
     from selfemo.errors import UserError
-    from selfemo.labels import SPACES
 
     if corpus not in SPACES:
         raise UserError(f"no corpus {corpus!r}", where="--corpus", fix=f"use one of {', '.join(SPACES)}")
@@ -53,7 +53,7 @@ def prepare(corpus: str, path: str | None, out: Path, skip_bad: bool) -> None:
     import shutil
     import tempfile
 
-    from selfemo.dialogue import write_jsonl
+    from selfemo.data.dialogue import write_jsonl
     from selfemo.errors import UserError
 
     if out.exists():
@@ -85,7 +85,7 @@ def check(corpus: str, path: str | None, skip_bad: bool) -> None:
     Example:
       selfemo data check --corpus emorynlp --path ../data/emorynlp --skip-bad
     """
-    from selfemo.corpora import leakage
+    from selfemo.data.corpora import leakage
 
     dialogues, quarantine = _load(corpus, path, skip_bad)
     _summary(dialogues, quarantine)

@@ -26,7 +26,7 @@ def promote(config: Config, number: str, force: bool, reason: str | None) -> Non
     Example:
       selfemo promote --version 3
     """
-    from selfemo.promotion import promote_version
+    from selfemo.registry.promotion import promote_version
 
     if force and not reason:
         raise UserError("--force needs --reason", where="selfemo promote", fix='say why: --reason "..."')
@@ -43,7 +43,7 @@ def rollback(config: Config, reason: str) -> None:
     Example:
       selfemo rollback --reason "answers in capitals"
     """
-    from selfemo.promotion import roll_back
+    from selfemo.registry.promotion import roll_back
 
     click.echo(roll_back(config, reason))
 
@@ -61,8 +61,8 @@ def sync_registry(config: Config, write: Path | None) -> None:
       selfemo sync-registry --set gitops.repository=https://git.example.org/platform.git
     """
     from selfemo.context import Context
-    from selfemo.promotion import reference, synchronise
-    from selfemo.registry import CHAMPION
+    from selfemo.registry.client import CHAMPION
+    from selfemo.registry.promotion import reference, synchronise
 
     context = Context(config)
     if write is None:

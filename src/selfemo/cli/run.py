@@ -27,7 +27,7 @@ def run(config: Config) -> None:
       selfemo run --config configs/demo.yaml --set loop.rounds=3
     """
     from selfemo.context import Context
-    from selfemo.runner import run_pipeline
+    from selfemo.local.runner import run_pipeline
 
     _check_inputs(config)
     context = Context(config)
@@ -58,9 +58,9 @@ def dry_run(config: Config) -> None:
     Example:
       selfemo dry-run --config configs/qwen3-4b.yaml
     """
-    from selfemo import dryrun
     from selfemo.context import Context
-    from selfemo.runner import run_pipeline
+    from selfemo.local import dryrun
+    from selfemo.local.runner import run_pipeline
 
     _check_inputs(config)
     small, parameters = dryrun.prepare(config)
@@ -73,7 +73,7 @@ def dry_run(config: Config) -> None:
 
 def _check_inputs(config: Config) -> None:
     """Find what is wrong with the input before anything is started."""
-    from selfemo.corpora import load_corpora
+    from selfemo.data.corpora import load_corpora
 
     load_corpora(config)
 
@@ -83,7 +83,7 @@ def _show(context: Context) -> None:
     from rich.console import Console
 
     from selfemo import steps
-    from selfemo.table import rich_table
+    from selfemo.report.table import rich_table
 
     rows = steps.finished_rounds(context)
     console = Console(width=None if sys.stdout.isatty() else 130)

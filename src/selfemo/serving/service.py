@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from selfemo.labels import SPACES
+from selfemo.data.labels import SPACES
+from selfemo.method.prompts import ANSWER_TOKENS
 from selfemo.policy.engine import Sampling
-from selfemo.prompts import ANSWER_TOKENS
 from selfemo.serving.schema import ChatRequest, EmotionsRequest, EmotionsResponse, TurnEmotions
 
 if TYPE_CHECKING:
-    from selfemo.selfplay import Player
+    from selfemo.method.selfplay import Player
 
 CONTEXT_TOKENS = 8_192
 """Longest prompt that is answered."""
@@ -74,7 +74,7 @@ class Service:
 
     def emotions(self, request: EmotionsRequest) -> EmotionsResponse:
         """The emotions of each turn, from the turns before it and itself."""
-        from selfemo.dialogue import Utterance
+        from selfemo.data.dialogue import Utterance
 
         space = SPACES[request.labels or self.labels]
         turns = [Utterance(speaker=t.speaker, text=t.text) for t in request.turns]

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from selfemo import gate, guard
 from selfemo.config import Config
 from selfemo.context import Context, Published
-from selfemo.gate import Decision
 from selfemo.measure import weights_of
-from selfemo.promotion import after_decision, decisions, predictions
-from selfemo.table import RoundRow
+from selfemo.method import gate, guard
+from selfemo.method.gate import Decision
+from selfemo.registry.promotion import after_decision, decisions, predictions
+from selfemo.report.table import RoundRow
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def _record(context: Context, done: Published, state: State, challenger: str, sc
 
 def _publish_card(context: Context, done: Published, policy: str, version: str, run: str) -> None:
     """The version's card: beside its weights, in the round's run, and as the version's description."""
-    from selfemo.card import model_card, summary
+    from selfemo.registry.card import model_card, summary
 
     with tempfile.TemporaryDirectory() as directory:
         card = Path(directory) / "card.md"
@@ -133,7 +133,7 @@ def report(config: Config, succeeded: bool, error: str = "") -> Path:
     Returns:
         The page, on this machine.
     """
-    from selfemo.report import write_report
+    from selfemo.report.page import write_report
 
     context = Context(config)
     registry = context.registry

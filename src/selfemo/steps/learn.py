@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from selfemo import plots
+from selfemo import processes
 from selfemo.config import Config
 from selfemo.context import Context, Published
+from selfemo.data.records import Sample, read_rows
 from selfemo.errors import UserError
 from selfemo.measure import weights, weights_of
-from selfemo.records import Sample, read_rows
+from selfemo.report import plots
 from selfemo.steps.prepare import labelled
-from selfemo.training import launch
 
 
 def warmup(config: Config, prepared: str) -> Published:
@@ -28,14 +28,14 @@ def warmup(config: Config, prepared: str) -> Published:
         if not gold or not config.warmup.epochs:
             from selfemo.policy.weights import load_model, load_tokenizer
 
-            if launch.rank() == 0:
+            if processes.rank() == 0:
                 load_model(base).save_pretrained(out)
                 load_tokenizer(base).save_pretrained(out)
             return {"dialogues": 0, "steps": 0}
         from selfemo.training.warmup import warm_up
 
         steps = warm_up(base, gold, config, _checkpoints(config, scratch), out, _training_log(context, 0))
-        if launch.rank() == 0:
+        if processes.rank() == 0:
             _plot_training(context, 0, out)
         return {"dialogues": len(gold), "steps": steps, "base": config.policy.base}
 
@@ -57,7 +57,7 @@ def train(config: Config, policy: str, samples: str, prepared: str, round: int) 
         stopped = filtered.result.get("stopped", "") if filtered else ""
         rows = list(read_rows(context.store.fetch(samples) / "samples.jsonl.gz", Sample))
         if stopped or not rows:
-            if launch.rank() == 0:
+            if processes.rank() == 0:
                 (out / "training.json").write_text("[]")
             return {"policy": policy, "steps": 0, "samples": len(rows), "stopped": stopped}
         from selfemo.training.selfgrpo import train as self_grpo
@@ -71,9 +71,9 @@ def train(config: Config, policy: str, samples: str, prepared: str, round: int) 
             steps = self_training(base, rows, gold, config, checkpoints, out, log_to)
         else:
             steps = self_grpo(base, policy, rows, gold, config, checkpoints, out, log_to)
-        if launch.rank() == 0:
+        if processes.rank() == 0:
             _plot_training(context, round, out)
-        history = json.loads((out / "training.json").read_text()) if launch.rank() == 0 else []
+        history = json.loads((out / "training.json").read_text()) if processes.rank() == 0 else []
         return {"steps": steps, "samples": len(rows), "base": config.policy.base, **_means(history)}
 
     inputs = {"policy": policy, "samples": samples, "prepared": prepared}
@@ -88,8 +88,11 @@ def _launch(
     """Do a training step in several processes, if so configured: each gives ``selfemo train``, rank 0 publishes."""
     config = context.config
     uri = context.uri(name, round, inputs)
-    apart = config.cluster.trainer == "trainjob" and not launch.launched()
-    if not (apart or launch.wanted(config)) or context.store.manifest(uri) is not None:
+    apart = config.cluster.trainer == "trainjob" and not processes.launched()
+    if (
+        not (apart or processes.wanted(config.launch.processes, config.launch.strategy))
+        or context.store.manifest(uri) is not None
+    ):
         return
     if apart:
         from selfemo.cluster.train import train_on_cluster
@@ -104,17 +107,17 @@ def _launch(
     settings = logs / "config.json"
     settings.write_text(config.to_json())
     weights(context, policy)  # brought to this machine once, not by every process at the same time
-    launch.start(config, ["train", "--config", str(settings), *arguments], logs)
+    processes.start(config.launch.processes, ["train", "--config", str(settings), *arguments], logs)
 
 
 def _checkpoints(config: Config, scratch: Path) -> Path:
     """Where checkpoints go: those of another number of processes or strategy cannot be resumed."""
-    return scratch / f"{config.launch.strategy}-{launch.world()}"
+    return scratch / f"{config.launch.strategy}-{processes.world()}"
 
 
 def _training_log(context: Context, round: int) -> Callable[[int, Mapping[str, float]], None]:
     """Sends metrics of a training step to the round's run, from rank 0."""
-    if launch.rank():
+    if processes.rank():
         return lambda step, values: None
     run = context.registry.round(round)
 

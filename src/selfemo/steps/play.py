@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from selfemo import guard
 from selfemo.config import Config
 from selfemo.context import Context, Published
-from selfemo.dialogue import gold_counts, read_jsonl
+from selfemo.data.dialogue import gold_counts, read_jsonl
+from selfemo.data.records import Rollout, read_rows, write_rows
 from selfemo.measure import player_of, weights_of
+from selfemo.method import guard
 from selfemo.part import Part
 from selfemo.progress import meter
-from selfemo.records import Rollout, read_rows, write_rows
 from selfemo.steps.prepare import labelled
 from selfemo.steps.shards import shard_of, whole
 
@@ -35,7 +35,7 @@ def generate_shard(config: Config, policy: str, prepared: str, round: int, shard
     part = Part(shard, config.launch.shards)
 
     def work(out: Path) -> dict[str, Any]:
-        from selfemo.selfplay import choose_dialogues, play_episodes, understand_corpus
+        from selfemo.method.selfplay import choose_dialogues, play_episodes, understand_corpus
 
         data = context.store.fetch(prepared)
         known = set(json.loads((data / "warmup.json").read_text()))
@@ -79,7 +79,7 @@ def filter(config: Config, rollouts: str, round: int) -> Published:
     context = Context(config)
 
     def work(out: Path, _: Path) -> dict[str, Any]:
-        from selfemo.flywheel import filter_rollouts
+        from selfemo.method.flywheel.filtering import filter_rollouts
 
         rows = list(read_rows(context.store.fetch(rollouts) / ROLLOUTS, Rollout))
         made = context.store.manifest(rollouts)

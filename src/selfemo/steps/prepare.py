@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from selfemo.config import Config
+from selfemo.config.overrides import flat
 from selfemo.context import Context, Published, code_version
-from selfemo.corpora import load_corpora
-from selfemo.dialogue import Dialogue, read_jsonl, write_jsonl
+from selfemo.data.corpora import load_corpora
+from selfemo.data.dialogue import Dialogue, read_jsonl, write_jsonl
+from selfemo.data.seeds import seed_of
 from selfemo.errors import UserError
-from selfemo.overrides import flat
-from selfemo.records import seed_of
 
 
 def prepare(config: Config) -> Published:

@@ -9,7 +9,7 @@ from typing import Any
 from selfemo import measure
 from selfemo.config import Config
 from selfemo.context import Context, Published
-from selfemo.dialogue import read_jsonl
+from selfemo.data.dialogue import read_jsonl
 from selfemo.measure import head, weights_of
 from selfemo.part import Part
 from selfemo.steps.shards import shard_of, whole

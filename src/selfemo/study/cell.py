@@ -13,13 +13,13 @@ from typing import Any
 
 from selfemo.config import Config
 from selfemo.context import Context, code_version
+from selfemo.data.labels import SPACES
+from selfemo.data.records import Scored, read_rows
 from selfemo.errors import UserError
-from selfemo.evaluation import confusion
-from selfemo.labels import SPACES
-from selfemo.promotion import decisions
-from selfemo.records import Scored, read_rows
-from selfemo.runner import run_pipeline
-from selfemo.store import Manifest
+from selfemo.local.runner import run_pipeline
+from selfemo.method.evaluation import confusion
+from selfemo.registry.promotion import decisions
+from selfemo.store.artifacts import Manifest
 from selfemo.study.plan import Cell
 
 SCHEMA = "selfemo.study/1"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from selfemo import plots
+from selfemo.report import plots
 from selfemo.study.plan import Plan
 from selfemo.study.stats import Arms, Estimate
 

@@ -15,9 +15,9 @@ import yaml
 from pydantic import ConfigDict, Field, ValidationError, field_validator
 
 from selfemo.config import Config, validate
+from selfemo.config.overrides import put
+from selfemo.config.sections import Section
 from selfemo.errors import UserError
-from selfemo.overrides import put
-from selfemo.sections import Section
 
 
 class Arm(Section):

@@ -14,11 +14,11 @@ from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 from trl.models.utils import unwrap_model_for_generation
 
+from selfemo import processes
 from selfemo.config import Config
 from selfemo.errors import UserError
 from selfemo.policy import adapters
 from selfemo.progress import Meter
-from selfemo.training import launch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments
@@ -81,9 +81,9 @@ def settle(given: TrainingArguments, config: Config) -> None:
         UserError: If they will not.
     """
     found = given.distributed_state.num_processes
-    if found != launch.world():
+    if found != processes.world():
         raise UserError(
-            f"{config.launch.strategy}: {launch.world()} processes were started, and each would train alone",
+            f"{config.launch.strategy}: {processes.world()} processes were started, and each would train alone",
             where="launch.strategy", fix="DeepSpeed needs GPUs; on a CPU use launch.strategy=ddp",
         )  # fmt: skip
     if given.device.type == "cpu":
@@ -125,11 +125,11 @@ def run(trainer: Trainer, checkpoints: Path) -> None:
     """Train, from the last complete checkpoint if there is one."""
     trainer.remove_callback(PrinterCallback)  # the metrics go to the history, not to the screen
     trainer.accelerator.wait_for_everyone()
-    if launch.rank() == 0:
+    if processes.rank() == 0:
         _drop_incomplete(checkpoints)
     trainer.accelerator.wait_for_everyone()
     last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
-    if launch.launched():
+    if processes.launched():
         state = trainer.accelerator.state
         stage = f" ZeRO-{state.deepspeed_plugin.zero_stage}" if trainer.is_deepspeed_enabled else ""
         log.info("%d processes train together: %s%s", state.num_processes, state.distributed_type.value, stage)
@@ -160,7 +160,7 @@ def save(
     with unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator) as model:
         if adapter_over is None and hasattr(model, "merge_and_unload"):
             model = model.merge_and_unload()
-        if launch.rank() == 0:
+        if processes.rank() == 0:
             directory.mkdir(parents=True, exist_ok=True)
             if adapter_over is None:
                 model.save_pretrained(directory, safe_serialization=True)
@@ -169,5 +169,5 @@ def save(
             tokenizer.save_pretrained(directory)
             (directory / "training.json").write_text(json.dumps(history_of(trainer), indent=1, sort_keys=True))
     trainer.accelerator.wait_for_everyone()
-    if launch.launched() and torch.distributed.is_initialized():
+    if processes.launched() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

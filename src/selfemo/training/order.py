@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from torch.utils.data import Sampler
 
-from selfemo.records import seed_of
+from selfemo.data.seeds import seed_of
 
 
 class StepOrder(Sampler[int]):

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from accelerate.utils import DistributedType
 
-from selfemo.policy.attention import enable
-from selfemo.policy.tree import TokenIds, cut, split
+from selfemo.policy.trees.attention import enable
+from selfemo.policy.trees.tree import TokenIds, cut, split
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

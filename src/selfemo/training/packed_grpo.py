@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from trl import GRPOTrainer
 
-from selfemo.policy.packing import score_packs
+from selfemo.policy.trees.packing import score_packs
 from selfemo.training.packed import PackedStep, agreed_packs
 
 

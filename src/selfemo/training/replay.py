@@ -12,11 +12,11 @@ from typing import Any
 import torch
 
 from selfemo.config import Config
-from selfemo.dialogue import Dialogue
-from selfemo.prompts import Prompter
-from selfemo.records import seed_of
-from selfemo.training.launch import rank, share, world
-from selfemo.training.lessons import Lesson, collate, lessons, loss
+from selfemo.data.dialogue import Dialogue
+from selfemo.data.seeds import seed_of
+from selfemo.method.prompts import Prompter
+from selfemo.processes import rank, share, world
+from selfemo.training.examples import Lesson, collate, lessons, loss
 
 
 class Replay:

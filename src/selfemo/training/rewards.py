@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 
 from selfemo.config import Config
-from selfemo.dialogue import Utterance
-from selfemo.labels import SPACES
+from selfemo.data.dialogue import Utterance
+from selfemo.data.labels import SPACES
+from selfemo.data.records import Candidate, Sample
+from selfemo.data.seeds import seed_of
+from selfemo.method.flywheel.reasons import Reason
+from selfemo.method.flywheel.texts import text_reason
+from selfemo.method.prompts import ANSWER_TOKENS, Answer, parse_expression, parse_understanding
+from selfemo.method.rewards import Floats, agreement, smoothed_iou
+from selfemo.method.selfplay import Player, affinity_of, grade
 from selfemo.policy.engine import Sampling
-from selfemo.prompts import ANSWER_TOKENS, Answer, parse_expression, parse_understanding
-from selfemo.records import Candidate, Sample, seed_of
-from selfemo.rewards import Floats, agreement, smoothed_iou
-from selfemo.selfplay import Player, affinity_of, grade
-from selfemo.texts import text_reason
-from selfemo.verdicts import Reason
 
 
 class GroupRewards:

@@ -14,19 +14,20 @@ from trl import GRPOConfig
 from trl.models.utils import unwrap_model_for_generation
 
 from selfemo.config import Config
-from selfemo.dialogue import Dialogue, gold_counts
+from selfemo.data.dialogue import Dialogue, gold_counts
+from selfemo.data.records import Sample
+from selfemo.data.seeds import seed_of
+from selfemo.method.prompts import ANSWER_TOKENS, Prompter, TokenIds
+from selfemo.method.rewards import Floats, advantages, combine, constant_groups, group_weight, label_balance
+from selfemo.method.selfplay import Player
 from selfemo.policy import adapters
 from selfemo.policy.engine import Sampling
-from selfemo.policy.sampler import TransformersEngine
+from selfemo.policy.trees.sampler import TransformersEngine
 from selfemo.policy.weights import load_model, load_tokenizer
+from selfemo.processes import share, world
 from selfemo.progress import meter
-from selfemo.prompts import ANSWER_TOKENS, Prompter, TokenIds
-from selfemo.records import Sample, seed_of
-from selfemo.rewards import Floats, advantages, combine, constant_groups, group_weight, label_balance
-from selfemo.selfplay import Player
 from selfemo.training.common import Log, Recorder, arguments, run, save, settle
-from selfemo.training.launch import share, world
-from selfemo.training.lessons import Lesson, prompt_of
+from selfemo.training.examples import Lesson, prompt_of
 from selfemo.training.order import StepOrder
 from selfemo.training.packed_grpo import PackedGrpoTrainer
 from selfemo.training.replay import Replay

@@ -8,13 +8,14 @@ from pathlib import Path
 from transformers import TrainingArguments
 
 from selfemo.config import Config
-from selfemo.dialogue import Dialogue
+from selfemo.data.dialogue import Dialogue
+from selfemo.data.records import Sample
+from selfemo.data.seeds import seed_of
+from selfemo.method.prompts import Prompter
 from selfemo.policy.weights import load_tokenizer
-from selfemo.prompts import Prompter
-from selfemo.records import Sample, seed_of
+from selfemo.processes import world
 from selfemo.training.common import Log, arguments
-from selfemo.training.launch import world
-from selfemo.training.lessons import lessons, lessons_of
+from selfemo.training.examples import lessons, lessons_of
 from selfemo.training.warmup import fit
 
 

@@ -9,13 +9,13 @@ from typing import Any
 from transformers import Trainer, TrainingArguments
 
 from selfemo.config import Config
-from selfemo.dialogue import Dialogue
+from selfemo.data.dialogue import Dialogue
+from selfemo.method.prompts import Prompter
 from selfemo.policy.weights import load_model, load_tokenizer
+from selfemo.processes import share
 from selfemo.progress import meter
-from selfemo.prompts import Prompter
 from selfemo.training.common import Log, Recorder, arguments, run, save, settle
-from selfemo.training.launch import share
-from selfemo.training.lessons import Lesson, collate, lessons, loss
+from selfemo.training.examples import Lesson, collate, lessons, loss
 from selfemo.training.packed import PackedStep
 
 

@@ -1,0 +1,137 @@
+"""What steps may use on a cluster: pods by kind of step, and the profiles that fill them in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from selfemo.config.sections import Section
+
+QUANTITY = r"^\d+(\.\d+)?(m|[kMGTP]i?)?$"
+"""Kubernetes quantities as people write them: 500m, 2, 16Gi."""
+NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+"""A DNS label."""
+
+
+class Toleration(Section):
+    """A taint that a pod puts up with."""
+
+    key: str
+    operator: Literal["Exists", "Equal"] = "Exists"
+    value: str = ""
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = "NoSchedule"
+
+    @model_validator(mode="after")
+    def _compared(self) -> Self:
+        if bool(self.value) != (self.operator == "Equal"):
+            raise ValueError("operator Equal compares with a value, Exists has none")
+        return self
+
+
+class Pod(Section):
+    """What the pod of a step asks for and is limited to, and where it may run."""
+
+    cpu: str = Field("1", pattern=QUANTITY)
+    memory: str = Field("2Gi", pattern=QUANTITY)
+    accelerator: str = Field("nvidia.com/gpu", min_length=1)
+    """Resource name of the accelerators."""
+    accelerators: int = Field(0, ge=0)
+    shm: str = Field("", pattern=rf"{QUANTITY}|^$")
+    """Size of /dev/shm, out of the memory: processes that train together need more than the 64 MiB there are."""
+    node_selector: dict[str, str] = Field({})
+    tolerations: tuple[Toleration, ...] = ()
+    queue: str = Field("", pattern=rf"{NAME}|^$")
+    """Kueue's LocalQueue; empty is none."""
+    minutes: int = Field(60, ge=1)
+    """After which the step has failed."""
+
+
+class Pods(Section):
+    """The four kinds of steps."""
+
+    light: Pod
+    """Prepare, filter, decide, carry, report, and what waits for a TrainJob: these never hold an accelerator."""
+    generate: Pod
+    evaluate: Pod
+    train: Pod
+    """Warm-up and SELF-GRPO; of a TrainJob, each node."""
+
+    @field_validator("light")
+    @classmethod
+    def _no_accelerator(cls, light: Pod) -> Pod:
+        if light.accelerators:
+            raise ValueError("light steps hold no accelerator; set accelerators: 0")
+        return light
+
+
+_LIGHT = {"cpu": "1", "memory": "4Gi", "minutes": 30}
+_GPU = {"tolerations": [{"key": "nvidia.com/gpu"}]}
+PROFILES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    # A cluster on a laptop, or CI: everything on the CPU, SmolLM2-135M.
+    "cpu": {
+        "light": _LIGHT,
+        "generate": {"cpu": "2", "memory": "6Gi", "minutes": 120},
+        "evaluate": {"cpu": "2", "memory": "6Gi", "minutes": 60},
+        "train": {"cpu": "2", "memory": "12Gi", "shm": "1Gi", "minutes": 240},
+    },
+    # Nodes with one L4 or A10 (24 GB): bases up to about 1.5B parameters, 4B with adapters.
+    "l4": {
+        "light": _LIGHT,
+        "generate": {"cpu": "6", "memory": "24Gi", "accelerators": 1, "shm": "4Gi", "minutes": 120, **_GPU},
+        "evaluate": {"cpu": "6", "memory": "24Gi", "accelerators": 1, "shm": "4Gi", "minutes": 60, **_GPU},
+        "train": {"cpu": "6", "memory": "24Gi", "accelerators": 1, "shm": "4Gi", "minutes": 480, **_GPU},
+    },
+    # A node of eight 80 GB GPUs: Qwen3-4B and 8B, all weights; sampling needs one or two of them.
+    "node8": {
+        "light": _LIGHT,
+        "generate": {"cpu": "12", "memory": "120Gi", "accelerators": 1, "shm": "16Gi", "minutes": 120, **_GPU},
+        "evaluate": {"cpu": "12", "memory": "120Gi", "accelerators": 1, "shm": "16Gi", "minutes": 60, **_GPU},
+        "train": {"cpu": "88", "memory": "900Gi", "accelerators": 8, "shm": "64Gi", "minutes": 480, **_GPU},
+    },
+}
+
+
+class Cluster(Section):
+    """A Kubernetes cluster: what runs there, and as whom. Secrets are named here, never given."""
+
+    profile: Literal["cpu", "l4", "node8"] = "cpu"
+    """What pods ask for: a CPU kind, one GPU of 24 GB, a node of eight GPUs of 80 GB."""
+    pods: Pods = None  # type: ignore[assignment]  # filled in below, from the profile
+    """Changes to the profile, such as pods.train.memory."""
+    host: str = ""
+    """URL of Kubeflow Pipelines; empty is what a pod finds. A token is read from SELFEMO_KFP_TOKEN."""
+    namespace: str = Field("self-emo", pattern=NAME)
+    experiment: str = "self-emo"
+    service_account: str = "selfemo"
+    """What pods run as; where it is bound to a cloud role, no secret is needed."""
+    secret: str = Field("", pattern=rf"{NAME}|^$")
+    """Kubernetes Secret whose AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY pods get; empty where the account will do."""
+    trainer: Literal["pod", "trainjob"] = "pod"
+    """pod trains in the step's own pod; trainjob on Kubeflow Trainer, on any number of nodes."""
+    nodes: int = Field(1, ge=1)
+    """Nodes of a TrainJob, each with launch.processes processes."""
+    runtime: str = Field("torch-distributed", pattern=NAME)
+    """ClusterTrainingRuntime of TrainJobs."""
+    volume: str = Field("", pattern=rf"{NAME}|^$")
+    """PersistentVolumeClaim for checkpoints, writable by all nodes; empty: training whose pod dies starts over."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filled_in(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or data.get("profile", "cpu") not in PROFILES:
+            return data  # for the fields' own errors
+        changes = data.get("pods") or {}
+        if not isinstance(changes, Mapping):
+            return data
+        profile = PROFILES[data.get("profile", "cpu")]
+        pods = {name: {**pod, **(changes.get(name) or {})} for name, pod in profile.items()}
+        return {**data, "pods": {**changes, **pods}}
+
+    @field_validator("nodes")
+    @classmethod
+    def _distributed(cls, nodes: int, info: ValidationInfo) -> int:
+        if nodes > 1 and info.data.get("trainer") == "pod":
+            raise ValueError("several nodes need trainer: trainjob")
+        return nodes

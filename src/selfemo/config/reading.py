@@ -1,0 +1,73 @@
+"""A configuration from a YAML file with command-line overrides over it; what is wrong is named with its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from selfemo.config.overrides import apply, line_of
+from selfemo.config.run import Config
+from selfemo.errors import UserError
+
+
+def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
+    """Read a configuration.
+
+    Args:
+        path: A YAML file; None is all defaults.
+        overrides: ``section.key=value`` strings, the value in YAML, applied over the file.
+
+    Raises:
+        UserError: Names the file and line, or the override, that is wrong, and the fix.
+    """
+    data: Any = {}
+    root: yaml.Node | None = None
+    if path is not None:
+        try:
+            text = path.read_text(encoding="utf-8")
+            root = yaml.compose(text, yaml.SafeLoader)
+            data = yaml.safe_load(text) or {}
+        except FileNotFoundError:
+            raise UserError("no such file", where=str(path), fix="see configs/ for examples") from None
+        except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+            mark = getattr(error, "problem_mark", None)
+            where = f"{path}:{mark.line + 1}" if mark else str(path)
+            raise UserError(f"not YAML: {getattr(error, 'problem', None) or error}", where=where) from None
+        if not isinstance(data, dict):
+            raise UserError("not a mapping of sections", where=str(path), fix="see configs/demo.yaml")
+    set_by: dict[tuple[str, ...], str] = {}
+    for override in overrides:
+        set_by[apply(data, override)] = override
+
+    def place(loc: tuple[int | str, ...]) -> str:
+        names = tuple(map(str, loc))
+        blame = next((o for keys, o in set_by.items() if names[: len(keys)] == keys), None)
+        if blame is not None:
+            return f"--set {blame}"
+        return "config" if path is None else f"{path}:{line_of(root, loc)}"
+
+    return validate(data, place)
+
+
+def validate(data: dict[str, Any], place: Callable[[tuple[int | str, ...]], str]) -> Config:
+    """Nested plain data to a configuration.
+
+    Args:
+        data: Sections.
+        place: Says where a setting comes from, for errors.
+
+    Raises:
+        UserError: Names the setting that is wrong, where it stands, and the fix.
+    """
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        fix = "remove it or correct its name" if first["type"] == "extra_forbidden" else None
+        message = f"{name}: {first['msg'].removeprefix('Value error, ')}"
+        raise UserError(message, where=place(first["loc"]), fix=fix) from None

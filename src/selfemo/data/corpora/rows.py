@@ -1,0 +1,104 @@
+"""Bad rows: an error that names file, line and column, or a quarantine and a count."""
+
+from __future__ import annotations
+
+import csv
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from selfemo.data.labels import LabelSpace
+from selfemo.errors import UserError
+
+
+@dataclass
+class Rows:
+    """Decides what becomes of bad rows of one corpus.
+
+    Attributes:
+        skip_bad: Quarantine them instead of stopping at the first.
+        quarantine: ``{"where", "problem", "row"}`` of each row left out.
+    """
+
+    skip_bad: bool = False
+    quarantine: list[dict[str, str]] = field(default_factory=list)
+
+    def bad(self, path: Path, line: int, column: str, problem: str, row: object) -> None:
+        """Report a row.
+
+        Raises:
+            UserError: Unless bad rows are skipped.
+        """
+        where = f"{path}:{line}: column {column}"
+        if not self.skip_bad:
+            raise UserError(problem, where=where, fix="mend the row, or use --skip-bad to quarantine such rows")
+        self.quarantine.append({"where": where, "problem": problem, "row": str(row)[:2000]})
+
+    def label(self, name: str, space: LabelSpace, path: Path, line: int, column: str, row: object) -> str | None:
+        """The space's own name of a label, or None after reporting the row.
+
+        Only the corpus's spelling counts, whatever its case: an alias in gold data is a sign of another version.
+        """
+        label = name.strip().lower()
+        if label in space.index:
+            return label
+        self.bad(path, line, column, f"{name!r} is not one of {', '.join(space.labels)}", row)
+        return None
+
+
+def clean(text: str) -> str:
+    """Corpus text: Unicode NFC, plain apostrophes and quotes, one line.
+
+    Copies of MELD hold Windows-1252 characters as C1 controls (``\\x92``); they are mapped to what was meant.
+    """
+    text = "".join(c.encode("latin-1").decode("cp1252", "replace") if "\x80" <= c <= "\x9f" else c for c in text)
+    text = unicodedata.normalize("NFC", text)
+    for fancy, plain in (("\u2019", "'"), ("\u2018", "'"), ("\u201c", '"'), ("\u201d", '"'), ("\ufffd", "'")):
+        text = text.replace(fancy, plain)
+    return " ".join(text.split())
+
+
+def read_text(path: Path) -> str:
+    """A file as UTF-8, or as Windows-1252 where it is not.
+
+    Raises:
+        UserError: If there is no such file.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError("no such file", where=str(path), fix="give the corpus's directory with --path") from None
+    except OSError as error:
+        raise UserError(error.strerror or str(error), where=str(path)) from None
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("cp1252", "replace")
+
+
+def read_csv(path: Path, columns: Sequence[str], rows: Rows) -> Iterator[tuple[int, dict[str, str]]]:
+    """Rows of a CSV file with their line numbers.
+
+    Raises:
+        UserError: If a column is missing from the header.
+    """
+    reader = csv.DictReader(read_text(path).splitlines(keepends=True))
+    missing = [c for c in columns if c not in (reader.fieldnames or ())]
+    if missing:
+        raise UserError(
+            f"column {missing[0]!r} is missing", where=f"{path}:1", fix=f"the header must name {', '.join(columns)}"
+        )
+    while True:
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            rows.bad(path, reader.line_num, columns[0], f"not CSV: {error}", "")
+            continue
+        short = next((c for c in columns if row[c] is None), None)
+        if short is not None or None in row:
+            rows.bad(path, reader.line_num, short or "(beyond the last)", "wrong number of fields", row)
+            continue
+        yield reader.line_num, row

@@ -1,0 +1,15 @@
+"""The sample corpus: everyday dialogues written for this project, in the form :mod:`selfemo.data.dialogue` defines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.resources import as_file, files
+
+from selfemo.data.dialogue import Dialogue, read_jsonl
+
+
+def load() -> Iterator[Dialogue]:
+    """All three splits."""
+    for split in ("train", "dev", "test"):
+        with as_file(files("selfemo.data.corpora") / "data" / f"sample_{split}.jsonl") as path:
+            yield from read_jsonl(path)

@@ -1,0 +1,167 @@
+"""The rows that travel between steps: rollouts, training samples and predictions, as JSON Lines.
+
+A row names its round, policy, seed dialogue and parents, so any training sample can be traced to the
+dialogue and the model that made it.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from selfemo.data.dialogue import Utterance
+from selfemo.errors import CorruptArtifact
+
+Task = Literal["understanding", "expression"]
+
+
+class Row(BaseModel):
+    """A record: immutable, unknown fields refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Prediction(Row):
+    """One sampled answer to an understanding prompt: raw text and the parsed set (None: unparseable)."""
+
+    text: str
+    labels: tuple[str, ...] | None
+
+
+class Candidate(Row):
+    """One sampled reply ``(E_j, r_j)`` with what ``K`` listeners read in it.
+
+    Attributes:
+        text: Raw text of the model.
+        labels: ``E_j``, or None if the text is no answer.
+        reply: ``r_j``.
+        readings: ``P_jk``; the listener saw the history and the reply, never ``E_j``.
+        score: ``x_j``, the mean smoothed IoU of readings and ``E_j``.
+        confidence: ``c`` of the readings.
+    """
+
+    text: str
+    labels: tuple[str, ...] | None
+    reply: str | None
+    readings: tuple[Prediction, ...] = ()
+    score: float = 0.0
+    confidence: float = 0.0
+
+
+class Rollout(Row):
+    """One prompt of self-play and all that was sampled for it.
+
+    Attributes:
+        gold: Gold labels of the target turn, for targets in a semi-supervised run and for logging
+            pseudo-label accuracy; the policy never sees them.
+        chosen: Index of the candidate that became the next turn, or None.
+        temperature, top_p, seed: Sampling parameters.
+    """
+
+    schema_version: Literal["selfemo.rollout/1"] = "selfemo.rollout/1"
+    id: str
+    round: int
+    policy: str
+    corpus: str
+    dialogue: str
+    episode: str | None = None
+    task: Task
+    history: tuple[Utterance, ...]
+    role: str
+    gold: tuple[str, ...] | None = None
+    predictions: tuple[Prediction, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
+    chosen: int | None = None
+    temperature: float
+    top_p: float
+    seed: int
+
+
+class Sample(Row):
+    """One prompt that SELF-GRPO trains on, with its target.
+
+    Attributes:
+        target: ``T``: gold, the responder's declared set, or the consensus.
+        gold: Whether the target is gold.
+        confidence: ``c`` of the group it was kept from.
+        parents: Ids of the rollouts it comes from.
+        reply: For expression, the best kept reply.
+    """
+
+    schema_version: Literal["selfemo.sample/1"] = "selfemo.sample/1"
+    id: str
+    round: int
+    policy: str
+    corpus: str
+    dialogue: str
+    task: Task
+    history: tuple[Utterance, ...]
+    role: str
+    target: tuple[str, ...]
+    gold: bool
+    confidence: float
+    parents: tuple[str, ...]
+    reply: str | None = None
+
+
+class Scored(Row):
+    """One held-out turn: gold and predicted sets, primary label first (empty: unparseable)."""
+
+    schema_version: Literal["selfemo.scored/1"] = "selfemo.scored/1"
+    corpus: str
+    dialogue: str
+    turn: int
+    gold: tuple[str, ...]
+    predicted: tuple[str, ...]
+
+
+class Reply(Row):
+    """One reply to a held-out prefix, and what was read in it.
+
+    Attributes:
+        declared: The emotions the responder meant to express; empty if its answer is none.
+        reply: What it said.
+        own: The label that the policy itself reads first, if any.
+        judge: The label that the judge outside the loop reads, if any.
+    """
+
+    schema_version: Literal["selfemo.reply/1"] = "selfemo.reply/1"
+    corpus: str
+    dialogue: str
+    declared: tuple[str, ...] = ()
+    reply: str = ""
+    own: str | None = None
+    judge: str | None = None
+
+
+R = TypeVar("R", bound=Row)
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> int:
+    """Write rows as gzipped JSON Lines, byte-identical for equal rows; returns how many."""
+    count = 0
+    with path.open("wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", filename="", mtime=0) as out:
+        for row in rows:
+            out.write(row.model_dump_json().encode() + b"\n")
+            count += 1
+    return count
+
+
+def read_rows(path: Path, kind: type[R]) -> Iterator[R]:
+    """Read what :func:`write_rows` wrote.
+
+    Raises:
+        CorruptArtifact: For a line that is not such a row; names file and line.
+    """
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                yield kind.model_validate_json(line)
+            except ValidationError as error:
+                first = error.errors()[0]
+                field = ".".join(map(str, first["loc"]))
+                raise CorruptArtifact(f"{field}: {first['msg']}", where=f"{path}:{number}") from None

@@ -1,0 +1,1 @@
+"""The compiled pipeline on this machine: a run, and a dry run."""

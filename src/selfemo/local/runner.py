@@ -1,0 +1,167 @@
+"""Run the compiled pipeline on this machine, and show how it goes."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from selfemo.config import Config
+from selfemo.context import Context
+from selfemo.errors import UserError
+
+_OURS = re.compile(r"^\s*(?:\x1b\[[\d;]*m)*(\d\d:\d\d:\d\d [IWEC] .*?)(?:\x1b\[[\d;]*m)*$")
+_METER = re.compile(r"^\S+ I (\S[^/]*) (\d+)/(\d+) in \d+ s$")
+
+
+def checkout() -> Path:
+    """The directory that holds ``pipelines/``.
+
+    Raises:
+        UserError: If this is no checkout.
+    """
+    for place in (Path(__file__).resolve().parents[3], Path.cwd()):
+        if (place / "pipelines" / "local.py").is_file():
+            return place
+    raise UserError(
+        "`selfemo run` needs the project's pipelines/ directory", where=str(Path.cwd()),
+        fix="run it in a checkout of the project, or run its steps one by one",
+    )  # fmt: skip
+
+
+def in_checkout(module: str, config: Config, *arguments: str) -> int:
+    """Run one of the project's own modules on a configuration; its exit code.
+
+    Args:
+        module: Of ``pipelines/``, which knows kfp.
+        config: Handed over as JSON, in place of ``CONFIG`` among the arguments.
+        arguments: Of the module.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "config.json"
+        file.write_text(config.to_json())
+        command = [sys.executable, "-m", module, *(str(file) if a == "CONFIG" else a for a in arguments)]
+        return subprocess.run(command, env={**os.environ, "PYTHONPATH": _path(checkout())}, check=False).returncode
+
+
+def _path(home: Path) -> str:
+    """Where Python finds the project's own modules, before what the environment says."""
+    return os.pathsep.join(p for p in (str(home), os.environ.get("PYTHONPATH", "")) if p)
+
+
+def run_pipeline(context: Context) -> bool:
+    """Run all rounds; whether the pipeline succeeded.
+
+    Everything the steps print goes to ``run.log``; this process shows the project's own lines, and bars on a
+    terminal.
+
+    Args:
+        context: Of the run; its services are started.
+    """
+    home = checkout()
+    folder = context.workdir / "runs" / context.config.run
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(context.config.to_json())
+    interactive = sys.stderr.isatty()
+    env = {
+        **os.environ,
+        # KFP starts steps with the first python on the path; it must be this one.
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "PYTHONPATH": _path(home),
+        "PYTHONUNBUFFERED": "1",
+        "SELFEMO_LOG_EVERY": "1" if interactive else "10",
+    }
+    command = [sys.executable, "-m", "pipelines.local", str((folder / "config.json").resolve())]
+    with _alone(folder), (folder / "run.log").open("ab") as log, _screen(interactive) as show:
+        process = subprocess.Popen(
+            command,
+            cwd=home,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # a group of its own: an interrupt ends the steps too
+        )
+        assert process.stdout is not None  # it is a pipe
+        with _stopping(process):
+            _follow(process.stdout, log, show)
+            process.wait()
+    return process.returncode == 0
+
+
+@contextmanager
+def _stopping(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Ctrl-C and SIGTERM, or any error here, end the pipeline and the step it is in."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    except BaseException:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # steps are made to be killed
+        process.wait()
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Two runs of one name would work in the same scratch directories."""
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"the run {folder.name} is already going on",
+                where=str(folder),
+                fix="wait for it, or set another run name",
+            ) from None
+        yield
+
+
+def _follow(output: IO[bytes], log: IO[bytes], show: Callable[[str], None]) -> None:
+    for raw in output:
+        log.write(raw)
+        log.flush()
+        if match := _OURS.match(raw.decode(errors="replace").rstrip()):
+            show(match.group(1))
+
+
+@contextmanager
+def _screen(interactive: bool) -> Iterator[Callable[[str], None]]:
+    """A function that shows one line of the log: as it is, or as a bar if it tells of progress."""
+    if not interactive:
+        yield lambda line: print(line, file=sys.stderr, flush=True)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        current: dict[str, TaskID] = {}
+
+        def show(line: str) -> None:
+            match = _METER.match(line)
+            if match is None:
+                bars.console.print(line, markup=False, highlight=False)
+                return
+            name, done, total = match.group(1), int(match.group(2)), int(match.group(3))
+            if name not in current:
+                current[name] = bars.add_task(name, total=total)
+            bars.update(current[name], completed=done)
+            if done >= total:
+                bars.remove_task(current.pop(name))
+
+        yield show

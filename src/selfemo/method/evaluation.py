@@ -1,0 +1,193 @@
+"""Scores on held-out dialogues, with intervals (method.md, Evaluation)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfemo.config import Config
+from selfemo.data.dialogue import Dialogue, Utterance
+from selfemo.data.labels import SPACES, LabelSpace
+from selfemo.data.records import Reply, Scored
+from selfemo.data.seeds import seed_of
+from selfemo.method.flywheel.texts import distinct_n
+from selfemo.method.judge import Judge
+from selfemo.method.prompts import ANSWER_TOKENS, parse_expression
+from selfemo.method.rewards import Floats, label_entropy, smoothed_iou
+from selfemo.method.selfplay import Player, ranked
+from selfemo.policy.engine import Sampling
+
+
+def predict(
+    player: Player, dialogues: Sequence[Dialogue], progress: Callable[[int], None] = lambda _: None
+) -> list[Scored]:
+    """Greedy predictions for every gold turn of held-out dialogues; the policy sees past turns only."""
+    turns = [(d, t) for d in dialogues for t, turn in enumerate(d.turns) if turn.gold]
+    histories = [d.hidden().turns[: t + 1] for d, t in turns]
+    spaces = [SPACES[d.corpus] for d, _ in turns]
+    greedy = Sampling(1, ANSWER_TOKENS, temperature=0)
+    groups = player.read(histories, spaces, [0] * len(turns), greedy, progress)
+    return [
+        Scored(corpus=d.corpus, dialogue=d.id, turn=t, gold=d.turns[t].gold or (), predicted=group[0].labels or ())
+        for (d, t), group in zip(turns, groups, strict=True)
+    ]
+
+
+def confusion(rows: Sequence[Scored], space: LabelSpace) -> NDArray[np.int64]:
+    """Confusion of primary labels by dialogue.
+
+    Returns:
+        ``(D, m, m + 1)`` counts: dialogue, gold, predicted; the last column is unparseable. Dialogues are in
+        the order in which they first appear.
+    """
+    dialogues = {d: i for i, d in enumerate(dict.fromkeys(r.dialogue for r in rows))}
+    counts = np.zeros((len(dialogues), len(space), len(space) + 1), dtype=np.int64)
+    for row in rows:
+        predicted = space.index[row.predicted[0]] if row.predicted else len(space)
+        counts[dialogues[row.dialogue], space.index[row.gold[0]], predicted] += 1
+    return counts
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Metrics of confusion matrices, one for each leading index.
+
+    Attributes:
+        accuracy: Share of turns whose primary label is right.
+        weighted_f1: F1 weighted by gold support, the ERC convention.
+        macro_f1: Plain mean of F1 over the labels of the space.
+        f1: Per label ``(..., m)``.
+    """
+
+    accuracy: Floats
+    weighted_f1: Floats
+    macro_f1: Floats
+    f1: Floats
+
+
+def scores_of(matrix: NDArray[np.integer]) -> Scores:
+    """Metrics of confusion matrices ``(..., m, m + 1)``: rows gold, columns predicted, the last unparseable."""
+    counts = np.asarray(matrix, dtype=np.float64)
+    m = counts.shape[-2]
+    hits = np.diagonal(counts[..., :m], axis1=-2, axis2=-1)
+    support = counts.sum(-1)
+    named = counts[..., :m].sum(-2)
+    f1 = 2 * hits / np.maximum(support + named, 1)
+    total = np.maximum(support.sum(-1), 1)
+    return Scores(hits.sum(-1) / total, (f1 * support).sum(-1) / total, f1.mean(-1), f1)
+
+
+def resample(dialogues: int, times: int, seed: int) -> NDArray[np.int64]:
+    """How often each dialogue is drawn in each bootstrap resample: ``(times, dialogues)``, rows sum to dialogues."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(dialogues, np.full(dialogues, 1 / dialogues), size=times)
+
+
+def bootstrap(counts: NDArray[np.int64], times: int, seed: int) -> Scores:
+    """Scores of bootstrap resamples over dialogues; counts as of :func:`confusion`, leading shape ``(times,)``."""
+    drawn = resample(len(counts), times, seed)
+    return scores_of(np.einsum("bd,dij->bij", drawn, counts))
+
+
+def interval(values: Floats) -> tuple[float, float]:
+    """The central 95 % of bootstrap values."""
+    low, high = np.quantile(values, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def summarise(rows: Sequence[Scored], config: Config) -> dict[str, object]:
+    """Metrics of one corpus.
+
+    Returns:
+        ``turns``, ``dialogues``, ``accuracy``, ``weighted_f1`` and ``macro_f1`` with their 95 % intervals,
+        ``f1`` by label, ``mean_iou`` of the sets, ``unparseable``, ``label_entropy``, and ``confusion`` with
+        ``labels``.
+    """
+    space = SPACES[rows[0].corpus]
+    counts = confusion(rows, space)
+    point = scores_of(counts.sum(0))
+    drawn = bootstrap(counts, config.evaluation.bootstrap, config.seed)
+    gold = [space.mask(r.gold) for r in rows]
+    named = np.array([space.mask(r.predicted) for r in rows], dtype=np.uint16)
+    iou = smoothed_iou(named, np.array(gold), smoothing=1e-9)  # towards 0 it is plain IoU
+    return {
+        "turns": len(rows),
+        "dialogues": len(counts),
+        "accuracy": float(point.accuracy),
+        "accuracy_interval": interval(drawn.accuracy),
+        "weighted_f1": float(point.weighted_f1),
+        "weighted_f1_interval": interval(drawn.weighted_f1),
+        "macro_f1": float(point.macro_f1),
+        "macro_f1_interval": interval(drawn.macro_f1),
+        "f1": {label: float(v) for label, v in zip(space.labels, point.f1, strict=True)},
+        "mean_iou": float(iou.mean()),
+        "unparseable": float(np.mean([not r.predicted for r in rows])),
+        "label_entropy": label_entropy(named, len(space)),
+        "labels": list(space.labels),
+        "confusion": counts.sum(0).tolist(),
+    }
+
+
+def prefixes(dialogues: Sequence[Dialogue], config: Config) -> list[tuple[Dialogue, int]]:
+    """The held-out prefixes that a policy replies to: ``evaluation.replies`` at most, one a dialogue, with its cut."""
+    long = (d for d in dialogues if len(d.turns) > 1)
+    ordered = sorted(long, key=lambda d: seed_of(config.seed, d.id))[: config.evaluation.replies]
+    return [(d, 1 + seed_of(config.seed, "cut", d.id) % (len(d.turns) - 1)) for d in ordered]
+
+
+def reply(
+    player: Player, cut: Sequence[tuple[Dialogue, int]], judges: Mapping[str, Judge], config: Config
+) -> list[Reply]:
+    """Let the policy reply once to each prefix, where the next gold speaker would, and let it be read.
+
+    Args:
+        player: The policy; it is also the first reader, by ``evaluation.readings`` samples.
+        cut: Of :func:`prefixes`, or some of them.
+        judges: Readers outside the loop, by corpus.
+        config: Of the run.
+    """
+    spaces = [SPACES[d.corpus] for d, _ in cut]
+    histories = [d.hidden().turns[:at] for d, at in cut]
+    roles = [d.turns[at].speaker for d, at in cut]
+    prompts = [player.prompter.expression(h, r, s) for h, r, s in zip(histories, roles, spaces, strict=True)]
+    seeds = [seed_of(config.seed, "reply", d.id) for d, _ in cut]
+    room = Sampling(1, config.selfplay.max_reply_tokens + ANSWER_TOKENS)
+    sampled = player.engine.sample(prompts, seeds, room) if cut else []
+    answers = [parse_expression(c[0].text, s) for c, s in zip(sampled, spaces, strict=True)]
+    valid = [i for i, a in enumerate(answers) if a.parsed and a.labels and a.reply]
+    heard = [(*histories[i], Utterance(speaker=roles[i], text=answers[i].reply or "")) for i in valid]
+    reading = Sampling(config.evaluation.readings, ANSWER_TOKENS)
+    asked = [seed_of(seeds[i], "own") for i in valid]
+    read = player.read(heard, [spaces[i] for i in valid], asked, reading) if valid else []
+    rows = [Reply(corpus=d.corpus, dialogue=d.id) for d, _ in cut]
+    for i, predictions, history in zip(valid, read, heard, strict=True):
+        judge = judges.get(rows[i].corpus)
+        said = {"declared": answers[i].labels, "reply": answers[i].reply}
+        top = next(iter(ranked(predictions, spaces[i])), None)
+        rows[i] = rows[i].model_copy(update={**said, "own": top, "judge": judge.label(history) if judge else None})
+    return rows
+
+
+def consistency(rows: Sequence[Reply]) -> dict[str, float]:
+    """Expression consistency: the share of replies whose emotion is read back.
+
+    A reply is read back if the reader's top label is in the set the responder declared. Replies that are no answer
+    count as not read back.
+
+    Returns:
+        ``own``, ``judge``, ``answered`` (share of replies that are answers), ``distinct_2`` and ``replies``;
+        empty if there are none.
+    """
+    if not rows:
+        return {}
+    answered = [r for r in rows if r.declared]
+    return {
+        "own": sum(r.own in r.declared for r in answered) / len(rows),
+        "judge": sum(r.judge in r.declared for r in answered) / len(rows),
+        "answered": len(answered) / len(rows),
+        "distinct_2": distinct_n([r.reply for r in answered], 2),
+        "replies": len(rows),
+    }

@@ -1,0 +1,245 @@
+"""The data flywheel: from a round's rollouts to its training samples (SELF-EMO abstract; details docs/method.md).
+
+`reasons` decides about arrays of candidates, `texts` about the text of a reply; here
+rollouts become arrays, and what is kept becomes samples, without near-duplicates and within the label quota.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfemo.config import Config
+from selfemo.data.dialogue import Utterance
+from selfemo.data.labels import SPACES, LabelSpace
+from selfemo.data.records import Candidate, Rollout, Sample
+from selfemo.method.flywheel.reasons import Reason, decide, judge_groups
+from selfemo.method.flywheel.result import Draft, Filtered
+from selfemo.method.flywheel.texts import shingles, text_reason
+from selfemo.method.rewards import calibration
+from selfemo.method.selfplay import affinity_of, masks_of, ranked
+
+
+def filter_rollouts(
+    rollouts: Sequence[Rollout], config: Config, known: Mapping[str, Mapping[str, int]] = MappingProxyType({})
+) -> Filtered:
+    """Turn a round's rollouts into training samples.
+
+    Args:
+        rollouts: Of both tasks, all corpora.
+        config: Sections ``rewards`` and ``flywheel``.
+        known: How often each label occurs among labelled turns, by corpus.
+    """
+    result = Filtered()
+    by_space: dict[tuple[str, str], list[Rollout]] = defaultdict(list)
+    for rollout in rollouts:
+        by_space[rollout.task, rollout.corpus].append(rollout)
+    drafts: list[Draft] = []
+    for (task, corpus), group in by_space.items():
+        space = SPACES[corpus]
+        if task == "expression":
+            drafts += _expression(group, space, config, result)
+        else:
+            counts = [known.get(corpus, {}).get(label, 0) for label in space.labels]
+            drafts += _understanding(group, space, counts, config, result)
+    order = {rollout.id: i for i, rollout in enumerate(rollouts)}
+    drafts.sort(key=lambda d: (order[d.sample.parents[0]], d.sample.task))
+    for task in ("expression", "understanding"):
+        mine = [d for d in drafts if d.sample.task == task]
+        for draft in _within_quota(_surest(_distinct(mine, config, result), config, result), config, result):
+            result.reasons[task][Reason.KEPT.name.lower()] += draft.candidates
+            result.after[task][draft.sample.target[0]] += 1
+            result.samples.append(draft.sample)
+            if draft.hit is not None:
+                result.kept_hits.append(draft.hit)
+    result.samples.sort(key=lambda s: (order[s.parents[0]], s.task))
+    result.summarise()
+    return result
+
+
+def _understanding(
+    rollouts: Sequence[Rollout],
+    space: LabelSpace,
+    known: Sequence[int],
+    config: Config,
+    result: Filtered,
+) -> list[Draft]:
+    """Drafts from predictions of corpus turns; targets are gold where the run may use it, else the consensus."""
+    by_size: dict[int, list[Rollout]] = defaultdict(list)
+    for rollout in rollouts:
+        by_size[len(rollout.predictions)].append(rollout)
+    drafts = []
+    for group in by_size.values():
+        masks = np.array([masks_of(r.predictions, space) for r in group], dtype=np.uint16)
+        empty = np.array([[p.labels == () for p in r.predictions] for r in group])
+        usable = [bool(config.flywheel.use_gold and r.gold) for r in group]
+        gold = [space.mask(r.gold or ()) if u else 0 for r, u in zip(group, usable, strict=True)]
+        verdict = judge_groups(
+            masks,
+            len(space),
+            target=np.array(gold, dtype=np.uint16),
+            early=np.where(empty, Reason.EMPTY, Reason.KEPT).astype(np.uint8),
+            smoothing=config.rewards.smoothing,
+            tau_reward=config.flywheel.tau_reward,
+            tau_low=config.flywheel.tau_low,
+            unanimous=config.flywheel.unanimous,
+            affinity=affinity_of(config, space),
+            votes=calibration(masks, len(space), known, config.flywheel.calibration),
+        )
+        result.scores += verdict.scores.ravel().tolist()
+        result.confidences += verdict.confidence.tolist()
+        for i, rollout in enumerate(group):
+            count = result.reasons["understanding"]
+            count.update(Reason(code).name.lower() for code in verdict.reasons[i] if code != Reason.KEPT)
+            _show_rejected(result, rollout, verdict.reasons[i])
+            target = _ordered(int(verdict.target[i]), rollout, space)
+            if not target:
+                continue
+            result.before["understanding"][target[0]] += 1
+            hit = target[0] == rollout.gold[0] if rollout.gold and not usable[i] else None
+            if hit is not None:
+                result.hits.append(hit)
+            if kept := int((verdict.reasons[i] == Reason.KEPT).sum()):
+                drafts.append(
+                    Draft(
+                        _sample(rollout, "understanding", target, usable[i], float(verdict.confidence[i])),
+                        " / ".join(f"{t.speaker}: {t.text}" for t in rollout.history[-3:]),
+                        kept,
+                        hit,
+                    )
+                )
+    return drafts
+
+
+def _show_rejected(result: Filtered, rollout: Rollout, codes: NDArray[np.uint8]) -> None:
+    """Keep examples of a group's rejected candidates: the turn, and what was answered."""
+    answers = [p.text for p in rollout.predictions] or [c.text for c in rollout.candidates]
+    last = rollout.history[-1]
+    for code in np.unique(codes[codes != Reason.KEPT]):
+        answer = answers[int(np.flatnonzero(codes == code)[0])]
+        result.show(rollout.task, Reason(code), f"{last.speaker}: {last.text} -> {answer}")
+
+
+def _ordered(target: int, rollout: Rollout, space: LabelSpace) -> tuple[str, ...]:
+    """Labels of a target, primary first: by gold order, else by how often and how early the group names them."""
+    if rollout.gold and space.mask(rollout.gold) == target:
+        return rollout.gold
+    order = ranked(rollout.predictions, space)
+    named = space.names(target)
+    return tuple(sorted(named, key=lambda n: (order.index(n) if n in order else len(order), space.index[n])))
+
+
+def _expression(
+    rollouts: Sequence[Rollout],
+    space: LabelSpace,
+    config: Config,
+    result: Filtered,
+) -> list[Draft]:
+    """Drafts from candidate replies: one to express again, and one to understand the best reply."""
+    drafts = []
+    for rollout in rollouts:
+        candidates = rollout.candidates
+        early = np.array([[_early(c, config) for c in candidates]], dtype=np.uint8)
+        x = np.array([[c.score for c in candidates]])
+        c = np.array([[k.confidence for k in candidates]])
+        none = np.array([[k.labels is None for k in candidates]])
+        bounds = config.flywheel
+        reasons = decide(none, early, x, c, bounds.tau_reward, bounds.tau_low, bounds.unanimous)[0]
+        result.scores += x.ravel().tolist()
+        result.confidences += [k.confidence for k in candidates if k.labels]
+        result.reasons["expression"].update(Reason(r).name.lower() for r in reasons if r != Reason.KEPT)
+        _show_rejected(result, rollout, reasons)
+        result.before["expression"].update(k.labels[0] for k in candidates if k.labels)
+        kept = [j for j in range(len(candidates)) if reasons[j] == Reason.KEPT]
+        if not kept:
+            continue
+        best = candidates[max(kept, key=lambda j: (candidates[j].score, candidates[j].confidence, -j))]
+        assert best.labels and best.reply  # a kept candidate is an answer
+        mean = float(np.mean([candidates[j].confidence for j in kept]))
+        express = _sample(rollout, "expression", best.labels, False, mean, best.reply)
+        drafts.append(Draft(express, best.reply, len(kept)))
+        heard = rollout.model_copy(
+            update={"history": (*rollout.history, Utterance(speaker=rollout.role, text=best.reply))}
+        )
+        understand = _sample(heard, "understanding", best.labels, False, best.confidence)
+        # It repeats the candidate above, so it stands for no further one in the counts.
+        drafts.append(Draft(understand, f"{rollout.role}: {best.reply}", 0))
+    return drafts
+
+
+def _early(candidate: Candidate, config: Config) -> Reason:
+    if candidate.labels is None:
+        return Reason.UNPARSEABLE
+    if not candidate.labels:
+        return Reason.EMPTY
+    return text_reason(candidate.reply or "", config.flywheel.max_words)
+
+
+def _sample(
+    rollout: Rollout, task: str, target: tuple[str, ...], gold: bool, sure: float, reply: str | None = None
+) -> Sample:
+    return Sample.model_validate(
+        dict(
+            id=f"{rollout.id}#{task}", round=rollout.round, policy=rollout.policy, corpus=rollout.corpus,
+            dialogue=rollout.dialogue, task=task, history=rollout.history, role=rollout.role, target=target,
+            gold=gold, confidence=sure, parents=(rollout.id,), reply=reply,
+        )
+    )  # fmt: skip
+
+
+def _distinct(drafts: list[Draft], config: Config, result: Filtered) -> list[Draft]:
+    """Drafts without near-duplicates of a more confident one (MinHash LSH proposes, Jaccard decides)."""
+    from datasketch import MinHash, MinHashLSH
+
+    threshold = config.flywheel.near_duplicate
+    # A recall-heavy index: what it proposes beyond the threshold is refused by the exact check.
+    index = MinHashLSH(threshold=max(0.1, threshold - 0.15), num_perm=64)
+    seen: dict[int, set[str]] = {}
+    kept = []
+    ranked = sorted(range(len(drafts)), key=lambda i: (-drafts[i].sample.confidence, i))
+    for i in ranked:
+        mine = shingles(drafts[i].text)
+        sketch = MinHash(num_perm=64)
+        sketch.update_batch([s.encode() for s in sorted(mine)])
+        near = (seen[other] for other in index.query(sketch))
+        if any(len(mine & theirs) >= threshold * len(mine | theirs) for theirs in near):
+            result.reject(drafts[i], Reason.DUPLICATE)
+            continue
+        index.insert(i, sketch)
+        seen[i] = mine
+        kept.append(i)
+    return [drafts[i] for i in sorted(kept)]
+
+
+def _surest(drafts: list[Draft], config: Config, result: Filtered) -> list[Draft]:
+    """The most confident share of the drafts led by each label: one bound for all labels would drop the rare ones."""
+    queues: dict[str, list[int]] = defaultdict(list)
+    for i in sorted(range(len(drafts)), key=lambda i: (-drafts[i].sample.confidence, i)):
+        queues[drafts[i].sample.target[0]].append(i)
+    kept = {i for queue in queues.values() for i in queue[: math.ceil(config.flywheel.share * len(queue))]}
+    for i, draft in enumerate(drafts):
+        if i not in kept:
+            result.reject(draft, Reason.UNSURE)
+    return [drafts[i] for i in sorted(kept)]
+
+
+def _within_quota(drafts: list[Draft], config: Config, result: Filtered) -> list[Draft]:
+    """At most ``quota`` of the drafts led by one label, and at most ``samples`` in all, labels in turn."""
+    cap = max(1, round(config.flywheel.quota * len(drafts)))
+    queues: dict[str, list[int]] = defaultdict(list)
+    for i in sorted(range(len(drafts)), key=lambda i: (-drafts[i].sample.confidence, i)):
+        queues[drafts[i].sample.target[0]].append(i)
+    chosen: set[int] = set()
+    for turn in range(cap):
+        for label in sorted(queues):
+            if turn < len(queues[label]) and len(chosen) < config.flywheel.samples:
+                chosen.add(queues[label][turn])
+    for i, draft in enumerate(drafts):
+        if i not in chosen:
+            result.reject(draft, Reason.OVER_QUOTA)
+    return [drafts[i] for i in sorted(chosen)]

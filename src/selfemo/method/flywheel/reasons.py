@@ -1,0 +1,104 @@
+"""The array filter: which candidates are kept, and the one reason why each of the rest is not.
+
+Filtering by smoothed IoU is the SELF-EMO abstract's; thresholds, order and reasons are defined here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfemo.method.rewards import Floats, Masks, agreement, confidence, consensus, constant_groups, smoothed_iou
+
+
+class Reason(IntEnum):
+    """Why a candidate was rejected; each has exactly one reason, the first that applies in this order."""
+
+    KEPT = 0
+    UNPARSEABLE = 1
+    EMPTY = 2
+    TOO_LONG = 3
+    DEGENERATE_TEXT = 4
+    LOW_AGREEMENT = 5
+    TRIVIAL = 6
+    LOW_REWARD = 7
+    DUPLICATE = 8
+    UNSURE = 9
+    OVER_QUOTA = 10
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the array filter says about ``N`` groups of ``K`` candidates.
+
+    Attributes:
+        reasons: ``(N, K)`` codes of :class:`Reason`.
+        scores: ``(N, K)`` smoothed IoU with the target.
+        confidence: ``(N,)``.
+        target: ``(N,)`` masks.
+    """
+
+    reasons: NDArray[np.uint8]
+    scores: Floats
+    confidence: Floats
+    target: Masks
+
+
+def judge_groups(
+    masks: Masks,
+    m: int,
+    *,
+    target: Masks | None = None,
+    early: NDArray[np.uint8] | None = None,
+    smoothing: float = 0.1,
+    tau_reward: float = 0.3,
+    tau_low: float = 0.3,
+    unanimous: bool = False,
+    affinity: Floats | None = None,
+    votes: Floats | None = None,
+) -> Verdict:
+    """Score and filter groups of understanding predictions, as arrays.
+
+    Args:
+        masks: ``(N, K)``; 0 is unparseable.
+        m: Number of labels.
+        target: ``(N,)`` masks, 0 where there is none; the consensus stands in.
+        early: ``(N, K)`` reasons already known from the text, or None.
+        smoothing: ``s``.
+        tau_reward: Least score of a kept candidate.
+        tau_low: Least confidence of a kept group.
+        unanimous: Keep groups whose scores have no variance.
+        affinity: Label affinity, or None.
+        votes: What each label's votes count in the consensus, or None.
+    """
+    voted = consensus(masks, m, votes)
+    target = voted if target is None else np.where(target == 0, voted, target)
+    sure = confidence(agreement(masks, m, smoothing))
+    scores = smoothed_iou(masks, target[:, None], smoothing, affinity)
+    reasons = decide(masks == 0, early, scores, sure[:, None], tau_reward, tau_low, unanimous)
+    return Verdict(reasons, scores, sure, target)
+
+
+def decide(
+    unparseable: NDArray[np.bool_],
+    early: NDArray[np.uint8] | None,
+    scores: Floats,
+    sure: Floats,
+    tau_reward: float,
+    tau_low: float,
+    unanimous: bool,
+) -> NDArray[np.uint8]:
+    """The first reason that applies to each candidate ``(N, K)``; ``sure`` broadcasts over candidates.
+
+    Without variance in its scores a group is trivial, unless ``unanimous`` groups are kept.
+    """
+    reasons = np.full(scores.shape, Reason.KEPT, dtype=np.uint8)
+    reasons[scores < tau_reward] = Reason.LOW_REWARD
+    if not unanimous:
+        reasons[constant_groups(scores)] = Reason.TRIVIAL
+    reasons[np.broadcast_to(sure < tau_low, scores.shape)] = Reason.LOW_AGREEMENT
+    reasons[unparseable] = Reason.UNPARSEABLE
+    return reasons if early is None else np.where(early != Reason.KEPT, early, reasons).astype(np.uint8)

@@ -1,0 +1,95 @@
+"""What a round's filter comes to: samples, the reasons of the rest, and figures."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from selfemo.data.labels import SPACES
+from selfemo.data.records import Sample
+from selfemo.method.flywheel.reasons import Reason
+from selfemo.method.flywheel.texts import distinct_n
+from selfemo.method.rewards import entropy, label_entropy
+
+EXAMPLES, EXAMPLE_LENGTH = 2, 400
+"""Rejected examples that are shown for each task and reason, and their characters."""
+
+
+@dataclass
+class Draft:
+    """A sample with what it still may be rejected for, and how many candidates stand behind it.
+
+    ``hit`` says whether the target is what hidden gold says; None where there is no gold.
+    """
+
+    sample: Sample
+    text: str
+    candidates: int
+    hit: bool | None = None
+
+
+@dataclass
+class Filtered:
+    """What a round keeps.
+
+    Attributes:
+        samples: Training samples, in the order of their rollouts.
+        reasons: Candidates by reason, per task.
+        before: First target label of every group that has one, counted, per task.
+        after: The same over the kept samples.
+        metrics: Counts, what the collapse guard looks at, and the pseudo-label accuracy.
+        scores, confidences, hits: Of every candidate, group, and pseudo-label whose gold is known.
+        kept_hits: Of the pseudo-labels that are kept.
+        examples: What was rejected, some for each task and reason, as text.
+    """
+
+    samples: list[Sample] = field(default_factory=list)
+    reasons: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    before: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    after: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    metrics: dict[str, float] = field(default_factory=dict)
+    scores: list[float] = field(default_factory=list)
+    confidences: list[float] = field(default_factory=list)
+    hits: list[bool] = field(default_factory=list)
+    kept_hits: list[bool] = field(default_factory=list)
+    examples: dict[str, dict[str, list[str]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
+
+    def show(self, task: str, reason: Reason, text: str) -> None:
+        """Keep an example of what was rejected, unless there are enough."""
+        if len(shown := self.examples[task][reason.name.lower()]) < EXAMPLES:
+            shown.append(text[:EXAMPLE_LENGTH])
+
+    def reject(self, draft: Draft, reason: Reason) -> None:
+        """Count the candidates behind a draft that is not kept after all."""
+        if draft.candidates:
+            self.reasons[draft.sample.task][reason.name.lower()] += draft.candidates
+            self.show(draft.sample.task, reason, f"{draft.text} [{', '.join(draft.sample.target)}]")
+
+    def summarise(self) -> None:
+        """Fill in the metrics."""
+        masks = [SPACES[s.corpus].mask(s.target) for s in self.samples]
+        total = sum(sum(c.values()) for c in self.reasons.values())
+        accepted = sum(c["kept"] for c in self.reasons.values())
+        crowded = sum(c["duplicate"] + c["unsure"] + c["over_quota"] for c in self.reasons.values())
+        predicted = self.before["understanding"] or self.before["expression"]
+        replies = [s.reply for s in self.samples if s.reply]
+        self.metrics = {
+            "candidates": total,
+            "accepted": accepted,
+            "rejected": total - accepted,
+            "acceptance": accepted / total if total else 0.0,
+            "sound": (accepted + crowded) / total if total else 0.0,
+            "predicted_entropy": entropy([*predicted.values()]),
+            "samples": len(self.samples),
+            "mean_reward": float(np.mean(self.scores)) if self.scores else 0.0,
+            "group_confidence": float(np.mean(self.confidences)) if self.confidences else 0.0,
+            "label_entropy": label_entropy(np.array(masks, dtype=np.uint16), 16) if masks else 0.0,
+            "replies": len(replies),
+            "distinct_2": distinct_n(replies, 2),
+        }
+        if self.hits:
+            self.metrics["pseudo_label_accuracy"] = float(np.mean(self.hits))
+        if self.kept_hits:
+            self.metrics["kept_label_accuracy"] = float(np.mean(self.kept_hits))

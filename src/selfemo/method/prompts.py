@@ -1,0 +1,235 @@
+"""The two tasks as chats, and replies parsed back into sets of emotions (method.md, Tasks).
+
+Every prompt is: a head that all prompts of a corpus share, the history one line a turn, then the task's
+question. The question comes last so that all turns of a dialogue share one trunk of tokens, which the
+engines compute once. Cuts between the parts fall after a newline and before a letter, where byte-level BPE
+cuts too, so encoding part by part gives the tokens of the whole.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from selfemo.data.dialogue import Utterance
+from selfemo.data.labels import LabelSpace, Mask
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+TokenIds = tuple[int, ...]
+
+ANSWER_TOKENS = 16
+"""Room for a label set: the longest of ours is 14 tokens."""
+
+_PREFILL = "Emotion:"
+_SLOT = "SELFEMO-DIALOGUE-SLOT"
+_MAX_CHARS = 600
+"""Longest utterance in a prompt: one runaway line must not fill the context."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A parsed reply of the model.
+
+    Attributes:
+        labels: Most likely first; empty if there are none.
+        reply: The reply text of an expression, else None.
+        parsed: False if the text could not be read as an answer at all.
+    """
+
+    labels: tuple[str, ...] = ()
+    reply: str | None = None
+    parsed: bool = False
+
+    def mask(self, space: LabelSpace) -> Mask:
+        """The labels as a bit mask; 0 if unparsed."""
+        return space.mask(self.labels)
+
+
+class Prompter:
+    """Builds token ids for both tasks with one tokenizer.
+
+    Args:
+        tokenizer: With a chat template.
+        history_turns: Most turns of history in a prompt.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, history_turns: int = 24) -> None:
+        self.tokenizer, self.history_turns = tokenizer, history_turns
+        added = {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}
+        self._markers = sorted((t for t in added if not t.isspace() and len(t) > 1), key=len, reverse=True)
+        self._encode = lru_cache(maxsize=65536)(self._encode_uncached)
+        self._frame = lru_cache(maxsize=None)(self._frame_uncached)
+
+    def understanding(self, history: Sequence[Utterance], space: LabelSpace) -> TokenIds:
+        """Which emotions does the speaker of the last turn express? Answered by a label set."""
+        speaker = self.neutralise(history[-1].speaker)
+        return self._prompt(history, space, f"Which emotions does {speaker} express in the last line?")
+
+    def expression(self, history: Sequence[Utterance], role: str, space: LabelSpace) -> TokenIds:
+        """What does ``role`` say next, and with which emotions? Answered by a label set, then the reply."""
+        question = f"Which emotions does {self.neutralise(role)} express next, and what is the reply?"
+        return self._prompt(history, space, question)
+
+    def answer(self, labels: Sequence[str], reply: str | None = None) -> TokenIds:
+        """The completion that a perfect model would write, end of turn included."""
+        text = " " + ", ".join(labels)
+        if reply is not None:
+            text += f"\nReply: {self.neutralise(reply)}"
+        return (*self._encode(text), int(self.tokenizer.eos_token_id))
+
+    def neutralise(self, text: str, most: int = _MAX_CHARS) -> str:
+        """Dialogue text as data: one line, no control characters, no marker of the chat template.
+
+        Corpora and models write the text; nothing in it may open a turn, end one, or switch roles.
+        """
+        text = unicodedata.normalize("NFC", text)
+        text = "".join(c if c.isprintable() else " " for c in text)
+        text = " ".join(text.split())[:most]
+        text = re.sub(r"<\s*\|", "< ", text).replace("|>", " >")
+        while found := [m for m in self._markers if m in text]:
+            for marker in found:  # breaking one marker can, in theory, join another: repeat until none is left
+                text = text.replace(marker, f"{marker[0]} {marker[1:].strip()}" if len(marker) > 2 else " ")
+        return text.strip() or "..."
+
+    def neutralise_lines(self, text: str) -> str:
+        """The same for text of many lines, such as a chat's message: its lines stay lines."""
+        return "\n".join(self.neutralise(line, len(line)) if line.strip() else "" for line in text.splitlines())
+
+    def window(self, history: Sequence[Utterance]) -> Sequence[Utterance]:
+        """The turns of history that a prompt shows.
+
+        The start moves in blocks rather than turn by turn, so that neighbouring turns of a long dialogue
+        still share a trunk.
+        """
+        excess = len(history) - self.history_turns
+        if excess <= 0:
+            return history
+        block = max(1, self.history_turns // 3)
+        return history[-(-excess // block) * block :] or history[-1:]
+
+    def _prompt(self, history: Sequence[Utterance], space: LabelSpace, question: str) -> TokenIds:
+        head, tail = self._frame(space.labels)
+        ids = list(head)
+        for turn in self.window(history):
+            ids += self._encode(f"{self.neutralise(turn.speaker)}: {self.neutralise(turn.text)}\n")
+        return (*ids, *self._encode(question), *tail)
+
+    def _frame_uncached(self, labels: tuple[str, ...]) -> tuple[TokenIds, TokenIds]:
+        chat = [
+            {"role": "system", "content": f"You follow a conversation. Emotions: {', '.join(labels)}."},
+            {"role": "user", "content": _SLOT},
+        ]
+        text = self.tokenizer.apply_chat_template(
+            chat, tokenize=False, add_generation_prompt=True, enable_thinking=False
+        )
+        head, _, tail = str(text).partition(_SLOT)
+        return self._encode(head), self._encode(tail + _PREFILL)
+
+    def _encode_uncached(self, text: str) -> TokenIds:
+        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+_FIELD = re.compile(r"(?:emotions?|labels?|answer)\b[^\n:=]{0,40}?(?:is|are|[:=])+\s*(.+)", re.IGNORECASE)
+_REPLY = re.compile(r"(?:^|\n|[|;])\s*(?:reply|response|text)\s*[:=]\s*(.*)", re.IGNORECASE)
+_NEGATION = re.compile(r"\b(?:not|isn't|isnt|no|never|without|neither|nor)\s+(?:\w+\s+)?$", re.IGNORECASE)
+
+
+def parse_understanding(text: str, space: LabelSpace) -> Answer:
+    """Read a label set out of a reply.
+
+    Understands aliases, any case, plurals, lists, JSON, and chatter around the answer; never executes it.
+
+    Args:
+        text: What the model wrote after the prompt.
+        space: Whose labels count.
+
+    Returns:
+        Labels in the order they are named. ``parsed`` is False if the text names none and is not an
+        explicitly empty answer (``[]``).
+    """
+    value = _json_in(text)
+    if value is not None:
+        words = list(_strings(value))
+        labels = _unique(label for word in words for label in _named(word, space))
+        if labels or (not words and value in ([], {})):
+            return Answer(labels, parsed=True)
+    field = _FIELD.search(text)
+    lines = ([field.group(1)] if field else []) + [line for line in text.splitlines() if line.strip()]
+    for line in lines:  # the answer is the first line that names a label; what follows is chatter
+        if labels := _unique(_named(line, space)):
+            return Answer(labels, parsed=True)
+    return Answer()
+
+
+def parse_expression(text: str, space: LabelSpace) -> Answer:
+    """Read a label set and a reply out of a reply to an expression prompt.
+
+    Args:
+        text: ``joy, surprise\\nReply: Oh!``, JSON with ``emotion`` and ``reply``, or the same with chatter.
+        space: Whose labels count.
+
+    Returns:
+        ``parsed`` is False unless both parts were found; the reply is its first line.
+    """
+    value = _json_in(text)
+    if isinstance(value, dict):
+        folded = {str(k).lower(): v for k, v in value.items()}
+        reply = next((folded[k] for k in ("reply", "response", "text") if isinstance(folded.get(k), str)), None)
+        named = [v for k, v in folded.items() if k.startswith(("emotion", "label"))]
+        labels = _unique(label for word in _strings(named) for label in _named(word, space))
+        return Answer(labels, _first_line(reply or ""), parsed=bool(labels) and reply is not None)
+    match = _REPLY.search(text)
+    head, reply = (text[: match.start()], match.group(1)) if match else (text.partition("\n")[::2])
+    if match is None and not reply.strip():
+        return Answer()
+    named_in_head = parse_understanding(head, space)
+    return Answer(named_in_head.labels, _first_line(reply), parsed=named_in_head.parsed)
+
+
+def _named(text: str, space: LabelSpace) -> Iterator[str]:
+    """Labels named in a text, in order, those directly negated left out."""
+    for match in space.word_pattern.finditer(text):
+        if not _NEGATION.search(text[: match.start()][-40:]):
+            yield space.words[match.group(1).lower()]
+
+
+def _unique(labels: Iterator[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(labels))
+
+
+def _first_line(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+
+
+def _json_in(text: str) -> Any:
+    """The first JSON list or object inside a text, or None."""
+    for start in (i for i, c in enumerate(text) if c in "[{"):
+        try:
+            value, _ = json.JSONDecoder().raw_decode(text[start:])
+        except (ValueError, RecursionError):
+            continue
+        return value
+    return None
+
+
+def _strings(value: Any, depth: int = 8) -> Iterator[str]:
+    """All strings in a JSON value; keys count where their value is a score above zero."""
+    if isinstance(value, str):
+        yield value
+    elif depth and isinstance(value, list):
+        for item in value:
+            yield from _strings(item, depth - 1)
+    elif depth and isinstance(value, dict):
+        for key, item in value.items():
+            if isinstance(item, (int, float)):  # {"joy": 0.9, "anger": 0} or {"joy": true}
+                if item > 0:
+                    yield key
+            else:
+                yield from _strings(item, depth - 1)

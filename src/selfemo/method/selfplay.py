@@ -1,0 +1,241 @@
+"""Role-based self-play: one policy is recogniser and responder, in turns (SELF-EMO abstract; details method.md)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from selfemo.config import Config
+from selfemo.data.dialogue import Dialogue, Utterance
+from selfemo.data.labels import SPACES, LabelSpace
+from selfemo.data.records import Candidate, Prediction, Rollout
+from selfemo.data.seeds import seed_of
+from selfemo.method.prompts import ANSWER_TOKENS, Prompter, parse_expression, parse_understanding
+from selfemo.method.rewards import agreement, smoothed_iou
+from selfemo.policy.engine import Engine, Sampling
+
+
+@dataclass(frozen=True)
+class Player:
+    """A policy at play: it samples, and its answers are parsed.
+
+    Attributes:
+        engine: What samples.
+        prompter: Builds the prompts.
+        policy: URI of the weights, for the records.
+    """
+
+    engine: Engine
+    prompter: Prompter
+    policy: str
+
+    def read(
+        self,
+        histories: Sequence[Sequence[Utterance]],
+        spaces: Sequence[LabelSpace],
+        seeds: Sequence[int],
+        sampling: Sampling,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> list[tuple[Prediction, ...]]:
+        """As recogniser: ``sampling.n`` label sets for the last turn of each history."""
+        prompts = [self.prompter.understanding(h, s) for h, s in zip(histories, spaces, strict=True)]
+        sampled = self.engine.sample(prompts, seeds, sampling, progress)
+        predictions = []
+        for group, space in zip(sampled, spaces, strict=True):
+            answers = [(c.text, parse_understanding(c.text, space)) for c in group]
+            predictions.append(tuple(Prediction(text=t, labels=a.labels if a.parsed else None) for t, a in answers))
+        return predictions
+
+
+def masks_of(predictions: Sequence[Prediction], space: LabelSpace) -> list[int]:
+    """Masks of a group; 0 for unparseable and empty ones."""
+    return [space.mask(p.labels or ()) for p in predictions]
+
+
+def ranked(predictions: Sequence[Prediction], space: LabelSpace) -> list[str]:
+    """Labels a group of predictions names, by how often, then how early, then bit order."""
+    votes: dict[str, tuple[int, int]] = {}
+    for prediction in predictions:
+        for place, label in enumerate(prediction.labels or ()):
+            count, places = votes.get(label, (0, 0))
+            votes[label] = (count + 1, places + place)
+    return sorted(votes, key=lambda v: (-votes[v][0], votes[v][1], space.index[v]))
+
+
+def grade(candidates: Sequence[Candidate], space: LabelSpace, config: Config) -> list[Candidate]:
+    """Fill in the expression score ``x_j`` and the confidence of each candidate's readings.
+
+    Args:
+        candidates: With readings, ``K >= 2`` each, or none for a candidate that is no answer.
+        space: Their labels.
+        config: For the smoothing and the affinity.
+    """
+    matrix = affinity_of(config, space)
+    graded = []
+    for candidate in candidates:
+        if candidate.readings and candidate.labels:
+            read = np.array([masks_of(candidate.readings, space)], dtype=np.uint16)
+            score = smoothed_iou(read, space.mask(candidate.labels), config.rewards.smoothing, matrix).mean()
+            sure = agreement(read, len(space), config.rewards.smoothing).mean()
+            candidate = candidate.model_copy(update={"score": float(score), "confidence": float(sure)})
+        graded.append(candidate)
+    return graded
+
+
+def affinity_of(config: Config, space: LabelSpace) -> np.ndarray | None:
+    """The configured affinity, as far as it concerns labels of this space."""
+    pairs = config.rewards.affinity
+    return space.affinity({p: v for p, v in pairs.items() if all(x in space.index for x in p.split("~"))})
+
+
+def next_role(history: Sequence[Utterance], speakers: Sequence[str]) -> str:
+    """The speaker other than the last one who spoke most recently; roles swap turn by turn."""
+    last = history[-1].speaker
+    for turn in reversed(history):
+        if turn.speaker != last:
+            return turn.speaker
+    return next((s for s in speakers if s != last), "Friend")
+
+
+def understand_corpus(
+    player: Player, dialogues: Sequence[Dialogue], round: int, config: Config, progress: Callable[[int], None]
+) -> list[Rollout]:
+    """``K`` predictions for every turn of some corpus dialogues; no label is needed, none is shown.
+
+    Each view of the history (``selfplay.views``) gives its share of the predictions, so what a group agrees on does
+    not hang on how much of the past was seen.
+    """
+    play = config.selfplay
+    views = play.views or (None,)
+    turns = [(d, t) for d in dialogues for t in range(len(d.turns))]
+    histories = [d.hidden().turns[: t + 1] for d, t in turns]
+    seeds = [seed_of(config.seed, round, "understanding", d.id, t) for d, t in turns]
+    spaces = [SPACES[d.corpus] for d, _ in turns]
+    groups: list[tuple[Prediction, ...]] = [()] * len(turns)
+    for number, view in enumerate(views):
+        share = play.predictions // len(views)
+        sampling = Sampling(share, ANSWER_TOKENS, play.temperature, play.top_p)
+        seen = [h if view is None else h[-view:] for h in histories]
+        own = [seed_of(s, "view", number) for s in seeds] if number else seeds
+        read = player.read(seen, spaces, own, sampling, progress)
+        groups = [a + b for a, b in zip(groups, read, strict=True)]
+    return [
+        Rollout(
+            id=f"r{round}/understanding/{d.id}/{t}", round=round, policy=player.policy, corpus=d.corpus,
+            dialogue=d.id, task="understanding", history=h, role=d.turns[t].speaker, gold=d.turns[t].gold,
+            predictions=group, temperature=play.temperature, top_p=play.top_p, seed=seed,
+        )
+        for (d, t), h, group, seed in zip(turns, histories, groups, seeds, strict=True)
+    ]  # fmt: skip
+
+
+@dataclass
+class _Episode:
+    id: str
+    dialogue: Dialogue
+    history: list[Utterance]
+    live: bool = True
+
+
+def play_episodes(
+    player: Player,
+    dialogues: Sequence[Dialogue],
+    round: int,
+    config: Config,
+    progress: Callable[[int], None],
+    first: int = 0,
+) -> list[Rollout]:
+    """Continue seed prefixes for ``H`` turns (method.md, Self-play).
+
+    Args:
+        player: The policy, in both roles.
+        dialogues: Seed dialogues, one an episode.
+        round: Number of the round.
+        config: Of the run.
+        progress: Called as candidates are read.
+        first: Number of the first episode: its name and its draws hang on it.
+
+    Returns:
+        One rollout for each generated turn, in the order of episode and turn.
+    """
+    play = config.selfplay
+    episodes = []
+    for index, dialogue in enumerate(dialogues, first):
+        rng = random.Random(seed_of(config.seed, round, "prefix", dialogue.id, index))
+        length = rng.randint(1, max(1, len(dialogue.turns) - 1))
+        prefix = list(dialogue.hidden().turns[:length])
+        episodes.append(_Episode(f"r{round}/episode-{index:04d}", dialogue, prefix))
+    rollouts: list[tuple[str, int, Rollout]] = []
+    for turn in range(play.turns):
+        live = [e for e in episodes if e.live]
+        for episode, rollout in zip(live, _one_turn(player, live, turn, round, config, progress), strict=True):
+            rollouts.append((episode.id, turn, rollout))
+            if rollout.chosen is None:
+                episode.live = False  # no candidate is an answer: there is no next turn to play
+                continue
+            spoken = rollout.candidates[rollout.chosen]
+            episode.history.append(Utterance(speaker=rollout.role, text=spoken.reply or ""))
+    return [rollout for _, _, rollout in sorted(rollouts, key=lambda r: r[:2])]
+
+
+def _one_turn(
+    player: Player, episodes: list[_Episode], turn: int, round: int, config: Config, progress: Callable[[int], None]
+) -> list[Rollout]:
+    """One generated turn of all live episodes at once: candidates, readings, scores, draw."""
+    play = config.selfplay
+    spaces = [SPACES[e.dialogue.corpus] for e in episodes]
+    roles = [next_role(e.history, [u.speaker for u in e.dialogue.turns]) for e in episodes]
+    seeds = [seed_of(config.seed, round, "expression", e.id, turn) for e in episodes]
+    prompts = [
+        player.prompter.expression(e.history, role, s) for e, role, s in zip(episodes, roles, spaces, strict=True)
+    ]
+    sampling = Sampling(play.candidates, play.max_reply_tokens + ANSWER_TOKENS, play.temperature, play.top_p)
+    groups = []
+    for sampled, space in zip(player.engine.sample(prompts, seeds, sampling), spaces, strict=True):
+        answers = [(c.text, parse_expression(c.text, space)) for c in sampled]
+        groups.append([
+            Candidate(text=t, labels=a.labels if a.parsed else None, reply=a.reply if a.parsed else None)
+            for t, a in answers
+        ])  # fmt: skip
+    flat = [(i, j) for i, g in enumerate(groups) for j, c in enumerate(g) if c.labels and c.reply]
+    heard = [(*episodes[i].history, Utterance(speaker=roles[i], text=groups[i][j].reply or "")) for i, j in flat]
+    reading = Sampling(play.readings, ANSWER_TOKENS, play.temperature, play.top_p)
+    reading_seeds = [seed_of(seeds[i], "reading", j) for i, j in flat]
+    read = player.read(heard, [spaces[i] for i, _ in flat], reading_seeds, reading)
+    for (i, j), predictions in zip(flat, read, strict=True):
+        groups[i][j] = groups[i][j].model_copy(update={"readings": predictions})
+    rollouts = []
+    for i, episode in enumerate(episodes):
+        candidates = grade(groups[i], spaces[i], config)
+        rollouts.append(
+            Rollout(
+                id=f"{episode.id}/{turn}", round=round, policy=player.policy, corpus=episode.dialogue.corpus,
+                dialogue=episode.dialogue.id, episode=episode.id, task="expression", history=tuple(episode.history),
+                role=roles[i], candidates=tuple(candidates), chosen=_draw(candidates, play.tau, seeds[i]),
+                temperature=play.temperature, top_p=play.top_p, seed=seeds[i],
+            )
+        )  # fmt: skip
+        progress(1)
+    return rollouts
+
+
+def _draw(candidates: Sequence[Candidate], tau: float, seed: int) -> int | None:
+    """The next turn, with probability proportional to ``exp(x_j / tau)``, among candidates that are answers."""
+    valid = [j for j, c in enumerate(candidates) if c.labels and c.reply]
+    if not valid:
+        return None
+    scores = np.array([candidates[j].score for j in valid])
+    weights = np.exp((scores - scores.max()) / tau)
+    return valid[int(np.random.default_rng(seed_of(seed, "draw")).choice(len(valid), p=weights / weights.sum()))]
+
+
+def choose_dialogues(pool: Sequence[Dialogue], count: int, round: int, seed: int, purpose: str) -> list[Dialogue]:
+    """The round's share of the pool: rounds walk through one shuffled order, so they see new dialogues first."""
+    if not pool:
+        return []
+    order = sorted(pool, key=lambda d: seed_of(seed, purpose, d.id))
+    start = (round - 1) * count
+    return [order[(start + i) % len(order)] for i in range(min(count, len(order)))]

@@ -1,0 +1,192 @@
+"""Sampling on trees of tokens: what prompts share, and what samples share, is computed once.
+
+The prompts of a call are grown into trees. Samples of a prompt start as one node and part only where they
+draw different tokens, so a group of eight that agrees costs one. Defined here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from selfemo.policy.engine import Completion, Sampling
+from selfemo.policy.trees.attention import enable
+from selfemo.policy.trees.forest import Forest
+from selfemo.policy.trees.tree import Ints, TokenIds, Tree, grow, neighbours_first, shared_prefix
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+CACHE_TOKENS = 16_000
+"""Nodes that one forest may come to hold: 0.7 GB in float32 for SmolLM2-135M."""
+
+
+BLOCK = 256
+"""Tokens of the vocabulary whose weights are summed before one of them is drawn."""
+
+
+class TransformersEngine:
+    """Samples with any transformers decoder whose attention can be set: Llama and Qwen3 are tested.
+
+    Args:
+        model: A causal language model, on any device, wrapped by PEFT or not.
+        tokenizer: Its tokenizer.
+        autocast: Run float32 weights under bfloat16 autocast, as training does.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, autocast: bool = False) -> None:
+        self.model, self.tokenizer, self.autocast = model, tokenizer, autocast
+        whole: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
+        self.body, self.head = whole.base_model, whole.get_output_embeddings()
+        enable(model)
+        ends = model.generation_config.eos_token_id if model.generation_config else None
+        listed = ends if isinstance(ends, list) else [ends]
+        self.ends = np.array(sorted({int(e) for e in [*listed, tokenizer.eos_token_id] if e is not None}))
+
+    def sample(
+        self,
+        prompts: Sequence[TokenIds],
+        seeds: Sequence[int],
+        sampling: Sampling,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> list[list[Completion]]:
+        """See :meth:`selfemo.policy.engine.Engine.sample`."""
+        results: list[list[Completion]] = [[] for _ in prompts]
+        cast = torch.autocast(self.model.device.type, torch.bfloat16) if self.autocast else nullcontext()
+        training = self.model.training
+        self.model.eval()
+        try:
+            with torch.no_grad(), cast:
+                for batch in batches(prompts, sampling):
+                    members = [i for tree in batch for i in tree]
+                    trees = [grow([prompts[i] for i in tree]) for tree in batch]
+                    groups = self._batch(trees, [seeds[i] for i in members], sampling)
+                    for index, group in zip(members, groups, strict=True):
+                        results[index] = group
+                    progress(len(members))
+        finally:
+            self.model.train(training)
+        return results
+
+    def _batch(self, trees: Sequence[Tree], seeds: Sequence[int], sampling: Sampling) -> list[list[Completion]]:
+        """Sample for the prompts of some trees, tree by tree."""
+        n, room = sampling.n, sampling.max_tokens
+        forest = Forest(self.body, trees, room * 2)
+        starts = np.cumsum([0, *(len(t.ids) for t in trees)])
+        last = np.concatenate([[path[-1] + s for path in t.paths] for t, s in zip(trees, starts, strict=False)])
+        tree_of = np.repeat(np.arange(len(trees)), [len(t.paths) for t in trees])
+        # Rows are samples, `at` is the live node that each stands on; equal prompts stand on one.
+        live, at = np.unique(last, return_inverse=True)
+        first = np.unique(at, return_index=True)[1]
+        paths = [path for t in trees for path in t.paths]
+        forest.watch(tree_of[first], [paths[i] for i in first])
+        at = np.repeat(at, n)
+        depth = np.array([len(paths[i]) for i in first])
+        hidden = forest.hidden[torch.from_numpy(live).to(forest.device)]
+        uniform = np.concatenate([np.random.default_rng(seed).random((n, room)) for seed in seeds])
+        rows = np.arange(len(at))
+        drawn = np.zeros((len(at), room), dtype=np.int64)
+        logprobs = np.zeros((len(at), room))
+        lengths = np.full(len(at), room)
+        for step in range(room):
+            tokens, scores = self._draw(hidden, at, uniform[rows, step], sampling)
+            drawn[rows, step], logprobs[rows, step] = tokens, scores
+            ended = np.isin(tokens, self.ends)
+            lengths[rows[ended]] = step + 1
+            rows, at, tokens = rows[~ended], at[~ended], tokens[~ended]
+            if not len(rows) or step + 1 == room:
+                break
+            children, at = np.unique(np.stack([at, tokens]), axis=1, return_inverse=True)
+            parent, ids = children
+            depth = depth[parent]
+            hidden = forest.add(ids, depth, parent)
+            depth = depth + 1
+        completions = [self._completion(d[:k], s[:k]) for d, s, k in zip(drawn, logprobs, lengths, strict=True)]
+        return [completions[i : i + n] for i in range(0, len(completions), n)]
+
+    def _draw(self, hidden: torch.Tensor, at: Ints, uniform: np.ndarray, sampling: Sampling) -> tuple[Ints, np.ndarray]:
+        """A token and its log-probability for each row; rows on one node share its distribution."""
+        logits = self.head(hidden).float()
+        order = np.argsort(at, kind="stable")
+        counts = np.bincount(at, minlength=len(logits))
+        place = np.empty(len(at), dtype=np.int64)
+        place[order] = np.arange(len(at)) - np.repeat(np.cumsum(counts) - counts, counts)
+        laid = np.zeros((len(logits), int(counts.max())))
+        laid[at, place] = uniform
+        tokens = draw(logits, torch.from_numpy(laid).to(logits.device), sampling)
+        scores = logits.gather(1, tokens) - logits.logsumexp(1, keepdim=True)
+        return tokens.cpu().numpy()[at, place], scores.cpu().numpy()[at, place]
+
+    def _completion(self, ids: Ints, logprobs: np.ndarray) -> Completion:
+        listed = ids.tolist()
+        return Completion(
+            tuple(listed), str(self.tokenizer.decode(listed, skip_special_tokens=True)), tuple(logprobs.tolist())
+        )
+
+
+def draw(logits: torch.Tensor, uniform: torch.Tensor, sampling: Sampling) -> torch.Tensor:
+    """Tokens by inverse transform: a uniform number decides each draw, whatever else is in the batch.
+
+    Args:
+        logits: ``(N, V)``, float32.
+        uniform: ``(N, M)`` in [0, 1): ``M`` draws from each distribution.
+        sampling: Temperature and nucleus.
+
+    Returns:
+        ``(N, M)`` token ids.
+    """
+    if sampling.temperature == 0:
+        return logits.argmax(-1, keepdim=True).expand(uniform.shape)
+    weights = logits.sub(logits.amax(-1, keepdim=True)).div_(sampling.temperature).exp_()
+    if sampling.top_p < 1:
+        ordered, order = weights.sort(-1, descending=True)
+        mass = ordered.cumsum(-1, dtype=torch.float64)
+        beyond = mass - ordered >= sampling.top_p * mass[:, -1:]
+        weights = weights.scatter(-1, order, ordered.masked_fill(beyond, 0.0))
+    # First a block of the vocabulary, then a token in it: exact running sums over all of it take memory and time.
+    weights = torch.nn.functional.pad(weights, (0, -weights.shape[1] % BLOCK)).view(len(weights), -1, BLOCK)
+    blocks = weights.sum(-1, dtype=torch.float64).cumsum(-1)
+    target = uniform * blocks[:, -1:]
+    block = torch.searchsorted(blocks, target, right=True).clamp(max=blocks.shape[1] - 1)
+    target = target - torch.where(block > 0, blocks.gather(1, (block - 1).clamp(min=0)), 0.0)
+    within = weights[torch.arange(len(weights), device=weights.device)[:, None], block].cumsum(-1, dtype=torch.float64)
+    last = (within < within[..., -1:]).sum(-1)  # rounding must not draw what weighs nothing
+    token = torch.searchsorted(within, target[..., None], right=True).squeeze(-1)
+    return block * BLOCK + torch.minimum(token, last)
+
+
+def batches(prompts: Sequence[TokenIds], sampling: Sampling) -> list[list[list[int]]]:
+    """Which prompts make one tree, and which trees are sampled together.
+
+    Args:
+        prompts: Each non-empty.
+        sampling: For the room that completions may take.
+
+    Returns:
+        Batches of trees of indices of prompts. Trees of a batch are of like size, and no batch comes to hold
+        more than :data:`CACHE_TOKENS` nodes unless one prompt alone does.
+    """
+    room = sampling.n * sampling.max_tokens
+    trees: list[tuple[int, list[int]]] = []
+    last: Ints = np.empty(0, np.int64)
+    for index in neighbours_first(prompts):
+        current = np.asarray(prompts[index], dtype=np.int64)
+        shared = shared_prefix(last, current)
+        new = len(current) - shared + (room if shared < max(len(current), len(last)) else 0)
+        if not trees or 2 * shared < min(len(last), len(current)) or trees[-1][0] + new > CACHE_TOKENS:
+            trees.append((len(current) + room, [index]))
+        else:
+            trees[-1] = (trees[-1][0] + new, [*trees[-1][1], index])
+        last = current
+    found: list[list[list[int]]] = []
+    width = 0
+    for size, tree in sorted(trees, key=lambda t: (-t[0], t[1])):
+        if not found or width * (len(found[-1]) + 1) > CACHE_TOKENS:
+            found.append([])
+            width = size
+        found[-1].append(tree)
+    return found

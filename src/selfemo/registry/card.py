@@ -1,0 +1,174 @@
+"""The model card of a version: what it learnt from, how it did, what the gate saw, what it is not good for.
+
+Markdown with the front matter that model hubs read. It holds figures, fixed words and the configuration's own names:
+nothing that a model or a corpus wrote.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from selfemo.config import Config
+from selfemo.context import Context
+from selfemo.logs import printable
+from selfemo.registry.promotion import decisions
+from selfemo.report.table import HEADERS, RoundRow, cells
+from selfemo.store.artifacts import Manifest
+
+TERMS: Mapping[str, str] = {
+    "sample": "made for this project",
+    "meld": "GPL-3.0 annotations on television dialogue",
+    "emorynlp": "Apache-2.0 annotations on television dialogue",
+    "emorynlp-json": "Apache-2.0 annotations on television dialogue",
+    "iemocap4": "USC's own licence: research, no redistribution",
+    "iemocap6": "USC's own licence: research, no redistribution",
+    "dailydialog": "CC BY-NC-SA 4.0: no commercial use",
+}
+"""What the authors of the corpora state; who uses a model checks the terms of the copy that was used."""
+
+LIMITS = """\
+- It reads emotions as the annotators of its corpora did: acted or scripted English dialogue, a handful of labels. In
+  other languages, domains and cultures its figures do not hold.
+- Labels it saw seldom it finds seldom: see F1 by label.
+- From round 1 on it learnt from labels it gave itself. What it was wrong about with confidence, it may be surer of now.
+- Its replies are for study. They were filtered for form and consistency of emotion, not for safety.
+- It must not decide over people: no employment, education, policing, insurance, or diagnosis."""
+
+
+def model_card(context: Context, decision: Manifest, decision_uri: str, version: str) -> str:
+    """The card of the version that a round registered.
+
+    Args:
+        context: Of the run.
+        decision: Manifest of the round's decision.
+        decision_uri: Where it lies.
+        version: Number in the registry.
+    """
+    config, store = context.config, context.store
+    row = RoundRow(**decision.result["row"])
+    policy, scores = str(decision.inputs["challenger"]), str(decision.inputs["scores"])
+    weights, scored = store.manifest(policy), store.manifest(scores)
+    assert weights and scored  # the round has published them
+    metrics = json.loads((store.fetch(scores) / "metrics.json").read_text())
+    gate = json.loads((store.fetch(decision_uri) / "decision.json").read_text())
+    rounds = [RoundRow(**d.result["row"]) for d in decisions(context)]
+    rounds = [r for r in rounds if r.round < row.round] + [row]
+    name = f"{printable(config.mlflow.model)} version {version}"
+    sections = [
+        _front_matter(config, metrics),
+        f"# {name}",
+        f"Round {row.round} of run {config.run}: a policy that recognises emotions in conversation and replies with "
+        f"them, made from {_code(config.policy.base)} by SELF-EMO (arXiv 2604.18003).",
+        "## Data", _data(context, config),
+        "## Rounds", _table(HEADERS, [cells(r) for r in rounds]),
+        "## Figures on held-out dialogues", *_figures(metrics),
+        "## Gate", _gate(gate, decision),
+        "## Limits", LIMITS,
+        "## Licence", _licence(config),
+        "## Where it comes from", _provenance(config, policy, weights, decision),
+    ]  # fmt: skip
+    return "\n\n".join(sections) + "\n"
+
+
+def summary(decision: Manifest) -> str:
+    """A version's description in the registry: one line."""
+    row = RoundRow(**decision.result["row"])
+    low, high = row.weighted_f1_interval
+    done = "promoted" if row.promoted else "not promoted"
+    return (
+        f"Round {row.round}, {done}: weighted F1 {row.weighted_f1:.3f} [{low:.3f}, {high:.3f}], "
+        f"accuracy {row.accuracy:.3f}. The card is README.md beside the weights, and card.md in the round's run."
+    )
+
+
+def _front_matter(config: Config, metrics: Mapping[str, Any]) -> str:
+    corpus = config.corpora[0].name
+    row = {
+        "language": "en",
+        "license": config.mlflow.licence or "unknown",
+        "base_model": config.policy.base,
+        "pipeline_tag": "text-generation",
+        "tags": ["emotion-recognition-in-conversation", "self-emo"],
+        "metrics": [
+            {
+                "type": kind,
+                "name": f"{kind} on {corpus} {config.evaluation.split}",
+                "value": round(metrics[corpus][kind], 4),
+            }
+            for kind in ("accuracy", "weighted_f1")
+        ],
+    }
+    return f"---\n{yaml.safe_dump(row, sort_keys=False, width=1000)}---"
+
+
+def _data(context: Context, config: Config) -> str:
+    tags = context.registry.client.get_run(context.registry.parent).data.tags
+    prepared = context.store.manifest(tags.get("selfemo.prepared", ""))
+    counts = prepared.result if prepared else {}
+    rows = [(_code(c.name), TERMS.get(c.name, "-")) for c in config.corpora]
+    held = (
+        "kept from the labelled ones for selection" if config.warmup.selection else f"{config.evaluation.split} split"
+    )
+    lines = [
+        _table(("corpus", "terms, as its authors state them"), rows),
+        "",
+        f"- labelled dialogues of the warm-up: {counts.get('warmup_dialogues', '-')}",
+        f"- training dialogues, used without their labels: {counts.get('training_dialogues', '-')}",
+        f"- held-out dialogues ({held}): {counts.get('held_out_dialogues', '-')}",
+        f"- utterances left out of training since a held-out dialogue has them: {counts.get('leaked_utterances', '-')}",
+    ]
+    return "\n".join(lines)
+
+
+def _figures(metrics: Mapping[str, Any]) -> list[str]:
+    parts = []
+    for corpus, values in metrics.items():
+        rows = []
+        for name, value in values.items():
+            if isinstance(value, (int, float)):
+                low, high = values.get(f"{name}_interval", (None, None))
+                spread = "" if low is None else f" [{low:.3f}, {high:.3f}]"
+                rows.append((name, (str(value) if isinstance(value, int) else f"{value:.3f}") + spread))
+        rows += [(f"F1 {label}", f"{value:.3f}") for label, value in (values.get("f1") or {}).items()]
+        parts.append(f"**{corpus}**\n\n" + _table(("measure", "value [95 %, bootstrap over dialogues]"), rows))
+    return parts
+
+
+def _gate(gate: Mapping[str, Any], decision: Manifest) -> str:
+    lines = [f"{'Passed' if gate['promoted'] else 'Closed'}: {printable(str(gate['reason']))}."]
+    if gate["gains"]:
+        rows = [(c, f"{gain:+.3f} [{low:+.3f}, {high:+.3f}]") for c, (gain, low, high) in gate["gains"].items()]
+        lines += ["", _table(("corpus", "gain in weighted F1 over the champion before"), rows)]
+    lines += ["", f"Compared with the scores at {_code(str(decision.inputs['champion_scores']) or 'none')}.",
+              "What became of the version since is in its tags in the registry."]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _licence(config: Config) -> str:
+    base = f"The base model's: {printable(config.mlflow.licence)}." if config.mlflow.licence else (
+        "Nobody has stated the base model's licence (mlflow.licence): look it up before you use or share these weights."
+    )  # fmt: skip
+    return f"{base} The terms of the corpora above apply as well."
+
+
+def _provenance(config: Config, policy: str, weights: Manifest, decision: Manifest) -> str:
+    parent = str(decision.inputs["champion"]) or "none"
+    rows = [
+        ("weights", _code(policy)), ("digest", _code(weights.digest)), ("parent", _code(parent)),
+        ("code", _code(decision.code)), ("seed", str(config.seed)), ("configuration", "config.json in the MLflow run"),
+    ]  # fmt: skip
+    return _table(("", ""), rows)
+
+
+def _code(text: str) -> str:
+    """A name as code, whatever is in it."""
+    return f"`{printable(text).replace('`', ' ').replace('|', ' ')}`"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    return "\n".join(lines + [f"| {' | '.join(row)} |" for row in rows])

@@ -1,0 +1,190 @@
+"""Promotion: by the loop or by hand, through one gate, under one lock; and Git brought in line with it.
+
+The alias in the registry is the truth. Who changes it holds a lock in the store, since the registry itself lets the
+last writer win. Git follows: at once where a person promotes, by the reconciler (:func:`synchronise`) otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from selfemo.config import Config
+from selfemo.context import Context
+from selfemo.data.records import Scored, read_rows
+from selfemo.errors import UserError
+from selfemo.method import gate
+from selfemo.method.gate import Decision
+from selfemo.registry import git as gitops
+from selfemo.registry.client import CHALLENGER, CHAMPION
+from selfemo.registry.git import Reference
+from selfemo.store.artifacts import Manifest
+from selfemo.store.lock import held
+
+PROMOTED = "selfemo.promoted_at"
+LOOP_WAITS = 120.0
+"""Seconds that the loop waits for somebody else's promotion; a person is told at once."""
+
+
+@contextmanager
+def locked(context: Context, wait: float = 0.0) -> Iterator[None]:
+    """The one place at a time where a model's champion may change.
+
+    Raises:
+        Busy: If somebody else is there.
+    """
+    uri = context.store.uri("locks", f"promotion-{context.registry.model}")
+    with held(context.store.backend(uri), uri, wait=wait):
+        yield
+
+
+def predictions(context: Context, scores: str) -> list[Scored]:
+    """Held-out predictions of an evaluation; none for the empty URI."""
+    if not scores:
+        return []
+    return list(read_rows(context.store.fetch(scores) / "predictions.jsonl.gz", Scored))
+
+
+def decisions(context: Context) -> list[Manifest]:
+    """Manifests of the decisions of the current attempt at the run, by round."""
+    tags = context.registry.client.get_run(context.registry.parent).data.tags
+    found = [context.store.manifest(uri) for uri in json.loads(tags.get("selfemo.decisions", "[]"))]
+    return sorted((m for m in found if m is not None), key=lambda m: int(m.inputs["round"]))
+
+
+def against_registry(context: Context, scores: str) -> Decision:
+    """What the gate says of a policy's scores against the champion that the registry has now."""
+    champion = context.registry.alias(CHAMPION)
+    if champion is None:
+        return Decision(True, "there was no champion")
+    known = champion.tags.get("selfemo.scores")
+    if not known:
+        return Decision(False, f"the champion, version {champion.version}, has no scores to compare with")
+    return gate.decide(predictions(context, known), predictions(context, scores), context.config)
+
+
+def after_decision(context: Context, version: Any, decision: Decision, champion: str, scores: str) -> str:
+    """Move the aliases after a round.
+
+    The loop's own champion may differ from the registry's: of an earlier run, or put there by hand. Then the
+    challenger has to pass the gate against that one too. A version that was promoted once is left alone, so
+    that a resumed run undoes nobody's rollback.
+
+    Args:
+        context: Of the run.
+        version: The round's version of the model.
+        decision: Of the round.
+        champion: URI of the loop's champion before the round.
+        scores: URI of the challenger's scores.
+
+    Returns:
+        What the registry came to, in words.
+    """
+    registry = context.registry
+    if PROMOTED in version.tags:
+        return "promoted before"
+    registry.set_alias(CHALLENGER, version.version)
+    if not decision.promoted:
+        return decision.reason
+    with locked(context, LOOP_WAITS):
+        current = registry.alias(CHAMPION)
+        verdict = decision
+        if current is not None and current.source != champion:
+            try:
+                verdict = against_registry(context, scores)
+            except UserError as error:  # scored on another corpus: not comparable, so not replaced
+                verdict = Decision(False, f"the registry's champion is not comparable: {error.message}")
+        if verdict.promoted:
+            evidence = _evidence(verdict, scores, current)
+            registry.promote(version.version, passed=True, reason=verdict.reason, evidence=evidence)
+    return verdict.reason
+
+
+def _evidence(decision: Decision, scores: str, champion: Any | None) -> str:
+    """What the gate saw, for the version's tags."""
+    against = champion.tags.get("selfemo.scores", "") if champion is not None else ""
+    return json.dumps({**decision.to_dict(), "scores": scores, "against": against})
+
+
+def promote_version(config: Config, number: str, *, force: bool = False, reason: str | None = None) -> str:
+    """Compare a version with the champion on the scores both were registered with, and promote it if it is better.
+
+    Args:
+        config: Sections ``gate``, ``evaluation`` and ``mlflow``.
+        number: The version.
+        force: Promote whatever the gate says.
+        reason: Why, with ``force``.
+
+    Returns:
+        What was done, in words.
+
+    Raises:
+        GateClosed: If the gate says no.
+        UserError: If the version is the champion already, has no scores, or somebody else promotes just now.
+    """
+    context = Context(config)
+    registry = context.registry
+    version = registry.version(number)
+    if config.gitops.repository:
+        reference(context, version)  # what cannot be served is not promoted
+    with locked(context):
+        champion = registry.alias(CHAMPION)
+        if champion is not None and str(champion.version) == str(version.version):
+            raise UserError(f"version {number} is the champion already", where=f"models:/{registry.model}@{CHAMPION}")
+        scores = version.tags.get("selfemo.scores", "")
+        if force:
+            decision = Decision(False, reason or "forced")
+        elif scores:
+            decision = against_registry(context, scores)
+        else:
+            raise UserError(f"version {number} has no scores", where="registry", fix="use --force --reason WHY")
+        previous = registry.promote(
+            number, passed=decision.promoted, reason=decision.reason, force=force,
+            evidence=_evidence(decision, scores, champion),
+        )  # fmt: skip
+    done = f"champion of {registry.model}: version {number} (was {previous or 'none'}): {decision.reason}"
+    return f"{done}\n{synchronise(context, decision.reason)}"
+
+
+def roll_back(config: Config, reason: str) -> str:
+    """Make the previous champion champion again, in the registry and in Git; what was done, in words.
+
+    Raises:
+        UserError: If there is no earlier champion, or somebody else promotes just now.
+    """
+    context = Context(config)
+    with locked(context):
+        was, now = context.registry.rollback(reason)
+    done = f"champion of {config.mlflow.model}: version {now} (was {was})"
+    return f"{done}\n{synchronise(context, f'Rolled back from version {was}: {reason}')}"
+
+
+def reference(context: Context, version: Any) -> Reference:
+    """A version of the model, exactly.
+
+    Raises:
+        UserError: If its weights are not what was registered.
+    """
+    uri, registered = str(version.source), version.tags.get("selfemo.digest")
+    where = f"version {version.version} of {context.registry.model}"
+    manifest = context.store.manifest(uri) if uri.startswith(("s3://", "file://")) else None
+    if manifest is None:
+        raise UserError(f"nothing is published at {uri}", where=where, fix="promote a version that the loop made")
+    if registered and registered != manifest.digest:
+        raise UserError(
+            f"the weights at {uri} are not those that were registered", where=where, fix="promote another version"
+        )
+    return Reference(context.registry.model, str(version.version), uri, manifest.digest)
+
+
+def synchronise(context: Context, why: str = "") -> str:
+    """Compare the champion with what Git says, and repair the difference; what was done, in words."""
+    if not context.config.gitops.repository:
+        return "Git is left alone: gitops.repository is not set"
+    champion = context.registry.alias(CHAMPION)
+    if champion is None:
+        return f"{context.registry.model} has no champion: nothing to serve"
+    known = champion.tags.get("selfemo.promotion_reason", "moved by hand in the registry, without the gate")
+    return gitops.proposed(context.config.gitops, reference(context, champion), why or str(known))

@@ -1,0 +1,1 @@
+"""Artifacts by URI, the two places they lie in, and a lock among machines."""

@@ -1,0 +1,98 @@
+"""What is learnt by cross-entropy, a dialogue at a time: label sets of turns, and some turns as replies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from selfemo.config import Config
+from selfemo.data.dialogue import Dialogue
+from selfemo.data.labels import SPACES
+from selfemo.data.records import Sample
+from selfemo.data.seeds import seed_of
+from selfemo.method.prompts import Prompter, TokenIds
+from selfemo.policy.trees.packing import score
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One dialogue to learn: rows of a prompt, its answer, and what a token of the answer counts."""
+
+    prompts: tuple[TokenIds, ...]
+    answers: tuple[TokenIds, ...]
+    weights: tuple[float, ...]
+
+
+def lessons(dialogues: Sequence[Dialogue], prompter: Prompter, config: Config, *, replies: int) -> list[Lesson]:
+    """Gold dialogues, one lesson each.
+
+    For every gold turn: the understanding prompt with its gold set. For some turns after the first, at most
+    ``replies`` of a dialogue: the expression prompt with the gold set and the text as the reply.
+    """
+    found = (_lesson(d, prompter, config, replies) for d in dialogues)
+    return [lesson for lesson in found if lesson.prompts]
+
+
+def _lesson(dialogue: Dialogue, prompter: Prompter, config: Config, replies: int) -> Lesson:
+    space = SPACES[dialogue.corpus]
+    gold = {t: turn.gold for t, turn in enumerate(dialogue.turns) if turn.gold}
+    prompts = [prompter.understanding(dialogue.turns[: t + 1], space) for t in gold]
+    answers = [prompter.answer(labels) for labels in gold.values()]
+    weights = [1.0] * len(prompts)
+    shuffled = sorted((t for t in gold if t), key=lambda t: seed_of(config.seed, "reply", dialogue.id, t))
+    for t in sorted(shuffled[:replies]):
+        turn = dialogue.turns[t]
+        prompts.append(prompter.expression(dialogue.turns[:t], turn.speaker, space))
+        answers.append(prompter.answer(gold[t], turn.text))
+        weights.append(config.warmup.expression_weight)
+    return Lesson(tuple(prompts), tuple(answers), tuple(weights))
+
+
+def prompt_of(sample: Sample, prompter: Prompter) -> TokenIds:
+    """The prompt that a training sample stands for."""
+    space = SPACES[sample.corpus]
+    if sample.task == "understanding":
+        return prompter.understanding(sample.history, space)
+    return prompter.expression(sample.history, sample.role, space)
+
+
+def lessons_of(samples: Sequence[Sample], prompter: Prompter, config: Config) -> list[Lesson]:
+    """A round's targets as if they were gold, a lesson for each dialogue; replies are learnt after their sets."""
+    by_dialogue: dict[str, list[Sample]] = {}
+    for sample in samples:
+        by_dialogue.setdefault(sample.dialogue, []).append(sample)
+    reply = config.warmup.expression_weight
+    return [
+        Lesson(
+            tuple(prompt_of(s, prompter) for s in mine),
+            tuple(prompter.answer(s.target, s.reply) for s in mine),
+            tuple(1.0 if s.task == "understanding" else reply for s in mine),
+        )
+        for mine in by_dialogue.values()
+    ]
+
+
+def collate(lessons: Sequence[Lesson]) -> dict[str, list[Any]]:
+    """Rows of a batch; weights sum to 1 over a dialogue's tokens, shared out: long and short ones count alike."""
+    rows: dict[str, list[Any]] = {"prompts": [], "answers": [], "weights": []}
+    for lesson in lessons:
+        whole = sum(w * len(a) for w, a in zip(lesson.weights, lesson.answers, strict=True)) * len(lessons)
+        rows["prompts"] += lesson.prompts
+        rows["answers"] += lesson.answers
+        rows["weights"] += [w / whole for w in lesson.weights]
+    return rows
+
+
+def loss(model: Any, batch: dict[str, list[Any]]) -> torch.Tensor:
+    """Sum of the rows' weighted negative log-probabilities, in one pass.
+
+    Args:
+        model: With tree attention enabled.
+        batch: Of :func:`collate`.
+    """
+    logprobs = score(model, batch["prompts"], batch["answers"]).logprobs
+    weights = torch.tensor(batch["weights"], dtype=logprobs.dtype, device=logprobs.device)
+    return -(logprobs.sum(1) * weights).sum()

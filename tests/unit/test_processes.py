@@ -1,0 +1,71 @@
+"""What a process that trains knows of the others."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from selfemo import processes
+from selfemo.errors import UserError
+
+
+def test_alone_a_process_is_the_first_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "3")  # of something else: torchrun says more than that
+    assert (processes.launched(), processes.rank(), processes.world()) == (False, 0, 1)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert (processes.launched(), processes.rank(), processes.world()) == (True, 3, 4)
+    assert processes.share(8, "grpo.prompts_per_step") == 2
+    with pytest.raises(UserError, match="6 cannot be dealt out to 4 processes"):
+        processes.share(6, "grpo.prompts_per_step")
+
+
+def test_processes_are_started_where_more_than_one_is_asked_for_and_not_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert processes.wanted(2, "ddp")
+    assert processes.wanted(1, "zero2")
+    assert not processes.wanted(1, "ddp")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    assert not processes.wanted(2, "ddp")
+
+
+def test_a_rank_does_not_outlive_the_process_that_started_it(tmp_path: Path) -> None:
+    rank = (
+        "import os, pathlib, time; from selfemo import processes; processes.die_with_parent();"
+        f"pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid())); time.sleep(600)"
+    )
+    starter = (
+        f"import subprocess, sys;subprocess.Popen([sys.executable, '-c', {rank!r}], start_new_session=True).wait()"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", starter])
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    pid = int((tmp_path / "pid").read_text())
+    parent.kill()
+    parent.wait()
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    ("codes", "cause"), [({0: 1, 1: -9}, 1), ({0: -15, 1: 2}, 1), ({0: 1, 1: -15}, 0), ({0: -6, 1: -15}, 0)]
+)
+def test_of_several_dead_ranks_the_cause_is_named(codes: dict[int, int], cause: int, tmp_path: Path) -> None:
+    class Failure:
+        def __init__(self, rank: int, exitcode: int) -> None:
+            self.local_rank, self.exitcode, self.timestamp = rank, exitcode, 0
+            folder = tmp_path / "run" / "attempt_0" / str(rank)
+            folder.mkdir(parents=True)
+            (folder / "stderr.log").write_text("\n".join(f"rank {rank} line {i}" for i in range(100)))
+
+    error = processes._dead({r: Failure(r, c) for r, c in codes.items()}, tmp_path)
+    assert f"rank {cause} of training died" in str(error)
+    assert f"rank {cause} line 99" in str(error)
+    assert "line 60" not in str(error)
