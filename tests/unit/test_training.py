@@ -17,8 +17,9 @@ from selfemo.errors import UserError
 from selfemo.method.prompts import Prompter
 from selfemo.method.rewards import agreement, smoothed_iou
 from selfemo.method.selfplay import Player
+from selfemo.policies import Policies
 from selfemo.policy import adapters
-from selfemo.policy.weights import load_model, load_tokenizer, local_directory
+from selfemo.policy.weights import load_model, load_tokenizer
 from selfemo.store.artifacts import Store
 from selfemo.training import selfgrpo, selftraining
 from selfemo.training.examples import collate, lessons, lessons_of
@@ -262,7 +263,7 @@ def test_an_adapter_is_published_over_its_base_and_trained_on_in_the_next_round(
         assert not (tmp_path / name / "model.safetensors").exists()
         assert adapters.settings(tmp_path / name)["base_model_name_or_path"] == str(warmed)
         policy = str(tmp_path / name)
-        weights = local_directory(policy, store, cache)
+        weights = Policies(apart, store, {}.__getitem__, cache).find(policy).directory
         seen.append(load_model(weights).state_dict())
     before = load_model(str(warmed)).state_dict()
     assert before.keys() == seen[0].keys() == seen[1].keys()

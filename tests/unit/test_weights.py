@@ -5,14 +5,21 @@ from pathlib import Path
 
 import pytest
 
+from selfemo.config import Config
 from selfemo.errors import UserError
-from selfemo.policy.weights import load_model, load_tokenizer, local_directory
+from selfemo.policies import Policies
+from selfemo.policy.weights import load_model, load_tokenizer
 from selfemo.store.artifacts import Store
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store((tmp_path / "root").as_uri(), tmp_path / "cache")
+
+
+def local_directory(name: str, store: Store, cache: Path) -> str:
+    """Where the files of a name are; there is no registry."""
+    return Policies(Config(), store, {}.__getitem__, cache).find(name).directory
 
 
 def test_a_directory_an_artifact_and_a_hub_id_name_weights(store: Store, tiny: Path, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ from selfemo.config import Config
 from selfemo.config.overrides import put
 from selfemo.context import Context
 from selfemo.errors import UserError
-from selfemo.measure import weights
 from selfemo.registry.promotion import decisions
 
 SMALL = {
@@ -56,7 +55,7 @@ def prepare(config: Config) -> tuple[Config, int]:
     context = Context(config)
     place = context.workdir / "runs" / run_name(config) / "base"
     place.mkdir(parents=True, exist_ok=True)
-    parameters = shrink(weights(context, config.policy.base), place)
+    parameters = shrink(context.policies.find(config.policy.base).directory, place)
     return reduced(config, str(place)), parameters
 
 

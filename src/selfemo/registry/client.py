@@ -244,26 +244,24 @@ class Registry:
         self.set_alias(CHAMPION, previous)
         return str(current.version), previous
 
-    def resolve(self, uri: str) -> str:
-        """``models:/name@alias`` or ``models:/name/version`` to the URI of the weights; others unchanged.
+    def source(self, name: str) -> str:
+        """URI of the weights of ``models:/name@alias`` or ``models:/name/version``.
 
         Raises:
             UserError: If there is no such model, version or alias.
         """
-        if not uri.startswith("models:/"):
-            return uri
         from mlflow.exceptions import MlflowException
 
-        rest = uri.removeprefix("models:/")
-        name, at, alias = rest.partition("@")
+        rest = name.removeprefix("models:/")
+        model, at, alias = rest.partition("@")
         try:
             if at:
-                found = self.client.get_model_version_by_alias(name, alias)
+                found = self.client.get_model_version_by_alias(model, alias)
             else:
-                name, _, number = rest.partition("/")
-                found = self.client.get_model_version(name, number)
+                model, _, number = rest.partition("/")
+                found = self.client.get_model_version(model, number)
         except MlflowException as error:
             raise UserError(
-                str(error.message), where=uri, fix="write models:/NAME@champion or models:/NAME/3"
+                str(error.message), where=name, fix="write models:/NAME@champion or models:/NAME/3"
             ) from None
         return str(found.source)

@@ -11,7 +11,6 @@ from pathlib import Path
 from selfemo.config import Config
 from selfemo.context import Context
 from selfemo.errors import UserError
-from selfemo.measure import player_of, weights_of
 from selfemo.serving.service import Service
 
 log = logging.getLogger(__name__)
@@ -33,14 +32,10 @@ def service_of(config: Config, policy: str, name: str, digest: str = "") -> Serv
     Raises:
         UserError: If there is none such, or the weights are others.
     """
-    context = Context(config)
-    uri = weights_of(context, policy)
-    identity = {"source": uri}
-    manifest = context.store.manifest(uri) if uri.startswith(("s3://", "file://")) else None
-    if manifest is not None:
-        identity["digest"] = manifest.digest
-    checked(uri, identity.get("digest", ""), digest)
-    return Service(player_of(context, uri), name or _name(policy), config.corpora[0].name, identity)
+    found = Context(config).policies.find(policy)
+    checked(found.uri, found.digest, digest)
+    identity = {"source": found.uri} | ({"digest": found.digest} if found.digest else {})
+    return Service(found.player(), name or _name(policy), config.corpora[0].name, identity)
 
 
 def checked(uri: str, found: str, wanted: str) -> None:
@@ -100,8 +95,8 @@ def fetch(config: Config, policy: str, digest: str, out: Path) -> str:
         UserError: If there are none, they are others, or something else is in the way.
     """
     context = Context(config)
-    uri = weights_of(context, policy)
-    manifest = context.store.manifest(uri)
+    found = context.policies.find(policy)
+    uri, manifest = found.uri, found.manifest
     if manifest is None:
         raise UserError("nothing is published here", where=uri, fix="check the name of the weights")
     checked(uri, manifest.digest, digest)

