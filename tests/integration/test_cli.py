@@ -115,7 +115,7 @@ def test_the_steps_of_a_round_one_by_one(with_config: list[str], small: Config, 
     samples = last("filter", "--rollouts", rollouts)
     challenger = last("train", "--policy", policy, "--samples", samples, "--prepared", prepared)
     assert challenger != policy
-    scores = [steps.evaluate(config, p, prepared, i).uri for i, p in enumerate((policy, challenger))]
+    scores = [steps.evaluation(config, p, prepared, i).uri for i, p in enumerate((policy, challenger))]
     state = steps.decide(config, steps.State(), policy, scores[0], 0)
     steps.decide(config, state, challenger, scores[1], 1)
     registry = Context(config).registry

@@ -33,14 +33,14 @@ class Run:
         elif name == "warmup":
             made[name] = steps.warmup(self.config, made["prepare"]).uri
         elif name == "evaluate":
-            made[name] = steps.evaluate(self.config, made["warmup"], made["prepare"], 0).uri
+            made[name] = steps.evaluation(self.config, made["warmup"], made["prepare"], 0).uri
         elif name == "decide":
             state = steps.decide(self.config, steps.State(), made["warmup"], made["evaluate"], 0)
             assert state.go_on
             assert state.policy == made["warmup"]
             made[name] = next(u for u in listing(self.config) if "/decide-" in u)
         elif name == "generate":
-            made[name] = steps.generate(self.config, made["warmup"], made["prepare"], 1).uri
+            made[name] = steps.self_play(self.config, made["warmup"], made["prepare"], 1).uri
         elif name == "filter":
             made[name] = steps.filter(self.config, made["generate"], 1).uri
         else:

@@ -23,7 +23,7 @@ from selfemo import steps
 from selfemo.cli import main
 from selfemo.config import Config
 from selfemo.context import Context
-from selfemo.data.labels import SPACES
+from selfemo.data.corpora.table import SPACES
 from selfemo.errors import UserError
 from selfemo.registry.client import CHAMPION
 from selfemo.serving.app import MAX_BYTES, app
@@ -80,9 +80,9 @@ def test_greedy_answers_are_those_of_the_evaluation(champion: tuple[Config, str]
 
 
 def _held_out(config: Config) -> list[Any]:
-    from selfemo.data.corpora import load_corpora
+    from selfemo.steps.prepare import corpora_of
 
-    return load_corpora(config).held_out
+    return corpora_of(config).held_out
 
 
 def test_chats_are_answered_as_openai_does(client: TestClient) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from selfemo.config import load as load_config
-from selfemo.data.corpora import leakage, load_corpora, load_corpus
+from selfemo.data.corpora import leakage, load_corpus
 from selfemo.data.corpora.emorynlp import speakers
 from selfemo.data.corpora.rows import Rows, clean
 from selfemo.data.dialogue import Dialogue, Utterance, read_jsonl, write_jsonl
 from selfemo.errors import UserError
+from selfemo.steps.prepare import corpora_of
 
 MELD_HEADER = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime\r\n"
 
@@ -267,7 +268,7 @@ def test_a_run_removes_leakage_across_corpora(tmp_path: Path) -> None:
     text = max((u.text for u in dialogue.turns), key=len)
     path = _meld(tmp_path / "m", GOOD, f'2,"{text}",Ross,joy,x,1,0,1,1,a,b')
     (path / "dev_sent_emo.csv").write_text(MELD_HEADER + GOOD)
-    corpora = load_corpora(load_config(None, [f"corpora=[{{name: sample}}, {{name: meld, path: {path}}}]"]))
+    corpora = corpora_of(load_config(None, [f"corpora=[{{name: sample}}, {{name: meld, path: {path}}}]"]))
     assert corpora.leaked == 2  # that one, and the train row that is in MELD's own dev split here
     assert {d.corpus for d in corpora.held_out} == {"sample", "meld"}
 
@@ -282,14 +283,14 @@ def test_a_run_removes_leakage_across_corpora(tmp_path: Path) -> None:
 )
 def test_a_corpus_that_cannot_be_found_says_what_to_set(corpus: str, problem: str) -> None:
     with pytest.raises(UserError, match=problem):
-        load_corpora(load_config(None, [f"corpora=[{corpus}]"]))
+        corpora_of(load_config(None, [f"corpora=[{corpus}]"]))
 
 
 def test_a_missing_split_is_an_error(tmp_path: Path) -> None:
     path = _meld(tmp_path / "m", GOOD)
     settings = load_config(None, [f"corpora=[{{name: meld, path: {path}}}]", "evaluation.split=test"])
     with pytest.raises(UserError, match="meld has no test split"):
-        load_corpora(settings)
+        corpora_of(settings)
 
 
 def test_dialogues_round_trip_as_json_lines(tmp_path: Path, dialogues: list[Dialogue]) -> None:

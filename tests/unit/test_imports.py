@@ -34,7 +34,6 @@ HEAVY = (
         "registry.promotion",
         "report.page",
         "method.selfplay",
-        "measure",
         "local.runner",
         "training.rewards",
         "processes",

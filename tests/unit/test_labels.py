@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selfemo.data.labels import MELD, SPACES, LabelSpace
+from selfemo.data.corpora.table import SPACES
+from selfemo.data.labels import MELD, LabelSpace
 from selfemo.errors import UserError
 
 

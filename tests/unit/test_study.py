@@ -158,7 +158,7 @@ LABELS = st.integers(0, 6)
 
 @given(st.lists(st.tuples(st.integers(0, 3), LABELS, st.integers(0, 7)), min_size=1, max_size=40))
 def test_counts_hold_all_that_the_scores_need(turns: list[tuple[int, int, int]]) -> None:
-    from selfemo.data.labels import SPACES
+    from selfemo.data.corpora.table import SPACES
 
     names = SPACES["meld"].labels
     rows = [

@@ -28,7 +28,7 @@ def data() -> None:
 def _load(corpus: str, path: str | None, skip_bad: bool) -> tuple[list[Dialogue], list[dict[str, str]]]:
     from selfemo.data.corpora import load_corpus
     from selfemo.data.corpora.rows import Rows
-    from selfemo.data.labels import SPACES
+    from selfemo.data.corpora.table import SPACES
     from selfemo.errors import UserError
 
     if corpus not in SPACES:

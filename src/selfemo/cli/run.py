@@ -73,9 +73,9 @@ def dry_run(config: Config) -> None:
 
 def _check_inputs(config: Config) -> None:
     """Find what is wrong with the input before anything is started."""
-    from selfemo.data.corpora import load_corpora
+    from selfemo.steps.prepare import corpora_of
 
-    load_corpora(config)
+    corpora_of(config)
 
 
 def _show(context: Context) -> None:

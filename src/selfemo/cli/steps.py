@@ -28,7 +28,7 @@ def generate(config: Config, policy: str, prepared: str, number: int) -> None:
     """
     from selfemo import steps
 
-    click.echo(steps.generate(config, policy, prepared, number).uri)
+    click.echo(steps.self_play(config, policy, prepared, number).uri)
 
 
 @click.command("filter")
@@ -94,7 +94,7 @@ def evaluate(config: Config, policy: str, corpus: str | None, directory: str | N
     Example:
       selfemo evaluate --policy models:/self-emo@champion --corpus meld --path ../data/meld
     """
-    from selfemo.measure import evaluate_policy
+    from selfemo.cli.evaluation import evaluate_policy
 
     if corpus:
         from selfemo.config import Config

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from selfemo.data.labels import SPACES
+from selfemo.data.corpora.table import SPACES
 
 
 class Section(BaseModel):

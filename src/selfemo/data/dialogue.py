@@ -35,7 +35,7 @@ class Dialogue(BaseModel):
 
     Attributes:
         id: Unique within the corpus, stable from one preparation to the next: ``corpus/split/key``.
-        corpus: A key of :data:`selfemo.data.labels.SPACES`.
+        corpus: A key of :data:`selfemo.data.corpora.table.SPACES`.
         split: ``train``, ``dev`` or ``test``.
         turns: In order; never empty.
     """

@@ -159,14 +159,3 @@ DAILYDIALOG = LabelSpace(
         "happy": "happiness", "joy": "happiness", "joyful": "happiness",
     },
 )  # fmt: skip
-
-SPACES: dict[str, LabelSpace] = {
-    "sample": MELD,
-    "meld": MELD,
-    "emorynlp": EMORYNLP,
-    "emorynlp-json": EMORYNLP,
-    "iemocap4": IEMOCAP4,
-    "iemocap6": IEMOCAP6,
-    "dailydialog": DAILYDIALOG,
-}
-"""Label space by corpus name: the names ``selfemo data prepare --corpus`` takes."""

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfemo.config import Config
+from selfemo.data.corpora.table import SPACES
 from selfemo.data.dialogue import Dialogue, Utterance
-from selfemo.data.labels import SPACES, LabelSpace
+from selfemo.data.labels import LabelSpace
 from selfemo.data.records import Reply, Scored
 from selfemo.data.seeds import seed_of
 from selfemo.method.flywheel.texts import distinct_n

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from selfemo.config import Config
-from selfemo.data.labels import SPACES
+from selfemo.data.corpora.table import SPACES
 from selfemo.data.records import Scored
 from selfemo.errors import UserError
 from selfemo.method.evaluation import confusion, interval, resample, scores_of

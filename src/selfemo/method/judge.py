@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from selfemo.data.corpora.table import SPACES
 from selfemo.data.dialogue import Dialogue, Utterance
-from selfemo.data.labels import SPACES, LabelSpace
+from selfemo.data.labels import LabelSpace
 from selfemo.errors import UserError
 
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from selfemo.config import Config
+from selfemo.data.corpora.table import SPACES
 from selfemo.data.dialogue import Dialogue, Utterance
-from selfemo.data.labels import SPACES, LabelSpace
+from selfemo.data.labels import LabelSpace
 from selfemo.data.records import Candidate, Prediction, Rollout
 from selfemo.data.seeds import seed_of
 from selfemo.method.prompts import ANSWER_TOKENS, Prompter, parse_expression, parse_understanding

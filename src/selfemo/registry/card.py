@@ -14,21 +14,11 @@ import yaml
 
 from selfemo.config import Config
 from selfemo.context import Context
+from selfemo.data.corpora.table import CORPORA
 from selfemo.logs import printable
 from selfemo.registry.promotion import decisions
 from selfemo.report.table import HEADERS, RoundRow, cells
 from selfemo.store.artifacts import Manifest
-
-TERMS: Mapping[str, str] = {
-    "sample": "made for this project",
-    "meld": "GPL-3.0 annotations on television dialogue",
-    "emorynlp": "Apache-2.0 annotations on television dialogue",
-    "emorynlp-json": "Apache-2.0 annotations on television dialogue",
-    "iemocap4": "USC's own licence: research, no redistribution",
-    "iemocap6": "USC's own licence: research, no redistribution",
-    "dailydialog": "CC BY-NC-SA 4.0: no commercial use",
-}
-"""What the authors of the corpora state; who uses a model checks the terms of the copy that was used."""
 
 LIMITS = """\
 - It reads emotions as the annotators of its corpora did: acted or scripted English dialogue, a handful of labels. In
@@ -109,7 +99,7 @@ def _data(context: Context, config: Config) -> str:
     tags = context.registry.client.get_run(context.registry.parent).data.tags
     prepared = context.store.manifest(tags.get("selfemo.prepared", ""))
     counts = prepared.result if prepared else {}
-    rows = [(_code(c.name), TERMS.get(c.name, "-")) for c in config.corpora]
+    rows = [(_code(c.name), CORPORA[c.name].terms) for c in config.corpora]
     held = (
         "kept from the labelled ones for selection" if config.warmup.selection else f"{config.evaluation.split} split"
     )

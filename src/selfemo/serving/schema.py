@@ -10,7 +10,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from selfemo.data.labels import SPACES
+from selfemo.data.corpora.table import SPACES
 
 MAX_CHARS = 8_000
 MAX_TOKENS = 1_024

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from selfemo.data.labels import SPACES
+from selfemo.data.corpora.table import SPACES
 from selfemo.method.prompts import ANSWER_TOKENS
 from selfemo.policy.engine import Sampling
 from selfemo.serving.schema import ChatRequest, EmotionsRequest, EmotionsResponse, TurnEmotions

@@ -1,16 +1,33 @@
-"""One function for each pipeline step: what the command line and the components both call.
+"""The steps of the pipeline, a module each, named as its component: what the command line and the components both call.
 
 Each takes the configuration and URIs, publishes one artifact, and returns a small result. Called again with
 the same inputs, it returns what is already there: that is how a killed run resumes.
 """
 
-from selfemo.steps.decide import State, decide, finished_rounds, report
-from selfemo.steps.learn import train, warmup
-from selfemo.steps.play import filter, gather, generate, generate_shard
+from selfemo.steps.decide import State, decide
+from selfemo.steps.evaluate import evaluate
+from selfemo.steps.filter import filter
+from selfemo.steps.gather import gather, self_play
+from selfemo.steps.generate import generate
 from selfemo.steps.prepare import prepare
-from selfemo.steps.score import evaluate, evaluate_shard, score
+from selfemo.steps.report import finished_rounds, report
+from selfemo.steps.score import evaluation, score
+from selfemo.steps.train import train
+from selfemo.steps.warmup import warmup
 
 __all__ = [
-    "State", "decide", "evaluate", "evaluate_shard", "filter", "finished_rounds", "gather", "generate",
-    "generate_shard", "prepare", "report", "score", "train", "warmup",
-]  # fmt: skip
+    "State",
+    "decide",
+    "evaluate",
+    "evaluation",
+    "filter",
+    "finished_rounds",
+    "gather",
+    "generate",
+    "prepare",
+    "report",
+    "score",
+    "self_play",
+    "train",
+    "warmup",
+]

@@ -12,7 +12,7 @@ from selfemo.config import Config
 from selfemo.context import Context, Published
 from selfemo.method import gate, guard
 from selfemo.method.gate import Decision
-from selfemo.registry.promotion import after_decision, decisions, predictions
+from selfemo.registry.promotion import after_decision, predictions
 from selfemo.report.table import RoundRow
 
 
@@ -124,29 +124,3 @@ def _publish_card(context: Context, done: Published, policy: str, version: str, 
         context.store.backend(policy).upload(card, f"{policy}/README.md")
         context.registry.artifacts(run, [card])
     context.registry.client.update_model_version(context.registry.model, version, summary(done.manifest))
-
-
-def report(config: Config, succeeded: bool, error: str = "") -> Path:
-    """The run as one page, whatever became of it; closes the MLflow run.
-
-    Returns:
-        The page, on this machine.
-    """
-    from selfemo.report.page import write_report
-
-    context = Context(config)
-    registry = context.registry
-    rows = finished_rounds(context)
-    page = context.workdir / "runs" / config.run / "report.html"
-    page.parent.mkdir(parents=True, exist_ok=True)
-    write_report(context, rows, page, succeeded, error)
-    registry.artifacts(registry.parent, [page])
-    if error:
-        registry.tags(registry.parent, {"selfemo.error": error[:4000]})
-    registry.finish(registry.parent, succeeded)
-    return page
-
-
-def finished_rounds(context: Context) -> list[RoundRow]:
-    """Rounds of the current attempt at the run that were decided, in order."""
-    return [RoundRow(**decision.result["row"]) for decision in decisions(context)]

@@ -11,7 +11,7 @@ from typing import Any
 from selfemo.config import Config
 from selfemo.config.overrides import flat
 from selfemo.context import Context, Published, code_version
-from selfemo.data.corpora import load_corpora
+from selfemo.data.corpora import Corpora, load_corpora
 from selfemo.data.dialogue import Dialogue, read_jsonl, write_jsonl
 from selfemo.data.seeds import seed_of
 from selfemo.errors import UserError
@@ -20,7 +20,7 @@ from selfemo.errors import UserError
 def prepare(config: Config) -> Published:
     """Corpora to dialogues: training pool, warm-up sample and held-out set, without leakage between them."""
     context = Context(config)
-    corpora = load_corpora(config)
+    corpora = corpora_of(config)
     rows = json.dumps([d.model_dump(mode="json") for d in (*corpora.training, *corpora.held_out)])
     content = hashlib.sha256(rows.encode()).hexdigest()
     registry = context.registry
@@ -60,6 +60,15 @@ def prepare(config: Config) -> Published:
         file.write_text(config.model_dump_json(indent=1))
         registry.artifacts(registry.parent, [file])
     return done
+
+
+def corpora_of(config: Config) -> Corpora:
+    """The dialogues that a configuration names.
+
+    Raises:
+        UserError: If a corpus cannot be read or lacks a split that the run needs.
+    """
+    return load_corpora(config.corpora, config.evaluation.split, config.store.endpoint)
 
 
 def labelled(data: Path) -> list[Dialogue]:

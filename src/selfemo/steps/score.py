@@ -1,39 +1,19 @@
-"""Evaluation in shards, and the metrics of all of them."""
+"""Metrics of what a policy answered, over all shards."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from selfemo import measure
 from selfemo.config import Config
 from selfemo.context import Context, Published
-from selfemo.data.dialogue import read_jsonl
-from selfemo.measure import head
-from selfemo.part import Part
-from selfemo.steps.shards import shard_of, whole
-
-
-def evaluate(config: Config, policy: str, prepared: str, round: int) -> Published:
-    """Scores of a policy on the held-out dialogues, from all shards of them one after the other."""
-    parts = [evaluate_shard(config, policy, prepared, round, n).uri for n in range(config.launch.shards)]
-    return score(config, parts, policy, prepared, round)
-
-
-def evaluate_shard(config: Config, policy: str, prepared: str, round: int, shard: int) -> Published:
-    """What a policy answers on one shard of the held-out dialogues."""
-    context = Context(config)
-    policy = context.policies.find(policy).uri
-    part = Part(shard, config.launch.shards)
-
-    def work(out: Path) -> dict[str, Any]:
-        data = context.store.fetch(prepared)
-        held_out = head(list(read_jsonl(data / "held_out.jsonl")), config.evaluation.dialogues)
-        measure.answer(context, policy, held_out, list(read_jsonl(data / "training.jsonl")), out, part)
-        return {}
-
-    return shard_of(context, "evaluate", round, {"policy": policy, "prepared": prepared}, part, work)
+from selfemo.data.records import Reply, Scored, read_rows, write_rows
+from selfemo.data.seeds import seed_of
+from selfemo.report import plots
+from selfemo.steps.evaluate import PREDICTIONS, REPLIES, evaluate
+from selfemo.steps.shards import whole
 
 
 def score(config: Config, parts: Sequence[str], policy: str, prepared: str, round: int) -> Published:
@@ -42,7 +22,7 @@ def score(config: Config, parts: Sequence[str], policy: str, prepared: str, roun
 
     def work(out: Path, _: Path) -> dict[str, Any]:
         folders, seconds = whole(context, parts)
-        scores = measure.score(folders, config, out)
+        scores = metrics_of(folders, config, out)
         gate_corpus = config.corpora[0].name
         flat = {k: v for k, v in scores[gate_corpus].items() if isinstance(v, (int, float))}
         flat |= {f"expression_{k}": v for k, v in scores["expression"].items()}
@@ -55,3 +35,37 @@ def score(config: Config, parts: Sequence[str], policy: str, prepared: str, roun
         return {**flat, "shard_seconds": seconds, "weighted_f1_interval": scores[gate_corpus]["weighted_f1_interval"]}
 
     return context.step("evaluate", round, {"policy": context.policies.find(policy).uri, "prepared": prepared}, work)
+
+
+def evaluation(config: Config, policy: str, prepared: str, round: int) -> Published:
+    """Scores of a policy on the held-out dialogues, from all shards of them one after the other."""
+    parts = [evaluate(config, policy, prepared, round, n).uri for n in range(config.launch.shards)]
+    return score(config, parts, policy, prepared, round)
+
+
+def metrics_of(parts: Sequence[Path], config: Config, out: Path) -> dict[str, dict[str, Any]]:
+    """Write metrics, confusion matrices and all answers into a directory.
+
+    Args:
+        parts: What :func:`selfemo.steps.evaluate.answer` wrote, in order.
+        config: Section ``evaluation``.
+        out: Directory; may be the only part.
+
+    Returns:
+        Metrics by corpus, and under ``expression`` the expression consistency.
+    """
+    from selfemo.method.evaluation import consistency, summarise
+
+    rows = [row for part in parts for row in read_rows(part / PREDICTIONS, Scored)]
+    replies = [row for part in parts for row in read_rows(part / REPLIES, Reply)]
+    replies.sort(key=lambda r: seed_of(config.seed, r.dialogue))  # the order in which prefixes were drawn
+    scores: dict[str, dict[str, Any]] = {}
+    for corpus in dict.fromkeys(r.corpus for r in rows):
+        scores[corpus] = summarise([r for r in rows if r.corpus == corpus], config)
+        plots.confusion(scores[corpus], f"{corpus}: weighted F1 {scores[corpus]['weighted_f1']:.3f}",
+                        out / f"confusion-{corpus}.png")  # fmt: skip
+    scores["expression"] = dict(consistency(replies))
+    write_rows(out / PREDICTIONS, rows)
+    write_rows(out / REPLIES, replies)
+    (out / "metrics.json").write_text(json.dumps(scores, indent=1))
+    return scores

@@ -13,7 +13,7 @@ from typing import Any
 
 from selfemo.config import Config
 from selfemo.context import Context, code_version
-from selfemo.data.labels import SPACES
+from selfemo.data.corpora.table import SPACES
 from selfemo.data.records import Scored, read_rows
 from selfemo.errors import UserError
 from selfemo.local.runner import run_pipeline

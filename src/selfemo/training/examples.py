@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from selfemo.config import Config
+from selfemo.data.corpora.table import SPACES
 from selfemo.data.dialogue import Dialogue
-from selfemo.data.labels import SPACES
 from selfemo.data.records import Sample
 from selfemo.data.seeds import seed_of
 from selfemo.method.prompts import Prompter, TokenIds

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from selfemo.config import Config
+from selfemo.data.corpora.table import SPACES
 from selfemo.data.dialogue import Utterance
-from selfemo.data.labels import SPACES
 from selfemo.data.records import Candidate, Sample
 from selfemo.data.seeds import seed_of
 from selfemo.method.flywheel.reasons import Reason

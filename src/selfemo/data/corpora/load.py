@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from selfemo.config import Config
-from selfemo.data.corpora import dailydialog, emorynlp, iemocap, leakage, meld, sample
+from selfemo.data.corpora import leakage
 from selfemo.data.corpora.rows import Rows
+from selfemo.data.corpora.table import CORPORA
 from selfemo.data.dialogue import Dialogue
 from selfemo.errors import UserError
 from selfemo.store.backends import S3Backend
-
-LOADERS: dict[str, Callable[[Path, Rows], Iterator[Dialogue]]] = {
-    "meld": meld.load,
-    "emorynlp": emorynlp.load_csv,
-    "emorynlp-json": emorynlp.load_json,
-    "iemocap4": iemocap.load_four,
-    "iemocap6": iemocap.load_six,
-    "dailydialog": dailydialog.load,
-}
 
 
 @dataclass
@@ -47,7 +39,7 @@ def load_corpus(name: str, path: str | None, rows: Rows, endpoint: str | None = 
     """All splits of one corpus.
 
     Args:
-        name: A key of :data:`LOADERS`, or ``sample``.
+        name: A key of :data:`selfemo.data.corpora.table.CORPORA`.
         path: A directory, or ``s3://bucket/prefix``.
         rows: What becomes of bad rows.
         endpoint: S3 endpoint, if not the provider's own.
@@ -55,8 +47,9 @@ def load_corpus(name: str, path: str | None, rows: Rows, endpoint: str | None = 
     Raises:
         UserError: If it cannot be found or read.
     """
-    if name == "sample":
-        return list(sample.load())
+    corpus = CORPORA[name]
+    if corpus.shipped:
+        return list(corpus.load(Path(), rows))
     if path is None:
         raise UserError(f"{name} needs a path", where="corpora", fix="set path to the directory of your copy")
     expanded = os.path.expandvars(path)
@@ -69,7 +62,7 @@ def load_corpus(name: str, path: str | None, rows: Rows, endpoint: str | None = 
             raise UserError(
                 "no such directory", where=str(directory), fix=f"set path to the directory of your copy of {name}"
             )
-        return list(LOADERS[name](directory, rows))
+        return list(corpus.load(directory, rows))
 
 
 @contextmanager
@@ -92,8 +85,32 @@ def _directory(path: str, endpoint: str | None) -> Iterator[Path]:
         yield Path(directory)
 
 
-def load_corpora(config: Config) -> Corpora:
-    """All corpora of a configuration.
+class Source(Protocol):
+    """A corpus of a configuration, and where a copy of it lies."""
+
+    @property
+    def name(self) -> str:
+        """A key of :data:`selfemo.data.corpora.table.CORPORA`."""
+        ...
+
+    @property
+    def path(self) -> str | None:
+        """A directory, or ``s3://bucket/prefix``."""
+        ...
+
+    @property
+    def skip_bad(self) -> bool:
+        """Quarantine bad rows instead of stopping at the first."""
+        ...
+
+
+def load_corpora(sources: Sequence[Source], split: str, endpoint: str | None = None) -> Corpora:
+    """All corpora of a run.
+
+    Args:
+        sources: Which, and where; the gate corpus first.
+        split: That is held out: ``dev`` or ``test``.
+        endpoint: S3 endpoint, if not the provider's own.
 
     Raises:
         UserError: If a corpus cannot be read or lacks a split that the run needs.
@@ -102,15 +119,15 @@ def load_corpora(config: Config) -> Corpora:
     held_out: list[Dialogue] = []
     every: list[Dialogue] = []
     quarantine: list[dict[str, str]] = []
-    for corpus in config.corpora:
+    for corpus in sources:
         rows = Rows(corpus.skip_bad)
-        dialogues = load_corpus(corpus.name, corpus.path, rows, config.store.endpoint)
+        dialogues = load_corpus(corpus.name, corpus.path, rows, endpoint)
         quarantine += rows.quarantine
-        scored = [d for d in dialogues if d.split == config.evaluation.split and any(u.gold for u in d.turns)]
+        scored = [d for d in dialogues if d.split == split and any(u.gold for u in d.turns)]
         learnt = [d for d in dialogues if d.split == "train"]
-        for split, found in (("train", learnt), (config.evaluation.split, scored)):
+        for name, found in (("train", learnt), (split, scored)):
             if not found:
-                raise UserError(f"{corpus.name} has no {split} split", where="corpora", fix="check its directory")
+                raise UserError(f"{corpus.name} has no {name} split", where="corpora", fix="check its directory")
         training += learnt
         held_out += scored
         every += [d for d in dialogues if d.split != "train"]

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfemo.config import Config
+from selfemo.data.corpora.table import SPACES
 from selfemo.data.dialogue import Utterance
-from selfemo.data.labels import SPACES, LabelSpace
+from selfemo.data.labels import LabelSpace
 from selfemo.data.records import Candidate, Rollout, Sample
 from selfemo.method.flywheel.reasons import Reason, decide, judge_groups
 from selfemo.method.flywheel.result import Draft, Filtered

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from selfemo.data.labels import SPACES
+from selfemo.data.corpora.table import SPACES
 from selfemo.data.records import Sample
 from selfemo.method.flywheel.reasons import Reason
 from selfemo.method.flywheel.texts import distinct_n

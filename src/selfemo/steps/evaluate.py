@@ -1,0 +1,73 @@
+"""What a policy answers on held-out dialogues, one shard of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from selfemo.config import Config
+from selfemo.context import Context, Published
+from selfemo.data.dialogue import Dialogue, read_jsonl
+from selfemo.data.records import write_rows
+from selfemo.progress import meter
+from selfemo.steps.shards import Part, shard_of
+
+PREDICTIONS, REPLIES = "predictions.jsonl.gz", "replies.jsonl.gz"
+
+
+def evaluate(config: Config, policy: str, prepared: str, round: int, shard: int) -> Published:
+    """What a policy answers on one shard of the held-out dialogues."""
+    context = Context(config)
+    policy = context.policies.find(policy).uri
+    part = Part(shard, config.launch.shards)
+
+    def work(out: Path) -> dict[str, Any]:
+        data = context.store.fetch(prepared)
+        held_out = head(list(read_jsonl(data / "held_out.jsonl")), config.evaluation.dialogues)
+        answer(context, policy, held_out, list(read_jsonl(data / "training.jsonl")), out, part)
+        return {}
+
+    return shard_of(context, "evaluate", round, {"policy": policy, "prepared": prepared}, part, work)
+
+
+def head(dialogues: list[Dialogue], count: int | None) -> list[Dialogue]:
+    """The first ``count`` dialogues of each corpus."""
+    seen: Counter[str] = Counter()
+    head = []
+    for dialogue in dialogues:
+        seen[dialogue.corpus] += 1
+        if count is None or seen[dialogue.corpus] <= count:
+            head.append(dialogue)
+    return head
+
+
+def answer(
+    context: Context, policy: str, held_out: Sequence[Dialogue], training: Sequence[Dialogue], out: Path, part: Part
+) -> None:
+    """Write what a policy answers into a directory: predictions, and replies with what is read in them.
+
+    Args:
+        context: Of the run.
+        policy: Its URI.
+        held_out: All held-out dialogues.
+        training: What the judge is fitted on.
+        out: Directory.
+        part: Which of the held-out dialogues.
+    """
+    from selfemo.method.evaluation import predict, prefixes, reply
+    from selfemo.method.judge import judges_for
+
+    config, mine = context.config, part.of(held_out)
+    if not mine:  # more shards than dialogues: nothing to load a policy for
+        for name in (PREDICTIONS, REPLIES):
+            write_rows(out / name, [])
+        return
+    player = context.policies.find(policy).player()
+    with meter("evaluation", sum(1 for d in mine for u in d.turns if u.gold)) as progress:
+        write_rows(out / PREDICTIONS, predict(player, mine, progress.advance))
+    judges = judges_for(config.evaluation.judge, training, config.seed) if config.evaluation.replies else {}
+    ids = {d.id for d in mine}
+    cut = [c for c in prefixes(held_out, config) if c[0].id in ids]
+    write_rows(out / REPLIES, reply(player, cut, judges, config))

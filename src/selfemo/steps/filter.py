@@ -1,0 +1,47 @@
+"""What the flywheel keeps of a round's rollouts."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from selfemo.config import Config
+from selfemo.context import Context, Published
+from selfemo.data.dialogue import gold_counts
+from selfemo.data.records import Rollout, read_rows, write_rows
+from selfemo.method import guard
+from selfemo.steps.generate import ROLLOUTS
+from selfemo.steps.prepare import labelled
+
+
+def filter(config: Config, rollouts: str, round: int) -> Published:
+    """Rollouts to training samples; every rejected candidate with its one reason."""
+    context = Context(config)
+
+    def work(out: Path, _: Path) -> dict[str, Any]:
+        from selfemo.method.flywheel.filtering import filter_rollouts
+
+        rows = list(read_rows(context.store.fetch(rollouts) / ROLLOUTS, Rollout))
+        made = context.store.manifest(rollouts)
+        prepared = made.inputs.get("prepared") if made else None  # what the rollouts were played from
+        known = gold_counts(labelled(context.store.fetch(prepared))) if prepared else {}
+        kept = filter_rollouts(rows, config, known)
+        write_rows(out / "samples.jsonl.gz", kept.samples)
+        report = {
+            "metrics": kept.metrics,
+            "reasons": {task: dict(sorted(c.items())) for task, c in sorted(kept.reasons.items())},
+            "labels_before": {task: dict(sorted(c.items())) for task, c in sorted(kept.before.items())},
+            "labels_after": {task: dict(sorted(c.items())) for task, c in sorted(kept.after.items())},
+            "rejected_examples": kept.examples,
+        }
+        (out / "filter.json").write_text(json.dumps(report, indent=1))
+        registry = context.registry
+        values = {f"filter/{k}": v for k, v in kept.metrics.items()}
+        values |= {f"filter/{t}/{r}": float(n) for t, c in kept.reasons.items() for r, n in c.items()}
+        registry.metrics(registry.round(round), [(round, values)])
+        alarm = guard.of_rollouts(kept.metrics, config.guard)
+        return {**kept.metrics, "reasons": dict(sum(kept.reasons.values(), Counter())), "stopped": alarm}
+
+    return context.step("filter", round, {"rollouts": rollouts}, work)

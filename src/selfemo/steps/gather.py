@@ -1,0 +1,34 @@
+"""The rollouts of all shards of a round as one artifact."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from selfemo.config import Config
+from selfemo.context import Context, Published
+from selfemo.data.records import Rollout, read_rows, write_rows
+from selfemo.steps.generate import ROLLOUTS, generate
+from selfemo.steps.shards import whole
+
+
+def gather(config: Config, parts: Sequence[str], policy: str, prepared: str, round: int) -> Published:
+    """The rollouts of all shards as one artifact: the same records in the same order for any number of shards."""
+    context = Context(config)
+
+    def work(out: Path, _: Path) -> dict[str, Any]:
+        folders, seconds = whole(context, parts)
+        rows = [row for folder in folders for row in read_rows(folder / ROLLOUTS, Rollout)]
+        rows.sort(key=lambda r: r.task == "expression")  # stable: corpus turns, then episodes, as one shard writes them
+        write_rows(out / ROLLOUTS, rows)
+        return {"rollouts": len(rows), "shard_seconds": seconds}
+
+    inputs = {"policy": context.policies.find(policy).uri, "prepared": prepared, "round": round}
+    return context.step("generate", round, inputs, work)
+
+
+def self_play(config: Config, policy: str, prepared: str, round: int) -> Published:
+    """Self-play of the round, all shards of it one after the other: predictions for corpus turns, and episodes."""
+    parts = [generate(config, policy, prepared, round, n).uri for n in range(config.launch.shards)]
+    return gather(config, parts, policy, prepared, round)

@@ -1,0 +1,62 @@
+"""SELF-GRPO on a round's samples."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from selfemo import processes
+from selfemo.config import Config
+from selfemo.context import Context, Published
+from selfemo.data.records import Sample, read_rows
+from selfemo.steps.launch import checkpoints, launch, plot_training, training_log
+from selfemo.steps.prepare import labelled
+
+
+def train(config: Config, policy: str, samples: str, prepared: str, round: int) -> Published:
+    """SELF-GRPO on the round's samples, and on the labelled dialogues again: the policy to a challenger.
+
+    With nothing kept, or with the collapse guard's alarm, nothing is learnt: the result stands for the policy itself.
+    """
+    context = Context(config)
+    found = context.policies.find(policy)
+    policy = found.uri
+
+    def work(out: Path, scratch: Path) -> dict[str, Any]:
+        filtered = context.store.manifest(samples)
+        stopped = filtered.result.get("stopped", "") if filtered else ""
+        rows = list(read_rows(context.store.fetch(samples) / "samples.jsonl.gz", Sample))
+        if stopped or not rows:
+            if processes.rank() == 0:
+                (out / "training.json").write_text("[]")
+            return {"policy": policy, "steps": 0, "samples": len(rows), "stopped": stopped}
+        from selfemo.training.selfgrpo import train as self_grpo
+        from selfemo.training.selftraining import train as self_training
+
+        log_to = training_log(context, round)
+        resumed_from = checkpoints(config, scratch)
+        gold = labelled(context.store.fetch(prepared)) if config.grpo.replay or config.grpo.balance else []
+        base = found.directory
+        if config.grpo.objective == "cross-entropy":
+            steps = self_training(base, rows, gold, config, resumed_from, out, log_to)
+        else:
+            steps = self_grpo(base, policy, rows, gold, config, resumed_from, out, log_to)
+        if processes.rank() == 0:
+            plot_training(context, round, out)
+        history = json.loads((out / "training.json").read_text()) if processes.rank() == 0 else []
+        return {"steps": steps, "samples": len(rows), "base": config.policy.base, **_means(history)}
+
+    inputs = {"policy": policy, "samples": samples, "prepared": prepared}
+    arguments = ["--policy", policy, "--samples", samples, "--prepared", prepared, "--round", str(round)]
+    launch(context, "train", round, inputs, found, arguments)
+    return context.step("train", round, inputs, work)
+
+
+def _means(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """What a training step was like: means over its optimizer steps."""
+    found = {
+        name: [row[name] for row in history if name in row] for name in ("reward", "group_confidence", "zero_variance")
+    }
+    return {name: sum(values) / len(values) for name, values in found.items() if values}
