@@ -6,7 +6,8 @@ import pytest
 
 from selfemo.config.sections import Guard
 from selfemo.method import guard
-from selfemo.report.table import RoundRow, cells, rich_table
+from selfemo.registry.rounds import RoundRow, cells
+from selfemo.report.table import rich_table
 
 SOUND = {"candidates": 80, "predicted_entropy": 1.2, "sound": 0.3, "replies": 9, "distinct_2": 0.9}
 HEALTHY = {"label_entropy": 1.1, "expression_answered": 0.9, "expression_distinct_2": 0.8}

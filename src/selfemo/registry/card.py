@@ -17,7 +17,7 @@ from selfemo.context import Context
 from selfemo.data.corpora.table import CORPORA
 from selfemo.logs import printable
 from selfemo.registry.promotion import decisions
-from selfemo.report.table import HEADERS, RoundRow, cells
+from selfemo.registry.rounds import HEADERS, RoundRow, cells
 from selfemo.store.artifacts import Manifest
 
 LIMITS = """\

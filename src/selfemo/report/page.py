@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from selfemo.data.records import Sample, read_rows
+from selfemo.registry.rounds import HEADERS, RoundRow, cells, stops
 from selfemo.report import plots
-from selfemo.report.table import HEADERS, RoundRow, cells, stops
 
 if TYPE_CHECKING:
     from selfemo.context import Context

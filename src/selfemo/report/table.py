@@ -2,136 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
 
-from selfemo.store.artifacts import Manifest, Store
+from rich.table import Table
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
-
-@dataclass(frozen=True)
-class RoundRow:
-    """What a round came to.
-
-    Attributes:
-        round: Its number; 0 is the policy that the first round starts from.
-        accepted, rejected: Candidates.
-        mean_reward: Mean smoothed IoU of candidates with their targets.
-        accuracy, weighted_f1: On the gate corpus, held out.
-        weighted_f1_interval: 95 %, bootstrap over dialogues.
-        expression_own, expression_judge: Expression consistency, by own reading and by the outside judge.
-        seconds: Of all its steps.
-        promoted: Whether its policy became champion.
-        stopped: Why the collapse guard stopped it, or empty.
-        reasons: Candidates by rejection reason.
-    """
-
-    round: int
-    accepted: int | None
-    rejected: int | None
-    mean_reward: float | None
-    accuracy: float
-    weighted_f1: float
-    weighted_f1_interval: tuple[float, float]
-    expression_own: float | None
-    expression_judge: float | None
-    seconds: float
-    promoted: bool
-    stopped: str = ""
-    reasons: Mapping[str, int] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain data; ``RoundRow(**row.to_dict())`` is the row again."""
-        return asdict(self)
-
-    @classmethod
-    def of(cls, store: Store, round: int, challenger: str, scores: str, promoted: bool, stopped: str = "") -> RoundRow:
-        """Collect a round by walking back from its results along the manifests' inputs.
-
-        Args:
-            store: That holds the artifacts.
-            round: Number of the round.
-            challenger: URI of what it trained.
-            scores: URI of their evaluation.
-            promoted: The decision.
-            stopped: What the collapse guard said.
-        """
-        evaluated = _need(store, scores)
-        made: Manifest | None = _need(store, challenger)
-        result, seconds = evaluated.result, _seconds(evaluated)
-        filtered: Mapping[str, Any] = {}
-        while made is not None:
-            seconds += _seconds(made)
-            if made.step == "filter":
-                filtered = made.result
-            before = made.inputs.get("samples") or made.inputs.get("rollouts")
-            if not before and made.step == "warmup":
-                before = made.inputs["prepared"]
-            made = store.manifest(before) if before else None
-        low, high = result["weighted_f1_interval"]
-        return cls(
-            round=round,
-            accepted=filtered.get("accepted"),
-            rejected=filtered.get("rejected"),
-            mean_reward=filtered.get("mean_reward"),
-            accuracy=result["accuracy"],
-            weighted_f1=result["weighted_f1"],
-            weighted_f1_interval=(low, high),
-            expression_own=result.get("expression_own"),
-            expression_judge=result.get("expression_judge"),
-            seconds=float(f"{seconds:.1f}"),
-            promoted=promoted,
-            stopped=stopped,
-            reasons=dict(filtered.get("reasons", {})),
-        )
-
-
-def _seconds(manifest: Manifest) -> float:
-    """Of a step, its shards included."""
-    return float(manifest.result["seconds"]) + float(manifest.result.get("shard_seconds", 0.0))
-
-
-def _need(store: Store, uri: str) -> Manifest:
-    manifest = store.manifest(uri)
-    assert manifest is not None, uri  # the step that made it has returned
-    return manifest
-
-
-HEADERS = (
-    "round", "accepted", "rejected", "mean reward", "accuracy", "weighted F1 [95 %]", "expression own", "judge",
-    "seconds", "champion",
-)  # fmt: skip
-
-
-def cells(row: RoundRow) -> tuple[str, ...]:
-    """A row as text, in the order of :data:`HEADERS`."""
-    low, high = row.weighted_f1_interval
-
-    def share(value: float | None) -> str:
-        return "-" if value is None else f"{value:.3f}"
-
-    def count(value: int | None) -> str:
-        return "-" if value is None else str(int(value))
-
-    return (
-        str(row.round), count(row.accepted), count(row.rejected), share(row.mean_reward), share(row.accuracy),
-        f"{row.weighted_f1:.3f} [{low:.3f}, {high:.3f}]", share(row.expression_own), share(row.expression_judge),
-        f"{row.seconds:.0f}", "promoted" if row.promoted else "stopped" if row.stopped else "kept",
-    )  # fmt: skip
-
-
-def stops(rows: Sequence[RoundRow]) -> list[str]:
-    """A line under the table for each round that the collapse guard stopped."""
-    return [f"round {row.round} was stopped: {row.stopped}" for row in rows if row.stopped]
+from selfemo.registry.rounds import HEADERS, RoundRow, cells, stops
 
 
 def rich_table(rows: Sequence[RoundRow], title: str) -> Table:
     """The table for a terminal."""
-    from rich.table import Table
-
     table = Table(title=title, title_justify="left")
     for header in HEADERS:
         table.add_column(header, justify="left" if header == "champion" else "right")

@@ -13,7 +13,7 @@ from selfemo.context import Context, Published
 from selfemo.method import gate, guard
 from selfemo.method.gate import Decision
 from selfemo.registry.promotion import after_decision, predictions
-from selfemo.report.table import RoundRow
+from selfemo.registry.rounds import RoundRow
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from selfemo.config import Config
 from selfemo.context import Context
 from selfemo.registry.promotion import decisions
-from selfemo.report.table import RoundRow
+from selfemo.registry.rounds import RoundRow
 
 
 def report(config: Config, succeeded: bool, error: str = "") -> Path:
