@@ -166,7 +166,7 @@ def test_an_uncertain_group_moves_the_policy_less_and_gold_counts_fully() -> Non
 def test_constant_groups_and_the_combined_reward() -> None:
     values = np.array([[1.0, 1.0], [1.0, 0.5]])
     assert rewards.constant_groups(values).tolist() == [True, False]
-    assert rewards.combine(values, values, values, (1, 0.25, 0.1))[1].tolist() == [1.35, 0.675]
+    assert rewards.combine(np.stack([values] * 3, axis=-1), (1, 0.25, 0.1))[1].tolist() == [1.35, 0.675]
 
 
 def test_entropy_of_counts_is_greatest_when_even_and_zero_where_there_is_one_kind_or_nothing() -> None:

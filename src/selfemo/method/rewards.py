@@ -138,9 +138,17 @@ def consensus(masks: Masks, m: int, votes: Floats | None = None) -> Masks:
     return np.where(marginals.max(axis=-1) == 0, 0, np.where(voted == 0, top, voted)).astype(np.uint16)
 
 
-def combine(align: Floats, consistency: Floats, fmt: Floats, weights: tuple[float, float, float]) -> Floats:
-    """The SELF-GRPO reward ``r = w_align r_align + w_cons r_cons + w_fmt r_fmt`` (parts: SELF-EMO abstract)."""
-    return weights[0] * align + weights[1] * consistency + weights[2] * fmt
+def combine(parts_NGP: Floats, weights: Sequence[float]) -> Floats:
+    """The SELF-GRPO reward ``r = sum_p w_p r_p`` (SELF-EMO abstract: alignment and consistency).
+
+    Args:
+        parts_NGP: ``(N, G, P)``.
+        weights: ``(P,)``.
+
+    Returns:
+        ``(N, G)``.
+    """
+    return sum(w * parts_NGP[..., p] for p, w in enumerate(weights))  # type: ignore[return-value]  # P is at least 1
 
 
 def group_weight(c: Floats, gold: NDArray[np.bool_], low: float, high: float) -> Floats:

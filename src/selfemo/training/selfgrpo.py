@@ -31,7 +31,7 @@ from selfemo.training.examples import Lesson, prompt_of
 from selfemo.training.order import StepOrder
 from selfemo.training.packed_grpo import PackedGrpoTrainer
 from selfemo.training.replay import Replay
-from selfemo.training.rewards import GroupRewards
+from selfemo.training.rewards import PARTS, GroupRewards, weights_of
 
 
 class SelfGrpoTrainer(PackedGrpoTrainer):
@@ -111,11 +111,11 @@ class SelfGrpoTrainer(PackedGrpoTrainer):
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         """As stock, with the advantages replaced; groups are whole on a rank, so no gathering is needed."""
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
-        grpo, weights = self.run_config.grpo, self.run_config.rewards
-        align, consistency, fmt = (self._parts[:, i].reshape(-1, grpo.group) for i in range(3))
-        rewards = combine(align, consistency, fmt, (weights.align, weights.consistency, weights.format))
+        grpo = self.run_config.grpo
+        parts_NGP = self._parts.reshape(-1, grpo.group, len(PARTS))
+        rewards = combine(parts_NGP, weights_of(self.run_config))
         samples = [self.samples[row["index"]] for row in inputs[:: grpo.group]]
-        sure: Floats = consistency.mean(axis=1)
+        sure: Floats = parts_NGP[..., list(PARTS).index("consistency")].mean(axis=1)
         gold = np.array([s.gold for s in samples])
         # How sure the target was when it was made: the group's own agreement grows with what it learns, right or wrong.
         trust = np.array([s.confidence for s in samples])
@@ -218,7 +218,7 @@ def train(
         beta=grpo.beta,
         epsilon=grpo.epsilon,
         loss_type=grpo.loss,
-        reward_weights=[config.rewards.align, config.rewards.consistency, config.rewards.format],
+        reward_weights=weights_of(config),
         gradient_checkpointing=torch.cuda.is_available(),  # on a CPU it costs time and saves nothing needed
         use_vllm=grpo.rollouts != "transformers",
         vllm_mode=grpo.rollouts.removeprefix("vllm-") if grpo.rollouts != "transformers" else "colocate",
@@ -246,7 +246,7 @@ def train(
             model=load_model(
                 base, trainable_adapter=grpo.lora_rank > 0
             ),  # after the arguments: ZeRO-3 shares the weights out while they are loaded
-            reward_funcs=[rewards.align, rewards.consistency, rewards.format],
+            reward_funcs=rewards.functions,
             args=training_arguments,
             train_dataset=data,
             processing_class=tokenizer,

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from selfemo.config.sections import Policy
 from selfemo.policy.engine import Completion, Sampling
 from selfemo.policy.trees.attention import enable
 from selfemo.policy.trees.forest import Forest
 from selfemo.policy.trees.tree import Ints, TokenIds, Tree, grow, neighbours_first, shared_prefix
+from selfemo.policy.weights import load_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -27,6 +29,20 @@ CACHE_TOKENS = 16_000
 
 BLOCK = 256
 """Tokens of the vocabulary whose weights are summed before one of them is drawn."""
+
+
+def start(directory: str, tokenizer: PreTrainedTokenizerBase, policy: Policy) -> TransformersEngine:
+    """The engine with weights of a directory, on the GPU if there is one.
+
+    Args:
+        directory: Whole weights, or an adapter's view.
+        tokenizer: Their tokenizer.
+        policy: Says in which precision.
+    """
+    model = load_model(directory, bf16=policy.bf16)
+    if torch.cuda.is_available():
+        model.to("cuda")
+    return TransformersEngine(model, tokenizer)
 
 
 class TransformersEngine:
