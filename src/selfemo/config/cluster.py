@@ -98,7 +98,7 @@ class Cluster(Section):
 
     profile: Literal["cpu", "l4", "node8"] = "cpu"
     """What pods ask for: a CPU kind, one GPU of 24 GB, a node of eight GPUs of 80 GB."""
-    pods: Pods = None  # type: ignore[assignment]  # filled in below, from the profile
+    pods: Pods = Field(default_factory=lambda: Pods.model_validate(PROFILES["cpu"]))
     """Changes to the profile, such as pods.train.memory."""
     host: str = ""
     """URL of Kubeflow Pipelines; empty is what a pod finds. A token is read from SELFEMO_KFP_TOKEN."""
