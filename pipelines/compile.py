@@ -10,10 +10,12 @@ import hashlib
 import sys
 import tempfile
 import warnings
+from dataclasses import fields
 from pathlib import Path
 
 import yaml
 
+from components.images import DEFAULT, Images
 from pipelines.shrink import shrink
 from selfemo.config import Config
 from selfemo.config.cluster import Cluster
@@ -24,12 +26,13 @@ SIZES = (5, 10)
 """Rounds that a compiled form has room for."""
 
 
-def compile_to(directory: Path, cluster: Cluster | None = None) -> list[Path]:
+def compile_to(directory: Path, cluster: Cluster | None = None, images: Images = DEFAULT) -> list[Path]:
     """Write ``selfemo-5.yaml`` and ``selfemo-10.yaml``; byte-identical from run to run.
 
     Args:
         directory: That exists.
         cluster: What steps may use; None is a cluster without accelerators, which local runs do not look at.
+        images: That steps run in.
     """
     warnings.filterwarnings("ignore")
     from kfp import compiler
@@ -39,7 +42,7 @@ def compile_to(directory: Path, cluster: Cluster | None = None) -> list[Path]:
     paths = []
     for size in SIZES:
         path = directory / f"selfemo-{size}.yaml"
-        compiler.Compiler().compile(loop(size, cluster or Cluster()), str(path))
+        compiler.Compiler().compile(loop(size, cluster or Cluster(), images), str(path))
         spec, *platform = yaml.safe_load_all(path.read_text())
         shrink(spec, platform[0] if platform else {})
         path.write_text(yaml.safe_dump_all([spec, *platform], width=1000))
@@ -47,13 +50,13 @@ def compile_to(directory: Path, cluster: Cluster | None = None) -> list[Path]:
     return paths
 
 
-def manifests_to(directory: Path, cluster: Cluster) -> list[Path]:
+def manifests_to(directory: Path, cluster: Cluster, images: Images) -> list[Path]:
     """Write forms, and each as Pipeline and PipelineVersion for a cluster, its version named by its content.
 
     Versions are immutable on a cluster: another form is another version, the same form is the same one.
     """
     paths = []
-    for form in compile_to(directory, cluster):
+    for form in compile_to(directory, cluster, images):
         spec, *platform = yaml.safe_load_all(form.read_text())
         group = {"apiVersion": "pipelines.kubeflow.org/v2beta1"}
         shown = {k: spec["pipelineInfo"][k] for k in ("displayName", "description")}
@@ -86,20 +89,12 @@ def overlay_to(overlay: Path) -> Path:
     Raises:
         UserError: If an image is not named.
     """
-    from components import images
     from selfemo import config as configuration
 
     config = configuration.load(overlay / "config.yaml")
-    named = yaml.safe_load((overlay / "kustomization.yaml").read_text()).get("images", [])
-    for kind in ("pipeline", "generation", "training"):
-        image = next((i for i in named if i["name"] == f"selfemo/{kind}-python"), None)
-        if image is None:
-            where = str(overlay / "kustomization.yaml")
-            raise UserError(f"no image selfemo/{kind}-python", where=where, fix="name it under images:")
-        at = f"@{image['digest']}" if "digest" in image else f":{image['newTag']}"
-        setattr(images, kind.upper(), image.get("newName", image["name"]) + at)
+    images = images_of(overlay)
     with tempfile.TemporaryDirectory() as directory:
-        made = manifests_to(Path(directory), config.cluster)
+        made = manifests_to(Path(directory), config.cluster, images)
         form = form_for(config.loop.rounds, Path(directory))
         text = next(p for p in made if p.name == f"{form.stem}-manifest.yaml").read_text()
     waves = {"Pipeline": "0", "PipelineVersion": "1"}
@@ -112,6 +107,25 @@ def overlay_to(overlay: Path) -> Path:
     path = overlay / "pipeline.yaml"
     path.write_text(head + yaml.safe_dump_all(objects, width=1000))
     return path
+
+
+def images_of(overlay: Path) -> Images:
+    """The images that an overlay's ``kustomization.yaml`` names.
+
+    Raises:
+        UserError: If one is not named.
+    """
+    kustomization = overlay / "kustomization.yaml"
+    named = {image["name"]: image for image in yaml.safe_load(kustomization.read_text()).get("images", [])}
+    found = {}
+    for kind in (field.name for field in fields(Images)):
+        ours = f"selfemo/{kind}-python"
+        if ours not in named:
+            raise UserError(f"no image {ours}", where=str(kustomization), fix="name it under images:")
+        image = named[ours]
+        at = f"@{image['digest']}" if "digest" in image else f":{image['newTag']}"
+        found[kind] = image.get("newName", ours) + at
+    return Images(**found)
 
 
 def version_of(form: Path) -> str:
@@ -143,7 +157,7 @@ def main() -> int:
     if given.out:
         given.out.mkdir(parents=True, exist_ok=True)
         cluster = Config.from_json(given.config.read_text()).cluster if given.config else Cluster()
-        print(*manifests_to(given.out, cluster), sep="\n")
+        print(*manifests_to(given.out, cluster, Images.from_environment()), sep="\n")
         return 0
     if not given.check:
         COMPILED.mkdir(exist_ok=True)

@@ -10,24 +10,40 @@ import tempfile
 import warnings
 from pathlib import Path
 
+from selfemo.config import Config
+from selfemo.config.cluster import Cluster
 
-def run(config: str, rounds: int) -> bool:
-    """Run the loop; whether it succeeded.
+
+def form_of(config: Config, directory: Path) -> Path:
+    """The form that runs a configuration here: the checked-in one wherever it will do.
+
+    Pods do not matter here, but training steps are told for which ``cluster.trainer`` they were compiled: for another
+    than the checked-in form's, the form is compiled anew.
 
     Args:
-        config: As JSON.
-        rounds: That the compiled form must have room for.
+        config: Of the run.
+        directory: Empty; what is compiled is written there.
     """
+    from components.images import Images
+    from pipelines.compile import compile_to, form_for
+
+    if config.cluster.trainer == Cluster().trainer:
+        return form_for(config.loop.rounds)
+    compile_to(directory, config.cluster, Images.from_environment())
+    return form_for(config.loop.rounds, directory)
+
+
+def run(config: Config) -> bool:
+    """Run the loop; whether it succeeded."""
     warnings.filterwarnings("ignore")
     from kfp import components, local
 
-    from pipelines.compile import form_for
-
-    pipeline = components.load_component_from_file(str(form_for(rounds)))
+    with tempfile.TemporaryDirectory(prefix="selfemo-") as forms:
+        pipeline = components.load_component_from_file(str(form_of(config, Path(forms))))
     with tempfile.TemporaryDirectory(prefix="selfemo-") as outputs:
         local.init(local.SubprocessRunner(use_venv=False), pipeline_root=outputs, raise_on_error=True)
         try:
-            pipeline(config=config)
+            pipeline(config=config.to_json())
         except RuntimeError as error:  # what KFP raises for a failed task; its log stands above
             print(error, file=sys.stderr)
             return False
@@ -36,10 +52,7 @@ def run(config: str, rounds: int) -> bool:
 
 def main() -> int:
     """Entry point."""
-    from selfemo.config import Config
-
-    text = Path(sys.argv[1]).read_text(encoding="utf-8")
-    return 0 if run(text, Config.from_json(text).loop.rounds) else 1
+    return 0 if run(Config.from_json(Path(sys.argv[1]).read_text(encoding="utf-8"))) else 1
 
 
 if __name__ == "__main__":

@@ -5,8 +5,6 @@ sub-pipeline: a condition on a field of a task's output, or on a OneOf, is silen
 Self-play and evaluation fan out over the shards that `prepare` counts, and a light step brings them together.
 """
 
-from typing import NamedTuple
-
 from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 
@@ -16,6 +14,7 @@ from components.evaluate.component import evaluate
 from components.filter.component import filter as filter_rollouts
 from components.gather.component import gather
 from components.generate.component import generate
+from components.images import Images
 from components.prepare.component import prepare
 from components.report.component import report
 from components.score.component import score
@@ -23,22 +22,15 @@ from components.train.component import train
 from components.warmup.component import warmup
 from pipelines.place import place
 from selfemo.config.cluster import Cluster
+from selfemo.loop import LoopState
 
 
-class State(NamedTuple):
-    """What one round hands to the next."""
-
-    policy: str
-    scores: str
-    misses: int
-    go_on: bool
-
-
-def learn(cluster: Cluster) -> BaseComponent:
+def learn(cluster: Cluster, images: Images) -> BaseComponent:
     """The first half of a round, as a pipeline of its own: self-play, filter, SELF-GRPO; nothing once the loop is over.
 
     Args:
         cluster: What its steps may use.
+        images: That its steps run in.
     """
 
     @dsl.pipeline(name="selfemo-learn", display_name="Play and learn", description="Self-play, filter, SELF-GRPO.")
@@ -47,20 +39,20 @@ def learn(cluster: Cluster) -> BaseComponent:
             where = {"config": config, "round": round}
             with dsl.ParallelFor(shards, name="self-play") as shard:
                 played = generate(policy=policy, prepared=prepared, shard=shard, **where)
-                place(played, "generate", cluster)
+                place(played, "generate", cluster, images)
             rollouts = gather(parts=dsl.Collected(played.output), policy=policy, prepared=prepared, **where)
             samples = filter_rollouts(rollouts=rollouts.outputs["Output"], **where)
             trained = train(policy=policy, samples=samples.outputs["Output"], prepared=prepared, **where)
             for step, task in {"gather": rollouts, "filter": samples, "train": trained}.items():
-                place(task, step, cluster)
+                place(task, step, cluster, images)
         with dsl.Else(name="stopped"):
-            carried = place(carry(policy=policy, scores="", misses=0), "carry", cluster)
+            carried = place(carry(policy=policy, scores="", misses=0), "carry", cluster, images)
         return dsl.OneOf(trained.outputs["Output"], carried.outputs["policy"])  # type: ignore[no-any-return]
 
     return half
 
 
-def judge(cluster: Cluster) -> BaseComponent:
+def judge(cluster: Cluster, images: Images) -> BaseComponent:
     """The second half of a round: evaluation and decision, or the state as it is once the loop is over.
 
     A pipeline of its own because the local runner hands a loop nothing but its pipeline's inputs: it puts the loop's
@@ -68,6 +60,7 @@ def judge(cluster: Cluster) -> BaseComponent:
 
     Args:
         cluster: What its steps may use.
+        images: That its steps run in.
     """
 
     @dsl.pipeline(name="selfemo-judge", display_name="Judge", description="Evaluation, and what becomes of the policy.")
@@ -81,12 +74,12 @@ def judge(cluster: Cluster) -> BaseComponent:
         scores: str,
         misses: int,
         go_on: bool,
-    ) -> NamedTuple("State", [("policy", str), ("scores", str), ("misses", int), ("go_on", bool)]):
+    ) -> LoopState:
         with dsl.If(go_on == True, name="goes-on"):  # noqa: E712 - kfp builds the condition from this comparison
             where = {"config": config, "round": round}
             with dsl.ParallelFor(shards, name="evaluation") as shard:
                 answered = evaluate(policy=challenger, prepared=prepared, shard=shard, **where)
-                place(answered, "evaluate", cluster)
+                place(answered, "evaluate", cluster, images)
             scored = score(parts=dsl.Collected(answered.output), policy=challenger, prepared=prepared, **where)
             decided = decide(
                 champion=policy,
@@ -97,23 +90,24 @@ def judge(cluster: Cluster) -> BaseComponent:
                 **where,
             )
             for step, task in {"score": scored, "decide": decided}.items():
-                place(task, step, cluster)
+                place(task, step, cluster, images)
         with dsl.Else(name="stopped"):
-            carried = place(carry(policy=policy, scores=scores, misses=misses), "carry", cluster)
-        fields = (dsl.OneOf(decided.outputs[f], carried.outputs[f]) for f in State._fields)
-        return State(*fields)  # type: ignore[return-value]
+            carried = place(carry(policy=policy, scores=scores, misses=misses), "carry", cluster, images)
+        fields = (dsl.OneOf(decided.outputs[f], carried.outputs[f]) for f in LoopState._fields)
+        return LoopState(*fields)
 
     return half
 
 
-def loop(rounds: int, cluster: Cluster) -> BaseComponent:
+def loop(rounds: int, cluster: Cluster, images: Images) -> BaseComponent:
     """The whole pipeline, unrolled for up to ``rounds`` rounds; a run's configuration may ask for fewer.
 
     Args:
         rounds: At most 10: the compiled form grows with it.
         cluster: What steps may use, and where they run.
+        images: That steps run in.
     """
-    learning, judging = learn(cluster), judge(cluster)
+    learning, judging = learn(cluster, images), judge(cluster, images)
 
     @dsl.pipeline(
         name=f"selfemo-{rounds}",
@@ -121,15 +115,14 @@ def loop(rounds: int, cluster: Cluster) -> BaseComponent:
         description="A data flywheel: self-play, filter, SELF-GRPO, evaluation and promotion, round after round.",
     )
     def selfemo(config: str) -> None:
-        with dsl.ExitHandler(place(report(config=config), "report", cluster), name="flywheel"):
-            data = place(prepare(config=config), "prepare", cluster)
+        with dsl.ExitHandler(place(report(config=config), "report", cluster, images), name="flywheel"):
+            data = place(prepare(config=config), "prepare", cluster, images)
             where = {"config": config, "prepared": data.outputs["prepared"], "shards": data.outputs["shards"]}
-            base = place(warmup(config=config, prepared=where["prepared"]), "warmup", cluster)
-            nothing = {"policy": "", "scores": "", "misses": 0, "go_on": True}
-            state = judging(challenger=base.outputs["Output"], round=0, **nothing, **where)
+            base = place(warmup(config=config, prepared=where["prepared"]), "warmup", cluster, images)
+            state = judging(challenger=base.outputs["Output"], round=0, **LoopState()._asdict(), **where)
             state.set_display_name("Round 0: judge")
             for number in range(1, rounds + 1):
-                fields = {f: state.outputs[f] for f in State._fields}
+                fields = {f: state.outputs[f] for f in LoopState._fields}
                 challenger = learning(round=number, policy=fields["policy"], go_on=fields["go_on"], **where)
                 challenger.set_display_name(f"Round {number}: play and learn")
                 state = judging(challenger=challenger.output, round=number, **fields, **where)

@@ -7,9 +7,9 @@ from typing import Any
 
 from kfp import dsl, kubernetes
 
-from components import images
+from components.images import Images
 from selfemo.cluster.trainjob import KEYS, WORKDIR
-from selfemo.config.cluster import Cluster, Pod
+from selfemo.config.cluster import TRAINER, Cluster, Pod
 
 
 @dataclass(frozen=True)
@@ -44,22 +44,29 @@ STEPS = {
 }
 
 
-def place(task: dsl.PipelineTask, step: str, cluster: Cluster) -> dsl.PipelineTask:
-    """Give a task its name, its pod and its retries.
+IMAGES = {"light": "pipeline", "generate": "generation", "evaluate": "generation", "train": "training"}
+"""Which of :class:`components.images.Images` each kind of pod runs."""
+
+
+def place(task: dsl.PipelineTask, step: str, cluster: Cluster, images: Images) -> dsl.PipelineTask:
+    """Give a task its name, its image, its pod and its retries.
 
     Args:
         task: Of a component.
         step: A key of :data:`STEPS`.
         cluster: Of the configuration.
+        images: That steps run in.
     """
     what = STEPS[step]
     pod: Pod = getattr(cluster.pods, what.kind)
-    minutes = pod.minutes
-    if what.kind == "train" and cluster.trainer == "trainjob":
-        # The step only waits for the TrainJob, which may be queued for days: the launcher keeps the time.
-        pod, minutes = cluster.pods.light, 0
-        task.set_container_image(images.PIPELINE)
-        task.set_env_variable("SELFEMO_IMAGE_TRAINING", images.TRAINING)
+    minutes, image = pod.minutes, getattr(images, IMAGES[what.kind])
+    if what.kind == "train":
+        task.set_env_variable(TRAINER, cluster.trainer)  # the step holds its configuration against it
+        if cluster.trainer == "trainjob":
+            # The step only waits for the TrainJob, which may be queued for days: the launcher keeps the time.
+            pod, minutes, image = cluster.pods.light, 0, images.pipeline
+            task.set_env_variable("SELFEMO_IMAGE_TRAINING", images.training)
+    task.set_container_image(image)
     task.set_display_name(what.title)
     # KFP's cache key holds the image's name and nothing of the library inside; the manifests of the store are ours.
     task.set_caching_options(False)

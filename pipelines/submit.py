@@ -18,6 +18,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from components.images import Images
 from pipelines.compile import compile_to, form_for, version_of
 from pipelines.place import STEPS
 from selfemo.cluster.trainjob import WORKDIR
@@ -40,11 +41,12 @@ class Submission:
     Args:
         config: Of the run.
         client: A kfp.Client.
+        images: That steps run in.
         poll: Seconds between two looks.
     """
 
-    def __init__(self, config: Config, client: Any, poll: float = 10.0) -> None:
-        self.config, self.client, self.poll = config, client, poll
+    def __init__(self, config: Config, client: Any, images: Images, poll: float = 10.0) -> None:
+        self.config, self.client, self.images, self.poll = config, client, images, poll
         there = config.model_copy(update={"workdir": WORKDIR})
         self.parameters = {"config": there.to_json()}
         self.experiment = str(client.create_experiment(config.cluster.experiment).experiment_id)
@@ -52,7 +54,7 @@ class Submission:
     def version(self) -> tuple[str, str]:
         """Ids of pipeline and version, uploaded if they are not there: versions are named by their content."""
         with tempfile.TemporaryDirectory() as directory:
-            compile_to(Path(directory), self.config.cluster)
+            compile_to(Path(directory), self.config.cluster, self.images)
             form = form_for(self.config.loop.rounds, Path(directory))
             pipeline = self.client.get_pipeline_id(form.stem)
             if pipeline is None:
@@ -222,7 +224,7 @@ def main() -> int:
     try:
         config = Config.from_json(given.config.read_text(encoding="utf-8"))
         with redirect_stdout(sys.stderr):  # kfp tells of links there; ours is the id alone
-            submission = Submission(config, connect(config))
+            submission = Submission(config, connect(config), Images.from_environment())
             made = submission.recurring(given.recurring) if given.recurring else submission.run()
         print(made, flush=True)
         if given.recurring:

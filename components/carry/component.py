@@ -1,16 +1,13 @@
 """The carry step as a KFP component."""
 
-from typing import NamedTuple
-
 from kfp import dsl
 
-from components import images
+from components.images import DEFAULT
+from components.state import loop_state
 
 
-@dsl.component(base_image=images.PIPELINE, install_kfp_package=False)
-def carry(policy: str, scores: str, misses: int) -> NamedTuple(
-    "Outputs", [("policy", str), ("scores", str), ("misses", int), ("go_on", bool)]
-):
+@dsl.component(base_image=DEFAULT.pipeline, install_kfp_package=False, additional_funcs=[loop_state])
+def carry(policy: str, scores: str, misses: int) -> loop_state():
     """Hand on the state of a loop that has stopped.
 
     Args:
@@ -21,4 +18,6 @@ def carry(policy: str, scores: str, misses: int) -> NamedTuple(
     Returns:
         The same state, and that the loop does not go on.
     """
-    return policy, scores, misses, False
+    from selfemo.loop import LoopState
+
+    return LoopState(policy, scores, misses, go_on=False)

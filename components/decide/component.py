@@ -1,13 +1,12 @@
 """The decide step as a KFP component."""
 
-from typing import NamedTuple
-
 from kfp import dsl
 
-from components import images
+from components.images import DEFAULT
+from components.state import loop_state
 
 
-@dsl.component(base_image=images.PIPELINE, install_kfp_package=False)
+@dsl.component(base_image=DEFAULT.pipeline, install_kfp_package=False, additional_funcs=[loop_state])
 def decide(
     config: str,
     champion: str,
@@ -18,7 +17,7 @@ def decide(
     round: int,
     summary: dsl.Output[dsl.Markdown],
     page: dsl.Output[dsl.HTML],
-) -> NamedTuple("Outputs", [("policy", str), ("scores", str), ("misses", int), ("go_on", bool)]):
+) -> loop_state():
     """Register the challenger, promote it through the gate, and say whether the loop goes on.
 
     Args:
@@ -37,11 +36,12 @@ def decide(
     """
     from selfemo import logs, steps
     from selfemo.config import Config
+    from selfemo.loop import LoopState
     from selfemo.report import kubeflow
 
     with logs.step("decide", round):
-        state = steps.State(champion, champion_scores, misses)
+        state = LoopState(champion, champion_scores, misses)
         settings = Config.from_json(config)
-        after = steps.decide(settings, state, challenger, challenger_scores, round)
-        kubeflow.pages(summary, page, settings, after.decision)
-        return after.policy, after.scores, after.misses, after.go_on
+        after, record = steps.decide(settings, state, challenger, challenger_scores, round)
+        kubeflow.pages(summary, page, settings, record)
+        return after

@@ -2,10 +2,10 @@
 
 from kfp import dsl
 
-from components import images
+from components.images import DEFAULT
 
 
-@dsl.component(base_image=images.GENERATION, install_kfp_package=False)
+@dsl.component(base_image=DEFAULT.generation, install_kfp_package=False)
 def evaluate(config: str, policy: str, prepared: str, round: int, shard: int) -> str:
     """What a policy answers on one shard of the held-out dialogues.
 

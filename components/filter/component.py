@@ -2,10 +2,10 @@
 
 from kfp import dsl
 
-from components import images
+from components.images import DEFAULT
 
 
-@dsl.component(base_image=images.PIPELINE, install_kfp_package=False)
+@dsl.component(base_image=DEFAULT.pipeline, install_kfp_package=False)
 def filter(
     config: str, rollouts: str, round: int, dataset: dsl.Output[dsl.Dataset], metrics: dsl.Output[dsl.Metrics]
 ) -> str:

@@ -2,10 +2,10 @@
 
 from kfp import dsl
 
-from components import images
+from components.images import DEFAULT
 
 
-@dsl.component(base_image=images.PIPELINE, install_kfp_package=False)
+@dsl.component(base_image=DEFAULT.pipeline, install_kfp_package=False)
 def gather(
     config: str,
     parts: list[str],

@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 from kfp import dsl
 
-from components import images
+from components.images import DEFAULT
 
 
-@dsl.component(base_image=images.PIPELINE, install_kfp_package=False)
+@dsl.component(base_image=DEFAULT.pipeline, install_kfp_package=False)
 def prepare(config: str, dataset: dsl.Output[dsl.Dataset]) -> NamedTuple(
     "Outputs", [("prepared", str), ("shards", list[int])]
 ):

@@ -2,10 +2,10 @@
 
 from kfp import dsl
 
-from components import images
+from components.images import DEFAULT
 
 
-@dsl.component(base_image=images.PIPELINE, install_kfp_package=False)
+@dsl.component(base_image=DEFAULT.pipeline, install_kfp_package=False)
 def report(config: str, status: dsl.PipelineTaskFinalStatus):
     """Close the run, whatever became of it: one page to look at, and the state of the MLflow run.
 

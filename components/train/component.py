@@ -2,10 +2,10 @@
 
 from kfp import dsl
 
-from components import images
+from components.images import DEFAULT
 
 
-@dsl.component(base_image=images.TRAINING, install_kfp_package=False)
+@dsl.component(base_image=DEFAULT.training, install_kfp_package=False)
 def train(config: str, policy: str, samples: str, prepared: str, round: int, model: dsl.Output[dsl.Model]) -> str:
     """SELF-GRPO: the round's policy to a challenger.
 

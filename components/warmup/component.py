@@ -2,10 +2,10 @@
 
 from kfp import dsl
 
-from components import images
+from components.images import DEFAULT
 
 
-@dsl.component(base_image=images.TRAINING, install_kfp_package=False)
+@dsl.component(base_image=DEFAULT.training, install_kfp_package=False)
 def warmup(config: str, prepared: str, model: dsl.Output[dsl.Model]) -> str:
     """The base model to the first policy, supervised on a few gold dialogues.
 

@@ -101,6 +101,7 @@ def test_data_check_and_show_say_what_is_there() -> None:
 
 def test_the_steps_of_a_round_one_by_one(with_config: list[str], small: Config, tmp_path: Path) -> None:
     from selfemo import steps
+    from selfemo.loop import LoopState
 
     config = small.model_copy(update={"run": "cli"})
     prepared = steps.prepare(config).uri
@@ -116,7 +117,7 @@ def test_the_steps_of_a_round_one_by_one(with_config: list[str], small: Config, 
     challenger = last("train", "--policy", policy, "--samples", samples, "--prepared", prepared)
     assert challenger != policy
     scores = [steps.evaluation(config, p, prepared, i).uri for i, p in enumerate((policy, challenger))]
-    state = steps.decide(config, steps.State(), policy, scores[0], 0)
+    state, _ = steps.decide(config, LoopState(), policy, scores[0], 0)
     steps.decide(config, state, challenger, scores[1], 1)
     registry = Context(config).registry
     versions = {v.source: str(v.version) for v in registry.client.search_model_versions("name='self-emo'")}

@@ -15,6 +15,7 @@ from selfemo import steps
 from selfemo.config import Config
 from selfemo.context import Context
 from selfemo.data.records import Sample, read_rows
+from selfemo.loop import LoopState
 
 STEPS = ("prepare", "warmup", "evaluate", "decide", "generate", "filter", "train")
 
@@ -35,10 +36,9 @@ class Run:
         elif name == "evaluate":
             made[name] = steps.evaluation(self.config, made["warmup"], made["prepare"], 0).uri
         elif name == "decide":
-            state = steps.decide(self.config, steps.State(), made["warmup"], made["evaluate"], 0)
+            state, made[name] = steps.decide(self.config, LoopState(), made["warmup"], made["evaluate"], 0)
             assert state.go_on
             assert state.policy == made["warmup"]
-            made[name] = next(u for u in listing(self.config) if "/decide-" in u)
         elif name == "generate":
             made[name] = steps.self_play(self.config, made["warmup"], made["prepare"], 1).uri
         elif name == "filter":

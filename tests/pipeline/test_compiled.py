@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from pipelines.compile import COMPILED, SIZES, compile_to, form_for, manifests_to
+from components.carry.component import carry
+from components.decide.component import decide
+from components.images import DEFAULT, Images
+from pipelines.compile import COMPILED, SIZES, compile_to, form_for, manifests_to, overlay_to
+from pipelines.local import form_of
+from pipelines.loop import judge
 from pipelines.place import STEPS
 from selfemo import config as configuration
+from selfemo.config.cluster import TRAINER, Cluster
+from selfemo.errors import UserError
+from selfemo.loop import LoopState
 from tests.cluster.schemas import closed, schema
+from tests.conftest import ROOT
 
 
 @pytest.fixture(scope="module", params=SIZES)
@@ -160,15 +171,34 @@ def test_places_queues_and_secrets_are_named(forms: Callable[..., list[dict[str,
         assert "AWS_SECRET_ACCESS_KEY" in {k["envVar"] for k in secret["keyToEnv"]}
 
 
+def environment(container: dict[str, Any]) -> dict[str, str]:
+    return {variable["name"]: variable["value"] for variable in container.get("env", [])}
+
+
 def test_what_waits_for_a_trainjob_is_light_and_names_its_image(forms: Callable[..., list[dict[str, Any]]]) -> None:
     form = forms("profile=node8", "trainer=trainjob")
     for name in ("train", "warmup"):
         container = executors(form[0])[name]
         assert "accelerator" not in container["resources"]
         assert "pipeline" in container["image"]
-        (variable,) = container["env"]
-        assert variable["name"] == "SELFEMO_IMAGE_TRAINING" and "training" in variable["value"]
+        assert "training" in environment(container)["SELFEMO_IMAGE_TRAINING"]
         assert "activeDeadlineSeconds" not in placed(form)[name]  # a queue may take days: the launcher keeps the time
+
+
+@pytest.mark.parametrize("trainer", ["pod", "trainjob"])
+def test_training_steps_are_told_for_which_trainer_their_pods_were_made(
+    forms: Callable[..., list[dict[str, Any]]], trainer: str
+) -> None:
+    told = {name: environment(c).get(TRAINER) for name, c in executors(forms(f"trainer={trainer}")[0]).items()}
+    assert told == {name: trainer if step.kind == "train" else None for name, step in STEPS.items()}
+
+
+@pytest.mark.parametrize("trainer", ["pod", "trainjob"])
+def test_a_run_on_this_machine_has_a_form_for_its_trainer(tmp_path: Path, trainer: str) -> None:
+    form = form_of(configuration.load(None, [f"cluster.trainer={trainer}", "loop.rounds=7"]), tmp_path)
+    assert form.name == "selfemo-10.yaml"
+    assert (form.parent == COMPILED) == (trainer == "pod")  # nothing is compiled where there is no need
+    assert environment(executors(next(yaml.safe_load_all(form.read_text())))["train"])[TRAINER] == trainer
 
 
 def test_training_keeps_its_checkpoints_on_the_volume_and_other_steps_do_not(
@@ -187,7 +217,7 @@ def test_manifests_name_a_version_by_its_content(tmp_path: Path) -> None:
     made = {}
     for name, cluster in (("a", plain), ("b", plain), ("c", other)):
         (tmp_path / name).mkdir()
-        made[name] = manifests_to(tmp_path / name, cluster)
+        made[name] = manifests_to(tmp_path / name, cluster, DEFAULT)
     assert [p.read_bytes() for p in made["a"]] == [p.read_bytes() for p in made["b"]]
     versions = {}
     for name, paths in made.items():
@@ -209,6 +239,71 @@ def test_steps_run_in_their_images_and_import_the_library(spec: dict[str, Any]) 
         expected = {"train": "training", "warmup": "training", "generate": "generation", "evaluate": "generation"}
         assert f"selfemo/{expected.get(kind, 'pipeline')}-python" in container["image"]
         assert "pip install" not in " ".join(container["command"])
+
+
+KINDS = ("pipeline", "generation", "training")
+REGISTRY = {"dev": "selfemo/", "staging": "registry.example.org/self-emo/"}
+RELEASE = Images(*(f"registry.example.org/{kind}-python@sha256:{'1' * 64}" for kind in ("p", "g", "t")))
+
+
+def images_in(spec: dict[str, Any]) -> dict[str, str]:
+    return {name: container["image"] for name, container in executors(spec).items()}
+
+
+def test_every_step_runs_in_the_image_it_is_given(tmp_path: Path) -> None:
+    found = images_in(next(yaml.safe_load_all(compile_to(tmp_path, images=RELEASE)[0].read_text())))
+    assert found == {
+        name: {"train": RELEASE.training, "generate": RELEASE.generation, "evaluate": RELEASE.generation}.get(
+            step.kind, RELEASE.pipeline
+        )
+        for name, step in STEPS.items()
+    }
+
+
+@pytest.mark.parametrize("order", [("dev", "staging"), ("staging", "dev")])
+def test_two_overlays_compiled_in_one_process_each_carry_their_own_images(
+    tmp_path: Path, order: tuple[str, str]
+) -> None:
+    for overlay in order:
+        there = tmp_path / overlay
+        shutil.copytree(ROOT / "manifests" / "overlays" / overlay, there)
+        written = overlay_to(there)
+        assert written.read_bytes() == (ROOT / "manifests" / "overlays" / overlay / "pipeline.yaml").read_bytes()
+        _, version = yaml.safe_load_all(written.read_text())
+        carried = images_in(version["spec"]["pipelineSpec"]).values()
+        assert all(image.startswith(REGISTRY[overlay]) for image in carried)
+    assert compile_to(tmp_path)[0].read_bytes() == (COMPILED / "selfemo-5.yaml").read_bytes()  # nothing stays behind
+
+
+def test_images_come_from_the_environment_where_it_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SELFEMO_IMAGE_GENERATION", RELEASE.generation)
+    monkeypatch.setenv("SELFEMO_IMAGE_TRAINING", "")
+    monkeypatch.delenv("SELFEMO_IMAGE_PIPELINE", raising=False)
+    assert Images.from_environment() == Images(generation=RELEASE.generation)
+    with pytest.raises(FrozenInstanceError):
+        DEFAULT.pipeline = "another"  # type: ignore[misc]  # that it cannot be set is the point
+
+
+def test_the_checked_in_form_does_not_hang_on_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in KINDS:
+        monkeypatch.setenv(f"SELFEMO_IMAGE_{kind.upper()}", f"elsewhere/{kind}-python:9")
+    assert compile_to(tmp_path)[0].read_bytes() == (COMPILED / "selfemo-5.yaml").read_bytes()
+
+
+def test_an_overlay_that_does_not_name_an_image_is_refused(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "manifests" / "overlays" / "dev", tmp_path / "dev")
+    file = tmp_path / "dev" / "kustomization.yaml"
+    file.write_text(file.read_text().replace("selfemo/training-python", "selfemo/trainer-python"))
+    with pytest.raises(UserError, match="no image selfemo/training-python"):
+        overlay_to(tmp_path / "dev")
+
+
+def test_the_loops_state_is_what_its_components_and_its_rounds_put_out() -> None:
+    kinds = {str: "String", int: "Integer", bool: "Boolean"}
+    fields = {name: kinds[kind] for name, kind in LoopState.__annotations__.items()}
+    for component in (decide, carry, judge(Cluster(), DEFAULT)):
+        outputs = component.component_spec.outputs
+        assert {n: o.type for n, o in outputs.items() if not o.type.startswith("system.")} == fields, component.name
 
 
 def test_descriptions_are_there_to_be_read(spec: dict[str, Any]) -> None:

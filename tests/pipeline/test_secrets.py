@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from components.images import DEFAULT
 from pipelines.compile import manifests_to
 from selfemo import config as configuration
 from selfemo.config import Config
@@ -36,7 +37,7 @@ def test_compiled_forms_name_secrets_and_hold_none(tmp_path: Path, monkeypatch: 
     for name, value in CANARIES.items():
         monkeypatch.setenv(name, value)
     cluster = configuration.load(None, ["cluster.secret=s3-access", "cluster.trainer=trainjob"]).cluster
-    manifests_to(tmp_path, cluster)
+    manifests_to(tmp_path, cluster, DEFAULT)
     found = list(contents(tmp_path))
     assert len(found) == 4
     for path, data in found:

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from components.images import DEFAULT, Images
 from pipelines.submit import TOKEN, Submission, connect
 from selfemo import config as configuration
 from selfemo.config import Config
@@ -140,7 +141,7 @@ def settings(stub: Stub, *overrides: str) -> Config:
 
 def submission(stub: Stub, *overrides: str) -> Submission:
     config = settings(stub, *overrides)
-    return Submission(config, connect(config), poll=0.01)
+    return Submission(config, connect(config), Images.from_environment(), poll=0.01)
 
 
 def test_a_run_is_started_once_by_name_and_its_version_uploaded_once_by_content(stub: Stub) -> None:
@@ -225,4 +226,4 @@ def test_servers_of_this_machine_are_refused(stub: Stub, override: str, words: s
 def test_a_host_that_is_none_is_an_error_that_names_it(stub: Stub) -> None:
     config = settings(stub, "cluster.host=http://127.0.0.1:9")
     with pytest.raises(UserError, match=r"cluster\.host: http://127\.0\.0\.1:9"):
-        Submission(config, connect(config))
+        Submission(config, connect(config), DEFAULT)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
-from selfemo import processes
+from selfemo import config as configuration
+from selfemo import processes, steps
+from selfemo.config import Config
 from selfemo.errors import UserError
 
 
@@ -31,6 +34,24 @@ def test_processes_are_started_where_more_than_one_is_asked_for_and_not_twice(mo
     assert not processes.wanted(1, "ddp")
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
     assert not processes.wanted(2, "ddp")
+
+
+@pytest.mark.parametrize(("compiled", "asked"), [("pod", "trainjob"), ("trainjob", "pod")])
+@pytest.mark.parametrize(
+    "step",
+    [lambda config: steps.warmup(config, "file:///p"), lambda config: steps.train(config, *["file:///p"] * 3, 1)],
+    ids=["warmup", "train"],
+)
+def test_a_training_step_of_a_pipeline_compiled_for_another_trainer_says_so_before_it_does_anything(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, compiled: str, asked: str, step: Callable[[Config], object]
+) -> None:
+    monkeypatch.setenv("SELFEMO_TRAINER", compiled)
+    config = configuration.load(None, [f"cluster.trainer={asked}", f"workdir={tmp_path / 'nothing'}"])
+    with pytest.raises(UserError) as raised:
+        step(config)
+    assert f"compiled for cluster.trainer: {compiled}, and runs with {asked}" in str(raised.value)
+    assert "compile it again" in str(raised.value)
+    assert not (tmp_path / "nothing").exists()
 
 
 def test_a_rank_does_not_outlive_the_process_that_started_it(tmp_path: Path) -> None:

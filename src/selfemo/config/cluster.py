@@ -14,6 +14,9 @@ QUANTITY = r"^\d+(\.\d+)?(m|[kMGTP]i?)?$"
 NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 """A DNS label."""
 
+TRAINER = "SELFEMO_TRAINER"
+"""Variable in which a compiled pipeline tells a training step for which ``cluster.trainer`` its pod was made."""
+
 
 class Toleration(Section):
     """A taint that a pod puts up with."""

@@ -4,7 +4,7 @@ Each takes the configuration and URIs, publishes one artifact, and returns a sma
 the same inputs, it returns what is already there: that is how a killed run resumes.
 """
 
-from selfemo.steps.decide import State, decide
+from selfemo.steps.decide import decide
 from selfemo.steps.evaluate import evaluate
 from selfemo.steps.filter import filter
 from selfemo.steps.gather import gather, self_play
@@ -16,7 +16,6 @@ from selfemo.steps.train import train
 from selfemo.steps.warmup import warmup
 
 __all__ = [
-    "State",
     "decide",
     "evaluate",
     "evaluation",

@@ -4,38 +4,19 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from selfemo.config import Config
 from selfemo.context import Context, Published
+from selfemo.loop import LoopState
 from selfemo.method import gate, guard
 from selfemo.method.gate import Decision
 from selfemo.registry.promotion import after_decision, predictions
 from selfemo.registry.rounds import RoundRow
 
 
-@dataclass(frozen=True)
-class State:
-    """What one round hands to the next: all of it small, so that it travels as parameters.
-
-    Attributes:
-        policy: URI of the champion's weights.
-        scores: URI of its evaluation.
-        misses: Rounds in a row without promotion.
-        go_on: Whether there is a next round.
-        decision: URI of the record of the decision; for those who show it, the next round does without.
-    """
-
-    policy: str = ""
-    scores: str = ""
-    misses: int = 0
-    go_on: bool = True
-    decision: str = ""
-
-
-def decide(config: Config, state: State, challenger: str, scores: str, round: int) -> State:
+def decide(config: Config, state: LoopState, challenger: str, scores: str, round: int) -> tuple[LoopState, str]:
     """Register the challenger, promote it through the gate, and say whether the loop goes on.
 
     Args:
@@ -44,6 +25,9 @@ def decide(config: Config, state: State, challenger: str, scores: str, round: in
         challenger: URI of what the round trained.
         scores: URI of their evaluation.
         round: Number of the round.
+
+    Returns:
+        What the next round starts from, and the URI of the record of the decision.
     """
     context = Context(config)
     trained = context.policies.find(challenger).uri != state.policy
@@ -60,12 +44,11 @@ def decide(config: Config, state: State, challenger: str, scores: str, round: in
             decision = gate.decide(predictions(context, state.scores), predictions(context, scores), config)
         misses = 0 if decision.promoted else state.misses + 1
         go_on = (trained or bool(stopped)) and round < config.loop.rounds and misses < config.loop.patience
+        champion = (challenger, scores) if decision.promoted else (state.policy, state.scores)
         row = RoundRow.of(context.store, round, challenger, scores, decision.promoted, stopped)
         (out / "decision.json").write_text(json.dumps(decision.to_dict(), indent=1))
         return {
-            "policy": challenger if decision.promoted else state.policy,
-            "scores": scores if decision.promoted else state.scores,
-            "misses": misses, "go_on": go_on, "promoted": decision.promoted, "reason": decision.reason,
+            **LoopState(*champion, misses, go_on)._asdict(), "promoted": decision.promoted, "reason": decision.reason,
             "trained": trained, "stopped": stopped,
             "row": row.to_dict(),
         }  # fmt: skip
@@ -74,11 +57,10 @@ def decide(config: Config, state: State, challenger: str, scores: str, round: in
               "misses": state.misses, "round": round}  # fmt: skip
     done = context.step("decide", round, inputs, work)
     _record(context, done, state, challenger, scores, round)
-    result = done.result
-    return State(result["policy"], result["scores"], result["misses"], result["go_on"], done.uri)
+    return LoopState(**{name: done.result[name] for name in LoopState._fields}), done.uri
 
 
-def _record(context: Context, done: Published, state: State, challenger: str, scores: str, round: int) -> None:
+def _record(context: Context, done: Published, state: LoopState, challenger: str, scores: str, round: int) -> None:
     """Bring MLflow in line with a decision; runs for a resumed decision too, and changes nothing twice."""
     registry = context.registry
     run = registry.round(round)

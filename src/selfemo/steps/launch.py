@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from selfemo import processes
 from selfemo.config import Config
+from selfemo.config.cluster import TRAINER
 from selfemo.context import Context
 from selfemo.errors import UserError
 from selfemo.policies import Policy
 from selfemo.report import plots
+
+
+def check_compiled_for(config: Config) -> None:
+    """Hold the configuration against the pipeline that this step is part of, if it is part of one.
+
+    A pod that is to train has the training image and the accelerators, one that is to wait for a TrainJob has
+    neither: a step that did the other's work would fail of something that names neither cause nor remedy, or train
+    where the accelerators are not.
+
+    Raises:
+        UserError: If the pipeline was compiled for another ``cluster.trainer``.
+    """
+    compiled, asked = os.environ.get(TRAINER), config.cluster.trainer
+    if compiled and compiled != asked:
+        raise UserError(
+            f"the pipeline was compiled for cluster.trainer: {compiled}, and runs with {asked}",
+            where=f"cluster.trainer: {asked}",
+            fix=f"compile it again with this configuration (`selfemo submit` does), or set cluster.trainer: {compiled}",
+        )
 
 
 def launch(

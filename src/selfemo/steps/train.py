@@ -11,7 +11,7 @@ from selfemo import processes
 from selfemo.config import Config
 from selfemo.context import Context, Published
 from selfemo.data.records import Sample, read_rows
-from selfemo.steps.launch import checkpoints, launch, plot_training, training_log
+from selfemo.steps.launch import check_compiled_for, checkpoints, launch, plot_training, training_log
 from selfemo.steps.prepare import labelled
 
 
@@ -20,6 +20,7 @@ def train(config: Config, policy: str, samples: str, prepared: str, round: int) 
 
     With nothing kept, or with the collapse guard's alarm, nothing is learnt: the result stands for the policy itself.
     """
+    check_compiled_for(config)
     context = Context(config)
     found = context.policies.find(policy)
     policy = found.uri

@@ -8,12 +8,13 @@ from typing import Any
 from selfemo import processes
 from selfemo.config import Config
 from selfemo.context import Context, Published
-from selfemo.steps.launch import checkpoints, launch, plot_training, training_log
+from selfemo.steps.launch import check_compiled_for, checkpoints, launch, plot_training, training_log
 from selfemo.steps.prepare import labelled
 
 
 def warmup(config: Config, prepared: str) -> Published:
     """The base model to ``theta_0``: supervised on the warm-up dialogues, or as it is without dialogues or epochs."""
+    check_compiled_for(config)
     context = Context(config)
     found = context.policies.find(config.policy.base)
 
