@@ -41,13 +41,10 @@ def train(base: type, directory: Path, place: Path, loss: str, iterations: int, 
     """Two steps on given completions of ragged length, some of them equal."""
     asked = prompts()
 
-    class Trainer(base):  # type: ignore[misc]
-        def _tokenize_prompts(self, texts: list[str]) -> Any:
-            return [asked[int(t)] for t in texts], None, {}
-
-        def _generate_single_turn(self, ids: Any, *_: Any, **__: Any) -> Any:
-            rng = np.random.default_rng(len(self.state.log_history))
-            return [[*rng.integers(10, 13, rng.integers(1, 6)).tolist(), 2] for _ in ids], None
+    def answered(prompts: list[str], trainer: Any) -> dict[str, Any]:
+        rng = np.random.default_rng(len(trainer.state.log_history))
+        completions = [[*rng.integers(10, 13, rng.integers(1, 6)).tolist(), 2] for _ in prompts]
+        return {"prompt_ids": [asked[int(p)] for p in prompts], "completion_ids": completions, "logprobs": None}
 
     packed = base is PackedGrpoTrainer
     settings = GRPOConfig(
@@ -58,8 +55,9 @@ def train(base: type, directory: Path, place: Path, loss: str, iterations: int, 
         logging_steps=1, dataloader_pin_memory=False, temperature=0.8,
     )  # fmt: skip
     gradients = Gradients()
-    trainer = Trainer(
+    trainer = base(
         model=load_model(str(directory)), args=settings, processing_class=load_tokenizer(str(directory)),
+        rollout_func=answered,
         reward_funcs=[lambda completions, **_: [float(sum(map(ord, c)) % 7) for c in completions]],
         train_dataset=Dataset.from_dict({"prompt": [str(i) for i in range(len(asked))]}), callbacks=[gradients],
         **({"pack_tokens": 60} if packed else {}), **extra,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -251,6 +253,28 @@ def test_vllm_for_rollouts_is_trls_own(warmed: Path, tmp_path: Path, monkeypatch
     assert seen["vllm_tensor_parallel_size"] == 2
     with pytest.raises(UserError, match="set vllm_server"):
         configuration.load(None, ["grpo.rollouts=vllm-server"])
+
+
+@pytest.mark.parametrize("vllm", [False, True])
+def test_rollouts_are_of_our_own_prompts_ids_a_group_side_by_side(vllm: bool) -> None:
+    """What TRL would make of a prompt's text might be other ids than those that played."""
+    ids = [(5, 6), (7,), (8, 9, 10)]
+    asked: list[Any] = []
+
+    def generate(prompts: list[list[int]], images: None, num_generations: int) -> tuple[Any, ...]:
+        asked.append((prompts, num_generations))
+        completions = [[20 + row, 2] for row in range(len(prompts))]
+        return prompts, completions, [[[-0.5, -9.0], [-0.25, -9.0]] for _ in prompts], None
+
+    trainer = SimpleNamespace(
+        prompts=ids, num_generations=2, use_vllm=vllm, vllm_generation=SimpleNamespace(generate=generate),
+        _sampled=lambda chosen: [[20 + row, 2] for row in range(2 * len(chosen))],
+    )  # fmt: skip
+    found = selfgrpo.SelfGrpoTrainer.rollouts(trainer, ["2", "2", "0", "0"])
+    assert found["prompt_ids"] == [[8, 9, 10], [8, 9, 10], [5, 6], [5, 6]]
+    assert found["completion_ids"] == [[20, 2], [21, 2], [22, 2], [23, 2]]
+    assert found["logprobs"] == ([[-0.5, -0.25]] * 4 if vllm else None)  # of the token that was sampled
+    assert asked == ([(found["prompt_ids"], 2)] if vllm else [])
 
 
 def test_an_adapter_is_published_over_its_base_and_trained_on_in_the_next_round(

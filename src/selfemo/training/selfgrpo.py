@@ -60,8 +60,7 @@ class SelfGrpoTrainer(PackedGrpoTrainer):
     ):
         self.samples, self.run_config, self.replay = samples, config, replay
         self.prompts, self.balance = prompts, balance
-        self.sample_of = {ids: sample for sample, ids in zip(samples, prompts, strict=True)}
-        super().__init__(pack_tokens=config.launch.pack_tokens, **kwargs)
+        super().__init__(pack_tokens=config.launch.pack_tokens, rollout_func=self.rollouts, **kwargs)
 
     def _get_train_sampler(self, dataset: Any = None) -> StepOrder:
         return StepOrder(
@@ -73,33 +72,49 @@ class SelfGrpoTrainer(PackedGrpoTrainer):
             lambda: int((self.state.epoch or 0) + 1e-6),
         )
 
-    def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
-        return [list(self.prompts[int(p)]) for p in prompts], None, {}  # the data set names them by index
+    def rollouts(self, prompts: Sequence[str], _: Any = None) -> dict[str, Any]:
+        """TRL's ``rollout_func``: token ids of prompts and completions, so nothing is turned into text and back.
 
-    def _generate_single_turn(
-        self, prompt_ids: list[list[int]], images: Any, multimodal_fields: Any, num_generations: int, **_: Any
-    ) -> tuple[list[list[int]], Any]:
-        """Sample each prompt's group together; prompts arrive repeated, a group side by side."""
+        Args:
+            prompts: Of this rank's rows: the data set names samples by their index, a group side by side.
+
+        Returns:
+            ``prompt_ids`` and ``completion_ids``, a list a row, and ``logprobs`` of the latter where vLLM samples.
+        """
+        size = self.num_generations
+        chosen = [int(index) for index in prompts[::size]]
+        prompt_ids = [list(self.prompts[index]) for index in chosen for _ in range(size)]
+        logprobs = None
         if self.use_vllm:
-            found: tuple[list[list[int]], Any] = super()._generate_single_turn(
-                prompt_ids, images, multimodal_fields, num_generations
+            _, completion_ids, found, _ = self.vllm_generation.generate(
+                prompts=prompt_ids, images=None, num_generations=size
             )
-            return found
-        groups = [tuple(ids) for ids in prompt_ids[::num_generations]]
-        answers: dict[int, list[list[int]]] = {}
+            logprobs = [[of_token[0] for of_token in of_row] for of_row in found]  # the sampled token comes first
+        else:
+            completion_ids = self._sampled(chosen)
+        return {"prompt_ids": prompt_ids, "completion_ids": completion_ids, "logprobs": logprobs}
+
+    def _sampled(self, chosen: Sequence[int]) -> list[list[int]]:
+        """Completions by the tree sampler, which samples each group together.
+
+        Args:
+            chosen: Indices of samples, one a group.
+        """
+        found: dict[int, list[list[int]]] = {}
         play = self.run_config.selfplay
         with unwrap_model_for_generation(self.model_wrapped, self.accelerator) as model:
             engine = TransformersEngine(model, self.processing_class, autocast=self.args.bf16)
             for task, room in (("understanding", 0), ("expression", play.max_reply_tokens)):
-                mine = [i for i, ids in enumerate(groups) if self.sample_of[ids].task == task]
-                sampling = Sampling(num_generations, ANSWER_TOKENS + room, play.temperature, play.top_p)
+                mine = [at for at, index in enumerate(chosen) if self.samples[index].task == task]
+                sampling = Sampling(self.num_generations, ANSWER_TOKENS + room, play.temperature, play.top_p)
                 seeds = [
-                    seed_of(self.run_config.seed, "rollout", self.state.global_step, self.sample_of[groups[i]].id)
-                    for i in mine
+                    seed_of(self.run_config.seed, "rollout", self.state.global_step, self.samples[chosen[at]].id)
+                    for at in mine
                 ]
-                for i, sampled in zip(mine, engine.sample([groups[i] for i in mine], seeds, sampling), strict=True):
-                    answers[i] = [list(c.ids) for c in sampled]
-        return [ids for i in range(len(groups)) for ids in answers[i]], None
+                asked = [self.prompts[chosen[at]] for at in mine]
+                for at, completions in zip(mine, engine.sample(asked, seeds, sampling), strict=True):
+                    found[at] = [list(c.ids) for c in completions]
+        return [ids for at in range(len(chosen)) for ids in found[at]]
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Any:
         """As stock, and this rank's parts are kept for the advantages."""
