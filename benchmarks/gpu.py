@@ -24,7 +24,7 @@ from selfemo.data.corpora.table import SPACES
 from selfemo.data.dialogue import Dialogue
 from selfemo.method.prompts import Prompter
 from selfemo.policy.trees.attention import enable
-from selfemo.policy.trees.packing import score
+from selfemo.policy.trees.packing import log_probs
 from selfemo.policy.trees.tree import grow
 from selfemo.policy.weights import load_tokenizer
 from selfemo.steps.prepare import corpora_of
@@ -82,7 +82,7 @@ def saved_bytes(shape: Shape, width: int = 320) -> float:
         prompt = np.random.default_rng(0).integers(0, 512, 1023).tolist()
         hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
         with hooks, torch.autocast("cpu", dtype=torch.bfloat16):
-            kept = score(model, [prompt], [[1]])  # held on to: freed memory would be counted once for many
+            kept = log_probs(model, [prompt], [[1]])  # held on to: freed memory would be counted once for many
         weights = sum(p.numel() * 2 for p in model.model.layers.parameters())  # their bfloat16 casts are kept as well
         found.append(sum(size for place, size in seen.items() if place not in own) - weights)
         del kept

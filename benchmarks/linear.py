@@ -40,7 +40,7 @@ def main() -> None:
     ours = copy.deepcopy(stock)
     for layer in ours:
         layer.__class__ = onednn.OneDnnLinear
-    print(f"float32, medians of {given.pairs} interleaved pairs; {machine()}; used here: {onednn.pays()}\n")
+    print(f"float32, medians of {given.pairs} interleaved pairs; {machine()}; used here: {onednn.is_faster()}\n")
     print("| rows | torch forward ms | oneDNN | ratio | torch with backward ms | oneDNN | ratio |")
     print("|---|---|---|---|---|---|---|")
     for rows in (1, 8, 32, 128, 512, 2048):

@@ -16,7 +16,7 @@ from subjects import dialogues, directory, model, parser, random_prompts, turn_p
 from selfemo.method.prompts import Prompter
 from selfemo.policy.engine import Sampling
 from selfemo.policy.trees.attention import enable
-from selfemo.policy.trees.packing import score_packs
+from selfemo.policy.trees.packing import log_probs_of_packs
 from selfemo.policy.trees.sampler import TransformersEngine
 from selfemo.policy.trees.tree import split
 from selfemo.policy.weights import load_tokenizer
@@ -74,7 +74,7 @@ def score_trees(name: str, bf16: bool, prompts: list[list[int]], answers: list[l
     @torch.no_grad()
     def once() -> list[float]:
         packs = split([p + a for p, a in zip(prompts, answers, strict=True)], 2048)
-        return score_packs(plain, prompts, answers, packs).logprobs.sum(1).tolist()
+        return log_probs_of_packs(plain, prompts, answers, packs).logprobs.sum(1).tolist()
 
     return repeat(once)
 

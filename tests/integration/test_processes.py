@@ -13,7 +13,7 @@ import torch
 from selfemo import steps
 from selfemo.config import Config
 from selfemo.context import Context
-from selfemo.data.records import Sample, write_rows
+from selfemo.data.records import Sample, write_records
 from selfemo.errors import UserError
 from selfemo.policy.weights import load_model
 from tests.conftest import ROOT
@@ -33,7 +33,7 @@ def settings(config: Config, run: str, **launch: object) -> Config:
 
 def publish(config: Config, samples: list[Sample]) -> str:
     def work(out: Path, _: Path) -> dict[str, object]:
-        write_rows(out / "samples.jsonl.gz", samples)
+        write_records(out / "samples.jsonl.gz", samples)
         return {}
 
     return Context(config).step("filter", 1, {"by": "hand"}, work).uri

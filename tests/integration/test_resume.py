@@ -14,7 +14,7 @@ import pytest
 from selfemo import steps
 from selfemo.config import Config
 from selfemo.context import Context
-from selfemo.data.records import Sample, read_rows
+from selfemo.data.records import Sample, read_records
 from selfemo.loop import LoopState
 
 STEPS = ("prepare", "warmup", "evaluate", "decide", "generate", "filter", "train")
@@ -103,7 +103,7 @@ def whole(request: pytest.FixtureRequest, tiny: Path, workdir: Path) -> dict[str
         manifest = store.manifest(uri)
         assert manifest is not None
         results[name] = (uri, {n: f.sha256 for n, f in manifest.files.items()})
-    samples = list(read_rows(store.fetch(run.made["filter"]) / "samples.jsonl.gz", Sample))
+    samples = list(read_records(store.fetch(run.made["filter"]) / "samples.jsonl.gz", Sample))
     assert len(samples) > 2, "the run must have something to train on, or this tests nothing"
     store.backend(store.root).remove_tree(store.uri(config.run))
     return results

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from selfemo import config as configuration
 from selfemo.config.sections import Gitops
 from selfemo.context import Context
-from selfemo.data.records import write_rows
+from selfemo.data.records import write_records
 from selfemo.errors import UserError
 from selfemo.registry.client import CHAMPION
 from selfemo.registry.git import Reference, proposed
@@ -173,7 +173,7 @@ def version(context: Context, tmp_path: Path, name: str, right: float) -> str:
     """A registered policy that answers so much right."""
     folder = tmp_path / name
     folder.mkdir()
-    write_rows(folder / "predictions.jsonl.gz", rows(_pairs(right, 240)))
+    write_records(folder / "predictions.jsonl.gz", rows(_pairs(right, 240)))
     scores = context.store.uri(name, "scores")
     context.store.publish(folder, scores, step="evaluate")
     (folder / "model.safetensors").write_text(name)

@@ -74,10 +74,10 @@ def test_a_model_keeps_its_names_and_weights_and_is_as_it_was_elsewhere(
 ) -> None:
     before = load_model(str(tiny_of_each_kind))
     weights = {name: tensor.clone() for name, tensor in before.state_dict().items()}
-    monkeypatch.setattr(onednn, "pays", lambda: False)
+    monkeypatch.setattr(onednn, "is_faster", lambda: False)
     enable(before)
     assert not any(type(m) is onednn.OneDnnLinear for m in before.modules())
-    monkeypatch.setattr(onednn, "pays", lambda: True)
+    monkeypatch.setattr(onednn, "is_faster", lambda: True)
     onednn.use(before)
     linear = [m for m in before.modules() if isinstance(m, torch.nn.Linear)]
     assert linear and all(type(m) is onednn.OneDnnLinear for m in linear)

@@ -14,7 +14,7 @@ from scipy.stats import chi2
 from selfemo.policy.engine import Completion, Sampling
 from selfemo.policy.trees import attention, sampler
 from selfemo.policy.trees.attention import PackedAttention, enable, inputs
-from selfemo.policy.trees.packing import score, score_packs
+from selfemo.policy.trees.packing import log_probs, log_probs_of_packs
 from selfemo.policy.trees.sampler import TransformersEngine, batches, draw
 from selfemo.policy.trees.tree import cut, grow, join, shared_prefix, split
 from selfemo.policy.weights import load_model, load_tokenizer
@@ -108,7 +108,7 @@ def test_packed_log_probabilities_and_gradients_equal_separate_ones(tiny_of_each
     model = load_model(str(tiny_of_each_kind))
     enable(model)
     prompts, answers = _tree()
-    scores = score(model, prompts, answers)
+    scores = log_probs(model, prompts, answers)
     packed, entropy = scores.logprobs, scores.entropies
     packed.sum().backward()
     gradient = model.model.layers[0].mlp.up_proj.weight.grad.clone()
@@ -132,9 +132,9 @@ def test_packs_score_as_one_pass_does_and_logits_are_divided_by_the_temperature(
     enable(model)
     prompts, answers = _tree()
     with torch.no_grad():
-        whole = score(model, prompts, answers, temperature=0.7)
+        whole = log_probs(model, prompts, answers, temperature=0.7)
         packs = split([[*p, *a] for p, a in zip(prompts, answers, strict=True)], 40)
-        parts = score_packs(model, prompts, answers, packs, temperature=0.7)
+        parts = log_probs_of_packs(model, prompts, answers, packs, temperature=0.7)
         logits = model(torch.tensor([prompts[0] + answers[0]])).logits[0, len(prompts[0]) - 1 : -1]
     assert len(packs) >= 3
     assert torch.allclose(whole.logprobs, parts.logprobs, atol=1e-5)

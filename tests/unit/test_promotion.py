@@ -9,7 +9,7 @@ import pytest
 
 from selfemo import config as configuration
 from selfemo.context import Context
-from selfemo.data.records import Sample, write_rows
+from selfemo.data.records import Sample, write_records
 from selfemo.method.gate import Decision
 from selfemo.registry.client import CHALLENGER, CHAMPION
 from selfemo.registry.promotion import after_decision
@@ -27,7 +27,7 @@ def policy(context: Context, tmp_path: Path, name: str, right: float, turns: int
     """URI of some weights, URI of their scores, and their version."""
     folder = tmp_path / name
     folder.mkdir()
-    write_rows(folder / "predictions.jsonl.gz", rows(_pairs(right, turns)))
+    write_records(folder / "predictions.jsonl.gz", rows(_pairs(right, turns)))
     scores = context.store.uri(name, "scores")
     context.store.publish(folder, scores, step="evaluate")
     weights = context.store.uri(name, "weights")
@@ -100,7 +100,7 @@ def test_what_a_model_wrote_is_escaped_in_the_report(context: Context, tmp_path:
             "confidence": 1.0, "parents": ("r",), "reply": hostile,
         }
     )  # fmt: skip
-    write_rows(tmp_path / "filter" / "samples.jsonl.gz", [sample])
+    write_records(tmp_path / "filter" / "samples.jsonl.gz", [sample])
     told = {"labels_before": {"understanding": {hostile: 1}}, "labels_after": {},
             "rejected_examples": {hostile: {hostile: [hostile]}}}  # fmt: skip
     (tmp_path / "filter" / "filter.json").write_text(json.dumps(told))

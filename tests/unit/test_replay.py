@@ -21,8 +21,8 @@ def replay(tiny: Path, dialogues: list[Dialogue], per_step: int = 2) -> Replay:
 
 def test_every_dialogue_comes_once_before_any_comes_twice(tiny: Path, dialogues: list[Dialogue]) -> None:
     found = replay(tiny, dialogues[:4])
-    first, second = ([lesson for step in steps for lesson in found.of_step(step)] for steps in ((0, 1), (2, 3)))
-    assert len({id(lesson) for lesson in first}) == len({id(lesson) for lesson in second}) == 4
+    first, second = ([example for step in steps for example in found.of_step(step)] for steps in ((0, 1), (2, 3)))
+    assert len({id(example) for example in first}) == len({id(example) for example in second}) == 4
 
 
 def test_a_resumed_run_goes_on_in_the_same_order(tiny: Path, dialogues: list[Dialogue]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from selfemo import config as configuration
 from selfemo.config import Config
 from selfemo.data.dialogue import Dialogue, Utterance
-from selfemo.data.records import Rollout, read_rows, write_rows
+from selfemo.data.records import Rollout, read_records, write_records
 from selfemo.errors import CorruptArtifact
 from selfemo.method.prompts import Prompter
 from selfemo.method.selfplay import Player, choose_dialogues, next_role, play_episodes, understand_corpus
@@ -135,8 +135,8 @@ def test_the_same_seed_gives_identical_records_and_another_does_not(
         settings = configuration.load(None, [f"seed={seed}", "selfplay.predictions=2", "selfplay.max_reply_tokens=8"])
         rollouts = understand_corpus(player, dialogues[:2], 1, settings, lambda _: None)
         rollouts += play_episodes(player, dialogues[2:4], 1, settings, lambda _: None)
-        write_rows(tmp_path / name, rollouts)
-        assert list(read_rows(tmp_path / name, Rollout)) == rollouts
+        write_records(tmp_path / name, rollouts)
+        assert list(read_records(tmp_path / name, Rollout)) == rollouts
         return (tmp_path / name).read_bytes()
 
     assert records(1, "a") == records(1, "b")
@@ -149,7 +149,7 @@ def test_a_corrupt_record_is_named(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl.gz"
     path.write_bytes(gzip.compress(b'{"id": 1}\n'))
     with pytest.raises(CorruptArtifact, match=r"r\.jsonl\.gz:1"):
-        list(read_rows(path, Rollout))
+        list(read_records(path, Rollout))
 
 
 def test_the_next_role_is_who_spoke_before_the_last_speaker() -> None:

@@ -24,7 +24,7 @@ from selfemo.policy import adapters
 from selfemo.policy.weights import load_model, load_tokenizer
 from selfemo.store.artifacts import Store
 from selfemo.training import selfgrpo, selftraining
-from selfemo.training.examples import collate, lessons, lessons_of
+from selfemo.training.examples import collate, pseudo_labelled
 from selfemo.training.rewards import GroupRewards
 from selfemo.training.warmup import warm_up
 from tests.conftest import SMALL
@@ -88,7 +88,7 @@ def test_warm_up_learns_to_answer_and_weighs_labels_above_replies(
     assert (warmed / "model.safetensors").is_file()
     assert not list(warmed.glob("*.bin"))
     settings = configuration.load(None, [])
-    learnt = lessons(dialogues[:2], Prompter(load_tokenizer(str(tiny))), settings, replies=2)
+    learnt = gold_examples(dialogues[:2], Prompter(load_tokenizer(str(tiny))), settings, replies=2)
     assert learnt[0].weights == (1.0,) * len(dialogues[0].turns) + (0.2, 0.2)
     batch = collate(learnt)
     shares = [w * len(a) for w, a in zip(batch["weights"], batch["answers"], strict=True)]
@@ -144,9 +144,9 @@ def test_self_training_learns_the_targets_as_if_they_were_gold(
     gold = [d for d in dialogues if d.split == "train"][:2]
     steps = selftraining.train(str(warmed), said, gold, config, tmp_path / "w", tmp_path / "out")
     prompter = Prompter(load_tokenizer(str(warmed)))
-    lesson = lessons_of(said, prompter, config)[0]
-    assert lesson.answers[0] == prompter.answer(["fear"])
-    assert lesson.answers[3] == prompter.answer(["joy"], "Hooray!")
+    example = pseudo_labelled(said, prompter, config)[0]
+    assert example.answers[0] == prompter.answer(["fear"])
+    assert example.answers[3] == prompter.answer(["joy"], "Hooray!")
     assert steps >= 6
     losses = [row["loss"] for row in json.loads((tmp_path / "out" / "training.json").read_text())]
     assert losses[-1] < losses[0]

@@ -19,20 +19,20 @@ from selfemo.errors import CorruptArtifact
 Task = Literal["understanding", "expression"]
 
 
-class Row(BaseModel):
+class Record(BaseModel):
     """A record: immutable, unknown fields refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Prediction(Row):
+class Prediction(Record):
     """One sampled answer to an understanding prompt: raw text and the parsed set (None: unparseable)."""
 
     text: str
     labels: tuple[str, ...] | None
 
 
-class Candidate(Row):
+class Candidate(Record):
     """One sampled reply ``(E_j, r_j)`` with what ``K`` listeners read in it.
 
     Attributes:
@@ -52,7 +52,7 @@ class Candidate(Row):
     confidence: float = 0.0
 
 
-class Rollout(Row):
+class Rollout(Record):
     """One prompt of self-play and all that was sampled for it.
 
     Attributes:
@@ -81,7 +81,7 @@ class Rollout(Row):
     seed: int
 
 
-class Sample(Row):
+class Sample(Record):
     """One prompt that SELF-GRPO trains on, with its target.
 
     Attributes:
@@ -108,7 +108,7 @@ class Sample(Row):
     reply: str | None = None
 
 
-class Scored(Row):
+class Scored(Record):
     """One held-out turn: gold and predicted sets, primary label first (empty: unparseable)."""
 
     schema_version: Literal["selfemo.scored/1"] = "selfemo.scored/1"
@@ -119,7 +119,7 @@ class Scored(Row):
     predicted: tuple[str, ...]
 
 
-class Reply(Row):
+class Reply(Record):
     """One reply to a held-out prefix, and what was read in it.
 
     Attributes:
@@ -138,10 +138,10 @@ class Reply(Row):
     judge: str | None = None
 
 
-R = TypeVar("R", bound=Row)
+R = TypeVar("R", bound=Record)
 
 
-def write_rows(path: Path, rows: Iterable[Row]) -> int:
+def write_records(path: Path, rows: Iterable[Record]) -> int:
     """Write rows as gzipped JSON Lines, byte-identical for equal rows; returns how many."""
     count = 0
     with path.open("wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", filename="", mtime=0) as out:
@@ -151,8 +151,8 @@ def write_rows(path: Path, rows: Iterable[Row]) -> int:
     return count
 
 
-def read_rows(path: Path, kind: type[R]) -> Iterator[R]:
-    """Read what :func:`write_rows` wrote.
+def read_records(path: Path, kind: type[R]) -> Iterator[R]:
+    """Read what :func:`write_records` wrote.
 
     Raises:
         CorruptArtifact: For a line that is not such a row; names file and line.

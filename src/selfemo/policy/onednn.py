@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 
 
 @cache
-def pays() -> bool:
+def is_faster() -> bool:
     """Is this one of the processors, and the operator there?"""
     processor = Path("/proc/cpuinfo")
     return (
@@ -29,8 +29,8 @@ def pays() -> bool:
 
 
 def use(model: torch.nn.Module) -> None:
-    """Let all linear layers of a model multiply with oneDNN, if that pays here; weights and names stay as they are."""
-    if pays():
+    """Let all linear layers of a model multiply with oneDNN, where that is faster; weights and names stay."""
+    if is_faster():
         for module in model.modules():
             if type(module) is torch.nn.Linear:
                 module.__class__ = OneDnnLinear

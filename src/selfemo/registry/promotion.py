@@ -13,7 +13,7 @@ from typing import Any
 
 from selfemo.config import Config
 from selfemo.context import Context
-from selfemo.data.records import Scored, read_rows
+from selfemo.data.records import Scored, read_records
 from selfemo.errors import UserError
 from selfemo.method import gate
 from selfemo.method.gate import Decision
@@ -44,7 +44,7 @@ def predictions(context: Context, scores: str) -> list[Scored]:
     """Held-out predictions of an evaluation; none for the empty URI."""
     if not scores:
         return []
-    return list(read_rows(context.store.fetch(scores) / "predictions.jsonl.gz", Scored))
+    return list(read_records(context.store.fetch(scores) / "predictions.jsonl.gz", Scored))
 
 
 def decisions(context: Context) -> list[Manifest]:

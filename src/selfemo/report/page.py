@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from selfemo.data.records import Sample, read_rows
+from selfemo.data.records import Sample, read_records
 from selfemo.registry.rounds import HEADERS, RoundRow, cells, stops
 from selfemo.report import plots
 
@@ -171,7 +171,7 @@ def _rejected(files: Path) -> list[str]:
 def _kept(files: Path) -> list[str]:
     """Some kept replies, in their dialogues."""
     parts = ["<h3>Kept replies</h3>"]
-    for sample in read_rows(files / "samples.jsonl.gz", Sample):
+    for sample in read_records(files / "samples.jsonl.gz", Sample):
         if sample.reply is None or len(parts) > EXAMPLES:
             continue
         last = sample.history[-1]

@@ -10,7 +10,7 @@ from typing import Any
 from selfemo.config import Config
 from selfemo.context import Context, Published
 from selfemo.data.dialogue import Dialogue, read_jsonl
-from selfemo.data.records import write_rows
+from selfemo.data.records import write_records
 from selfemo.progress import meter
 from selfemo.steps.shards import Part, shard_of
 
@@ -62,12 +62,12 @@ def answer(
     config, mine = context.config, part.of(held_out)
     if not mine:  # more shards than dialogues: nothing to load a policy for
         for name in (PREDICTIONS, REPLIES):
-            write_rows(out / name, [])
+            write_records(out / name, [])
         return
     player = context.policies.find(policy).player()
     with meter("evaluation", sum(1 for d in mine for u in d.turns if u.gold)) as progress:
-        write_rows(out / PREDICTIONS, predict(player, mine, progress.advance))
+        write_records(out / PREDICTIONS, predict(player, mine, progress.advance))
     judges = judges_for(config.evaluation.judge, training, config.seed) if config.evaluation.replies else {}
     ids = {d.id for d in mine}
     cut = [c for c in prefixes(held_out, config) if c[0].id in ids]
-    write_rows(out / REPLIES, reply(player, cut, judges, config))
+    write_records(out / REPLIES, reply(player, cut, judges, config))

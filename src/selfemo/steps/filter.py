@@ -10,7 +10,7 @@ from typing import Any
 from selfemo.config import Config
 from selfemo.context import Context, Published
 from selfemo.data.dialogue import gold_counts
-from selfemo.data.records import Rollout, read_rows, write_rows
+from selfemo.data.records import Rollout, read_records, write_records
 from selfemo.method import guard
 from selfemo.steps.generate import ROLLOUTS
 from selfemo.steps.prepare import labelled
@@ -23,12 +23,12 @@ def filter(config: Config, rollouts: str, round: int) -> Published:
     def work(out: Path, _: Path) -> dict[str, Any]:
         from selfemo.method.flywheel.filtering import filter_rollouts
 
-        rows = list(read_rows(context.store.fetch(rollouts) / ROLLOUTS, Rollout))
+        rows = list(read_records(context.store.fetch(rollouts) / ROLLOUTS, Rollout))
         made = context.store.manifest(rollouts)
         prepared = made.inputs.get("prepared") if made else None  # what the rollouts were played from
         known = gold_counts(labelled(context.store.fetch(prepared))) if prepared else {}
         kept = filter_rollouts(rows, config, known)
-        write_rows(out / "samples.jsonl.gz", kept.samples)
+        write_records(out / "samples.jsonl.gz", kept.samples)
         report = {
             "metrics": kept.metrics,
             "reasons": {task: dict(sorted(c.items())) for task, c in sorted(kept.reasons.items())},

@@ -8,7 +8,7 @@ from typing import Any
 
 from selfemo.config import Config
 from selfemo.context import Context, Published
-from selfemo.data.records import Rollout, read_rows, write_rows
+from selfemo.data.records import Rollout, read_records, write_records
 from selfemo.steps.generate import ROLLOUTS, generate
 from selfemo.steps.shards import whole
 
@@ -19,9 +19,9 @@ def gather(config: Config, parts: Sequence[str], policy: str, prepared: str, rou
 
     def work(out: Path, _: Path) -> dict[str, Any]:
         folders, seconds = whole(context, parts)
-        rows = [row for folder in folders for row in read_rows(folder / ROLLOUTS, Rollout)]
+        rows = [row for folder in folders for row in read_records(folder / ROLLOUTS, Rollout)]
         rows.sort(key=lambda r: r.task == "expression")  # stable: corpus turns, then episodes, as one shard writes them
-        write_rows(out / ROLLOUTS, rows)
+        write_records(out / ROLLOUTS, rows)
         return {"rollouts": len(rows), "shard_seconds": seconds}
 
     inputs = {"policy": context.policies.find(policy).uri, "prepared": prepared, "round": round}

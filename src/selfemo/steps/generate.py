@@ -9,7 +9,7 @@ from typing import Any
 from selfemo.config import Config
 from selfemo.context import Context, Published
 from selfemo.data.dialogue import read_jsonl
-from selfemo.data.records import Rollout, write_rows
+from selfemo.data.records import Rollout, write_records
 from selfemo.progress import meter
 from selfemo.steps.shards import Part, shard_of
 
@@ -41,7 +41,7 @@ def generate(config: Config, policy: str, prepared: str, round: int, shard: int)
                 rollouts += understand_corpus(player, read, round, config, progress.advance)
             with meter("self-play", len(seeds) * play.turns) as progress:
                 rollouts += play_episodes(player, seeds, round, config, progress.advance, first)
-        write_rows(out / ROLLOUTS, rollouts)
+        write_records(out / ROLLOUTS, rollouts)
         return {"rollouts": len(rollouts)}
 
     return shard_of(context, "generate", round, {"policy": found.uri, "prepared": prepared, "round": round}, part, work)

@@ -9,7 +9,7 @@ from typing import Any
 
 from selfemo.config import Config
 from selfemo.context import Context, Published
-from selfemo.data.records import Reply, Scored, read_rows, write_rows
+from selfemo.data.records import Reply, Scored, read_records, write_records
 from selfemo.data.seeds import seed_of
 from selfemo.report import plots
 from selfemo.steps.evaluate import PREDICTIONS, REPLIES, evaluate
@@ -56,8 +56,8 @@ def metrics_of(parts: Sequence[Path], config: Config, out: Path) -> dict[str, di
     """
     from selfemo.method.evaluation import consistency, summarise
 
-    rows = [row for part in parts for row in read_rows(part / PREDICTIONS, Scored)]
-    replies = [row for part in parts for row in read_rows(part / REPLIES, Reply)]
+    rows = [row for part in parts for row in read_records(part / PREDICTIONS, Scored)]
+    replies = [row for part in parts for row in read_records(part / REPLIES, Reply)]
     replies.sort(key=lambda r: seed_of(config.seed, r.dialogue))  # the order in which prefixes were drawn
     scores: dict[str, dict[str, Any]] = {}
     for corpus in dict.fromkeys(r.corpus for r in rows):
@@ -65,7 +65,7 @@ def metrics_of(parts: Sequence[Path], config: Config, out: Path) -> dict[str, di
         plots.confusion(scores[corpus], f"{corpus}: weighted F1 {scores[corpus]['weighted_f1']:.3f}",
                         out / f"confusion-{corpus}.png")  # fmt: skip
     scores["expression"] = dict(consistency(replies))
-    write_rows(out / PREDICTIONS, rows)
-    write_rows(out / REPLIES, replies)
+    write_records(out / PREDICTIONS, rows)
+    write_records(out / REPLIES, replies)
     (out / "metrics.json").write_text(json.dumps(scores, indent=1))
     return scores

@@ -10,7 +10,7 @@ from typing import Any
 from selfemo import processes
 from selfemo.config import Config
 from selfemo.context import Context, Published
-from selfemo.data.records import Sample, read_rows
+from selfemo.data.records import Sample, read_records
 from selfemo.steps.launch import check_compiled_for, checkpoints, launch, plot_training, training_log
 from selfemo.steps.prepare import labelled
 
@@ -28,7 +28,7 @@ def train(config: Config, policy: str, samples: str, prepared: str, round: int) 
     def work(out: Path, scratch: Path) -> dict[str, Any]:
         filtered = context.store.manifest(samples)
         stopped = filtered.result.get("stopped", "") if filtered else ""
-        rows = list(read_rows(context.store.fetch(samples) / "samples.jsonl.gz", Sample))
+        rows = list(read_records(context.store.fetch(samples) / "samples.jsonl.gz", Sample))
         if stopped or not rows:
             if processes.rank() == 0:
                 (out / "training.json").write_text("[]")

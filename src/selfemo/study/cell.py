@@ -14,7 +14,7 @@ from typing import Any
 from selfemo.config import Config
 from selfemo.context import Context, code_version
 from selfemo.data.corpora.table import SPACES
-from selfemo.data.records import Scored, read_rows
+from selfemo.data.records import Scored, read_records
 from selfemo.errors import UserError
 from selfemo.local.runner import run_pipeline
 from selfemo.method.evaluation import confusion
@@ -64,7 +64,7 @@ def run(cell: Cell, config: Config) -> dict[str, Any]:
             fix = "its own message stands above; mend it and give the same command again"
             raise UserError("a run of the study could not be scored", where=policy, fix=fix)
         scores = json.loads((folder / "out" / "metrics.json").read_text())
-        rows = list(read_rows(folder / "out" / "predictions.jsonl.gz", Scored))
+        rows = list(read_records(folder / "out" / "predictions.jsonl.gz", Scored))
     corpus = config.corpora[0].name
     flat = {k: v for k, v in scores[corpus].items() if isinstance(v, (int, float))}
     flat |= {f"expression_{k}": v for k, v in scores["expression"].items()}

@@ -74,7 +74,7 @@ def deepspeed_settings(strategy: str) -> dict[str, Any]:
     }
 
 
-def settle(given: TrainingArguments, config: Config) -> None:
+def check_processes(given: TrainingArguments, config: Config) -> None:
     """Make sure that the processes will train together: libraries fall back to one each without a word.
 
     Raises:

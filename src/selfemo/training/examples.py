@@ -14,11 +14,11 @@ from selfemo.data.dialogue import Dialogue
 from selfemo.data.records import Sample
 from selfemo.data.seeds import seed_of
 from selfemo.method.prompts import Prompter, TokenIds
-from selfemo.policy.trees.packing import score
+from selfemo.policy.trees.packing import log_probs
 
 
 @dataclass(frozen=True)
-class Lesson:
+class Example:
     """One dialogue to learn: rows of a prompt, its answer, and what a token of the answer counts."""
 
     prompts: tuple[TokenIds, ...]
@@ -26,17 +26,17 @@ class Lesson:
     weights: tuple[float, ...]
 
 
-def lessons(dialogues: Sequence[Dialogue], prompter: Prompter, config: Config, *, replies: int) -> list[Lesson]:
-    """Gold dialogues, one lesson each.
+def gold_examples(dialogues: Sequence[Dialogue], prompter: Prompter, config: Config, *, replies: int) -> list[Example]:
+    """Gold dialogues, one example each.
 
     For every gold turn: the understanding prompt with its gold set. For some turns after the first, at most
     ``replies`` of a dialogue: the expression prompt with the gold set and the text as the reply.
     """
-    found = (_lesson(d, prompter, config, replies) for d in dialogues)
-    return [lesson for lesson in found if lesson.prompts]
+    found = (_example(d, prompter, config, replies) for d in dialogues)
+    return [example for example in found if example.prompts]
 
 
-def _lesson(dialogue: Dialogue, prompter: Prompter, config: Config, replies: int) -> Lesson:
+def _example(dialogue: Dialogue, prompter: Prompter, config: Config, replies: int) -> Example:
     space = SPACES[dialogue.corpus]
     gold = {t: turn.gold for t, turn in enumerate(dialogue.turns) if turn.gold}
     prompts = [prompter.understanding(dialogue.turns[: t + 1], space) for t in gold]
@@ -48,7 +48,7 @@ def _lesson(dialogue: Dialogue, prompter: Prompter, config: Config, replies: int
         prompts.append(prompter.expression(dialogue.turns[:t], turn.speaker, space))
         answers.append(prompter.answer(gold[t], turn.text))
         weights.append(config.warmup.expression_weight)
-    return Lesson(tuple(prompts), tuple(answers), tuple(weights))
+    return Example(tuple(prompts), tuple(answers), tuple(weights))
 
 
 def prompt_of(sample: Sample, prompter: Prompter) -> TokenIds:
@@ -59,14 +59,14 @@ def prompt_of(sample: Sample, prompter: Prompter) -> TokenIds:
     return prompter.expression(sample.history, sample.role, space)
 
 
-def lessons_of(samples: Sequence[Sample], prompter: Prompter, config: Config) -> list[Lesson]:
-    """A round's targets as if they were gold, a lesson for each dialogue; replies are learnt after their sets."""
+def pseudo_labelled(samples: Sequence[Sample], prompter: Prompter, config: Config) -> list[Example]:
+    """A round's targets as if they were gold, an example for each dialogue; replies are learnt after their sets."""
     by_dialogue: dict[str, list[Sample]] = {}
     for sample in samples:
         by_dialogue.setdefault(sample.dialogue, []).append(sample)
     reply = config.warmup.expression_weight
     return [
-        Lesson(
+        Example(
             tuple(prompt_of(s, prompter) for s in mine),
             tuple(prompter.answer(s.target, s.reply) for s in mine),
             tuple(1.0 if s.task == "understanding" else reply for s in mine),
@@ -75,14 +75,14 @@ def lessons_of(samples: Sequence[Sample], prompter: Prompter, config: Config) ->
     ]
 
 
-def collate(lessons: Sequence[Lesson]) -> dict[str, list[Any]]:
+def collate(examples: Sequence[Example]) -> dict[str, list[Any]]:
     """Rows of a batch; weights sum to 1 over a dialogue's tokens, shared out: long and short ones count alike."""
     rows: dict[str, list[Any]] = {"prompts": [], "answers": [], "weights": []}
-    for lesson in lessons:
-        whole = sum(w * len(a) for w, a in zip(lesson.weights, lesson.answers, strict=True)) * len(lessons)
-        rows["prompts"] += lesson.prompts
-        rows["answers"] += lesson.answers
-        rows["weights"] += [w / whole for w in lesson.weights]
+    for example in examples:
+        whole = sum(w * len(a) for w, a in zip(example.weights, example.answers, strict=True)) * len(examples)
+        rows["prompts"] += example.prompts
+        rows["answers"] += example.answers
+        rows["weights"] += [w / whole for w in example.weights]
     return rows
 
 
@@ -93,6 +93,6 @@ def loss(model: Any, batch: dict[str, list[Any]]) -> torch.Tensor:
         model: With tree attention enabled.
         batch: Of :func:`collate`.
     """
-    logprobs = score(model, batch["prompts"], batch["answers"]).logprobs
+    logprobs = log_probs(model, batch["prompts"], batch["answers"]).logprobs
     weights = torch.tensor(batch["weights"], dtype=logprobs.dtype, device=logprobs.device)
     return -(logprobs.sum(1) * weights).sum()

@@ -67,7 +67,7 @@ class PackedStep(ABC):
         deepspeed = self.accelerator.distributed_type == DistributedType.DEEPSPEED
         extra = {"scale_wrt_gas": False} if deepspeed else {}  # the shares do that
         total = torch.zeros((), device=self.args.device)
-        passes = [partial(self._pass, model, inputs, rows) for rows in packs] + self.beside(model)
+        passes = [partial(self._pass, model, inputs, rows) for rows in packs] + self.further_losses(model)
         for index, loss_of in enumerate(passes):
             last = index + 1 == len(passes)
             # DeepSpeed takes its optimizer step at the last backward pass; others exchange gradients there.
@@ -85,7 +85,7 @@ class PackedStep(ABC):
         loss: torch.Tensor = share * self.compute_loss(model, part)
         return loss
 
-    def beside(self, model: Any) -> list[Callable[[], torch.Tensor]]:
+    def further_losses(self, model: Any) -> list[Callable[[], torch.Tensor]]:
         """Further losses of the step, a pass each, as many on every rank; none, unless it is overridden."""
         return []
 

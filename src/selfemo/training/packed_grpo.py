@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from trl import GRPOTrainer
 
-from selfemo.policy.trees.packing import score_packs
+from selfemo.policy.trees.packing import log_probs_of_packs
 from selfemo.training.packed import PackedStep, agreed_packs
 
 
@@ -44,7 +44,7 @@ class PackedGrpoTrainer(PackedStep, GRPOTrainer):  # type: ignore[misc]
             sequences = [p + a for p, a in zip(prompts, answers, strict=True)]
             packs = agreed_packs(sequences, self.pack_tokens, self.accelerator)
         with self.accelerator.autocast():
-            scores = score_packs(model, prompts, answers, packs, self.temperature)
+            scores = log_probs_of_packs(model, prompts, answers, packs, self.temperature)
         logprobs, entropies = (
             torch.nn.functional.pad(t, (0, logits_to_keep - t.shape[1])) for t in (scores.logprobs, scores.entropies)
         )

@@ -16,11 +16,11 @@ from selfemo.data.dialogue import Dialogue
 from selfemo.data.seeds import seed_of
 from selfemo.method.prompts import Prompter
 from selfemo.processes import rank, share, world
-from selfemo.training.examples import Lesson, collate, lessons, loss
+from selfemo.training.examples import Example, collate, gold_examples, loss
 
 
 class Replay:
-    """Deals lessons out to optimizer steps and ranks.
+    """Deals examples out to optimizer steps and ranks.
 
     Args:
         dialogues: With gold labels; may be none.
@@ -30,23 +30,23 @@ class Replay:
 
     def __init__(self, dialogues: Sequence[Dialogue], prompter: Prompter, config: Config) -> None:
         # No replies: they are what the round explores, and their many tokens drown the labels that anchor it.
-        self.lessons = lessons(dialogues, prompter, config, replies=0)
-        self.per_step = config.grpo.replay if len(self.lessons) else 0
+        self.examples = gold_examples(dialogues, prompter, config, replies=0)
+        self.per_step = config.grpo.replay if len(self.examples) else 0
         self.weight, self.seed = config.grpo.replay_weight, config.seed
         share(self.per_step, "grpo.replay")
 
-    def of_step(self, step: int) -> list[Lesson]:
-        """This rank's lessons of an optimizer step: a function of seed and step alone, so a resumed run goes on in it.
+    def of_step(self, step: int) -> list[Example]:
+        """This rank's examples of an optimizer step: a function of seed and step alone, so a resumed run goes on in it.
 
-        Each pass through the lessons is in an order of its own.
+        Each pass through the examples is in an order of its own.
         """
         found = []
         for place in range(step * self.per_step + rank(), (step + 1) * self.per_step, world()):
-            turn, index = divmod(place, len(self.lessons))
-            order = sorted(range(len(self.lessons)), key=lambda i: seed_of(self.seed, "replay", turn, i))
-            found.append(self.lessons[order[index]])
+            turn, index = divmod(place, len(self.examples))
+            order = sorted(range(len(self.examples)), key=lambda i: seed_of(self.seed, "replay", turn, i))
+            found.append(self.examples[order[index]])
         return found
 
-    def loss(self, model: Any, lesson: Lesson) -> torch.Tensor:
-        """What a lesson adds to its rank's loss; ranks are averaged afterwards."""
-        return loss(model, collate([lesson])) * (self.weight * world() / self.per_step)
+    def loss(self, model: Any, example: Example) -> torch.Tensor:
+        """What an example adds to its rank's loss; ranks are averaged afterwards."""
+        return loss(model, collate([example])) * (self.weight * world() / self.per_step)

@@ -26,8 +26,8 @@ from selfemo.policy.trees.sampler import TransformersEngine
 from selfemo.policy.weights import load_model, load_tokenizer
 from selfemo.processes import share, world
 from selfemo.progress import meter
-from selfemo.training.common import Log, Recorder, arguments, run, save, settle
-from selfemo.training.examples import Lesson, prompt_of
+from selfemo.training.common import Log, Recorder, arguments, check_processes, run, save
+from selfemo.training.examples import Example, prompt_of
 from selfemo.training.order import StepOrder
 from selfemo.training.packed_grpo import PackedGrpoTrainer
 from selfemo.training.replay import Replay
@@ -143,13 +143,13 @@ class SelfGrpoTrainer(PackedGrpoTrainer):
         self._note_groups(sure, weight, constant_groups(rewards), rewards.mean(axis=1), understands)
         return output
 
-    def beside(self, model: Any) -> list[Callable[[], torch.Tensor]]:
-        """See :meth:`PackedStep.beside`: the step's gold dialogues, a pass each."""
-        lessons = self.replay.of_step(self.state.global_step)
-        return [partial(self._replayed, model, lesson) for lesson in lessons]
+    def further_losses(self, model: Any) -> list[Callable[[], torch.Tensor]]:
+        """See :meth:`PackedStep.further_losses`: the step's gold dialogues, a pass each."""
+        examples = self.replay.of_step(self.state.global_step)
+        return [partial(self._replayed, model, example) for example in examples]
 
-    def _replayed(self, model: Any, lesson: Lesson) -> torch.Tensor:
-        loss = self.replay.loss(model, lesson)
+    def _replayed(self, model: Any, example: Example) -> torch.Tensor:
+        loss = self.replay.loss(model, example)
         self._metrics["train"]["replay_loss"].append(loss.item())
         return loss
 
@@ -250,7 +250,7 @@ def train(
         lora = LoraConfig(
             r=grpo.lora_rank, lora_alpha=2 * grpo.lora_rank, target_modules="all-linear", task_type="CAUSAL_LM"
         )
-    settle(training_arguments, config)
+    check_processes(training_arguments, config)
     with meter("SELF-GRPO", steps) as progress:
         trainer = SelfGrpoTrainer(
             samples=samples,

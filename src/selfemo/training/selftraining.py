@@ -15,7 +15,7 @@ from selfemo.method.prompts import Prompter
 from selfemo.policy.weights import load_tokenizer
 from selfemo.processes import world
 from selfemo.training.common import Log, arguments
-from selfemo.training.examples import lessons, lessons_of
+from selfemo.training.examples import pseudo_labelled
 from selfemo.training.warmup import fit
 
 
@@ -44,8 +44,8 @@ def train(
     """
     prompter = Prompter(load_tokenizer(base), config.policy.history_turns)
     grpo = config.grpo
-    own = lessons_of(samples, prompter, config)
-    again = lessons(gold, prompter, config, replies=0) if grpo.replay else []
+    own = pseudo_labelled(samples, prompter, config)
+    again = gold_examples(gold, prompter, config, replies=0) if grpo.replay else []
     # A step has as many of the round's dialogues as one of SELF-GRPO, and beside them as many gold ones.
     per_step = max(1, round(grpo.prompts_per_step * len(own) / len(samples)))
     replayed = grpo.replay * -(-len(own) // per_step) if again else 0

@@ -14,12 +14,12 @@ from selfemo.method.prompts import Prompter
 from selfemo.policy.weights import load_model, load_tokenizer
 from selfemo.processes import share
 from selfemo.progress import meter
-from selfemo.training.common import Log, Recorder, arguments, run, save, settle
-from selfemo.training.examples import Lesson, collate, lessons, loss
+from selfemo.training.common import Log, Recorder, arguments, check_processes, run, save
+from selfemo.training.examples import Example, collate, gold_examples, loss
 from selfemo.training.packed import PackedStep
 
 
-class LessonTrainer(PackedStep, Trainer):  # type: ignore[misc]
+class ExampleTrainer(PackedStep, Trainer):  # type: ignore[misc]
     """Weighted cross-entropy over the answers' tokens; the turns of a dialogue share its history."""
 
     def rows(self, inputs: Any) -> list[list[int]]:
@@ -61,7 +61,7 @@ def warm_up(
     """
     warmup = config.warmup
     prompter = Prompter(load_tokenizer(base), config.policy.history_turns)
-    data = lessons(dialogues, prompter, config, replies=config.warmup.expression_turns)
+    data = gold_examples(dialogues, prompter, config, replies=config.warmup.expression_turns)
     steps = warmup.epochs * -(-len(data) // warmup.dialogues_per_step)
     settings = TrainingArguments(
         **arguments(config, workdir),
@@ -77,18 +77,18 @@ def warm_up(
 
 def fit(
     base: str,
-    data: Sequence[Lesson],
+    data: Sequence[Example],
     settings: TrainingArguments,
     config: Config,
     out: Path,
     shown: tuple[str, int],
     log: Log,
 ) -> int:
-    """Learn lessons by cross-entropy and save the result.
+    """Learn examples by cross-entropy and save the result.
 
     Args:
         base: Directory or hub id of the weights to start from.
-        data: Lessons.
+        data: Examples.
         settings: Of the trainer; checkpoints lie in their ``output_dir``.
         config: Section ``launch``.
         out: Directory for the result.
@@ -98,9 +98,9 @@ def fit(
     Returns:
         Optimizer steps taken.
     """
-    settle(settings, config)
+    check_processes(settings, config)
     with meter(*shown) as progress:
-        trainer = LessonTrainer(
+        trainer = ExampleTrainer(
             model=load_model(base),  # after the arguments: ZeRO-3 shares the weights out while they are loaded
             args=settings,
             train_dataset=data,

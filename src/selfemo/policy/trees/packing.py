@@ -14,8 +14,8 @@ from selfemo.policy.trees.tree import TokenIds, grow
 
 
 @dataclass(frozen=True)
-class Scores:
-    """Scores of answer tokens, ``(B, T)`` with ``T`` the longest answer; 0 beyond an answer's end.
+class LogProbs:
+    """Of answer tokens, ``(B, T)`` with ``T`` the longest answer; 0 beyond an answer's end.
 
     Attributes:
         logprobs: Natural log-probability of each token; differentiable.
@@ -26,8 +26,10 @@ class Scores:
     entropies: torch.Tensor
 
 
-def score(model: Any, prompts: Sequence[TokenIds], answers: Sequence[TokenIds], temperature: float = 1.0) -> Scores:
-    """Score answers given their prompts in one pass over their tree.
+def log_probs(
+    model: Any, prompts: Sequence[TokenIds], answers: Sequence[TokenIds], temperature: float = 1.0
+) -> LogProbs:
+    """Log-probabilities of answers given their prompts in one pass over their tree.
 
     Args:
         model: A causal language model with tree attention enabled, wrapped for training or not.
@@ -56,30 +58,30 @@ def score(model: Any, prompts: Sequence[TokenIds], answers: Sequence[TokenIds], 
     offset = np.arange(len(owner)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     place = (torch.from_numpy(owner).to(device), torch.from_numpy(offset).to(device))
     empty = torch.zeros((len(lengths), int(lengths.max())), device=device)
-    return Scores(empty.index_put(place, chosen), empty.index_put(place, entropy))
+    return LogProbs(empty.index_put(place, chosen), empty.index_put(place, entropy))
 
 
-def score_packs(
+def log_probs_of_packs(
     model: Any,
     prompts: Sequence[TokenIds],
     answers: Sequence[TokenIds],
     packs: Sequence[Sequence[int]],
     temperature: float = 1.0,
-) -> Scores:
+) -> LogProbs:
     """The same in one pass for each pack.
 
     Args:
-        model: As for :func:`score`.
-        prompts: As for :func:`score`.
-        answers: As for :func:`score`.
+        model: As for :func:`log_probs`.
+        prompts: As for :func:`log_probs`.
+        answers: As for :func:`log_probs`.
         packs: Indices of all rows, as :func:`selfemo.policy.trees.tree.split` gives them.
-        temperature: As for :func:`score`.
+        temperature: As for :func:`log_probs`.
     """
-    parts = [score(model, [prompts[i] for i in pack], [answers[i] for i in pack], temperature) for pack in packs]
+    parts = [log_probs(model, [prompts[i] for i in pack], [answers[i] for i in pack], temperature) for pack in packs]
     longest = max(map(len, answers))
     back = torch.from_numpy(np.argsort(np.concatenate(packs), kind="stable"))
     logprobs, entropies = (
         torch.cat([torch.nn.functional.pad(t, (0, longest - t.shape[1])) for t in tensors])[back]
         for tensors in ([p.logprobs for p in parts], [p.entropies for p in parts])
     )
-    return Scores(logprobs, entropies)
+    return LogProbs(logprobs, entropies)
