@@ -15,7 +15,7 @@ from selfemo.method.prompts import Prompter
 from selfemo.policy.weights import load_tokenizer
 from selfemo.processes import world
 from selfemo.training.common import Log, arguments
-from selfemo.training.examples import pseudo_labelled
+from selfemo.training.examples import gold_examples, pseudo_labelled
 from selfemo.training.warmup import fit
 
 
