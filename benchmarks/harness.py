@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -16,6 +15,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+
+from selfemo import hardware
 
 Work = Callable[[Callable[[], None], Callable[[Any], None]], None]
 """Does its thing again and again: waits for its turn with the first function, reports with the second."""
@@ -127,10 +128,6 @@ def machine() -> str:
     import transformers
     import trl
 
-    if torch.cuda.is_available():
-        where = torch.cuda.get_device_name()
-    else:
-        names = [x.split(":")[1].strip() for x in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in x]
-        where = f"{len(names)} cores of {names[0] if names else platform.processor()}"
+    where = torch.cuda.get_device_name() if torch.cuda.is_available() else hardware.describe()
     versions = f"torch {torch.__version__}, transformers {transformers.__version__}, trl {trl.__version__}"
     return f"{where}; {versions}; {torch.get_num_threads()} threads"

@@ -1,6 +1,6 @@
 """Sampling and scoring: trees against transformers' own `generate` and forward passes, same model, same tokens.
 
-python benchmarks/sampling.py [--model qwen3-0.6b --bf16] [--dialogues 3]
+python benchmarks/sampling.py [--model qwen3-0.6b --precision bfloat16] [--dialogues 3]
 export SELFEMO_DATA to measure on MELD dev; else the dialogues are the sample corpus's.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from harness import compare, machine, repeat
-from subjects import dialogues, directory, model, parser, random_prompts, turn_prompts
+from subjects import bfloat16, dialogues, directory, model, parser, random_prompts, turn_prompts
 
 from selfemo.method.prompts import Prompter
 from selfemo.policy.engine import Sampling
@@ -101,7 +101,7 @@ def main() -> None:
     options.add_argument("--scored", type=int, default=10, help="dialogues to score")
     options.add_argument("--only", choices=["prompts", "dialogues", "scoring"])
     given = options.parse_args()
-    name, bf16, pairs, seed = given.model, given.bf16, given.pairs, given.seed
+    name, bf16, pairs, seed = given.model, bfloat16(given), given.pairs, given.seed
     kind = "bfloat16" if bf16 else "float32"
     directory(name)  # made once, not in both arms
 

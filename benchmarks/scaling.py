@@ -1,6 +1,6 @@
 """What sampling and an update cost as prompts and groups grow, for trees and without sharing.
 
-python benchmarks/scaling.py [--model qwen3-0.6b --bf16]
+python benchmarks/scaling.py [--model qwen3-0.6b --precision bfloat16]
 
 Four separate prompts, completions of 16 random tokens: the tokens computed, the seconds to sample, and the seconds
 of a forward and backward pass. "unshared" is what a stack computes that runs each sample with its own prompt.
@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from harness import machine
-from subjects import directory, model, parser, random_prompts
+from subjects import bfloat16, directory, model, parser, random_prompts
 
 from selfemo.policy.engine import Sampling
 from selfemo.policy.trees.packing import log_probs
@@ -40,10 +40,10 @@ def seconds(once: Callable[[], None], repeats: int) -> float:
 
 def main() -> None:
     given = parser(__doc__).parse_args()
-    policy = model(given.model, given.bf16)
+    policy = model(given.model, bfloat16(given))
     engine = TransformersEngine(policy, load_tokenizer(directory(given.model)))
     engine.ends = np.array([-1])
-    kind = "bfloat16" if given.bf16 else "float32"
+    kind = "bfloat16" if bfloat16(given) else "float32"
     print(f"{given.model}, {kind}, seed {given.seed}, medians of {given.pairs}; {machine()}\n")
     print("| prompt tokens | group | tokens, trees | tokens, unshared | sampling s | forward and backward s |")
     print("|---|---|---|---|---|---|")

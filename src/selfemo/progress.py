@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ log = logging.getLogger("selfemo.progress")
 
 LOG_EVERY = float(os.environ.get("SELFEMO_LOG_EVERY", "10"))
 """Seconds between lines in a log; `selfemo run` asks its steps for more of them when it draws bars."""
+HEARTBEAT = 60.0
+"""Seconds after which a line is due even if nothing was finished: a step that is slow is told from one that hangs."""
 
 
 class Meter:
@@ -27,8 +30,17 @@ class Meter:
         self.done += count
         now = time.monotonic()
         if now - self._logged >= LOG_EVERY or self.done >= self.total:
-            self._logged = now
-            log.info("%s %d/%d in %.0f s", self.name, self.done, self.total, now - self._started)
+            self._log(now)
+
+    def _log(self, now: float) -> None:
+        self._logged = now
+        log.info("%s %d/%d in %.0f s", self.name, self.done, self.total, now - self._started)
+
+    def _beat(self, over: threading.Event) -> None:
+        """A line for each :data:`HEARTBEAT` without one, until it is over."""
+        while not over.wait(max(0.0, self._logged + HEARTBEAT - time.monotonic())):
+            if (now := time.monotonic()) - self._logged >= HEARTBEAT:
+                self._log(now)
 
 
 @contextmanager
@@ -49,4 +61,10 @@ def meter(name: str, total: int) -> Iterator[Meter]:
 
             yield Bar(name, total)
         return
-    yield Meter(name, total)
+    plain, over = Meter(name, total), threading.Event()
+    if total:
+        threading.Thread(target=plain._beat, args=(over,), daemon=True, name="heartbeat").start()
+    try:
+        yield plain
+    finally:
+        over.set()

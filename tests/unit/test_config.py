@@ -80,3 +80,10 @@ def test_a_step_depends_on_its_own_sections_only() -> None:
     assert plain.digest("generate") != play.digest("generate")
     assert plain.digest("filter") == play.digest("filter")
     assert plain.digest("train") != plain.digest("filter")
+
+
+def test_the_old_name_of_the_precision_is_refused_with_the_new_one(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("run: x\npolicy:\n  bf16: true\n")
+    with pytest.raises(UserError, match=r"c\.yaml:2: policy: bf16 is precision now: auto"):
+        config.load(file)

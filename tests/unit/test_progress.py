@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import sys
+import threading
 
 import pytest
 
@@ -32,6 +33,21 @@ def test_a_log_gets_plain_lines_now_and_then_and_at_the_end(
         meter.advance()
         meter.advance()
     assert lines[1:] == ["more 1/2 in 0 s", "more 2/2 in 0 s"]
+
+
+def test_a_step_that_has_finished_nothing_yet_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = threading.Event()
+    lines: list[str] = []
+
+    def line(message: str, *values: object) -> None:
+        lines.append(message % values)
+        said.set()
+
+    monkeypatch.setattr(progress.log, "info", line)
+    monkeypatch.setattr(progress, "HEARTBEAT", 0.001)
+    with progress.meter("warm-up", 24):
+        assert said.wait(60)  # nothing was advanced
+    assert lines[0] == "warm-up 0/24 in 0 s"
 
 
 def test_a_terminal_gets_a_bar(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,12 +26,14 @@ def run(config: Config) -> None:
     Example:
       selfemo run --config configs/demo.yaml --set loop.rounds=3
     """
+    from selfemo import hardware
     from selfemo.context import Context
     from selfemo.local.runner import run_pipeline
 
     _check_inputs(config)
     context = Context(config)
     click.echo(f"run {config.run}: {config.loop.rounds} rounds of {config.policy.base}", err=True)
+    click.echo(f"machine: {hardware.describe()}", err=True)
     if context.embedded:
         click.echo(f"embedded servers: {', '.join(context.embedded)} (first start takes about 20 s)", err=True)
         _ = context.services

@@ -7,10 +7,9 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from selfemo.config.quantity import Cpu, Memory
 from selfemo.config.sections import Section
 
-QUANTITY = r"^\d+(\.\d+)?(m|[kMGTP]i?)?$"
-"""Kubernetes quantities as people write them: 500m, 2, 16Gi."""
 NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 """A DNS label."""
 
@@ -36,12 +35,12 @@ class Toleration(Section):
 class Pod(Section):
     """What the pod of a step asks for and is limited to, and where it may run."""
 
-    cpu: str = Field("1", pattern=QUANTITY)
-    memory: str = Field("2Gi", pattern=QUANTITY)
+    cpu: Cpu = "1"
+    memory: Memory = "2Gi"
     accelerator: str = Field("nvidia.com/gpu", min_length=1)
     """Resource name of the accelerators."""
     accelerators: int = Field(0, ge=0)
-    shm: str = Field("", pattern=rf"{QUANTITY}|^$")
+    shm: Memory | Literal[""] = ""
     """Size of /dev/shm, out of the memory: processes that train together need more than the 64 MiB there are."""
     node_selector: dict[str, str] = Field({})
     tolerations: tuple[Toleration, ...] = ()

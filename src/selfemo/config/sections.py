@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from selfemo.data.corpora.table import SPACES
 
@@ -64,10 +64,17 @@ class Policy(Section):
     engine: str = "transformers"
     """What samples: a name of ENGINES."""
     vllm: Vllm = Vllm()
-    bf16: bool = False
-    """Sample in bfloat16 and train float32 weights under bfloat16 autocast."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """bfloat16 samples in it, and trains float32 weights under its autocast; auto: where the machine is fast at it."""
     history_turns: int = Field(24, ge=1)
     """Most turns of history in a prompt."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _renamed(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "bf16" in data:
+            raise ValueError("bf16 is precision now: auto (as the machine is, the default), float32 or bfloat16")
+        return data
 
     @field_validator("engine")
     @classmethod
@@ -235,8 +242,8 @@ class Launch(Section):
     """ddp: each holds the whole model; DeepSpeed's zero2 shares out gradients and optimizer, zero3 the weights too."""
     shards: int = Field(1, ge=1, le=64)
     """Parts that self-play and evaluation are cut into; on a cluster each is a pod. Results do not hang on it."""
-    pack_tokens: int = Field(2048, ge=1)
-    """Most tokens of one training pass: more is faster on a GPU and takes more memory."""
+    pack_tokens: int | None = Field(None, ge=1)
+    """Most tokens of one training pass; null is 2048 on a CPU, which gains nothing by more, and 16384 on a GPU."""
 
 
 class Evaluation(Section):

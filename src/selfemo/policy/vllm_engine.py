@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from selfemo.config.sections import Policy
 from selfemo.errors import UserError
 from selfemo.policy import adapters
+from selfemo.policy.compute import compute
 from selfemo.policy.engine import Completion, Engine, Sampling
 from selfemo.policy.trees.tree import neighbours_first
 
@@ -74,7 +75,7 @@ class VllmEngine:
             self._adapter = LoRARequest("policy", 1, directory)
         self._llm = LLM(
             model=adapters.base_directory(directory) if lora else directory,
-            dtype="bfloat16" if policy.bf16 else "float32",
+            dtype="bfloat16" if compute(policy).bfloat16 else "float32",
             enable_prefix_caching=True,
             tensor_parallel_size=policy.vllm.tensor_parallel,
             gpu_memory_utilization=policy.vllm.memory,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from selfemo import hardware
 from selfemo.config import Config
 from selfemo.context import Context, code_version
 from selfemo.data.corpora.table import SPACES
@@ -72,7 +71,7 @@ def run(cell: Cell, config: Config) -> dict[str, Any]:
     return {
         "schema": SCHEMA, "arm": cell.arm, "budget": cell.budget, "seed": cell.seed, "digest": cell.digest,
         "run": config.run, "policy": policy, "base": config.policy.base, "code": code_version(),
-        "machine": machine(), "corpus": corpus, "split": config.evaluation.split,
+        "machine": hardware.describe(), "corpus": corpus, "split": config.evaluation.split,
         "seconds": float(f"{sum(r['seconds'] for r in rounds):.1f}"),
         "scores": {k: flat[k] for k in ("turns", "dialogues", *FIGURES) if k in flat},
         "rounds": rounds,
@@ -104,12 +103,3 @@ def _round(context: Context, decision: Manifest) -> dict[str, Any]:
         found["reasons"] = filtered.result["reasons"]
         found["training"] = {k: v for k, v in trained.result.items() if isinstance(v, (int, float))}
     return found
-
-
-def machine() -> str:
-    """What the figures were made on, in words."""
-    model = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next((x.partition(":")[2].strip() for x in lines if x.startswith("model name")), model)
-    return f"{os.cpu_count()} cores, {model}, {platform.system()}"

@@ -18,6 +18,7 @@ from selfemo import processes
 from selfemo.config import Config
 from selfemo.errors import UserError
 from selfemo.policy import adapters
+from selfemo.policy.compute import PACK_TOKENS, compute
 from selfemo.progress import Meter
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def arguments(config: Config, checkpoints: Path) -> dict[str, Any]:
     return {
         "output_dir": str(checkpoints),
         "seed": config.seed,
-        "bf16": config.policy.bf16,
+        "bf16": compute(config.policy).bfloat16,
         "use_cpu": strategy == "ddp" and not torch.cuda.is_available(),
         "deepspeed": None if strategy == "ddp" else deepspeed_settings(strategy),
         "ddp_find_unused_parameters": False,
@@ -49,6 +50,11 @@ def arguments(config: Config, checkpoints: Path) -> dict[str, Any]:
         "remove_unused_columns": False,
         "dataloader_pin_memory": False,
     }
+
+
+def pack_tokens(config: Config) -> int:
+    """Most tokens of one training pass: the configuration's, or what suits the machine."""
+    return config.launch.pack_tokens or PACK_TOKENS[compute(config.policy).device]
 
 
 def deepspeed_settings(strategy: str) -> dict[str, Any]:

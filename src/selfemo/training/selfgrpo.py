@@ -21,12 +21,13 @@ from selfemo.method.prompts import ANSWER_TOKENS, Prompter, TokenIds
 from selfemo.method.rewards import Floats, advantages, combine, constant_groups, group_weight, label_balance
 from selfemo.method.selfplay import Player
 from selfemo.policy import adapters
+from selfemo.policy.compute import compute
 from selfemo.policy.engine import Sampling
 from selfemo.policy.trees.sampler import TransformersEngine
 from selfemo.policy.weights import load_model, load_tokenizer
 from selfemo.processes import share, world
 from selfemo.progress import meter
-from selfemo.training.common import Log, Recorder, arguments, check_processes, run, save
+from selfemo.training.common import Log, Recorder, arguments, check_processes, pack_tokens, run, save
 from selfemo.training.examples import Example, prompt_of
 from selfemo.training.order import StepOrder
 from selfemo.training.packed_grpo import PackedGrpoTrainer
@@ -60,7 +61,7 @@ class SelfGrpoTrainer(PackedGrpoTrainer):
     ):
         self.samples, self.run_config, self.replay = samples, config, replay
         self.prompts, self.balance = prompts, balance
-        super().__init__(pack_tokens=config.launch.pack_tokens, rollout_func=self.rollouts, **kwargs)
+        super().__init__(pack_tokens=pack_tokens(config), rollout_func=self.rollouts, **kwargs)
 
     def _get_train_sampler(self, dataset: Any = None) -> StepOrder:
         return StepOrder(
@@ -211,7 +212,7 @@ def train(
     data = Dataset.from_dict({"prompt": [str(i) for i in range(len(samples))], "index": list(range(len(samples)))})
     listener = None
     if any(s.task == "expression" for s in samples):
-        frozen = load_model(base, bf16=config.policy.bf16).requires_grad_(False)
+        frozen = load_model(base, bf16=compute(config.policy).bfloat16).requires_grad_(False)
         listener = Player(TransformersEngine(frozen, tokenizer), prompter, policy)
     rewards = GroupRewards(samples, config, listener)
     grpo = config.grpo

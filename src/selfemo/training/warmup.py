@@ -14,7 +14,7 @@ from selfemo.method.prompts import Prompter
 from selfemo.policy.weights import load_model, load_tokenizer
 from selfemo.processes import share
 from selfemo.progress import meter
-from selfemo.training.common import Log, Recorder, arguments, check_processes, run, save
+from selfemo.training.common import Log, Recorder, arguments, check_processes, pack_tokens, run, save
 from selfemo.training.examples import Example, collate, gold_examples, loss
 from selfemo.training.packed import PackedStep
 
@@ -107,7 +107,7 @@ def fit(
             data_collator=collate,
             callbacks=[Recorder(progress, log)],
         )
-        trainer.pack_tokens = config.launch.pack_tokens
+        trainer.pack_tokens = pack_tokens(config)
         trainer.enable_trees(trainer.model)
         run(trainer, Path(settings.output_dir))
     save(trainer, load_tokenizer(base), out)

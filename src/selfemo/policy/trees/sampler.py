@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from selfemo import hardware
 from selfemo.config.sections import Policy
+from selfemo.policy.compute import compute
 from selfemo.policy.engine import Completion, Sampling
 from selfemo.policy.trees.attention import enable
 from selfemo.policy.trees.forest import Forest
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 CACHE_TOKENS = 16_000
-"""Nodes that one forest may come to hold: 0.7 GB in float32 for SmolLM2-135M."""
+"""Nodes that one forest may come to hold where there is memory: 0.7 GB in float32 for SmolLM2-135M."""
+CACHE_SHARE = 4
+"""Of the free memory, a forest takes at most one part in so many: attention and logits need room beside it."""
 
 
 BLOCK = 256
@@ -39,9 +43,8 @@ def start(directory: str, tokenizer: PreTrainedTokenizerBase, policy: Policy) ->
         tokenizer: Their tokenizer.
         policy: Says in which precision.
     """
-    model = load_model(directory, bf16=policy.bf16)
-    if torch.cuda.is_available():
-        model.to("cuda")
+    how = compute(policy)
+    model = load_model(directory, bf16=how.bfloat16).to(how.device)
     return TransformersEngine(model, tokenizer)
 
 
@@ -77,7 +80,7 @@ class TransformersEngine:
         self.model.eval()
         try:
             with torch.no_grad(), cast:
-                for batch in batches(prompts, sampling):
+                for batch in batches(prompts, sampling, self._cache_tokens()):
                     members = [i for tree in batch for i in tree]
                     trees = [grow([prompts[i] for i in tree]) for tree in batch]
                     groups = self._batch(trees, [seeds[i] for i in members], sampling)
@@ -87,6 +90,15 @@ class TransformersEngine:
         finally:
             self.model.train(training)
         return results
+
+    def _cache_tokens(self) -> int:
+        """Nodes that a forest may hold here, as far as free memory is known."""
+        device, body = self.model.device, self.body.config
+        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else hardware.memory()
+        heads = getattr(body, "num_key_value_heads", None) or body.num_attention_heads
+        width = getattr(body, "head_dim", None) or body.hidden_size // body.num_attention_heads
+        node = 2 * body.num_hidden_layers * heads * width * (2 if self.autocast else self.model.dtype.itemsize)
+        return CACHE_TOKENS if free is None else max(1, min(CACHE_TOKENS, free // CACHE_SHARE // node))
 
     def _batch(self, trees: Sequence[Tree], seeds: Sequence[int], sampling: Sampling) -> list[list[Completion]]:
         """Sample for the prompts of some trees, tree by tree."""
@@ -175,16 +187,17 @@ def draw(logits: torch.Tensor, uniform: torch.Tensor, sampling: Sampling) -> tor
     return block * BLOCK + torch.minimum(token, last)
 
 
-def batches(prompts: Sequence[TokenIds], sampling: Sampling) -> list[list[list[int]]]:
+def batches(prompts: Sequence[TokenIds], sampling: Sampling, most: int = CACHE_TOKENS) -> list[list[list[int]]]:
     """Which prompts make one tree, and which trees are sampled together.
 
     Args:
         prompts: Each non-empty.
         sampling: For the room that completions may take.
+        most: Nodes of a batch.
 
     Returns:
         Batches of trees of indices of prompts. Trees of a batch are of like size, and no batch comes to hold
-        more than :data:`CACHE_TOKENS` nodes unless one prompt alone does.
+        more than ``most`` nodes unless one prompt alone does.
     """
     room = sampling.n * sampling.max_tokens
     trees: list[tuple[int, list[int]]] = []
@@ -193,7 +206,7 @@ def batches(prompts: Sequence[TokenIds], sampling: Sampling) -> list[list[list[i
         current = np.asarray(prompts[index], dtype=np.int64)
         shared = shared_prefix(last, current)
         new = len(current) - shared + (room if shared < max(len(current), len(last)) else 0)
-        if not trees or 2 * shared < min(len(last), len(current)) or trees[-1][0] + new > CACHE_TOKENS:
+        if not trees or 2 * shared < min(len(last), len(current)) or trees[-1][0] + new > most:
             trees.append((len(current) + room, [index]))
         else:
             trees[-1] = (trees[-1][0] + new, [*trees[-1][1], index])
@@ -201,7 +214,7 @@ def batches(prompts: Sequence[TokenIds], sampling: Sampling) -> list[list[list[i
     found: list[list[list[int]]] = []
     width = 0
     for size, tree in sorted(trees, key=lambda t: (-t[0], t[1])):
-        if not found or width * (len(found[-1]) + 1) > CACHE_TOKENS:
+        if not found or width * (len(found[-1]) + 1) > most:
             found.append([])
             width = size
         found[-1].append(tree)
