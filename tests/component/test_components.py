@@ -308,12 +308,12 @@ def test_rounds_are_gated_on_labelled_dialogues_kept_from_the_warm_up(small_loca
     from selfemo.errors import UserError
 
     data = small_local.model_dump()
-    apart = configuration.Config.model_validate(data | {"warmup": data["warmup"] | {"dialogues": 6, "selection": 2}})
+    apart = configuration.Config.model_validate(data | {"warmup": data["warmup"] | {"dialogues": 12, "selection": 8}})
     files = Context(apart).store.fetch(plain.prepare(apart.to_json()))
     held_out = {d.id for d in read_jsonl(files / "held_out.jsonl")}
     training = {d.id for d in read_jsonl(files / "training.jsonl")}
     warm = set(yaml.safe_load((files / "warmup.json").read_text()))
-    assert len(held_out) == 2
+    assert len(held_out) == 8
     assert len(warm) == 4
     assert warm < training
     assert not held_out & training
@@ -321,7 +321,7 @@ def test_rounds_are_gated_on_labelled_dialogues_kept_from_the_warm_up(small_loca
     with pytest.raises(UserError, match=r"less than warmup\.dialogues"):
         configuration.load(None, ["warmup.dialogues=6", "warmup.selection=6"])
     greedy = configuration.Config.model_validate(data | {"warmup": {"dialogues": 5000, "selection": 4000}})
-    with pytest.raises(UserError, match="kept for selection"):
+    with pytest.raises(UserError, match="none is left to learn from"):
         plain.prepare(greedy.to_json())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +87,9 @@ def _pairs(right: float, n: int = 240) -> list[tuple[str, str | None]]:
 def test_a_better_challenger_is_promoted_and_the_evidence_is_kept() -> None:
     decision = gate.decide(rows(_pairs(0.5)), rows(_pairs(0.7)), CONFIG)
     assert decision.promoted
-    gain, low, high = decision.gains["sample"]
+    found = decision.gains["sample"]
+    gain, low, high = found.gain, found.low, found.high
+    assert found.p <= gate.LEVEL
     assert low > 0
     assert low <= gain <= high
 
@@ -94,9 +97,47 @@ def test_a_better_challenger_is_promoted_and_the_evidence_is_kept() -> None:
 def test_equal_or_uncertain_challengers_are_not() -> None:
     same = rows(_pairs(0.5))
     assert not gate.decide(same, same, CONFIG).promoted
-    few = gate.decide(rows(_pairs(0.5, 12)), rows(_pairs(0.59, 12)), CONFIG)
+    few = gate.decide(rows(_pairs(0.5, 30)), rows(_pairs(0.54, 30)), CONFIG)
     assert not few.promoted
-    assert "lower bound" in few.reason
+    assert "p = " in few.reason
+
+
+def test_the_gate_corpus_is_the_configurations_first_whatever_comes_first_in_the_rows() -> None:
+    """A selection is sorted by id, and so alphabetically by corpus: emorynlp comes before meld."""
+    config = configuration.load(None, ["corpora=[{name: meld, path: a}, {name: sample}]"])
+    better, worse, same = _pairs(0.8), _pairs(0.5), _pairs(0.6)
+    before = rows(same, corpus="sample") + rows(worse, corpus="meld")
+    after = rows(same, corpus="sample") + rows(better, corpus="meld")
+    assert gate.decide(before, after, config).promoted
+    other = rows(better, corpus="sample") + rows(worse, corpus="meld")
+    unmoved = rows(worse, corpus="sample") + rows(worse, corpus="meld")
+    assert not gate.decide(unmoved, other, config).promoted  # a gain where it does not count
+    with pytest.raises(UserError, match="no turn of the gate corpus meld"):
+        gate.decide(rows(same, corpus="sample"), rows(same, corpus="sample"), config)
+
+
+def test_few_dialogues_promote_nobody() -> None:
+    worst, best = _pairs(0.0, 7 * 3), _pairs(1.0, 7 * 3)
+    decision = gate.decide(rows(worst), rows(best), CONFIG)
+    assert not decision.promoted
+    assert "too few to tell: the gate needs 8" in decision.reason
+    assert gate.decide(rows(worst), rows(best), configuration.load(None, ["gate.min_gain=-1"])).promoted  # an open gate
+    assert gate.decide(rows(worst), rows(best), configuration.load(None, ["gate.min_dialogues=7"])).promoted
+
+
+def test_the_permutation_test_is_exact_where_all_permutations_are_few() -> None:
+    """Of 2 ** D ways to swap the answers, as many give a gain as large as the p says."""
+    rng = np.random.default_rng(3)
+    old, new = rng.integers(0, 4, (2, 6, 3, 4))
+    wanted = gate._weighted_f1(new.sum(0)) - gate._weighted_f1(old.sum(0))
+    gains = []
+    for swap in itertools.product((False, True), repeat=6):
+        mask = np.array(swap)[:, None, None]
+        gains.append(
+            gate._weighted_f1(np.where(mask, old, new).sum(0)) - gate._weighted_f1(np.where(mask, new, old).sum(0))
+        )
+    assert gate.permutation_p(old, new, 0) == pytest.approx(np.mean(np.array(gains) >= wanted - 1e-12))
+    assert gate.permutation_p(old, old, 0) == 1
 
 
 def test_a_fall_on_any_corpus_closes_the_gate() -> None:

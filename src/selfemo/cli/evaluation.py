@@ -9,7 +9,8 @@ from pathlib import Path
 
 from selfemo.config import Config
 from selfemo.context import Context
-from selfemo.steps.evaluate import answer, head
+from selfemo.data.dialogue import head
+from selfemo.steps.evaluate import answer
 from selfemo.steps.prepare import corpora_of
 from selfemo.steps.score import metrics_of
 from selfemo.steps.shards import Part

@@ -75,9 +75,9 @@ def dry_run(config: Config) -> None:
 
 def _check_inputs(config: Config) -> None:
     """Find what is wrong with the input before anything is started."""
-    from selfemo.steps.prepare import corpora_of
+    from selfemo.steps.prepare import corpora_of, divide_corpora
 
-    corpora_of(config)
+    divide_corpora(config, corpora_of(config))
 
 
 def _show(context: Context) -> None:

@@ -276,9 +276,16 @@ class Gate(Section):
     """When a challenger becomes champion."""
 
     min_gain: float = Field(0.0, ge=-1, le=1)
-    """The lower 95 % bound of the gain in weighted F1 on the first corpus must be above this."""
+    """The gain in weighted F1 on the first corpus must be above this, and sure; -1 lets every challenger through."""
+    min_dialogues: int = Field(8, ge=1)
+    """Held-out dialogues of each corpus that a decision needs: with fewer, hardly any gain can be told from chance."""
     max_drop: float = Field(0.02, ge=0, le=1)
     """No corpus may lose more weighted F1 than this."""
+
+    @property
+    def open(self) -> bool:
+        """Whether every challenger passes that loses no more than ``max_drop``, however many dialogues there are."""
+        return self.min_gain <= -1
 
 
 class Loop(Section):

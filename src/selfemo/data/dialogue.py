@@ -52,6 +52,17 @@ class Dialogue(BaseModel):
         return self.model_copy(update={"turns": tuple(u.model_copy(update={"gold": None}) for u in self.turns)})
 
 
+def head(dialogues: Iterable[Dialogue], count: int | None) -> list[Dialogue]:
+    """The first ``count`` dialogues of each corpus."""
+    seen: Counter[str] = Counter()
+    head = []
+    for dialogue in dialogues:
+        seen[dialogue.corpus] += 1
+        if count is None or seen[dialogue.corpus] <= count:
+            head.append(dialogue)
+    return head
+
+
 def gold_counts(dialogues: Iterable[Dialogue]) -> dict[str, Counter[str]]:
     """How often each emotion is a turn's primary one, by corpus."""
     found: dict[str, Counter[str]] = defaultdict(Counter)

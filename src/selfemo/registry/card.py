@@ -131,8 +131,12 @@ def _figures(metrics: Mapping[str, Any]) -> list[str]:
 def _gate(gate: Mapping[str, Any], decision: Manifest) -> str:
     lines = [f"{'Passed' if gate['promoted'] else 'Closed'}: {printable(str(gate['reason']))}."]
     if gate["gains"]:
-        rows = [(c, f"{gain:+.3f} [{low:+.3f}, {high:+.3f}]") for c, (gain, low, high) in gate["gains"].items()]
-        lines += ["", _table(("corpus", "gain in weighted F1 over the champion before"), rows)]
+        rows = [
+            (c, f"{g['gain']:+.3f} [{g['low']:+.3f}, {g['high']:+.3f}]", f"{g['p']:.3f}", str(g["dialogues"]))
+            for c, g in gate["gains"].items()
+        ]
+        heads = ("corpus", "gain in weighted F1 over the champion before [95 %]", "p, permutation test", "dialogues")
+        lines += ["", _table(heads, rows)]
     lines += ["", f"Compared with the scores at {_code(str(decision.inputs['champion_scores']) or 'none')}.",
               "What became of the version since is in its tags in the registry."]  # fmt: skip
     return "\n".join(lines)

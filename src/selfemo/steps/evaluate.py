@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from selfemo.config import Config
 from selfemo.context import Context, Published
-from selfemo.data.dialogue import Dialogue, read_jsonl
+from selfemo.data.dialogue import Dialogue, head, read_jsonl
 from selfemo.data.records import write_records
 from selfemo.progress import meter
 from selfemo.steps.shards import Part, shard_of
@@ -30,17 +29,6 @@ def evaluate(config: Config, policy: str, prepared: str, round: int, shard: int)
         return {}
 
     return shard_of(context, "evaluate", round, {"policy": policy, "prepared": prepared}, part, work)
-
-
-def head(dialogues: list[Dialogue], count: int | None) -> list[Dialogue]:
-    """The first ``count`` dialogues of each corpus."""
-    seen: Counter[str] = Counter()
-    head = []
-    for dialogue in dialogues:
-        seen[dialogue.corpus] += 1
-        if count is None or seen[dialogue.corpus] <= count:
-            head.append(dialogue)
-    return head
 
 
 def answer(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from selfemo.config import Config
 from selfemo.config.overrides import flat
 from selfemo.context import Context, Published, code_version
 from selfemo.data.corpora import Corpora, load_corpora
-from selfemo.data.dialogue import Dialogue, read_jsonl, write_jsonl
-from selfemo.data.seeds import seed_of
+from selfemo.data.dialogue import Dialogue, head, read_jsonl, write_jsonl
+from selfemo.data.divide import Division, divide
 from selfemo.errors import UserError
 
 
@@ -27,27 +28,18 @@ def prepare(config: Config) -> Published:
     registry.reopen(registry.parent)
     registry.params(registry.parent, flat(config.model_dump(mode="json")))
 
+    divided = divide_corpora(config, corpora)
+
     def work(out: Path, _: Path) -> dict[str, Any]:
-        gold = [d for d in corpora.training if any(u.gold for u in d.turns)]
-        labelled = sorted(gold, key=lambda d: seed_of(config.seed, "warm-up", d.id))[: config.warmup.dialogues]
-        selection, warm = labelled[: config.warmup.selection], labelled[config.warmup.selection :]
-        if selection and not warm:
-            raise UserError(
-                f"the corpora have {len(labelled)} labelled dialogues, and all are kept for selection",
-                where="warmup.selection", fix="lower it",
-            )  # fmt: skip
-        apart = {d.id for d in selection}
-        training = [d for d in corpora.training if d.id not in apart]
-        held_out = sorted(selection, key=lambda d: d.id) or corpora.held_out
-        write_jsonl(out / "training.jsonl", training)
-        write_jsonl(out / "held_out.jsonl", held_out)
-        (out / "warmup.json").write_text(json.dumps(sorted(d.id for d in warm), indent=1))
+        write_jsonl(out / "training.jsonl", divided.training)
+        write_jsonl(out / "held_out.jsonl", divided.held_out)
+        (out / "warmup.json").write_text(json.dumps(divided.warmup, indent=1))
         (out / "quarantine.jsonl").write_text("".join(json.dumps(q) + "\n" for q in corpora.quarantine))
         return {
-            "training_dialogues": len(training),
-            "held_out_dialogues": len(held_out),
-            "warmup_dialogues": len(warm),
-            "leaked_utterances": corpora.leaked,
+            "training_dialogues": len(divided.training),
+            "held_out_dialogues": len(divided.held_out),
+            "warmup_dialogues": len(divided.warmup),
+            "leaked_utterances": corpora.leaked + divided.leaked,
             "quarantined_rows": len(corpora.quarantine),
         }
 
@@ -69,6 +61,34 @@ def corpora_of(config: Config) -> Corpora:
         UserError: If a corpus cannot be read or lacks a split that the run needs.
     """
     return load_corpora(config.corpora, config.evaluation.split, config.store.endpoint)
+
+
+def divide_corpora(config: Config, corpora: Corpora) -> Division:
+    """Who is learnt from and who is scored.
+
+    Raises:
+        UserError: If there are too few dialogues to decide on, or none to learn from.
+    """
+    gated = config.loop.rounds > 0 and not config.gate.open
+    least = config.gate.min_dialogues if gated else 1
+    warmup = config.warmup
+    divided = divide(
+        corpora.training,
+        corpora.held_out,
+        labelled=warmup.dialogues,
+        selection=warmup.selection,
+        least=least,
+        seed=config.seed,
+    )
+    counts = Counter(d.corpus for d in head(divided.held_out, config.evaluation.dialogues))
+    for corpus in config.corpora:
+        if counts[corpus.name] < least:
+            raise UserError(
+                f"{counts[corpus.name]} dialogues of {corpus.name} are held out; the gate needs {least} to decide on",
+                where="evaluation.dialogues" if config.evaluation.dialogues else "corpora",
+                fix="hold out more, or lower gate.min_dialogues: with few, hardly any gain can be told from chance",
+            )
+    return divided
 
 
 def labelled(data: Path) -> list[Dialogue]:
