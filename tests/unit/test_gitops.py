@@ -235,9 +235,9 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_says_so(
 
     move = context.registry.__class__.set_alias
 
-    def slowly(self: object, name: str, number: str) -> None:
+    def slowly(self: object, *arguments: object) -> None:
         time.sleep(1.0)
-        move(self, name, number)  # type: ignore[arg-type]
+        move(self, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr("selfemo.registry.Registry.set_alias", slowly)
     race(2, work)
