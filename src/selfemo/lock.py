@@ -5,8 +5,8 @@ dies is waited for until its time is up, and then replaced by the next. How long
 by the store, which dates its files: no two machines' clocks are compared.
 
 A holder that was replaced does not know it until it looks (:meth:`Lease.renew`). It looks right before a write that
-only the holder may make; the write itself is made by another server, which knows nothing of the lock. So one window is
-left: a process that stalls for longer than its time between the look and the write's arrival. It looks again afterwards.
+only the holder may make, and once more afterwards; the write itself is made by another server, which knows nothing of
+the lock. So one window is left: a process that stalls for longer than its time between the look and the write.
 """
 
 from __future__ import annotations

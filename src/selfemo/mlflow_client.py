@@ -185,8 +185,12 @@ def quoted(value: str) -> str:
     raise UserError("holds both kinds of quotes, which MLflow cannot search for", where=value, fix="use one kind")
 
 
-def points(rows: Iterable[tuple[int, Mapping[str, float]]]) -> list[tuple[str, float, int, int]]:
-    """Metrics one by one, as MLflow takes them: name, value, time in ms, step. Sent twice, they count once."""
+Point = tuple[str, float, int, int]
+"""A metric as MLflow takes it: name, value, time in ms, step. Sent twice, it counts once."""
+
+
+def points(rows: Iterable[tuple[int, Mapping[str, float]]]) -> list[Point]:
+    """Metrics over steps one by one, of this moment."""
     now = int(time.time() * 1000)
     return [
         (key, float(value), now, step)

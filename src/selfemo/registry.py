@@ -6,7 +6,6 @@ Weights are not logged again: a version's source is the policy's published, immu
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +16,7 @@ from selfemo.champion import Champion
 from selfemo.config import Config
 from selfemo.errors import GateClosed, UserError
 from selfemo.lock import Lease
-from selfemo.mlflow_client import MISSING, PATIENCE, Client, Refused, points, quoted
+from selfemo.mlflow_client import MISSING, PATIENCE, Client, Point, Refused, points, quoted
 
 CHALLENGER = "challenger"
 
@@ -116,10 +115,14 @@ class Registry:
                 self.client.set_tag(run, f"changed.{key}", str(value))
 
     def metrics(self, run: str, rows: Iterable[tuple[int, Mapping[str, float]]]) -> None:
-        """Log metrics over steps, in batches: single calls cost 50 ms each."""
+        """Log metrics over steps."""
+        self.log(run, points(rows))
+
+    def log(self, run: str, rows: Sequence[Point]) -> None:
+        """Log metrics one by one, in batches: single calls cost 50 ms each."""
         from mlflow.entities import Metric
 
-        flat = [Metric(*row) for row in points(rows)]
+        flat = [Metric(*row) for row in rows]
         for start in range(0, len(flat), 500):
             self.client.log_batch(run, metrics=flat[start : start + 500])
 

@@ -12,6 +12,7 @@ from selfemo.config import Config
 from selfemo.context import Context, Published
 from selfemo.errors import UserError
 from selfemo.measure import weights, weights_of
+from selfemo.outbox import Outbox
 from selfemo.records import Sample, read_rows
 from selfemo.steps.prepare import labelled
 from selfemo.training import launch
@@ -34,9 +35,10 @@ def warmup(config: Config, prepared: str) -> Published:
             return {"dialogues": 0, "steps": 0}
         from selfemo.training.warmup import warm_up
 
-        steps = warm_up(base, gold, config, _checkpoints(config, scratch), out, _training_log(context, 0))
-        if launch.rank() == 0:
-            _plot_training(context, 0, out)
+        with Outbox(context.registry, 0) as outbox:
+            steps = warm_up(base, gold, config, _checkpoints(config, scratch), out, _training_log(outbox))
+            if launch.rank() == 0:
+                _plot_training(outbox, out)
         return {"dialogues": len(gold), "steps": steps, "base": config.policy.base}
 
     inputs = {"prepared": prepared, "base": context.registry.resolve(config.policy.base)}
@@ -63,16 +65,17 @@ def train(config: Config, policy: str, samples: str, prepared: str, round: int) 
         from selfemo.training.selfgrpo import train as self_grpo
         from selfemo.training.selftraining import train as self_training
 
-        log_to = _training_log(context, round)
         checkpoints = _checkpoints(config, scratch)
         gold = labelled(context.store.fetch(prepared)) if config.grpo.replay or config.grpo.balance else []
         base = weights(context, policy)
-        if config.grpo.objective == "cross-entropy":
-            steps = self_training(base, rows, gold, config, checkpoints, out, log_to)
-        else:
-            steps = self_grpo(base, policy, rows, gold, config, checkpoints, out, log_to)
-        if launch.rank() == 0:
-            _plot_training(context, round, out)
+        with Outbox(context.registry, round) as outbox:
+            log_to = _training_log(outbox)
+            if config.grpo.objective == "cross-entropy":
+                steps = self_training(base, rows, gold, config, checkpoints, out, log_to)
+            else:
+                steps = self_grpo(base, policy, rows, gold, config, checkpoints, out, log_to)
+            if launch.rank() == 0:
+                _plot_training(outbox, out)
         history = json.loads((out / "training.json").read_text()) if launch.rank() == 0 else []
         return {"steps": steps, "samples": len(rows), "base": config.policy.base, **_means(history)}
 
@@ -112,15 +115,14 @@ def _checkpoints(config: Config, scratch: Path) -> Path:
     return scratch / f"{config.launch.strategy}-{launch.world()}"
 
 
-def _training_log(context: Context, round: int) -> Callable[[int, Mapping[str, float]], None]:
+def _training_log(outbox: Outbox) -> Callable[[int, Mapping[str, float]], None]:
     """Sends metrics of a training step to the round's run, from rank 0."""
     if launch.rank():
         return lambda step, values: None
-    run = context.registry.round(round)
 
     def log_to(step: int, values: Mapping[str, float]) -> None:
         named = {f"train/{k}": v for k, v in values.items() if k not in ("step", "epoch")}
-        context.registry.metrics(run, [(step, named)])
+        outbox.metrics(step, named)
 
     return log_to
 
@@ -133,7 +135,7 @@ def _means(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: sum(values) / len(values) for name, values in found.items() if values}
 
 
-def _plot_training(context: Context, round: int, out: Path) -> None:
+def _plot_training(outbox: Outbox, out: Path) -> None:
     """The training curves, beside the weights and in the round's run."""
     plots.training(json.loads((out / "training.json").read_text()), out / "training.png")
-    context.registry.artifacts(context.registry.round(round), [out / "training.png"], "plots")
+    outbox.artifacts([out / "training.png"], "plots")
