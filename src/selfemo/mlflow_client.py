@@ -115,7 +115,7 @@ class Client:
                         fix="see whether it runs, and mlflow.tracking_uri; then give the same command again",
                     ) from error  # fmt: skip
                 if not waited:
-                    log.warning("MLflow at %s: %s; trying again, for %.0f s", self.shown, _words(error, 200), left)
+                    log.warning("MLflow at %s: trying again, for %.0f s: %s", self.shown, left, _words(error, 300))
                 waited = True
                 self._sleep(min(pause, left))
                 pause = min(2 * pause, LONGEST_PAUSE)
@@ -160,7 +160,8 @@ class Client:
         served = self.uri.startswith(("http://", "https://"))
         status = f" ({error.get_http_status_code()})" if served and isinstance(error, MlflowException) else ""
         said = Refused(f"MLflow says no{status}: {_words(error)}", where=self.shown, fix=fix)
-        if isinstance(error, RestException) or not served:
+        opened = "mlflow" in self.__dict__  # a place that cannot be opened says nothing of what is in it
+        if opened and (isinstance(error, RestException) or not served):
             said.code = code
         return said
 

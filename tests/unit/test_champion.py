@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from selfemo.lock import SECONDS
 from selfemo.promotion import LOOP_WAITS, after_decision, promote_version, roll_back
 from selfemo.registry import CHAMPION
 
+MODELS = count(1)
 CHANGES = ("set_", "create_", "delete_", "update_", "log_")
 
 
@@ -74,14 +76,13 @@ class Mortal:
 class World:
     """A registered model of its own for each try, all in one database."""
 
-    def __init__(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.place, self.life, self.tries = place, Life(), 0
+    def __init__(self, place: Path, database: str, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.life, self.model = Life(), ""
         self.overrides = [
             f"workdir={place / 'w'}",
             f"store.root={(place / 's').as_uri()}",
-            f"mlflow.tracking_uri=sqlite:///{place / 'm.db'}",
+            f"mlflow.tracking_uri={database}",
         ]
-        client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{place / 'm.db'}")
         monkeypatch.setattr(mlflow, "MlflowClient", lambda tracking_uri: Mortal(client, self.life))
         create, swap = LocalBackend.create, LocalBackend.swap
         monkeypatch.setattr(LocalBackend, "create", lambda *a: self._store(lambda: create(*a)))
@@ -95,8 +96,8 @@ class World:
 
     def fresh(self, versions: int) -> list[str]:
         """A model with so many versions, not one of them champion."""
-        self.tries += 1
-        self.context = Context(configuration.load(None, [*self.overrides, f"mlflow.model=m{self.tries}"]))
+        self.model = f"m{next(MODELS)}"
+        self.context = Context(configuration.load(None, [*self.overrides, f"mlflow.model={self.model}"]))
         registry = self.context.registry
         return [registry.register(f"s3://b/{n}", registry.round(1), {"selfemo.scores": ""}) for n in range(versions)]
 
@@ -139,9 +140,16 @@ class World:
         raise AssertionError("the command has no end")
 
 
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Any]:
+    """A database, which takes MLflow seconds to make, and its client."""
+    uri = f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'm.db'}"
+    return uri, mlflow.MlflowClient(tracking_uri=uri)
+
+
 @pytest.fixture
-def world(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return World(elsewhere, monkeypatch)
+def world(elsewhere: Path, database: tuple[str, Any], monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(elsewhere, *database, monkeypatch)
 
 
 cut = pytest.mark.parametrize("dies", [True, False], ids=["killed", "answer lost"])
@@ -289,9 +297,8 @@ def test_a_version_made_champion_by_hand_and_rolled_back_is_not_promoted_by_the_
     first, second = world.fresh(2)
     world.by_hand(first)
     world.context.registry.promote(second, passed=True, reason="x")
-    world.context.registry.client.delete_model_version_tag(
-        "m1", second, "selfemo.promoted_at"
-    )  # moved in MLflow's pages
+    # as if somebody had moved it in MLflow's pages
+    world.context.registry.client.delete_model_version_tag(world.model, second, "selfemo.promoted_at")
     world.back()
     assert world.by_the_loop(second) == "rolled back before"
     assert world.champion() == first
@@ -305,7 +312,7 @@ def test_promoting_the_champion_again_says_so_and_changes_nothing(world: World) 
     assert "the champion already" in world.by_hand(second)
     assert world.tags(second) == before
     world.context.registry.set_alias(CHAMPION, first)
-    world.context.registry.client.delete_model_version_tag("m1", first, "selfemo.promoted_at")
+    world.context.registry.client.delete_model_version_tag(world.model, first, "selfemo.promoted_at")
     with pytest.raises(UserError, match="the champion already"):
         world.by_hand(first)
 
@@ -313,10 +320,10 @@ def test_promoting_the_champion_again_says_so_and_changes_nothing(world: World) 
 def test_the_record_of_a_move_fits_into_mlflows_tag_and_a_damaged_one_is_no_obstacle(world: World) -> None:
     first, second = world.fresh(2)
     promote_version(world.context.config, first, force=True, reason="x" * 100_000)
-    model = world.context.registry.client.get_registered_model("m1")
+    model = world.context.registry.client.get_registered_model(world.model)
     (record,) = [v for k, v in model.tags.items() if "move" in k]
     assert len(record) < 5000
     assert json.loads(record)["done"] is True
-    world.context.registry.client.set_registered_model_tag("m1", "selfemo.champion_move", "{")
+    world.context.registry.client.set_registered_model_tag(world.model, "selfemo.champion_move", "{")
     world.by_hand(second)
     assert world.champion() == second

@@ -219,6 +219,12 @@ def test_a_password_in_the_address_is_not_shown(server: Server, time: Time) -> N
     server.start()
 
 
+def test_a_place_that_cannot_be_opened_says_so(elsewhere: Path) -> None:
+    registry = Registry((elsewhere / "mlruns").as_uri(), configuration.load(None))
+    with pytest.raises(Refused, match="maintenance mode"):
+        registry.version("1")
+
+
 def test_what_there_is_none_of_is_said_as_before(registry: Registry) -> None:
     registry.register("s3://b/a", registry.round(1), {})
     assert registry.alias(CHAMPION) is None
