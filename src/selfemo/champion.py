@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from selfemo.errors import UserError
 from selfemo.lock import Lease, who
+from selfemo.logs import printable
 from selfemo.mlflow_client import MISSING, Refused
 
 if TYPE_CHECKING:
@@ -33,8 +34,13 @@ CHAMPION = "champion"
 PROMOTED, ROLLED_BACK, PREVIOUS = "selfemo.promoted_at", "selfemo.rolled_back", "selfemo.previous_champion"
 LOG = "selfemo.champion_move"
 """Tag of the registered model: the last move. MLflow keeps 5,000 characters of it."""
-MOST = 1000
-"""Characters of a reason that are kept."""
+MOST = 300
+"""Characters of a reason that are kept: a record has it three times, once as JSON in JSON, seven characters for one."""
+
+
+def kept(reason: str) -> str:
+    """As much of a reason as is kept."""
+    return printable(reason)[:MOST]
 
 
 @dataclass(frozen=True)
@@ -87,10 +93,10 @@ class Champion:
         """
         self.settle(lease)
         version, current = self.registry.version(number), self.registry.alias(CHAMPION)
-        before = "" if current is None else str(current.version)
+        before, number = "" if current is None else str(current.version), str(version.version)
         if before == number:
             return before
-        told = {"selfemo.promoted_by": who(), "selfemo.promotion_reason": reason[:MOST], PREVIOUS: before, **tags}
+        told = {"selfemo.promoted_by": who(), "selfemo.promotion_reason": kept(reason), PREVIOUS: before, **tags}
         if version.tags.get(ROLLED_BACK):
             told[ROLLED_BACK] = ""  # somebody changed their mind
         told[PROMOTED] = _now()  # the last: whoever reads it can rely on the others, and on the alias
@@ -109,7 +115,7 @@ class Champion:
         """
         last, finished = self.settle(lease)
         current = self.registry.alias(CHAMPION)
-        again = last is not None and last.kind == "rollback" and (finished or last.reason == reason[:MOST])
+        again = last is not None and last.kind == "rollback" and (finished or last.reason == kept(reason))
         if last is not None and again and current is not None and str(current.version) == last.after:
             log.info("version %s was rolled back already; another reason goes back further", last.before)
             return last.before, last.after
@@ -117,7 +123,7 @@ class Champion:
         if current is None or earlier is None:
             raise UserError("there is no earlier champion to go back to", where=f"models:/{self.model}@{CHAMPION}")
         was = str(current.version)
-        self._make("rollback", was, earlier, reason, {ROLLED_BACK: f"by {who()}: {reason[:MOST]}"}, lease)
+        self._make("rollback", was, earlier, reason, {ROLLED_BACK: f"by {who()}: {kept(reason)}"}, lease)
         return was, earlier
 
     def settle(self, lease: Lease | None = None) -> tuple[Move | None, bool]:
@@ -137,7 +143,10 @@ class Champion:
         if mine and last.number > mine.number and now == mine.after != last.after:
             now = last.after if last.done else last.before
             log.warning("the lock was lost while version %s became champion: %s is again", mine.after, now or "none")
-            self.registry.set_alias(CHAMPION, now) if now else self.registry.unset_alias(CHAMPION)
+            if now:
+                self.registry.set_alias(CHAMPION, now, lease)
+            else:
+                self.registry.unset_alias(CHAMPION)
         if last.done:
             return last, False
         if now != last.after:
@@ -147,7 +156,7 @@ class Champion:
 
     def _make(self, kind: str, before: str, after: str, reason: str, tags: dict[str, str], lease: Lease | None) -> None:
         last = self._last()
-        move = Move(1 if last is None else last.number + 1, kind, before, after, reason[:MOST], tags)
+        move = Move(1 if last is None else last.number + 1, kind, before, after, kept(reason), tags)
         self._write(move, lease)
         self._made = move
         self.registry.set_alias(CHAMPION, after, lease)

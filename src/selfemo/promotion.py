@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from selfemo import gate, gitops
-from selfemo.champion import MOST, PROMOTED, ROLLED_BACK
+from selfemo.champion import PROMOTED, ROLLED_BACK, kept
 from selfemo.config import Config
 from selfemo.context import Context
 from selfemo.errors import GateClosed, UserError
@@ -176,7 +176,7 @@ def promote_version(config: Config, number: str, *, force: bool = False, reason:
             return already, str(version.tags.get("selfemo.promotion_reason", ""))
         scores, stopped = version.tags.get("selfemo.scores", ""), version.tags.get("selfemo.stopped", "")
         if force:
-            decision = Decision(False, (reason or "forced")[:MOST])
+            decision = Decision(False, kept(reason or "forced"))
         elif stopped:
             raise GateClosed(
                 f"version {number} is not promoted: the guard stopped it: {stopped}", where="guard",
