@@ -18,6 +18,7 @@ from selfemo.data.corpora import load_corpus
 from selfemo.data.corpora.rows import Rows
 from selfemo.errors import CorruptArtifact, UserError
 from selfemo.store.artifacts import Manifest
+from selfemo.store.lock import Busy, Lost, held
 from tests.conftest import race
 
 
@@ -115,6 +116,23 @@ def test_a_corpus_is_read_from_s3(small: Config, tmp_path: Path, monkeypatch: py
     assert [d.id for d in found] == [f"meld/{split}/{n}" for split in ("train", "dev") for n in range(3)]
     with pytest.raises(UserError, match="nothing lies here"):
         load_corpus("meld", store.uri("corpora", "other"), Rows(), endpoint)
+
+
+def test_s3_a_lock_has_one_holder_and_its_age_is_told_by_the_store(small: Config) -> None:
+    store = Context(small).store
+    backend, uri = store.backend(store.root), store.uri("locks", "one's own #1")
+    assert backend.age(uri) is None
+    with held(backend, uri) as first:
+        first.renew()
+        age = backend.age(uri)
+        assert age is not None
+        assert 0 <= age < 60
+        with pytest.raises(Busy), held(backend, uri):
+            pass
+        with held(backend, uri, seconds=0.0) as second:  # a holder that has not been heard of for long
+            with pytest.raises(Lost):
+                first.renew()
+            second.renew()
 
 
 KILLED = """

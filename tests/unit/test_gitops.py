@@ -193,16 +193,16 @@ def context(elsewhere: Path, tmp_path: Path, server: Path) -> Context:
 
 def test_promotion_and_rollback_move_registry_and_git_together(context: Context, tmp_path: Path) -> None:
     first, second = version(context, tmp_path, "a", 0.5), version(context, tmp_path, "b", 0.9)
-    said = promote_version(context.config, first)
+    said = promote_version(Context(context.config), first)
     assert "committed on main, pushed" in said
     assert present(context.config.gitops).version == first  # type: ignore[union-attr]
-    promote_version(context.config, second)
+    promote_version(Context(context.config), second)
     tags = context.registry.version(second).tags
     assert tags["selfemo.promoted_by"]
     assert tags["selfemo.previous_champion"] == first
     assert '"gains"' in tags["selfemo.promotion_evidence"]
     assert present(context.config.gitops).version == second  # type: ignore[union-attr]
-    roll_back(context.config, "it shouts")
+    roll_back(Context(context.config), "it shouts")
     assert str(context.registry.alias(CHAMPION).version) == first  # type: ignore[union-attr]
     assert present(context.config.gitops).version == first  # type: ignore[union-attr]
     assert "it shouts" in context.registry.version(second).tags["selfemo.rolled_back"]
@@ -213,7 +213,7 @@ def test_an_alias_that_was_moved_by_hand_is_drift_that_the_reconciler_repairs(
 ) -> None:
     assert "no champion" in synchronise(context)
     first, second = version(context, tmp_path, "a", 0.5), version(context, tmp_path, "b", 0.4)
-    promote_version(context.config, first)
+    promote_version(Context(context.config), first)
     assert "already serves" in synchronise(context)
     context.registry.set_alias(CHAMPION, second)
     assert "committed" in synchronise(context)
@@ -229,15 +229,17 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_says_so(
 
     def work(i: int) -> None:
         try:
-            outcomes[versions[i]] = promote_version(context.config, versions[i], force=True, reason=f"I am {i}")
+            outcomes[versions[i]] = promote_version(
+                Context(context.config), versions[i], force=True, reason=f"I am {i}"
+            )
         except UserError as error:
             outcomes[versions[i]] = f"{type(error).__name__}: {error.message}"
 
     move = context.registry.__class__.set_alias
 
-    def slowly(self: object, name: str, number: str) -> None:
+    def slowly(self: object, *arguments: object) -> None:
         time.sleep(1.0)
-        move(self, name, number)  # type: ignore[arg-type]
+        move(self, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr("selfemo.registry.client.Registry.set_alias", slowly)
     race(2, work)
@@ -253,5 +255,5 @@ def test_weights_that_are_not_those_that_were_registered_are_not_served(context:
     first = version(context, tmp_path, "a", 0.5)
     context.registry.client.set_model_version_tag("self-emo", first, "selfemo.digest", "0" * 64)
     with pytest.raises(UserError, match="not those that were registered"):
-        promote_version(context.config, first)
+        promote_version(Context(context.config), first)
     assert context.registry.alias(CHAMPION) is None

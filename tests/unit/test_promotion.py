@@ -10,9 +10,10 @@ import pytest
 from selfemo import config as configuration
 from selfemo.context import Context
 from selfemo.data.records import Sample, write_records
+from selfemo.errors import GateClosed
 from selfemo.method.gate import Decision
 from selfemo.registry.client import CHALLENGER, CHAMPION
-from selfemo.registry.promotion import after_decision
+from selfemo.registry.promotion import after_decision, promote_version
 from selfemo.report.page import round_page, write_report
 from tests.unit.test_evaluation import _pairs, rows
 
@@ -79,6 +80,29 @@ def test_a_resumed_decision_undoes_nobodys_rollback(context: Context, tmp_path: 
     decided(context, second, scores, champion=weights)
     context.registry.rollback("why not")
     assert decided(context, second, scores, champion=weights) == "promoted before"
+    assert alias(context, CHAMPION) == first
+
+
+def test_what_the_guard_stopped_is_promoted_by_hand_with_a_reason_only(context: Context, tmp_path: Path) -> None:
+    weights, scores, version = policy(context, tmp_path, "a", 1.0)
+    tags = {"selfemo.scores": scores, "selfemo.stopped": "collapse: label entropy 0.01 is below 0.2"}
+    context.registry.register(weights, context.registry.round(1), tags)
+    with pytest.raises(GateClosed, match=r"the guard stopped it: collapse: label entropy 0\.01"):
+        promote_version(Context(context.config), version)
+    assert alias(context, CHAMPION) is None
+    promote_version(Context(context.config), version, force=True, reason="a joke of the demo's")
+    assert alias(context, CHAMPION) == version
+    assert context.registry.version(version).tags["selfemo.promotion_forced"] == "true"
+
+
+def test_a_policy_that_is_evaluated_anew_is_compared_by_its_newest_scores(context: Context, tmp_path: Path) -> None:
+    weights, first_scores, first = policy(context, tmp_path, "a", 0.5)
+    decided(context, first, first_scores)
+    _, better, _ = policy(context, tmp_path, "again", 0.9)
+    context.registry.register(weights, context.registry.round(1), {"selfemo.scores": better})
+    _, _, second = policy(context, tmp_path, "b", 0.7)
+    with pytest.raises(GateClosed):
+        promote_version(Context(context.config), second)
     assert alias(context, CHAMPION) == first
 
 

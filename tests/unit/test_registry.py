@@ -57,6 +57,24 @@ def test_the_same_policy_is_registered_once(registry: Registry) -> None:
         registry.version("9")
 
 
+def test_a_policy_that_is_registered_again_has_its_newest_scores_and_what_the_gate_said_of_them(
+    registry: Registry,
+) -> None:
+    first = {
+        "selfemo.scores": "s3://b/one",
+        "selfemo.gate": "passed",
+        "selfemo.stopped": "collapse",
+        "selfemo.code": "1",
+    }
+    second = {"selfemo.scores": "s3://b/two", "selfemo.gate": "closed", "selfemo.stopped": "", "selfemo.code": "1"}
+    run = registry.round(1)
+    version = registry.register("s3://bucket/a", run, first)
+    registry.promote(version, passed=True, reason="better")
+    promoted = registry.version(version).tags
+    assert registry.register("s3://bucket/a", run, second) == version
+    assert registry.version(version).tags == {**promoted, **second}
+
+
 def test_promotion_goes_through_the_gate_only(registry: Registry) -> None:
     first, second = _version(registry, "a"), _version(registry, "b")
     assert registry.alias(CHAMPION) is None

@@ -26,11 +26,12 @@ def promote(config: Config, number: str, force: bool, reason: str | None) -> Non
     Example:
       selfemo promote --version 3
     """
+    from selfemo.context import Context
     from selfemo.registry.promotion import promote_version
 
     if force and not reason:
         raise UserError("--force needs --reason", where="selfemo promote", fix='say why: --reason "..."')
-    click.echo(promote_version(config, number, force=force, reason=reason))
+    click.echo(promote_version(Context(config), number, force=force, reason=reason))
 
 
 @click.command()
@@ -43,9 +44,10 @@ def rollback(config: Config, reason: str) -> None:
     Example:
       selfemo rollback --reason "answers in capitals"
     """
+    from selfemo.context import Context
     from selfemo.registry.promotion import roll_back
 
-    click.echo(roll_back(config, reason))
+    click.echo(roll_back(Context(config), reason))
 
 
 @click.command("sync-registry")

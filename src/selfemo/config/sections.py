@@ -317,6 +317,14 @@ class Mlflow(Section):
     licence: str = ""
     """Licence of the base model, for the model card; empty says that nobody has stated it."""
 
+    @field_validator("model")
+    @classmethod
+    def _searchable(cls, name: str) -> str:
+        # MLflow's filters know no escapes: a name with both kinds of quotes cannot be searched for.
+        if not name.strip() or not name.isprintable() or ("'" in name and '"' in name):
+            raise ValueError("neither blank, nor with control characters, nor with both kinds of quotes")
+        return name
+
 
 class Gitops(Section):
     """Where Git says which model is served. Commands run without a shell, {branch}, {title} and {body} filled in."""

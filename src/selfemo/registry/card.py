@@ -13,11 +13,11 @@ from typing import Any
 import yaml
 
 from selfemo.config import Config
-from selfemo.context import Context
 from selfemo.data.corpora.table import CORPORA
 from selfemo.logs import printable
 from selfemo.registry.promotion import decisions
 from selfemo.registry.rounds import HEADERS, RoundRow, cells
+from selfemo.registry.surroundings import Surroundings
 from selfemo.store.artifacts import Manifest
 
 LIMITS = """\
@@ -29,7 +29,7 @@ LIMITS = """\
 - It must not decide over people: no employment, education, policing, insurance, or diagnosis."""
 
 
-def model_card(context: Context, decision: Manifest, decision_uri: str, version: str) -> str:
+def model_card(context: Surroundings, decision: Manifest, decision_uri: str, version: str) -> str:
     """The card of the version that a round registered.
 
     Args:
@@ -95,7 +95,7 @@ def _front_matter(config: Config, metrics: Mapping[str, Any]) -> str:
     return f"---\n{yaml.safe_dump(row, sort_keys=False, width=1000)}---"
 
 
-def _data(context: Context, config: Config) -> str:
+def _data(context: Surroundings, config: Config) -> str:
     tags = context.registry.client.get_run(context.registry.parent).data.tags
     prepared = context.store.manifest(tags.get("selfemo.prepared", ""))
     counts = prepared.result if prepared else {}

@@ -5,9 +5,7 @@ Weights are not logged again: a version's source is the policy's published, immu
 
 from __future__ import annotations
 
-import logging
 import os
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,11 +13,12 @@ from typing import Any
 
 from selfemo.config import Config
 from selfemo.errors import GateClosed, UserError
-from selfemo.store.lock import who
+from selfemo.registry.champion import CHAMPION as CHAMPION
+from selfemo.registry.champion import Champion
+from selfemo.registry.mlflow_client import MISSING, PATIENCE, Client, Point, Refused, points, quoted
+from selfemo.store.lock import Lease
 
-log = logging.getLogger(__name__)
-
-CHAMPION, CHALLENGER = "champion", "challenger"
+CHALLENGER = "challenger"
 
 
 class Registry:
@@ -28,17 +27,22 @@ class Registry:
     Args:
         tracking_uri: Of the server.
         config: For names.
+        patience: Seconds to wait for the server where it is away; 0 tries once.
     """
 
-    def __init__(self, tracking_uri: str, config: Config) -> None:
+    def __init__(self, tracking_uri: str, config: Config, patience: float = PATIENCE) -> None:
         self.tracking_uri, self.config, self.model = tracking_uri, config, config.mlflow.model
+        self.patience = patience
 
     @cached_property
-    def client(self) -> Any:
+    def client(self) -> Client:
         """The MLflow client."""
-        from mlflow import MlflowClient
+        return Client(self.tracking_uri, self.patience)
 
-        return MlflowClient(tracking_uri=self.tracking_uri)
+    @cached_property
+    def champion(self) -> Champion:
+        """What moves the champion alias."""
+        return Champion(self)
 
     @cached_property
     def experiment(self) -> str:
@@ -49,7 +53,10 @@ class Registry:
             return str(found.experiment_id)
         try:
             return str(self.client.create_experiment(name))
-        except Exception:  # another step was first: then it is there now
+        except Refused as error:
+            if error.code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            # Another step was first, or the answer to our own request got lost: it is there now.
             return str(self.client.get_experiment_by_name(name).experiment_id)
 
     # Runs
@@ -74,16 +81,27 @@ class Registry:
 
     def rounds(self) -> list[Any]:
         """Child runs, by round number."""
-        where = f"tags.`mlflow.parentRunId` = '{self.parent}' and tags.`selfemo.kind` = 'round'"
+        where = f"tags.`mlflow.parentRunId` = {quoted(self.parent)} and tags.`selfemo.kind` = 'round'"
         runs = self.client.search_runs([self.experiment], where)
         return sorted(runs, key=lambda r: int(r.data.tags["selfemo.round"]))
 
     def _find(self, tags: dict[str, str], name: str) -> str:
-        where = " and ".join(f"tags.`{k}` = '{v}'" for k, v in tags.items())
-        found = self.client.search_runs([self.experiment], where, max_results=1)
-        if found:
-            return str(found[0].info.run_id)
-        return str(self.client.create_run(self.experiment, tags=tags, run_name=name).info.run_id)
+        """Id of the run with these tags, made if need be; of several, of the first, whoever asks."""
+        where = " and ".join(f"tags.`{k}` = {quoted(v)}" for k, v in tags.items())
+        experiment = self.experiment
+
+        def find(mlflow: Any) -> str | None:
+            found = mlflow.search_runs([experiment], where)
+            return min(((r.info.start_time, r.info.run_id) for r in found), default=(0, None))[1]
+
+        def find_or_make(mlflow: Any) -> str:
+            if known := find(mlflow):
+                return known
+            made = mlflow.create_run(experiment, tags=tags, run_name=name)
+            # An earlier request whose answer got lost may have made one as well.
+            return find(mlflow) or str(made.info.run_id)
+
+        return self.client.patiently(find_or_make)
 
     def params(self, run: str, values: Mapping[str, Any]) -> None:
         """Log parameters; a value that changed since an earlier attempt is kept as a tag, since MLflow's are final."""
@@ -97,16 +115,14 @@ class Registry:
                 self.client.set_tag(run, f"changed.{key}", str(value))
 
     def metrics(self, run: str, rows: Iterable[tuple[int, Mapping[str, float]]]) -> None:
-        """Log metrics over steps, in batches: single calls cost 50 ms each."""
+        """Log metrics over steps."""
+        self.log(run, points(rows))
+
+    def log(self, run: str, rows: Sequence[Point]) -> None:
+        """Log metrics one by one, in batches: single calls cost 50 ms each."""
         from mlflow.entities import Metric
 
-        now = int(time.time() * 1000)
-        flat = [
-            Metric(key, float(value), now, step)
-            for step, values in rows
-            for key, value in values.items()
-            if isinstance(value, (int, float))
-        ]
+        flat = [Metric(*row) for row in rows]
         for start in range(0, len(flat), 500):
             self.client.log_batch(run, metrics=flat[start : start + 500])
 
@@ -138,38 +154,65 @@ class Registry:
     # Models
 
     def register(self, policy: str, run: str, tags: Mapping[str, str]) -> str:
-        """A version of the registered model for a policy; the same policy again gives the same version."""
+        """A version of the registered model for a policy; the same policy again gives the same version, with new tags.
+
+        The scores of a policy that is evaluated anew, and what the gate said of them, replace the old ones. Should
+        there be several versions of one policy, the first is meant, whoever asks.
+        """
         self._ensure_model()
-        for version in self.client.search_model_versions(f"name='{self.model}'"):
-            if version.source == policy:
-                return str(version.version)
-        made = self.client.create_model_version(self.model, policy, run_id=run, tags=dict(tags), await_creation_for=0)
-        return str(made.version)
+
+        def find(mlflow: Any) -> Any | None:
+            found = mlflow.search_model_versions(f"name={quoted(self.model)}")
+            return min((v for v in found if v.source == policy), key=lambda v: int(v.version), default=None)
+
+        def find_or_make(mlflow: Any) -> Any:
+            if known := find(mlflow):
+                return known
+            made = mlflow.create_model_version(self.model, policy, run_id=run, tags=dict(tags), await_creation_for=0)
+            # An earlier request whose answer got lost may have made one as well.
+            return find(mlflow) or made
+
+        version = self.client.patiently(find_or_make)
+        for key, value in tags.items():
+            if version.tags.get(key) != value:
+                self.client.set_model_version_tag(self.model, version.version, key, value)
+        return str(version.version)
 
     def _ensure_model(self) -> None:
-        from mlflow.exceptions import MlflowException
-
         try:
             self.client.create_registered_model(self.model, description="Policies of self-emo, one version a round.")
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+        except Refused as error:
+            if error.code != "RESOURCE_ALREADY_EXISTS":
                 raise
 
     def alias(self, name: str) -> Any | None:
         """The version that an alias names, or None."""
-        from mlflow.exceptions import MlflowException
-
         try:
             return self.client.get_model_version_by_alias(self.model, name)
-        except MlflowException as error:
-            # An unset alias is INVALID_PARAMETER_VALUE in MLflow 3.
-            if error.error_code in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"):
+        except Refused as error:
+            if error.code in MISSING:
                 return None
             raise
 
-    def set_alias(self, name: str, version: str) -> None:
-        """Point an alias at a version."""
-        self.client.set_registered_model_alias(self.model, name, version)
+    def set_alias(self, name: str, version: str, lease: Lease | None = None) -> None:
+        """Point an alias at a version.
+
+        Args:
+            name: Of the alias.
+            version: Number of the version.
+            lease: Of the lock; it is renewed right before each try.
+        """
+
+        def move(mlflow: Any) -> None:
+            if lease is not None:
+                lease.renew()
+            mlflow.set_registered_model_alias(self.model, name, version)
+
+        self.client.patiently(move)
+
+    def unset_alias(self, name: str) -> None:
+        """Take an alias away."""
+        self.client.delete_registered_model_alias(self.model, name)
 
     def version(self, number: str) -> Any:
         """A version of the model.
@@ -177,18 +220,27 @@ class Registry:
         Raises:
             UserError: If there is none.
         """
-        from mlflow.exceptions import MlflowException
-
         try:
             return self.client.get_model_version(self.model, number)
-        except MlflowException:
+        except Refused as error:
+            if error.code not in MISSING:
+                raise
             raise UserError(
                 f"model {self.model!r} has no version {number}", where="registry",
                 fix="see its versions with `selfemo ui`",
             ) from None  # fmt: skip
 
-    def promote(self, number: str, *, passed: bool, reason: str, force: bool = False, evidence: str = "") -> str | None:
-        """Move the champion alias, through the gate only.
+    def promote(
+        self,
+        number: str,
+        *,
+        passed: bool,
+        reason: str,
+        force: bool = False,
+        evidence: str = "",
+        lease: Lease | None = None,
+    ) -> str | None:
+        """Move the champion alias, through the gate only; under the lock of promotions.
 
         Args:
             number: Version to promote.
@@ -196,6 +248,7 @@ class Registry:
             reason: Why: the gate's words, or a person's with ``force``.
             force: Promote against the gate; kept as a tag.
             evidence: What the gate saw, as JSON; kept as a tag.
+            lease: Of the lock.
 
         Returns:
             The version that was champion before, or None.
@@ -208,26 +261,11 @@ class Registry:
                 f"version {number} is not promoted: {reason}", where="gate",
                 fix="train a better challenger, or use --force --reason WHY",
             )  # fmt: skip
-        version, current = self.version(number), self.alias(CHAMPION)
-        previous = None if current is None else str(current.version)
-        if previous == str(version.version):
-            return previous
-        tags = {
-            "selfemo.promoted_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "selfemo.promoted_by": who(),
-            "selfemo.promotion_evidence": evidence,
-            "selfemo.promotion_reason": reason,
-            "selfemo.promotion_forced": str(force).lower(),
-            "selfemo.previous_champion": previous or "",
-        }
-        for key, value in tags.items():
-            self.client.set_model_version_tag(self.model, number, key, value)
-        self.set_alias(CHAMPION, number)
-        log.info("version %s of %s is champion: %s", number, self.model, reason)
-        return previous
+        tags = {"selfemo.promotion_evidence": evidence, "selfemo.promotion_forced": str(force).lower()}
+        return self.champion.promote(str(number), tags, reason, lease)
 
-    def rollback(self, reason: str) -> tuple[str, str]:
-        """Make the previous champion champion again.
+    def rollback(self, reason: str, lease: Lease | None = None) -> tuple[str, str]:
+        """Make the previous champion champion again; under the lock of promotions.
 
         Returns:
             The version that was champion, and the one that is now.
@@ -235,14 +273,7 @@ class Registry:
         Raises:
             UserError: If there is no previous champion.
         """
-        current = self.alias(CHAMPION)
-        previous = current.tags.get("selfemo.previous_champion") if current is not None else None
-        if current is None or not previous:
-            raise UserError("there is no earlier champion to go back to", where=f"models:/{self.model}@{CHAMPION}")
-        self.version(previous)
-        self.client.set_model_version_tag(self.model, current.version, "selfemo.rolled_back", f"by {who()}: {reason}")
-        self.set_alias(CHAMPION, previous)
-        return str(current.version), previous
+        return self.champion.rollback(reason, lease)
 
     def source(self, name: str) -> str:
         """URI of the weights of ``models:/name@alias`` or ``models:/name/version``.
@@ -250,18 +281,16 @@ class Registry:
         Raises:
             UserError: If there is no such model, version or alias.
         """
-        from mlflow.exceptions import MlflowException
-
         rest = name.removeprefix("models:/")
-        model, at, alias = rest.partition("@")
         try:
-            if at:
-                found = self.client.get_model_version_by_alias(model, alias)
-            else:
+            if "/" in rest:  # a model's name has none
                 model, _, number = rest.partition("/")
                 found = self.client.get_model_version(model, number)
-        except MlflowException as error:
-            raise UserError(
-                str(error.message), where=name, fix="write models:/NAME@champion or models:/NAME/3"
-            ) from None
+            else:
+                model, _, alias = rest.rpartition("@")
+                found = self.client.get_model_version_by_alias(model, alias)
+        except Refused as error:
+            if error.code not in MISSING:
+                raise
+            raise UserError(error.message, where=name, fix="write models:/NAME@champion or models:/NAME/3") from None
         return str(found.source)

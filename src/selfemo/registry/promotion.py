@@ -1,60 +1,83 @@
 """Promotion: by the loop or by hand, through one gate, under one lock; and Git brought in line with it.
 
 The alias in the registry is the truth. Who changes it holds a lock in the store, since the registry itself lets the
-last writer win. Git follows: at once where a person promotes, by the reconciler (:func:`synchronise`) otherwise.
+last writer win (:mod:`selfemo.registry.champion` has the order of the writes). Git follows: at once where a person
+promotes, by the reconciler (:func:`synchronise`) otherwise.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import quote
 
-from selfemo.config import Config
-from selfemo.context import Context
 from selfemo.data.records import Scored, read_records
-from selfemo.errors import UserError
+from selfemo.errors import GateClosed, UserError
 from selfemo.method import gate
 from selfemo.method.gate import Decision
 from selfemo.registry import git as gitops
+from selfemo.registry.champion import PROMOTED, ROLLED_BACK, kept
 from selfemo.registry.client import CHALLENGER, CHAMPION
 from selfemo.registry.git import Reference
+from selfemo.registry.surroundings import Surroundings
 from selfemo.store.artifacts import Manifest
-from selfemo.store.lock import held
+from selfemo.store.lock import SECONDS, Lease, Lost, held
 
-PROMOTED = "selfemo.promoted_at"
-LOOP_WAITS = 120.0
-"""Seconds that the loop waits for somebody else's promotion; a person is told at once."""
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+LOOP_WAITS = SECONDS + 60.0
+"""Seconds that the loop waits for somebody else's promotion; a person is told at once. Longer than a lock outlives its
+holder: a step that was killed inside is not kept out, when it is tried again, by itself."""
 
 
 @contextmanager
-def locked(context: Context, wait: float = 0.0) -> Iterator[None]:
+def locked(context: Surroundings, wait: float = 0.0) -> Iterator[Lease]:
     """The one place at a time where a model's champion may change.
 
     Raises:
         Busy: If somebody else is there.
     """
-    uri = context.store.uri("locks", f"promotion-{context.registry.model}")
-    with held(context.store.backend(uri), uri, wait=wait):
-        yield
+    uri = context.store.uri("locks", f"promotion-{quote(context.registry.model, safe='')}")
+    with held(context.store.backend(uri), uri, wait=wait) as lease:
+        yield lease
 
 
-def predictions(context: Context, scores: str) -> list[Scored]:
+def alone(context: Surroundings, work: Callable[[Lease], T], wait: float = 0.0) -> T:
+    """Do some work under the lock; all of it once more if the lock was lost on the way.
+
+    Raises:
+        Busy: If somebody else holds it.
+        Lost: If it was lost twice.
+    """
+    try:
+        with locked(context, wait) as lease:
+            return work(lease)
+    except Lost as lost:
+        log.warning("%s; once more", lost.message)
+    with locked(context, LOOP_WAITS) as lease:
+        return work(lease)
+
+
+def predictions(context: Surroundings, scores: str) -> list[Scored]:
     """Held-out predictions of an evaluation; none for the empty URI."""
     if not scores:
         return []
     return list(read_records(context.store.fetch(scores) / "predictions.jsonl.gz", Scored))
 
 
-def decisions(context: Context) -> list[Manifest]:
+def decisions(context: Surroundings) -> list[Manifest]:
     """Manifests of the decisions of the current attempt at the run, by round."""
     tags = context.registry.client.get_run(context.registry.parent).data.tags
     found = [context.store.manifest(uri) for uri in json.loads(tags.get("selfemo.decisions", "[]"))]
     return sorted((m for m in found if m is not None), key=lambda m: int(m.inputs["round"]))
 
 
-def against_registry(context: Context, scores: str) -> Decision:
+def against_registry(context: Surroundings, scores: str) -> Decision:
     """What the gate says of a policy's scores against the champion that the registry has now."""
     champion = context.registry.alias(CHAMPION)
     if champion is None:
@@ -65,7 +88,7 @@ def against_registry(context: Context, scores: str) -> Decision:
     return gate.decide(predictions(context, known), predictions(context, scores), context.config)
 
 
-def after_decision(context: Context, version: Any, decision: Decision, champion: str, scores: str) -> str:
+def after_decision(context: Surroundings, version: Any, decision: Decision, champion: str, scores: str) -> str:
     """Move the aliases after a round.
 
     The loop's own champion may differ from the registry's: of an earlier run, or put there by hand. Then the
@@ -83,23 +106,36 @@ def after_decision(context: Context, version: Any, decision: Decision, champion:
         What the registry came to, in words.
     """
     registry = context.registry
-    if PROMOTED in version.tags:
-        return "promoted before"
+    if said := _before(version):
+        return said
     registry.set_alias(CHALLENGER, version.version)
     if not decision.promoted:
         return decision.reason
-    with locked(context, LOOP_WAITS):
+
+    def promote(lease: Lease) -> str:
+        registry.champion.settle(lease)  # the promotion may have been cut off the last time
+        if said := _before(registry.version(version.version)):
+            return said
         current = registry.alias(CHAMPION)
         verdict = decision
-        if current is not None and current.source != champion:
+        if current is not None and current.source not in (champion, version.source):
             try:
                 verdict = against_registry(context, scores)
             except UserError as error:  # scored on another corpus: not comparable, so not replaced
                 verdict = Decision(False, f"the registry's champion is not comparable: {error.message}")
         if verdict.promoted:
             evidence = _evidence(verdict, scores, current)
-            registry.promote(version.version, passed=True, reason=verdict.reason, evidence=evidence)
-    return verdict.reason
+            registry.promote(version.version, passed=True, reason=verdict.reason, evidence=evidence, lease=lease)
+        return verdict.reason
+
+    return alone(context, promote, LOOP_WAITS)
+
+
+def _before(version: Any) -> str:
+    """What became of a version in an earlier attempt at the step; empty if it never was champion."""
+    if PROMOTED in version.tags:
+        return "promoted before"
+    return "rolled back before" if version.tags.get(ROLLED_BACK) else ""
 
 
 def _evidence(decision: Decision, scores: str, champion: Any | None) -> str:
@@ -108,11 +144,11 @@ def _evidence(decision: Decision, scores: str, champion: Any | None) -> str:
     return json.dumps({**decision.to_dict(), "scores": scores, "against": against})
 
 
-def promote_version(config: Config, number: str, *, force: bool = False, reason: str | None = None) -> str:
+def promote_version(context: Surroundings, number: str, *, force: bool = False, reason: str | None = None) -> str:
     """Compare a version with the champion on the scores both were registered with, and promote it if it is better.
 
     Args:
-        config: Sections ``gate``, ``evaluation`` and ``mlflow``.
+        context: Of the run; sections ``gate``, ``evaluation`` and ``mlflow`` count.
         number: The version.
         force: Promote whatever the gate says.
         reason: Why, with ``force``.
@@ -121,47 +157,57 @@ def promote_version(config: Config, number: str, *, force: bool = False, reason:
         What was done, in words.
 
     Raises:
-        GateClosed: If the gate says no.
-        UserError: If the version is the champion already, has no scores, or somebody else promotes just now.
+        GateClosed: If the gate says no, or the collapse guard stopped the version.
+        UserError: If the version was made champion by hand, has no scores, or somebody else promotes just now.
     """
-    context = Context(config)
-    registry = context.registry
+    config, registry = context.config, context.registry
     version = registry.version(number)
     if config.gitops.repository:
         reference(context, version)  # what cannot be served is not promoted
-    with locked(context):
-        champion = registry.alias(CHAMPION)
+
+    def promote(lease: Lease) -> tuple[str, str]:
+        registry.champion.settle(lease)
+        version, champion = registry.version(number), registry.alias(CHAMPION)
         if champion is not None and str(champion.version) == str(version.version):
-            raise UserError(f"version {number} is the champion already", where=f"models:/{registry.model}@{CHAMPION}")
-        scores = version.tags.get("selfemo.scores", "")
+            already = f"version {number} is the champion already"
+            if PROMOTED not in version.tags:
+                raise UserError(already, where=f"models:/{registry.model}@{CHAMPION}")
+            return already, str(version.tags.get("selfemo.promotion_reason", ""))
+        scores, stopped = version.tags.get("selfemo.scores", ""), version.tags.get("selfemo.stopped", "")
         if force:
-            decision = Decision(False, reason or "forced")
+            decision = Decision(False, kept(reason or "forced"))
+        elif stopped:
+            raise GateClosed(
+                f"version {number} is not promoted: the guard stopped it: {stopped}", where="guard",
+                fix="promote another version, or use --force --reason WHY",
+            )  # fmt: skip
         elif scores:
             decision = against_registry(context, scores)
         else:
             raise UserError(f"version {number} has no scores", where="registry", fix="use --force --reason WHY")
         previous = registry.promote(
             number, passed=decision.promoted, reason=decision.reason, force=force,
-            evidence=_evidence(decision, scores, champion),
+            evidence=_evidence(decision, scores, champion), lease=lease,
         )  # fmt: skip
-    done = f"champion of {registry.model}: version {number} (was {previous or 'none'}): {decision.reason}"
-    return f"{done}\n{synchronise(context, decision.reason)}"
+        said = f"champion of {registry.model}: version {number} (was {previous or 'none'}): {decision.reason}"
+        return said, decision.reason
+
+    done, why = alone(context, promote)
+    return f"{done}\n{synchronise(context, why)}"
 
 
-def roll_back(config: Config, reason: str) -> str:
+def roll_back(context: Surroundings, reason: str) -> str:
     """Make the previous champion champion again, in the registry and in Git; what was done, in words.
 
     Raises:
         UserError: If there is no earlier champion, or somebody else promotes just now.
     """
-    context = Context(config)
-    with locked(context):
-        was, now = context.registry.rollback(reason)
-    done = f"champion of {config.mlflow.model}: version {now} (was {was})"
+    was, now = alone(context, lambda lease: context.registry.rollback(reason, lease))
+    done = f"champion of {context.registry.model}: version {now} (was {was})"
     return f"{done}\n{synchronise(context, f'Rolled back from version {was}: {reason}')}"
 
 
-def reference(context: Context, version: Any) -> Reference:
+def reference(context: Surroundings, version: Any) -> Reference:
     """A version of the model, exactly.
 
     Raises:
@@ -179,7 +225,7 @@ def reference(context: Context, version: Any) -> Reference:
     return Reference(context.registry.model, str(version.version), uri, manifest.digest)
 
 
-def synchronise(context: Context, why: str = "") -> str:
+def synchronise(context: Surroundings, why: str = "") -> str:
     """Compare the champion with what Git says, and repair the difference; what was done, in words."""
     if not context.config.gitops.repository:
         return "Git is left alone: gitops.repository is not set"

@@ -14,6 +14,7 @@ from selfemo.config.cluster import TRAINER
 from selfemo.context import Context
 from selfemo.errors import UserError
 from selfemo.policies import Policy
+from selfemo.registry.outbox import Outbox
 from selfemo.report import plots
 
 
@@ -69,20 +70,19 @@ def checkpoints(config: Config, scratch: Path) -> Path:
     return scratch / f"{config.launch.strategy}-{processes.world()}"
 
 
-def training_log(context: Context, round: int) -> Callable[[int, Mapping[str, float]], None]:
+def training_log(outbox: Outbox) -> Callable[[int, Mapping[str, float]], None]:
     """Sends metrics of a training step to the round's run, from rank 0."""
     if processes.rank():
         return lambda step, values: None
-    run = context.registry.round(round)
 
     def log_to(step: int, values: Mapping[str, float]) -> None:
         named = {f"train/{k}": v for k, v in values.items() if k not in ("step", "epoch")}
-        context.registry.metrics(run, [(step, named)])
+        outbox.metrics(step, named)
 
     return log_to
 
 
-def plot_training(context: Context, round: int, out: Path) -> None:
+def plot_training(outbox: Outbox, out: Path) -> None:
     """The training curves, beside the weights and in the round's run."""
     plots.training(json.loads((out / "training.json").read_text()), out / "training.png")
-    context.registry.artifacts(context.registry.round(round), [out / "training.png"], "plots")
+    outbox.artifacts([out / "training.png"], "plots")

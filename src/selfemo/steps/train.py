@@ -11,6 +11,7 @@ from selfemo import processes
 from selfemo.config import Config
 from selfemo.context import Context, Published
 from selfemo.data.records import Sample, read_records
+from selfemo.registry.outbox import Outbox
 from selfemo.steps.launch import check_compiled_for, checkpoints, launch, plot_training, training_log
 from selfemo.steps.prepare import labelled
 
@@ -36,16 +37,17 @@ def train(config: Config, policy: str, samples: str, prepared: str, round: int) 
         from selfemo.training.selfgrpo import train as self_grpo
         from selfemo.training.selftraining import train as self_training
 
-        log_to = training_log(context, round)
         resumed_from = checkpoints(config, scratch)
         gold = labelled(context.store.fetch(prepared)) if config.grpo.replay or config.grpo.balance else []
         base = found.directory
-        if config.grpo.objective == "cross-entropy":
-            steps = self_training(base, rows, gold, config, resumed_from, out, log_to)
-        else:
-            steps = self_grpo(base, policy, rows, gold, config, resumed_from, out, log_to)
-        if processes.rank() == 0:
-            plot_training(context, round, out)
+        with Outbox(context.registry, round) as outbox:
+            log_to = training_log(outbox)
+            if config.grpo.objective == "cross-entropy":
+                steps = self_training(base, rows, gold, config, resumed_from, out, log_to)
+            else:
+                steps = self_grpo(base, policy, rows, gold, config, resumed_from, out, log_to)
+            if processes.rank() == 0:
+                plot_training(outbox, out)
         history = json.loads((out / "training.json").read_text()) if processes.rank() == 0 else []
         return {"steps": steps, "samples": len(rows), "base": config.policy.base, **_means(history)}
 

@@ -8,6 +8,7 @@ from typing import Any
 from selfemo import processes
 from selfemo.config import Config
 from selfemo.context import Context, Published
+from selfemo.registry.outbox import Outbox
 from selfemo.steps.launch import check_compiled_for, checkpoints, launch, plot_training, training_log
 from selfemo.steps.prepare import labelled
 
@@ -31,9 +32,10 @@ def warmup(config: Config, prepared: str) -> Published:
             return {"dialogues": 0, "steps": 0}
         from selfemo.training.warmup import warm_up
 
-        steps = warm_up(base, gold, config, checkpoints(config, scratch), out, training_log(context, 0))
-        if processes.rank() == 0:
-            plot_training(context, 0, out)
+        with Outbox(context.registry, 0) as outbox:
+            steps = warm_up(base, gold, config, checkpoints(config, scratch), out, training_log(outbox))
+            if processes.rank() == 0:
+                plot_training(outbox, out)
         return {"dialogues": len(gold), "steps": steps, "base": config.policy.base}
 
     inputs = {"prepared": prepared, "base": found.uri}

@@ -7,6 +7,8 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,6 +28,10 @@ class Backend(Protocol):
 
     def swap(self, uri: str, old: bytes, new: bytes) -> bool:
         """Replace a file's contents if they are still the old ones; False, and no change, if not."""
+        ...
+
+    def age(self, uri: str) -> float | None:
+        """Seconds since a file was written, both times told by the place itself; None if there is no such file."""
         ...
 
     def upload(self, path: Path, uri: str) -> None:
@@ -88,6 +94,15 @@ class LocalBackend:
                 os.fsync(out.fileno())
             os.replace(name, target)
         return True
+
+    def age(self, uri: str) -> float | None:
+        target = self.path(uri)
+        try:
+            written = target.stat().st_mtime
+        except FileNotFoundError:
+            return None
+        with tempfile.TemporaryFile(dir=target.parent) as now:  # a file system may be another machine's
+            return max(0.0, os.fstat(now.fileno()).st_mtime - written)
 
     def upload(self, path: Path, uri: str) -> None:
         target = self.path(uri)
@@ -193,6 +208,20 @@ class S3Backend:
                 return False
             raise
         return True
+
+    def age(self, uri: str) -> float | None:
+        from botocore.exceptions import ClientError
+
+        bucket, key = self.split(uri)
+        try:
+            found = self.client.head_object(Bucket=bucket, Key=key)
+        except ClientError as error:
+            if self._code(error) in ("NoSuchKey", "404", "NoSuchBucket"):
+                return None
+            raise
+        now = parsedate_to_datetime(found["ResponseMetadata"]["HTTPHeaders"]["date"])
+        written: datetime = found["LastModified"]
+        return max(0.0, (now - written).total_seconds())
 
     def upload(self, path: Path, uri: str) -> None:
         bucket, key = self.split(uri)
