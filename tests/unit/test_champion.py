@@ -239,7 +239,7 @@ def test_who_has_lost_the_lock_moves_no_alias(world: World, monkeypatch: pytest.
             world.by_hand(third)  # whose lock is taken over, since the first holder has not been heard of for long
         return Decision(len(asked) == 1, "the gate")
 
-    monkeypatch.setattr("selfemo.promotion.against_registry", slow_gate)
+    monkeypatch.setattr("selfemo.registry.promotion.against_registry", slow_gate)
     context = Context(world.context.config)
     said = after_decision(context, context.registry.version(second), Decision(True, "loop"), "another", "")
     assert said == "the gate"
@@ -263,7 +263,7 @@ def test_an_alias_that_was_moved_too_late_is_put_back(world: World, monkeypatch:
             self.client.set_registered_model_alias(name, alias, version)
 
     monkeypatch.setattr(mlflow, "MlflowClient", lambda tracking_uri: Stalls(real, world.life))
-    monkeypatch.setattr("selfemo.promotion.against_registry", lambda context, scores: Decision(False, "no better"))
+    monkeypatch.setattr("selfemo.registry.promotion.against_registry", lambda context, scores: Decision(False, "no better"))
     assert world.by_the_loop(second) == "no better"
     assert stalled
     assert world.champion() == third
