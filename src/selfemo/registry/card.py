@@ -16,6 +16,7 @@ from selfemo.config import Config
 from selfemo.context import Context
 from selfemo.data.corpora.table import CORPORA
 from selfemo.logs import printable
+from selfemo.policies import Policy
 from selfemo.registry.promotion import decisions
 from selfemo.report.table import HEADERS, RoundRow, cells
 from selfemo.store.artifacts import Manifest
@@ -40,9 +41,7 @@ def model_card(context: Context, decision: Manifest, decision_uri: str, version:
     """
     config, store = context.config, context.store
     row = RoundRow(**decision.result["row"])
-    policy, scores = str(decision.inputs["challenger"]), str(decision.inputs["scores"])
-    weights, scored = store.manifest(policy), store.manifest(scores)
-    assert weights and scored  # the round has published them
+    policy, scores = context.policies.find(str(decision.inputs["challenger"])), str(decision.inputs["scores"])
     metrics = json.loads((store.fetch(scores) / "metrics.json").read_text())
     gate = json.loads((store.fetch(decision_uri) / "decision.json").read_text())
     rounds = [RoundRow(**d.result["row"]) for d in decisions(context)]
@@ -59,7 +58,7 @@ def model_card(context: Context, decision: Manifest, decision_uri: str, version:
         "## Gate", _gate(gate, decision),
         "## Limits", LIMITS,
         "## Licence", _licence(config),
-        "## Where it comes from", _provenance(config, policy, weights, decision),
+        "## Where it comes from", _provenance(config, policy, decision),
     ]  # fmt: skip
     return "\n\n".join(sections) + "\n"
 
@@ -145,10 +144,10 @@ def _licence(config: Config) -> str:
     return f"{base} The terms of the corpora above apply as well."
 
 
-def _provenance(config: Config, policy: str, weights: Manifest, decision: Manifest) -> str:
+def _provenance(config: Config, policy: Policy, decision: Manifest) -> str:
     parent = str(decision.inputs["champion"]) or "none"
     rows = [
-        ("weights", _code(policy)), ("digest", _code(weights.digest)), ("parent", _code(parent)),
+        ("weights", _code(policy.uri)), ("digest", _code(policy.digest)), ("parent", _code(parent)),
         ("code", _code(decision.code)), ("seed", str(config.seed)), ("configuration", "config.json in the MLflow run"),
     ]  # fmt: skip
     return _table(("", ""), rows)

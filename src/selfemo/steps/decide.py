@@ -12,6 +12,7 @@ from selfemo.config import Config
 from selfemo.context import Context, Published
 from selfemo.method import gate, guard
 from selfemo.method.gate import Decision
+from selfemo.policies import Policy
 from selfemo.registry.promotion import after_decision, predictions
 from selfemo.report.table import RoundRow
 
@@ -46,7 +47,8 @@ def decide(config: Config, state: State, challenger: str, scores: str, round: in
         round: Number of the round.
     """
     context = Context(config)
-    trained = context.policies.find(challenger).uri != state.policy
+    policy = context.policies.find(challenger)  # what was trained; where nothing was, what it stands for
+    trained = not state.policy or policy.uri != context.policies.find(state.policy).uri
 
     def work(out: Path, _: Path) -> dict[str, Any]:
         made, scored = (context.store.manifest(uri) for uri in (challenger, scores))
@@ -63,7 +65,7 @@ def decide(config: Config, state: State, challenger: str, scores: str, round: in
         row = RoundRow.of(context.store, round, challenger, scores, decision.promoted, stopped)
         (out / "decision.json").write_text(json.dumps(decision.to_dict(), indent=1))
         return {
-            "policy": challenger if decision.promoted else state.policy,
+            "policy": policy.uri if decision.promoted else state.policy,
             "scores": scores if decision.promoted else state.scores,
             "misses": misses, "go_on": go_on, "promoted": decision.promoted, "reason": decision.reason,
             "trained": trained, "stopped": stopped,
@@ -73,18 +75,17 @@ def decide(config: Config, state: State, challenger: str, scores: str, round: in
     inputs = {"challenger": challenger, "scores": scores, "champion": state.policy, "champion_scores": state.scores,
               "misses": state.misses, "round": round}  # fmt: skip
     done = context.step("decide", round, inputs, work)
-    _record(context, done, state, challenger, scores, round)
+    _record(context, done, state, policy, scores, round)
     result = done.result
     return State(result["policy"], result["scores"], result["misses"], result["go_on"], done.uri)
 
 
-def _record(context: Context, done: Published, state: State, challenger: str, scores: str, round: int) -> None:
+def _record(context: Context, done: Published, state: State, policy: Policy, scores: str, round: int) -> None:
     """Bring MLflow in line with a decision; runs for a resumed decision too, and changes nothing twice."""
     registry = context.registry
     run = registry.round(round)
     result = done.result
     if result["trained"]:
-        manifest = context.store.manifest(challenger)
         tags = {
             "selfemo.run": context.config.run,
             "selfemo.round": str(round),
@@ -95,14 +96,14 @@ def _record(context: Context, done: Published, state: State, challenger: str, sc
             "selfemo.gate": "passed" if result["promoted"] else "closed",
             "selfemo.stopped": result["stopped"],
             "selfemo.gate_reason": result["reason"],
-            "selfemo.digest": manifest.digest if manifest else "",
+            "selfemo.digest": policy.digest,
             "selfemo.code": done.manifest.code,
         }
-        version = registry.register(challenger, run, tags)
+        version = registry.register(policy.uri, run, tags)
         decision = Decision(result["promoted"], result["reason"])
         outcome = after_decision(context, registry.version(version), decision, state.policy, scores)
         registry.tags(run, {"selfemo.model_version": version, "selfemo.registry": outcome})
-        _publish_card(context, done, challenger, version, run)
+        _publish_card(context, done, policy.uri, version, run)
     noted = json.loads(registry.client.get_run(registry.parent).data.tags.get("selfemo.decisions", "[]"))
     noted = [d for d in noted if d != done.uri] + [done.uri]
     registry.tags(registry.parent, {"selfemo.decisions": json.dumps(noted)})
@@ -115,12 +116,20 @@ def _record(context: Context, done: Published, state: State, challenger: str, sc
 
 
 def _publish_card(context: Context, done: Published, policy: str, version: str, run: str) -> None:
-    """The version's card: beside its weights, in the round's run, and as the version's description."""
+    """The version's card: beside its weights, in the round's run, and as the version's description.
+
+    Weights that an earlier run made, which this one began from, keep the card that says how they were made.
+    """
     from selfemo.registry.card import model_card, summary
 
+    store, registry = context.store, context.registry
+    backend, beside = store.backend(policy), f"{policy}/README.md"
+    ours = policy == done.manifest.inputs["challenger"]
     with tempfile.TemporaryDirectory() as directory:
         card = Path(directory) / "card.md"
         card.write_text(model_card(context, done.manifest, done.uri, version), encoding="utf-8")
-        context.store.backend(policy).upload(card, f"{policy}/README.md")
-        context.registry.artifacts(run, [card])
-    context.registry.client.update_model_version(context.registry.model, version, summary(done.manifest))
+        if ours or (policy.startswith(f"{store.root}/") and backend.read(beside) is None):
+            backend.upload(card, beside)
+        registry.artifacts(run, [card])
+    if ours or not registry.version(version).description:
+        registry.client.update_model_version(registry.model, version, summary(done.manifest))
