@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from selfemo import __version__, processes, services
+from selfemo import __version__, fingerprint, processes, services
 from selfemo.config import Config
 from selfemo.policies import Policies
 from selfemo.registry.client import Registry
@@ -112,8 +112,8 @@ class Context:
         )
 
     def uri(self, name: str, round: int, inputs: Mapping[str, Any]) -> str:
-        """Where a step publishes; the arguments are those of :meth:`step`."""
-        text = json.dumps([self.config.digest(name), inputs], sort_keys=True, default=str)
+        """Where a step publishes, by its configuration, code and inputs; the arguments are those of :meth:`step`."""
+        text = json.dumps([self.config.digest(name), fingerprint.of_step(name), inputs], sort_keys=True, default=str)
         key = hashlib.sha256(text.encode()).hexdigest()[:12]
         return self.store.uri(self.config.run, f"round-{round}", f"{name}-{key}")
 
@@ -124,6 +124,8 @@ class Context:
         if manifest is None:
             return None
         log.info("%s of round %d is already there: %s", name, round, uri)
+        if manifest.code != (now := code_version()):
+            log.info("it was made by version %s; what it depends on is the same in this one, %s", manifest.code, now)
         return Published(uri, manifest)
 
     def _await(self, uri: str) -> Published:

@@ -177,17 +177,16 @@ def test_a_round_that_keeps_nothing_stops_the_loop_and_keeps_the_champion(small_
     policy = plain.warmup(text, data)
     assert Context(nothing).store.manifest(policy).result["dialogues"] == 0  # type: ignore[union-attr]
     scores = plain.scores(text, policy, data, 0)
-    plain.decide(text, "", "", 0, policy, scores, 0)
-    samples = plain.samples(text, plain.rollouts(text, policy, data, 1), 1)
-    challenger = plain.train(text, policy, samples, data, 1)
+    champion = plain.decide(text, "", "", 0, policy, scores, 0)[0]
+    assert champion == Context(nothing).policies.find(policy).uri  # the base's copy, not the record that stands for it
+    samples = plain.samples(text, plain.rollouts(text, champion, data, 1), 1)
+    challenger = plain.train(text, champion, samples, data, 1)
     new_scores = plain.scores(text, challenger, data, 1)  # it stands for the policy itself
     scored = Context(nothing).store.manifest(new_scores)
-    assert scored is not None and scored.inputs["policy"] == policy
-    assert (
-        Context(nothing).policies.find(challenger).uri == Context(nothing).policies.find(policy).uri
-    )  # wherever it is named
-    after = plain.decide(text, policy, scores, 0, challenger, new_scores, 1)
-    assert after == (policy, scores, 1, False)
+    assert scored is not None and scored.inputs["policy"] == champion
+    assert Context(nothing).policies.find(challenger).uri == champion  # wherever it is named
+    after = plain.decide(text, champion, scores, 0, challenger, new_scores, 1)
+    assert after == (champion, scores, 1, False)
 
 
 @pytest.mark.parametrize(

@@ -263,7 +263,9 @@ def test_an_alias_that_was_moved_too_late_is_put_back(world: World, monkeypatch:
             self.client.set_registered_model_alias(name, alias, version)
 
     monkeypatch.setattr(mlflow, "MlflowClient", lambda tracking_uri: Stalls(real, world.life))
-    monkeypatch.setattr("selfemo.registry.promotion.against_registry", lambda context, scores: Decision(False, "no better"))
+    monkeypatch.setattr(
+        "selfemo.registry.promotion.against_registry", lambda context, scores: Decision(False, "no better")
+    )
     assert world.by_the_loop(second) == "no better"
     assert stalled
     assert world.champion() == third

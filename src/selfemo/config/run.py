@@ -11,7 +11,6 @@ import json
 
 from pydantic import Field, ValidationError
 
-from selfemo import __version__
 from selfemo.config.cluster import Cluster
 from selfemo.config.sections import (
     Corpus,
@@ -78,10 +77,10 @@ class Config(Section):
             raise UserError(first["msg"], where="config: " + ".".join(map(str, first["loc"]))) from None
 
     def digest(self, step: str) -> str:
-        """Hash of what a step's result depends on besides its inputs: its sections and the code version."""
+        """Hash of the sections a step reads; with its inputs and its code, what its result depends on."""
         data = self.model_dump(mode="json")
         used = {name: data[name] for name in SECTIONS[step]}
-        text = json.dumps([step, __version__, used], sort_keys=True)
+        text = json.dumps([step, used], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -29,7 +29,9 @@ LIMITS = """\
 - It must not decide over people: no employment, education, policing, insurance, or diagnosis."""
 
 
-def model_card(context: Surroundings, decision: Manifest, decision_uri: str, version: str) -> str:
+def model_card(
+    context: Surroundings, decision: Manifest, decision_uri: str, version: str, weights: str, digest: str
+) -> str:
     """The card of the version that a round registered.
 
     Args:
@@ -37,12 +39,12 @@ def model_card(context: Surroundings, decision: Manifest, decision_uri: str, ver
         decision: Manifest of the round's decision.
         decision_uri: Where it lies.
         version: Number in the registry.
+        weights: URI of its weights.
+        digest: Of their files.
     """
     config, store = context.config, context.store
     row = RoundRow(**decision.result["row"])
-    policy, scores = str(decision.inputs["challenger"]), str(decision.inputs["scores"])
-    weights, scored = store.manifest(policy), store.manifest(scores)
-    assert weights and scored  # the round has published them
+    scores = str(decision.inputs["scores"])
     metrics = json.loads((store.fetch(scores) / "metrics.json").read_text())
     gate = json.loads((store.fetch(decision_uri) / "decision.json").read_text())
     rounds = [RoundRow(**d.result["row"]) for d in decisions(context)]
@@ -59,7 +61,7 @@ def model_card(context: Surroundings, decision: Manifest, decision_uri: str, ver
         "## Gate", _gate(gate, decision),
         "## Limits", LIMITS,
         "## Licence", _licence(config),
-        "## Where it comes from", _provenance(config, policy, weights, decision),
+        "## Where it comes from", _provenance(config, weights, digest, decision),
     ]  # fmt: skip
     return "\n\n".join(sections) + "\n"
 
@@ -149,10 +151,10 @@ def _licence(config: Config) -> str:
     return f"{base} The terms of the corpora above apply as well."
 
 
-def _provenance(config: Config, policy: str, weights: Manifest, decision: Manifest) -> str:
+def _provenance(config: Config, weights: str, digest: str, decision: Manifest) -> str:
     parent = str(decision.inputs["champion"]) or "none"
     rows = [
-        ("weights", _code(policy)), ("digest", _code(weights.digest)), ("parent", _code(parent)),
+        ("weights", _code(weights)), ("digest", _code(digest)), ("parent", _code(parent)),
         ("code", _code(decision.code)), ("seed", str(config.seed)), ("configuration", "config.json in the MLflow run"),
     ]  # fmt: skip
     return _table(("", ""), rows)

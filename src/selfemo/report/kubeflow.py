@@ -28,6 +28,8 @@ class Artifact(Protocol):
 def describe(artifact: Artifact, config: Config, uri: str, round: int) -> None:
     """Fill in an artifact: where its data are, what they hash to, how many, of which round and base, its MLflow run.
 
+    Where nothing was trained, the data are those of the policy that the step's artifact stands for.
+
     Args:
         artifact: A Dataset or a Model.
         config: Of the run.
@@ -37,9 +39,10 @@ def describe(artifact: Artifact, config: Config, uri: str, round: int) -> None:
     context = Context(config)
     manifest = context.store.manifest(uri)
     assert manifest is not None  # the step has published it
+    stands_for = context.policies.find(uri)
     counts = {k: v for k, v in manifest.result.items() if k in COUNTS}
     artifact.metadata |= {
-        "store_uri": uri, "round": round, "sha256": manifest.digest, "base_model": config.policy.base,
+        "store_uri": stands_for.uri, "round": round, "sha256": stands_for.digest, "base_model": config.policy.base,
         "code": manifest.code, "mlflow_run": context.registry.link(round), **counts,
     }  # fmt: skip
     path = Path(artifact.path)

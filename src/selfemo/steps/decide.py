@@ -12,6 +12,7 @@ from selfemo.context import Context, Published
 from selfemo.loop import LoopState
 from selfemo.method import gate, guard
 from selfemo.method.gate import Decision
+from selfemo.policies import Policy
 from selfemo.registry.promotion import after_decision, predictions
 from selfemo.registry.rounds import RoundRow
 
@@ -30,7 +31,8 @@ def decide(config: Config, state: LoopState, challenger: str, scores: str, round
         What the next round starts from, and the URI of the record of the decision.
     """
     context = Context(config)
-    trained = context.policies.find(challenger).uri != state.policy
+    policy = context.policies.find(challenger)  # what was trained; where nothing was, what it stands for
+    trained = not state.policy or policy.uri != context.policies.find(state.policy).uri
 
     def work(out: Path, _: Path) -> dict[str, Any]:
         made, scored = (context.store.manifest(uri) for uri in (challenger, scores))
@@ -44,7 +46,7 @@ def decide(config: Config, state: LoopState, challenger: str, scores: str, round
             decision = gate.decide(predictions(context, state.scores), predictions(context, scores), config)
         misses = 0 if decision.promoted else state.misses + 1
         go_on = (trained or bool(stopped)) and round < config.loop.rounds and misses < config.loop.patience
-        champion = (challenger, scores) if decision.promoted else (state.policy, state.scores)
+        champion = (policy.uri, scores) if decision.promoted else (state.policy, state.scores)
         row = RoundRow.of(context.store, round, challenger, scores, decision.promoted, stopped)
         (out / "decision.json").write_text(json.dumps(decision.to_dict(), indent=1))
         return {
@@ -56,17 +58,16 @@ def decide(config: Config, state: LoopState, challenger: str, scores: str, round
     inputs = {"challenger": challenger, "scores": scores, "champion": state.policy, "champion_scores": state.scores,
               "misses": state.misses, "round": round}  # fmt: skip
     done = context.step("decide", round, inputs, work)
-    _record(context, done, state, challenger, scores, round)
+    _record(context, done, state, policy, scores, round)
     return LoopState(**{name: done.result[name] for name in LoopState._fields}), done.uri
 
 
-def _record(context: Context, done: Published, state: LoopState, challenger: str, scores: str, round: int) -> None:
+def _record(context: Context, done: Published, state: LoopState, policy: Policy, scores: str, round: int) -> None:
     """Bring MLflow in line with a decision; runs for a resumed decision too, and changes nothing twice."""
     registry = context.registry
     run = registry.round(round)
     result = done.result
     if result["trained"]:
-        manifest = context.store.manifest(challenger)
         tags = {
             "selfemo.run": context.config.run,
             "selfemo.round": str(round),
@@ -77,14 +78,14 @@ def _record(context: Context, done: Published, state: LoopState, challenger: str
             "selfemo.gate": "passed" if result["promoted"] else "closed",
             "selfemo.stopped": result["stopped"],
             "selfemo.gate_reason": result["reason"],
-            "selfemo.digest": manifest.digest if manifest else "",
+            "selfemo.digest": policy.digest,
             "selfemo.code": done.manifest.code,
         }
-        version = registry.register(challenger, run, tags)
+        version = registry.register(policy.uri, run, tags)
         decision = Decision(result["promoted"], result["reason"])
         outcome = after_decision(context, registry.version(version), decision, state.policy, scores)
         registry.tags(run, {"selfemo.model_version": version, "selfemo.registry": outcome})
-        _publish_card(context, done, challenger, version, run)
+        _publish_card(context, done, policy, version, run)
     noted = json.loads(registry.client.get_run(registry.parent).data.tags.get("selfemo.decisions", "[]"))
     noted = [d for d in noted if d != done.uri] + [done.uri]
     registry.tags(registry.parent, {"selfemo.decisions": json.dumps(noted)})
@@ -96,13 +97,23 @@ def _record(context: Context, done: Published, state: LoopState, challenger: str
     registry.finish(run, True)
 
 
-def _publish_card(context: Context, done: Published, policy: str, version: str, run: str) -> None:
-    """The version's card: beside its weights, in the round's run, and as the version's description."""
+def _publish_card(context: Context, done: Published, policy: Policy, version: str, run: str) -> None:
+    """The version's card: beside its weights, in the round's run, and as the version's description.
+
+    Weights that an earlier run made, which this one began from, keep the card that says how they were made.
+    """
     from selfemo.registry.card import model_card, summary
 
+    store, registry = context.store, context.registry
+    backend, beside = store.backend(policy.uri), f"{policy.uri}/README.md"
+    ours = policy.uri == done.manifest.inputs["challenger"]
     with tempfile.TemporaryDirectory() as directory:
         card = Path(directory) / "card.md"
-        card.write_text(model_card(context, done.manifest, done.uri, version), encoding="utf-8")
-        context.store.backend(policy).upload(card, f"{policy}/README.md")
-        context.registry.artifacts(run, [card])
-    context.registry.client.update_model_version(context.registry.model, version, summary(done.manifest))
+        card.write_text(
+            model_card(context, done.manifest, done.uri, version, policy.uri, policy.digest), encoding="utf-8"
+        )
+        if ours or (policy.uri.startswith(f"{store.root}/") and backend.read(beside) is None):
+            backend.upload(card, beside)
+        registry.artifacts(run, [card])
+    if ours or not registry.version(version).description:
+        registry.client.update_model_version(registry.model, version, summary(done.manifest))

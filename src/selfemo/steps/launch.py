@@ -54,7 +54,7 @@ def launch(
 
         train_on_cluster(config, name, round, uri, arguments)
         if context.store.manifest(uri) is None:
-            fix = "see the job's log; do its pods read and write the same store?"
+            fix = "see the job's log; do its pods read and write the same store, and is their image of the same code?"
             raise UserError("training ended and published nothing", where=uri, fix=fix)
         return
     logs = context.workdir / "runs" / config.run / f"{name}-{round}"
@@ -63,6 +63,9 @@ def launch(
     settings.write_text(config.to_json())
     _ = policy.directory  # brought to this machine once, not by every process at the same time
     processes.start(config.launch.processes, ["train", "--config", str(settings), *arguments], logs)
+    if context.store.manifest(uri) is None:
+        fix = "was the code edited while it started? Give the same command again"
+        raise UserError("training ended and published nothing", where=uri, fix=fix)
 
 
 def checkpoints(config: Config, scratch: Path) -> Path:

@@ -19,17 +19,21 @@ from selfemo.steps.prepare import labelled
 def train(config: Config, policy: str, samples: str, prepared: str, round: int) -> Published:
     """SELF-GRPO on the round's samples, and on the labelled dialogues again: the policy to a challenger.
 
-    With nothing kept, or with the collapse guard's alarm, nothing is learnt: the result stands for the policy itself.
+    With nothing kept, or with the collapse guard's alarm, nothing is learnt and no process is started: the result
+    stands for the policy itself.
     """
     check_compiled_for(config)
     context = Context(config)
     found = context.policies.find(policy)
     policy = found.uri
+    inputs = {"policy": policy, "samples": samples, "prepared": prepared}
+    if done := context.done("train", round, inputs):
+        return done
+    filtered = context.store.manifest(samples)
+    stopped = filtered.result.get("stopped", "") if filtered else ""
+    rows = list(read_records(context.store.fetch(samples) / "samples.jsonl.gz", Sample))
 
     def work(out: Path, scratch: Path) -> dict[str, Any]:
-        filtered = context.store.manifest(samples)
-        stopped = filtered.result.get("stopped", "") if filtered else ""
-        rows = list(read_records(context.store.fetch(samples) / "samples.jsonl.gz", Sample))
         if stopped or not rows:
             if processes.rank() == 0:
                 (out / "training.json").write_text("[]")
@@ -51,9 +55,9 @@ def train(config: Config, policy: str, samples: str, prepared: str, round: int) 
         history = json.loads((out / "training.json").read_text()) if processes.rank() == 0 else []
         return {"steps": steps, "samples": len(rows), "base": config.policy.base, **_means(history)}
 
-    inputs = {"policy": policy, "samples": samples, "prepared": prepared}
-    arguments = ["--policy", policy, "--samples", samples, "--prepared", prepared, "--round", str(round)]
-    launch(context, "train", round, inputs, found, arguments)
+    if rows and not stopped:
+        arguments = ["--policy", policy, "--samples", samples, "--prepared", prepared, "--round", str(round)]
+        launch(context, "train", round, inputs, found, arguments)
     return context.step("train", round, inputs, work)
 
 

@@ -7,37 +7,58 @@ from typing import Any
 
 from selfemo import processes
 from selfemo.config import Config
-from selfemo.context import Context, Published
+from selfemo.context import Context, Published, code_version
+from selfemo.policies import Policy
 from selfemo.registry.outbox import Outbox
 from selfemo.steps.launch import check_compiled_for, checkpoints, launch, plot_training, training_log
 from selfemo.steps.prepare import labelled
 
 
 def warmup(config: Config, prepared: str) -> Published:
-    """The base model to ``theta_0``: supervised on the warm-up dialogues, or as it is without dialogues or epochs."""
+    """The base model to ``theta_0``: supervised on the warm-up dialogues.
+
+    Without dialogues or epochs nothing is learnt and no process is started: the result stands for the base itself, if
+    that is an artifact, and else for a copy of it, since neither a registry nor other machines can do with a name.
+    """
     check_compiled_for(config)
     context = Context(config)
-    found = context.policies.find(config.policy.base)
+    base = context.policies.find(config.policy.base)
+    inputs = {"prepared": prepared, "base": base.uri}
+    if done := context.done("warmup", 0, inputs):
+        return done
+    gold = labelled(context.store.fetch(prepared)) if config.warmup.epochs else []
 
     def work(out: Path, scratch: Path) -> dict[str, Any]:
-        data = context.store.fetch(prepared)
-        base = found.directory
-        gold = labelled(data)
-        if not gold or not config.warmup.epochs:
-            from selfemo.policy.weights import load_model, load_tokenizer
-
-            if processes.rank() == 0:
-                load_model(base).save_pretrained(out)
-                load_tokenizer(base).save_pretrained(out)
-            return {"dialogues": 0, "steps": 0}
+        if not gold:
+            return {"policy": _as_artifact(context, base, scratch / "base"), "dialogues": 0, "steps": 0}
         from selfemo.training.warmup import warm_up
 
         with Outbox(context.registry, 0) as outbox:
-            steps = warm_up(base, gold, config, checkpoints(config, scratch), out, training_log(outbox))
+            resumed_from = checkpoints(config, scratch)
+            steps = warm_up(base.directory, gold, config, resumed_from, out, training_log(outbox))
             if processes.rank() == 0:
                 plot_training(outbox, out)
         return {"dialogues": len(gold), "steps": steps, "base": config.policy.base}
 
-    inputs = {"prepared": prepared, "base": found.uri}
-    launch(context, "warmup", 0, inputs, found, ["--prepared", prepared])
+    # A step that only waits for a TrainJob has neither torch nor memory for a model: a copy is made by the job.
+    if gold or (base.manifest is None and config.cluster.trainer == "trainjob"):
+        launch(context, "warmup", 0, inputs, base, ["--prepared", prepared])
     return context.step("warmup", 0, inputs, work)
+
+
+def _as_artifact(context: Context, base: Policy, place: Path) -> str:
+    """URI of a policy's weights; those that are no artifact yet are published, once whatever the run.
+
+    Args:
+        context: Of the run.
+        base: The policy.
+        place: Directory to make.
+    """
+    if base.manifest is not None or processes.rank():
+        return base.uri
+    from selfemo.policy.weights import load_model, load_tokenizer
+
+    load_model(base.directory).save_pretrained(place)
+    load_tokenizer(base.directory).save_pretrained(place)
+    meta = {"inputs": {"base": base.uri}, "code": code_version()}
+    return context.store.publish_by_content(place, "bases", step="base", **meta)

@@ -96,6 +96,12 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(data, "sha256").hexdigest()
 
 
+def files_of(directory: Path) -> dict[str, File]:
+    """All files of a directory by relative path, in order."""
+    names = sorted(p.relative_to(directory).as_posix() for p in directory.rglob("*") if p.is_file())
+    return {n: File((directory / n).stat().st_size, sha256(directory / n)) for n in names}
+
+
 class Store:
     """Artifacts under one root.
 
@@ -148,12 +154,10 @@ class Store:
         Returns:
             The manifest that counts: this one, or that of a writer who was first.
         """
-        backend = self.backend(uri)
-        names = sorted(p.relative_to(directory).as_posix() for p in directory.rglob("*") if p.is_file())
-        files = {n: File((directory / n).stat().st_size, sha256(directory / n)) for n in names}
+        backend, files = self.backend(uri), files_of(directory)
         attempt = f"files-{uuid.uuid4().hex[:12]}"
         manifest = Manifest(step=step, files=files, files_at=attempt, **meta)
-        for name in names:
+        for name in files:
             backend.upload(directory / name, f"{uri}/{attempt}/{name}")
         if backend.create(f"{uri}/{MANIFEST}", manifest.to_json()):
             return manifest
@@ -163,6 +167,23 @@ class Store:
         if winner.files_at != attempt:  # equal if a retried write had in fact been the first
             backend.remove_tree(f"{uri}/{attempt}")
         return winner
+
+    def publish_by_content(self, directory: Path, place: str, *, step: str, **meta: Any) -> str:
+        """Publish a directory under an address made of its contents: the same files are not uploaded again.
+
+        Args:
+            directory: What to publish; read only.
+            place: Under the root.
+            step: As for :meth:`publish`.
+            **meta: As for :meth:`publish`.
+
+        Returns:
+            Its URI.
+        """
+        uri = self.uri(place, Manifest(step, files_of(directory), "").digest[:16])
+        if self.manifest(uri) is None:
+            self.publish(directory, uri, step=step, **meta)
+        return uri
 
     def fetch(self, uri: str) -> Path:
         """An artifact's files in a local directory, every hash checked.

@@ -1,0 +1,182 @@
+"""A step's address holds the code that its result depends on, and none besides."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from selfemo import fingerprint
+from selfemo.config import Config
+from selfemo.config.run import SECTIONS
+from selfemo.context import Context
+
+
+@cache
+def ours() -> dict[str, str]:
+    return hashes(fingerprint.PACKAGE)
+
+
+def hashes(package: Path) -> dict[str, str]:
+    return {step: fingerprint.of_modules(entries, package) for step, entries in fingerprint.ENTRIES.items()}
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The package at another place, to be edited."""
+    return Path(shutil.copytree(fingerprint.PACKAGE, tmp_path / "elsewhere" / "selfemo"))
+
+
+def edit(package: Path, module: str, change: Callable[[str], str]) -> None:
+    file = package.joinpath(*module.split(".")[1:]).with_suffix(".py")
+    before = file.read_text()
+    file.write_text(change(before))
+    assert file.read_text() != before
+
+
+def changed(package: Path) -> set[str]:
+    return {step for step, found in hashes(package).items() if found != ours()[step]}
+
+
+def test_every_step_with_an_address_has_an_entry_that_is_a_module() -> None:
+    assert set(fingerprint.ENTRIES) == set(SECTIONS)
+    for name in {*sum(fingerprint.ENTRIES.values(), ()), *fingerprint.SURROUNDINGS}:
+        assert importlib.util.find_spec(name), f"{name} has moved: say where to"
+
+
+def test_a_copy_at_another_place_has_the_same_addresses(copy: Path) -> None:
+    assert changed(copy) == set()
+
+
+@pytest.mark.parametrize(
+    ("module", "steps"),
+    [
+        ("selfemo.method.gate", {"decide"}),
+        ("selfemo.method.flywheel.filtering", {"filter"}),
+        ("selfemo.training.warmup", {"warmup", "train"}),
+        ("selfemo.training.selfgrpo", {"train"}),
+        ("selfemo.method.selfplay",
+         {"generate", "generate_shard", "filter", "train", "evaluate", "evaluate_shard", "decide"}),
+        ("selfemo.policy.trees.sampler", {"generate", "generate_shard", "train", "evaluate", "evaluate_shard"}),
+        ("selfemo.policy.vllm_engine", {"generate", "generate_shard", "train", "evaluate", "evaluate_shard"}),
+        ("selfemo.policy.packaged",
+         {"warmup", "generate", "generate_shard", "train", "evaluate", "evaluate_shard"}),
+        ("selfemo.data.dialogue", set(SECTIONS)),
+        # how a run is shown, kept and launched
+        ("selfemo.report.plots", set()), ("selfemo.registry.client", set()), ("selfemo.cluster.launcher", set()),
+        ("selfemo.store.artifacts", set()), ("selfemo.serving.app", set()), ("selfemo.study.page", set()),
+    ],
+)  # fmt: skip
+def test_an_edit_changes_the_addresses_of_the_steps_that_depend_on_it_and_of_no_other(
+    copy: Path, module: str, steps: set[str]
+) -> None:
+    edit(copy, module, lambda text: text + "\nADDED = 1\n")
+    assert changed(copy) == steps
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: "# a remark\n" + text,
+        lambda text: text.replace('"""', '"""In other words: ', 1),
+        lambda text: text.replace("\n\n\n", "\n\n\n\n    # about what follows\n\n", 1),
+        lambda text: re.sub(r"\n(    return .*)\n", r"\n\1  # so it is\n", text, count=1),
+        lambda text: text.replace("\n", "\r\n"),
+    ],
+    ids=["comment", "docstring", "blank lines", "comment after code", "line ends"],
+)
+def test_words_about_the_code_change_nothing(copy: Path, change: Callable[[str], str]) -> None:
+    file = copy / "method" / "rewards.py"
+    before = file.read_bytes()
+    file.write_bytes(change(before.decode()).encode())
+    assert file.read_bytes() != before
+    assert changed(copy) == set()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("x = '''a\nb'''", "x = '''a\n\nb'''"),
+        ("x = '''a\nb'''", "x = '''a  \nb'''"),
+        ("x = f'''{1}\nb'''", "x = f'''{1}\n# b\nb'''"),
+        ("x = '#a'", "x = '#b'"),
+        ("x = f'#{1}'", "x = f'#{2}'"),
+        ("if x:\n    y = 1", "if x:\n    pass\ny = 1"),
+        ("class A: 'a'", "class B: 'a'"),
+    ],
+)
+def test_whatever_is_run_counts(tmp_path: Path, before: str, after: str) -> None:
+    package = tmp_path / "p"
+    package.mkdir()
+    found = set()
+    for text in (before, after):
+        (package / "m.py").write_text(text + "\n")
+        found.add(fingerprint.of_modules(("p.m",), package))
+    assert len(found) == 2
+
+
+def test_what_only_type_checkers_read_is_no_dependence(tmp_path: Path) -> None:
+    package = tmp_path / "p"
+    package.mkdir()
+    (package / "m.py").write_text(
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from p.a import A\nelse:\n    from p import b\n"
+        "def f():\n    import p.c\n    from p.c import d\n    import json\n"
+    )
+    for name in "abcd":
+        (package / f"{name}.py").write_text("")
+    assert fingerprint.modules(("p.m",), package) == {"p.m", "p.b", "p.c"}
+
+
+def test_every_step_that_brings_a_policy_to_life_depends_on_what_runs_it() -> None:
+    for step, entries in fingerprint.ENTRIES.items():
+        found = fingerprint.modules(entries)
+        lively = [m for m in found if ".steps." in m and ".player()" in fingerprint._source(m, fingerprint.PACKAGE)]
+        own = [m for m in lively if m in entries or step in ("evaluate", "generate")]
+        assert not own or "selfemo.policy.load" in found, f"{step}: name selfemo.policies beside its module"
+
+
+@pytest.mark.parametrize("other", ["python3.11", "python3.12", "python3.13", "python3.14"])
+def test_every_python_comes_to_the_same(other: str) -> None:
+    program = shutil.which(other)
+    if program is None or subprocess.run([program, "-V"], capture_output=True, check=False).returncode:
+        pytest.skip(f"no {other} here")
+    code = "from selfemo import fingerprint as f; print({s: f.of_step(s) for s in f.ENTRIES})"
+    done = subprocess.run(
+        [program, "-c", code], capture_output=True, text=True, check=True,
+        env={"PYTHONPATH": str(fingerprint.PACKAGE.parent)},
+    )  # fmt: skip
+    assert done.stdout.strip() == str(ours())
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    return Context(Config.model_validate({"workdir": str(tmp_path), "store": {"root": (tmp_path / "s").as_uri()}}))
+
+
+def test_after_an_edit_the_same_command_does_the_step_again(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = context.step("filter", 1, {"rollouts": "r"}, lambda out, _: {"kept": 1})
+    assert context.step("filter", 1, {"rollouts": "r"}, lambda out, _: {"kept": 2}) == first
+    monkeypatch.setattr(fingerprint, "of_step", lambda name: "edited")
+    assert context.step("filter", 1, {"rollouts": "r"}, lambda out, _: {"kept": 2}).result["kept"] == 2
+
+
+def test_a_result_of_another_version_that_is_used_again_is_said(
+    context: Context, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setenv("SELFEMO_CODE_VERSION", "0.1.0+abc")
+    context.step("filter", 1, {"rollouts": "r"}, lambda out, _: {})
+    context.step("filter", 1, {"rollouts": "r"}, lambda out, _: {})
+    assert "was made by version" not in caplog.text
+    monkeypatch.setenv("SELFEMO_CODE_VERSION", "0.1.0+def-dirty")
+    context.step("filter", 1, {"rollouts": "r"}, lambda out, _: {})
+    assert (
+        "it was made by version 0.1.0+abc; what it depends on is the same in this one, 0.1.0+def-dirty" in caplog.text
+    )
