@@ -43,8 +43,8 @@ def model_card(context: Context, decision: Manifest, decision_uri: str, version:
     policy, scores = str(decision.inputs["challenger"]), str(decision.inputs["scores"])
     weights, scored = store.manifest(policy), store.manifest(scores)
     assert weights and scored  # the round has published them
-    metrics = json.loads((store.fetch(scores) / "metrics.json").read_text())
-    gate = json.loads((store.fetch(decision_uri) / "decision.json").read_text())
+    metrics = json.loads((store.fetch(scores, scored) / "metrics.json").read_text())
+    gate = json.loads((store.fetch(decision_uri, decision) / "decision.json").read_text())
     rounds = [RoundRow(**d.result["row"]) for d in decisions(context)]
     rounds = [r for r in rounds if r.round < row.round] + [row]
     name = f"{printable(config.mlflow.model)} version {version}"
