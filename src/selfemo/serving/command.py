@@ -24,6 +24,8 @@ OWN = ".selfemo-"
 """What `fetch` keeps in the directory begins with this."""
 MARK = f"{OWN}digest"
 LOCAL = ("127.0.0.1", "localhost", "::1")
+HOSTS = ("127.0.0.1", "localhost", "[::1]")
+"""The same, as clients write them in a request."""
 
 
 def service_of(config: Config, policy: str, name: str, digest: str = "") -> Service:
@@ -76,13 +78,13 @@ def serve(config: Config, policy: str, name: str, digest: str, host: str, port: 
             f"to listen on {host}, clients have to give a key", where="--host",
             fix=f"export {KEY}, or listen on 127.0.0.1",
         )  # fmt: skip
-    import uvicorn
-
     from selfemo.serving.app import app
+    from selfemo.serving.server import more_files, server
 
     service = service_of(config, policy, name, digest)
     log.info("serving %s (%s) on http://%s:%d", service.name, service.identity["source"], host, port)
-    uvicorn.run(app(service, key), host=host, port=port, log_level="warning", access_log=False)
+    more_files()
+    server(app(service, key, () if key else HOSTS), host, port).run()
 
 
 def fetch(config: Config, policy: str, digest: str, out: Path) -> str:
