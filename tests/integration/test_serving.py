@@ -26,8 +26,9 @@ from selfemo.context import Context
 from selfemo.data.corpora.table import SPACES
 from selfemo.errors import UserError
 from selfemo.registry.client import CHAMPION
-from selfemo.serving.app import MAX_BYTES, app
+from selfemo.serving.app import app
 from selfemo.serving.command import KEY, fetch, serve, service_of
+from selfemo.serving.limits import Limits
 
 CHAMPION_URI = f"models:/self-emo@{CHAMPION}"
 DIALOGUE = [{"speaker": "Ann", "text": "We won!"}, {"speaker": "Ben", "text": "Oh no, my keys. <|im_end|>\x07"}]
@@ -149,7 +150,9 @@ def test_a_key_is_asked_for_where_there_is_one_and_health_needs_none(champion: t
     assert locked.post("/v1/emotions", json=body, headers={"authorization": "Bearer secret"}).status_code == 200
     assert locked.get("/v1/models").status_code == 401
     assert locked.get("/healthz").json()["status"] == "ok"
-    assert locked.post("/v1/emotions", content=b"x" * (MAX_BYTES + 1)).status_code in (401, 413)
+    large = b"x" * (Limits().body_bytes + 1)
+    assert locked.post("/v1/emotions", content=large).status_code == 401
+    assert locked.post("/v1/emotions", content=large, headers={"authorization": "Bearer secret"}).status_code == 413
 
 
 def test_to_others_it_listens_with_a_key_alone(champion: tuple[Config, str], monkeypatch: pytest.MonkeyPatch) -> None:

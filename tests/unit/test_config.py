@@ -54,18 +54,18 @@ def test_a_bad_file_is_an_error_that_names_the_line(tmp_path: Path, text: str, p
 @pytest.mark.parametrize(
     ("override", "problem"),
     [
-        ("loop.rounds", "write it as"),
-        ("loop.rounds=x", "loop.rounds"),
-        ("run.a=1", "not a section"),
-        ("a={", "not YAML"),
+        ("loop.rounds", "--set loop.rounds: not an override\n  fix: write it as loop.rounds="),
+        ("loop.rounds=x", "--set loop.rounds=x: "),
+        ("run.a=1", "--set run.a=1: run is not a section"),
+        ("a={", "--set a={: the value is not YAML"),
     ],
 )
 def test_a_bad_override_is_named(tmp_path: Path, override: str, problem: str) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("run: x\n")
-    with pytest.raises(UserError, match=f"--set {override.split('=')[0]}.*{problem}|{problem}") as error:
+    with pytest.raises(UserError) as error:
         config.load(path, [override])
-    assert override in str(error.value)
+    assert str(error.value).startswith(problem)
 
 
 def test_a_missing_file_is_an_error() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from selfemo.errors import CorruptArtifact, UserError
+from selfemo.store import artifacts
 from selfemo.store.artifacts import File, Manifest, Store
 from selfemo.store.backends import LocalBackend
 from tests.conftest import race
@@ -89,23 +91,119 @@ def test_a_damaged_cache_is_fetched_again(store: Store, tmp_path: Path) -> None:
     assert (store.fetch(store.uri("x")) / "a").read_bytes() == b"good"
 
 
-def test_processes_that_want_the_same_weights_bring_them_here_once(
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files that were hashed, in order."""
+    names: list[str] = []
+    sha256 = artifacts.sha256
+
+    def counted(path: Path) -> str:
+        names.append(path.name)
+        return sha256(path)
+
+    monkeypatch.setattr(artifacts, "sha256", counted)
+    return names
+
+
+def test_files_are_hashed_when_they_come_here_and_not_again(store: Store, tmp_path: Path, hashed: list[str]) -> None:
+    store.publish(_directory(tmp_path / "d", {"a": b"1", "b/c": b"2"}), store.uri("x"), step="s")
+    hashed.clear()
+    first = store.fetch(store.uri("x"))
+    assert hashed == ["a", "c"]
+    assert store.fetch(store.uri("x")) == first
+    assert Store(store.root, store.cache).fetch(store.uri("x")) == first  # as another process sees it
+    assert hashed == ["a", "c"]
+
+
+def _overwritten(file: Path) -> None:
+    file.write_bytes(b"evil")  # as long as what was there, and at once
+
+
+def _replaced(file: Path) -> None:
+    before = file.stat()
+    other = file.with_name("other")
+    other.write_bytes(b"evil")
+    os.utime(other, ns=(before.st_mtime_ns, before.st_mtime_ns))
+    other.rename(file)
+
+
+def _cut(file: Path) -> None:
+    before = file.stat()
+    os.truncate(file, 1)
+    os.utime(file, ns=(before.st_mtime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize("change", [_overwritten, _replaced, _cut, Path.unlink])
+def test_a_file_that_changes_after_it_was_verified_is_noticed_and_brought_again(
+    store: Store, tmp_path: Path, hashed: list[str], change: Callable[[Path], None]
+) -> None:
+    store.publish(_directory(tmp_path / "d", {"a": b"good"}), store.uri("x"), step="s")
+    change(store.fetch(store.uri("x")) / "a")
+    assert (store.fetch(store.uri("x")) / "a").read_bytes() == b"good"
+    hashed.clear()
+    assert (store.fetch(store.uri("x")) / "a").read_bytes() == b"good"
+    assert hashed == []
+
+
+def test_a_file_that_was_only_touched_is_checked_again_and_kept(
+    store: Store, tmp_path: Path, hashed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.publish(_directory(tmp_path / "d", {"a": b"good"}), store.uri("x"), step="s")
+    (store.fetch(store.uri("x")) / "a").touch()
+    hashed.clear()
+    monkeypatch.delattr(LocalBackend, "download")
+    store.fetch(store.uri("x"))
+    store.fetch(store.uri("x"))
+    assert hashed == ["a"]
+
+
+def test_a_file_that_changes_while_it_is_hashed_is_noticed(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store.publish(_directory(tmp_path / "d", {"a": b"weights"}), store.uri("x"), step="s")
-    brought: list[str] = []
-    download = LocalBackend.download
+    store.publish(_directory(tmp_path / "d", {"a": b"good"}), store.uri("x"), step="s")
+    sha256 = artifacts.sha256
 
-    def slowly(self: LocalBackend, uri: str, path: Path) -> None:
-        brought.append(uri)
-        time.sleep(0.05)
-        download(self, uri, path)
+    def disturbed(path: Path) -> str:
+        found = sha256(path)
+        path.write_bytes(b"evil")
+        return found
 
-    monkeypatch.setattr(LocalBackend, "download", slowly)
-    found: list[Path] = []
-    race(4, lambda _: found.append(store.fetch(store.uri("x"))))
-    assert len(brought) == 1
-    assert {(path / "a").read_bytes() for path in found} == {b"weights"}
+    monkeypatch.setattr(artifacts, "sha256", disturbed)
+    store.fetch(store.uri("x"))
+    monkeypatch.undo()
+    assert (store.fetch(store.uri("x")) / "a").read_bytes() == b"good"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '{"digest": 1}',
+        '{"digest": "DIGEST", "files": {}}',
+        '{"digest": "DIGEST", "files": {"b": [1, 2, 3]}}',
+    ],
+)
+def test_a_mark_that_cannot_be_read_or_names_other_files_vouches_for_nothing(
+    store: Store, tmp_path: Path, hashed: list[str], text: str
+) -> None:
+    manifest = store.publish(_directory(tmp_path / "d", {"a": b"good"}), store.uri("x"), step="s")
+    store.fetch(store.uri("x"))
+    (mark,) = store.cache.glob(".*.verified")
+    mark.write_text(text.replace("DIGEST", manifest.digest))
+    hashed.clear()
+    assert (store.fetch(store.uri("x")) / "a").read_bytes() == b"good"
+    assert hashed == ["a"]
+
+
+def test_a_manifest_that_was_read_is_not_read_again(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = store.publish(_directory(tmp_path / "d", {"a": b"good"}), store.uri("x"), step="s")
+    monkeypatch.delattr(LocalBackend, "read")
+    assert (store.fetch(store.uri("x"), manifest) / "a").read_bytes() == b"good"
 
 
 def test_equal_contents_have_equal_digests_wherever_they_lie(store: Store, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def model_card(
     row = RoundRow(**decision.result["row"])
     scores = str(decision.inputs["scores"])
     metrics = json.loads((store.fetch(scores) / "metrics.json").read_text())
-    gate = json.loads((store.fetch(decision_uri) / "decision.json").read_text())
+    gate = json.loads((store.fetch(decision_uri, decision) / "decision.json").read_text())
     rounds = [RoundRow(**d.result["row"]) for d in decisions(context)]
     rounds = [r for r in rounds if r.round < row.round] + [row]
     name = f"{printable(config.mlflow.model)} version {version}"

@@ -63,7 +63,7 @@ def scores(metrics: Any, matrix: Any, config: Config, uri: str) -> None:
     manifest = context.store.manifest(uri)
     assert manifest is not None
     scalars(metrics, manifest.result)
-    found = json.loads((context.store.fetch(uri) / "metrics.json").read_text())[config.corpora[0].name]
+    found = json.loads((context.store.fetch(uri, manifest) / "metrics.json").read_text())[config.corpora[0].name]
     labels = [*found["labels"], "none"]  # KFP's matrix is square: no turn's gold is "none"
     matrix.log_confusion_matrix(labels, [*found["confusion"], [0] * len(labels)])
 

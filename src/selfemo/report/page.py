@@ -132,7 +132,7 @@ def _round(context: Context, uri: str) -> list[str]:
     trained = store.manifest(str(inputs["challenger"]))
     if trained is not None:
         if "training.png" in trained.files:
-            files = store.fetch(str(inputs["challenger"]))
+            files = store.fetch(str(inputs["challenger"]), trained)
             parts.append(_image(files / "training.png", "Training curves"))
         if samples := trained.inputs.get("samples"):
             filtered = store.fetch(str(samples))

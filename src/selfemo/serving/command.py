@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import logging
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 from selfemo.config import Config
 from selfemo.context import Context
-from selfemo.errors import UserError
+from selfemo.errors import CorruptArtifact, UserError
 from selfemo.serving.service import Service
+from selfemo.store import marks
+from selfemo.store.artifacts import Manifest, Store, verify
 
 log = logging.getLogger(__name__)
 
 KEY = "SELFEMO_SERVE_KEY"
 """Variable that holds the key which clients have to give."""
+OWN = ".selfemo-"
+"""What `fetch` keeps in the directory begins with this."""
+MARK = f"{OWN}digest"
 LOCAL = ("127.0.0.1", "localhost", "::1")
+HOSTS = ("127.0.0.1", "localhost", "[::1]")
+"""The same, as clients write them in a request."""
 
 
 def service_of(config: Config, policy: str, name: str, digest: str = "") -> Service:
@@ -70,17 +78,20 @@ def serve(config: Config, policy: str, name: str, digest: str, host: str, port: 
             f"to listen on {host}, clients have to give a key", where="--host",
             fix=f"export {KEY}, or listen on 127.0.0.1",
         )  # fmt: skip
-    import uvicorn
-
     from selfemo.serving.app import app
+    from selfemo.serving.server import more_files, server
 
     service = service_of(config, policy, name, digest)
     log.info("serving %s (%s) on http://%s:%d", service.name, service.identity["source"], host, port)
-    uvicorn.run(app(service, key), host=host, port=port, log_level="warning", access_log=False)
+    more_files()
+    server(app(service, key, () if key else HOSTS), host, port).run()
 
 
 def fetch(config: Config, policy: str, digest: str, out: Path) -> str:
     """Bring weights to a directory, every file checked; all of them or none.
+
+    In a pod the directory is a mount, which cannot be renamed onto: it is filled, and the mark written last. Whatever
+    moment this is killed at, the next try goes on from there.
 
     Args:
         config: Section ``store``.
@@ -100,18 +111,49 @@ def fetch(config: Config, policy: str, digest: str, out: Path) -> str:
     if manifest is None:
         raise UserError("nothing is published here", where=uri, fix="check the name of the weights")
     checked(uri, manifest.digest, digest)
-    mark = out / ".selfemo-digest"
-    if mark.is_file() and mark.read_text() == manifest.digest:
-        return manifest.digest
-    if out.exists() and any(out.iterdir()):
-        raise UserError("holds something else", where=str(out), fix="remove it, or name another directory")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    # In a pod the directory is a mount, which cannot be renamed onto: fill it, the mark last.
-    with tempfile.TemporaryDirectory(dir=out if out.is_dir() else out.parent, prefix=".selfemo-") as directory:
-        context.store.cache = Path(directory)
-        files = context.store.fetch(uri)
-        out.mkdir(exist_ok=True)
-        for file in sorted(files.iterdir()):
-            shutil.move(str(file), out / file.name)
-    mark.write_text(manifest.digest)
+    if out.exists() and not out.is_dir():
+        raise UserError("is no directory", where=str(out), fix="name a directory")
+    context.store.cache.mkdir(parents=True, exist_ok=True)
+    name = hashlib.sha256(str(out.resolve()).encode()).hexdigest()[:16]
+    with (context.store.cache / f".fetch-{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for leftover in out.glob(f"{OWN}*/"):  # of a process that was killed
+            shutil.rmtree(leftover)
+        if not marks.holds(out / MARK, manifest.digest, out, manifest.files):
+            _fill(context.store, uri, manifest, out)
     return manifest.digest
+
+
+def _fill(store: Store, uri: str, manifest: Manifest, out: Path) -> None:
+    """Make a directory hold an artifact's files, and the mark that says so."""
+    top = {Path(name).parts[0] for name in manifest.files}
+    there = {p.name for p in out.iterdir() if not p.name.startswith(OWN)} if out.is_dir() else set()
+    if there == top:
+        try:
+            marks.write(out / MARK, manifest.digest, verify(out, manifest, uri))
+            return
+        except CorruptArtifact:
+            pass  # brought again, if they are ours
+    begun, stamps = marks.read(out / MARK)
+    ours = {Path(name).parts[0] for name in stamps} if begun in ("", manifest.digest) else set()
+    if others := sorted(there - ours):
+        raise UserError(
+            f"holds something else: {', '.join(others[:3])}",
+            where=str(out),
+            fix="remove it, or name another directory",
+        )
+    made, work = not out.exists(), out / f"{OWN}partial"
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        # A mark without a digest: of what has these names, some may be here, and it is ours.
+        marks.write(out / MARK, "", {name: [] for name in top | there})
+        for name in there:
+            shutil.rmtree(out / name) if (out / name).is_dir() else (out / name).unlink()
+        stamps = store.download(uri, manifest, work)
+        for name in sorted(top):
+            os.rename(work / name, out / name)
+        marks.write(out / MARK, manifest.digest, stamps)
+    except BaseException:
+        shutil.rmtree(out if made else work, ignore_errors=True)
+        raise
+    shutil.rmtree(work)

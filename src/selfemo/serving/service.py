@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import secrets
-import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from selfemo.data.corpora.table import SPACES
@@ -27,7 +26,7 @@ class TooLong(ValueError):
 
 @dataclass
 class Service:
-    """One policy, asked by many; the engine works for one request at a time.
+    """One policy. It answers one request at a time; the others wait in an ``EngineQueue``.
 
     Attributes:
         player: The policy at play.
@@ -40,7 +39,6 @@ class Service:
     name: str
     labels: str
     identity: Mapping[str, str]
-    busy: threading.Lock = field(default_factory=threading.Lock)
 
     def chat(self, request: ChatRequest) -> dict[str, Any]:
         """A chat completion, as OpenAI's API answers it."""
@@ -54,8 +52,7 @@ class Service:
             raise TooLong(f"the messages are {len(prompt)} tokens long; {CONTEXT_TOKENS} are answered")
         seed = secrets.randbits(31) if request.seed is None else request.seed
         sampling = Sampling(request.n, request.room, request.temperature, request.top_p)
-        with self.busy:
-            (completions,) = self.player.engine.sample([prompt], [seed], sampling)
+        (completions,) = self.player.engine.sample([prompt], [seed], sampling)
         choices, written = [], 0
         for index, completion in enumerate(completions):
             answer, reason = completion.text, "length" if len(completion.ids) >= request.room else "stop"
@@ -81,10 +78,9 @@ class Service:
         asked = [len(turns) - 1] if request.last_only else list(range(len(turns)))
         histories = [turns[: t + 1] for t in asked]
         spaces = [space] * len(asked)
-        with self.busy:
-            greedy = self.player.read(histories, spaces, [0] * len(asked), Sampling(1, ANSWER_TOKENS, temperature=0))
-            seeds = [request.seed + t for t in asked]
-            sampled = self.player.read(histories, spaces, seeds, Sampling(request.samples, ANSWER_TOKENS))
+        greedy = self.player.read(histories, spaces, [0] * len(asked), Sampling(1, ANSWER_TOKENS, temperature=0))
+        seeds = [request.seed + t for t in asked]
+        sampled = self.player.read(histories, spaces, seeds, Sampling(request.samples, ANSWER_TOKENS))
         found = []
         for turn, (answer,), readings in zip(asked, greedy, sampled, strict=True):
             named = [label for reading in readings for label in set(reading.labels or ())]

@@ -74,8 +74,8 @@ def whole(context: Context, parts: Sequence[str]) -> tuple[list[Path], float]:
     found: dict[int, tuple[int, Path]] = {}
     seconds = 0.0
     for uri in parts:
-        folder = context.store.fetch(uri)
         manifest = context.store.manifest(uri)
+        folder = context.store.fetch(uri, manifest)
         assert manifest  # it was just fetched
         seconds += float(manifest.result["seconds"])
         found[manifest.result.get("shard", -1)] = (manifest.result.get("of", -1), folder)

@@ -13,8 +13,8 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 import shutil
-import tempfile
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -23,6 +23,7 @@ from typing import Any
 from urllib.parse import urlparse
 
 from selfemo.errors import CorruptArtifact, UserError
+from selfemo.store import marks
 from selfemo.store.backends import Backend, LocalBackend, S3Backend
 
 MANIFEST = "manifest.json"
@@ -185,46 +186,96 @@ class Store:
             self.publish(directory, uri, step=step, **meta)
         return uri
 
-    def fetch(self, uri: str) -> Path:
-        """An artifact's files in a local directory, every hash checked.
+    def fetch(self, uri: str, manifest: Manifest | None = None) -> Path:
+        """An artifact's files in a local directory, every hash checked when they came here.
+
+        Later calls find the mark of that check and hash nothing, in this process and in others; a file that was changed
+        since is noticed by its size, time or inode, and then all is checked again, and brought again if it is damaged.
+
+        Args:
+            uri: The artifact's URI.
+            manifest: Its manifest, if the caller has read it.
 
         Raises:
             UserError: If nothing is published at the URI.
             CorruptArtifact: If a file differs from the manifest.
         """
-        manifest = self.manifest(uri)
+        manifest = manifest or self.manifest(uri)
         if manifest is None:
             raise UserError("nothing is published here", where=uri, fix="check the URI, or run the step that makes it")
-        target = self.cache / manifest.digest
+        digest = manifest.digest
+        target, mark = self.cache / digest, self.cache / f".{digest}.verified"
         self.cache.mkdir(parents=True, exist_ok=True)
-        # Processes that train together fetch the same weights: the first does, the others wait and find them.
-        with (self.cache / f".{manifest.digest}.lock").open("w") as lock:
+        with (self.cache / f".{digest}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH)  # readers do not wait for each other
+            if marks.holds(mark, digest, target, manifest.files):
+                return target
+            # Processes that train together fetch the same weights: the first does, the others wait and find them.
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if target.is_dir():
-                try:
-                    self._verify(target, manifest, uri)
-                    return target
-                except CorruptArtifact:
-                    shutil.rmtree(target)  # a damaged cache is no reason to stop: fetch it again
-            self._download(uri, manifest, target)
+            if not marks.holds(mark, digest, target, manifest.files):
+                marks.write(mark, digest, self._bring(uri, manifest, target))
         return target
 
-    def _download(self, uri: str, manifest: Manifest, target: Path) -> None:
-        partial = Path(tempfile.mkdtemp(dir=self.cache, prefix=".partial-"))
+    def _bring(self, uri: str, manifest: Manifest, target: Path) -> marks.Stamps:
+        """Make the cached directory whole, verified; its lock is held."""
+        if target.is_dir():
+            try:
+                return verify(target, manifest, uri)
+            except CorruptArtifact:
+                shutil.rmtree(target)  # a damaged cache is no reason to stop: fetch it again
+        partial = self.cache / f".partial-{manifest.digest}"
+        shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
         try:
-            for name in manifest.files:
-                (partial / name).parent.mkdir(parents=True, exist_ok=True)
-                self.backend(uri).download(f"{uri}/{manifest.files_at}/{name}", partial / name)
-            self._verify(partial, manifest, uri)
+            stamps = self.download(uri, manifest, partial)
             partial.rename(target)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+        return stamps
 
-    @staticmethod
-    def _verify(directory: Path, manifest: Manifest, uri: str) -> None:
-        for name, file in manifest.files.items():
-            path = directory / name
-            if not path.is_file() or path.stat().st_size != file.size or sha256(path) != file.sha256:
-                raise CorruptArtifact(
-                    f"{name} differs from its manifest", where=uri, fix="delete it and run its step again"
-                )
+    def download(self, uri: str, manifest: Manifest, directory: Path) -> marks.Stamps:
+        """Bring an artifact's files to a new directory, every hash checked.
+
+        Args:
+            uri: The artifact's URI.
+            manifest: Its manifest.
+            directory: Is made.
+
+        Returns:
+            What a mark of the directory holds.
+
+        Raises:
+            CorruptArtifact: If a file differs from the manifest.
+        """
+        directory.mkdir()
+        for name in manifest.files:
+            (directory / name).parent.mkdir(parents=True, exist_ok=True)
+            self.backend(uri).download(f"{uri}/{manifest.files_at}/{name}", directory / name)
+            with (directory / name).open("rb") as data:
+                os.fsync(data.fileno())  # a mark must not outlive what it vouches for, should the power fail
+        return verify(directory, manifest, uri)
+
+
+def verify(directory: Path, manifest: Manifest, uri: str) -> marks.Stamps:
+    """Check the size and hash of every file of an artifact.
+
+    Args:
+        directory: Holds the files.
+        manifest: Of the artifact.
+        uri: Of the artifact, for the error.
+
+    Returns:
+        What a mark of the directory holds.
+
+    Raises:
+        CorruptArtifact: If a file is not there, or differs from the manifest.
+    """
+    stamps = {}
+    for name, file in manifest.files.items():
+        path = directory / name
+        if path.is_file():
+            stamps[name] = marks.stamp(path, back=True)
+        if name not in stamps or stamps[name][0] != file.size or sha256(path) != file.sha256:
+            raise CorruptArtifact(
+                f"{name} differs from its manifest", where=uri, fix="delete it and run its step again"
+            )
+    return stamps

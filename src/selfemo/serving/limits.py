@@ -1,0 +1,139 @@
+"""What one client may take of the server: who is let in, and how much is read. Pure ASGI, before the application.
+
+FastAPI reads a whole body before it runs what would check a key or a length, so that is checked here: the key before
+anything is read, the stated length before the body, and the body by the bytes that arrive, whatever was stated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+HEALTH = "/healthz"
+"""The one path that needs no key: probes have none. The documentation (/docs, /openapi.json) wants it."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of the server, each with its reason.
+
+    Attributes:
+        body_bytes: Of a request: a dialogue of 200 turns is seldom a tenth of it.
+        body_seconds: In which a body has to arrive.
+        linger_seconds: For which the rest of a refused body is read and dropped, ``body_bytes`` of it at most. If the
+            connection were closed at once, many clients would see a reset in place of the answer.
+        waiting: Requests that wait for the engine, which answers them one by one: at a second each the last waits a
+            minute, which is when ingresses and clients give up; who came after would wait in vain.
+        retry_seconds: After which a client that found the queue full may try again.
+        head_seconds: Longest time that a connection may be open without a whole request's head.
+        stop_seconds: For answers that are begun or waited for when the server is told to stop; Kubernetes kills after
+            30.
+    """
+
+    body_bytes: int = 1 << 20
+    body_seconds: float = 30.0
+    linger_seconds: float = 2.0
+    waiting: int = 64
+    retry_seconds: int = 5
+    head_seconds: float = 10.0
+    stop_seconds: int = 20
+
+
+def error(status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """An error as OpenAI words it."""
+    kind = {429: "rate_limit_error"}.get(status, "invalid_request_error" if status < 500 else "server_error")
+    return JSONResponse({"error": {"message": message, "type": kind, "code": status}}, status, headers)
+
+
+class _Refused(Exception):
+    """A request that does not reach the application."""
+
+    def __init__(self, response: JSONResponse) -> None:
+        super().__init__(response.status_code)
+        self.response = response
+
+
+class Admission:
+    """Lets requests in that give the key and are small enough, with their whole body; answers the others itself.
+
+    Args:
+        app: What they are let in to.
+        key: That clients have to give as a bearer token; empty asks for none.
+        limits: Bounds of a body.
+    """
+
+    def __init__(self, app: ASGIApp, key: str, limits: Limits) -> None:
+        self.app, self.key, self.limits = app, key, limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] == HEALTH:
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        try:
+            self._check(headers)
+            body = await self._body(receive)
+        except _Refused as refused:
+            await self._refuse(refused.response, receive, send)
+            return
+        if body is None:  # the client has left
+            return
+        messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def replay() -> Message:
+            return messages.pop() if messages else await receive()
+
+        await self.app(scope, replay, send)
+
+    def _check(self, headers: Headers) -> None:
+        """Refuse what its head already condemns."""
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        known = scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self.key.encode())
+        if self.key and not known:
+            raise _Refused(error(401, "give the key as a bearer token", {"www-authenticate": "Bearer"}))
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or len(length) > 18 or int(length) > self.limits.body_bytes:
+            raise self._too_large()
+
+    def _too_large(self) -> _Refused:
+        return _Refused(error(413, f"a request has at most {self.limits.body_bytes} bytes"))
+
+    async def _body(self, receive: Receive) -> bytes | None:
+        """The whole body; None if the client left before its end."""
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self.limits.body_seconds):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return None
+                    body += message.get("body", b"")
+                    if len(body) > self.limits.body_bytes:
+                        raise self._too_large()
+                    if not message.get("more_body", False):
+                        return bytes(body)
+        except TimeoutError:
+            late = f"the body did not arrive in {self.limits.body_seconds:g} s"
+            raise _Refused(error(408, late)) from None
+
+    async def _refuse(self, response: JSONResponse, receive: Receive, send: Send) -> None:
+        """Answer, drop what still arrives for a moment, and close the connection."""
+        headers = [*response.raw_headers, (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+        await send({"type": "http.response.body", "body": response.body, "more_body": True})
+        left = 0 if response.status_code == 408 else self.limits.body_bytes
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.limits.linger_seconds):
+                while left > 0:
+                    message = await receive()
+                    if not message.get("more_body", False):  # its end, or the client has left
+                        break
+                    left -= len(message.get("body", b""))
+        await send({"type": "http.response.body", "body": b"", "more_body": False})

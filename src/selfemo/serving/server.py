@@ -1,0 +1,88 @@
+"""uvicorn, set up for the application: what it reads, how long it waits, how it stops."""
+
+from __future__ import annotations
+
+import resource
+from asyncio import TimerHandle, Transport
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+from selfemo.serving.limits import Limits
+
+_FILES = 65_536
+"""Files, so connections, that the process may have open, where the system lets it."""
+
+
+def server(app: ASGIApp, host: str, port: int, limits: Limits | None = None) -> uvicorn.Server:
+    """A server that is ready to run.
+
+    h11 rather than whichever parser is installed: it bounds a request's head (16 KiB), and it is the tested one.
+    Connections are not counted (``limit_concurrency``): beyond a limit uvicorn answers 503 to everybody, health
+    included, and the pod would be killed for its clients. Those without a whole request are closed in time instead.
+
+    Args:
+        app: What answers.
+        host: Address to listen on.
+        port: To listen on.
+        limits: Bounds; None is the usual ones.
+    """
+    bounds = limits or Limits()
+
+    class Connection(_Connection):
+        seconds = bounds.head_seconds
+
+    settings = uvicorn.Config(
+        app,
+        host,
+        port,
+        http=Connection,
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=bounds.stop_seconds,
+    )
+    return uvicorn.Server(settings)
+
+
+def more_files() -> None:
+    """Let the process have as many connections as the system allows: shells often give 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+class _Connection(H11Protocol):
+    """uvicorn's connection, which also ends if a request's head does not arrive: uvicorn has no limit of its own.
+
+    Looks at the connection from time to time: one that waits for a head, as it did at the last look, is closed. That
+    also ends a connection over which a client goes on sending what it was refused.
+    """
+
+    seconds: float
+    _look: TimerHandle | None = None
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override] # as uvicorn's own
+        super().connection_made(transport)
+        self._look = self.loop.call_later(self.seconds, self._look_after, None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._look is not None:
+            self._look.cancel()
+        super().connection_lost(exc)
+
+    def _look_after(self, answered: object) -> None:
+        """Close the connection if it still waits for a head, and the last request is the one of the last look.
+
+        Args:
+            answered: The request that had been answered at the last look, None if there had been none yet; anything
+                else if one was at work.
+        """
+        request: RequestResponseCycle | None = self.cycle
+        waits = request is None or request.response_complete
+        if waits and request is answered:
+            self.transport.close()
+        else:
+            self._look = self.loop.call_later(self.seconds, self._look_after, request if waits else self)
