@@ -1,0 +1,193 @@
+"""Every name that we use of a library and that is not its public interface: an upgrade fails here first."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate import PartialState
+from accelerate.state import GradientState
+from transformers import PretrainedConfig, Trainer, TrainingArguments
+from trl import GRPOTrainer
+
+from tests.conftest import ROOT
+
+SCANNED = ("src/selfemo", "components", "pipelines", "benchmarks", "tests/support")
+LIBRARIES = ("torch", "transformers", "trl", "accelerate", "peft", "mlflow", "kfp", "datasets", "deepspeed", "vllm")
+PUBLIC = {"_asdict", "_fields", "_exit"}
+"""Of the standard library, documented in spite of their underscore."""
+
+
+def takes(function: Callable[..., Any], *names: str) -> bool:
+    """Whether a method's first parameters after self are these."""
+    return tuple(inspect.signature(function).parameters)[1 : 1 + len(names)] == names
+
+
+def sets(owner: type, attribute: str) -> bool:
+    """Whether a class gives its instances this attribute."""
+    return f"self.{attribute} = " in inspect.getsource(owner.__init__)
+
+
+PRIVATE: dict[str, Callable[[], bool]] = {
+    # accelerate: a step is several passes, of which the last alone exchanges gradients (training/packed.py).
+    "_set_sync_gradients": lambda: takes(GradientState._set_sync_gradients, "sync_gradients"),
+    # accelerate: tests put DeepSpeed on the CPU by it (tests/support).
+    "_prepare_backend": lambda: takes(PartialState._prepare_backend, "cpu", "sagemaker_dp", "backend"),
+    # torch: float32 products through oneDNN (policy/onednn.py, which does without where it is missing).
+    "_linear_pointwise": lambda: hasattr(torch.ops.mkldnn, "_linear_pointwise"),
+    # transformers: which attention a model has; setting it is public, asking for it is not (policy/attention.py).
+    "_attn_implementation": lambda: isinstance(vars(PretrainedConfig)["_attn_implementation"], property),
+    # transformers: a checkpoint is resumed on "cpu", not on "cpu:0" (training/common.py).
+    "_setup_devices": lambda: isinstance(vars(TrainingArguments)["_setup_devices"], cached_property),
+    # transformers: our own order of rows, and our own optimizer step (training/).
+    "_get_train_sampler": lambda: takes(Trainer._get_train_sampler, "train_dataset"),
+    "_prepare_inputs": lambda: takes(Trainer._prepare_inputs, "inputs"),
+    # TRL: log-probabilities on packed trees, and SELF-GRPO's advantages in place of GRPO's (training/).
+    "_get_per_token_logps_and_entropies": lambda: takes(
+        GRPOTrainer._get_per_token_logps_and_entropies,
+        "model", "input_ids", "attention_mask", "logits_to_keep", "batch_size", "compute_entropy",
+    ),
+    "_calculate_rewards": lambda: takes(
+        GRPOTrainer._calculate_rewards, "inputs", "prompts", "completions", "completion_ids_list"
+    ),
+    "_generate_and_score_completions": lambda: takes(GRPOTrainer._generate_and_score_completions, "inputs"),
+    "_metrics": lambda: sets(GRPOTrainer, "_metrics"),
+    "_step": lambda: sets(GRPOTrainer, "_step"),
+    # TRL: the benchmark's stock trainer is given prompts as ids (benchmarks/training.py).
+    "_tokenize_prompts": lambda: takes(GRPOTrainer._tokenize_prompts, "prompts"),
+    "_generate_single_turn": lambda: takes(
+        GRPOTrainer._generate_single_turn, "prompt_ids", "images", "multimodal_fields", "num_generations"
+    ),
+}  # fmt: skip
+"""Name: whether it is there, as we use it."""
+
+UNDOCUMENTED = (
+    "torch.distributed.launcher.api.elastic_launch",
+    "torch.distributed.launcher.api.LaunchConfig",
+    "transformers.integrations.flex_attention.flex_attention_forward",
+    "transformers.integrations.sdpa_attention.sdpa_attention_forward",
+    "transformers.masking_utils.sdpa_mask",
+    "trl.generation.vllm_generation.VLLMGeneration.generate",
+    "trl.models.utils.unwrap_model_for_generation",
+)
+"""What has no underscore and is in no library's reference either; no scan finds these."""
+
+
+def private(name: str) -> bool:
+    return bool(re.fullmatch(r"_[a-zA-Z][a-zA-Z0-9_]*", name))
+
+
+def files() -> Iterator[tuple[Path, ast.Module]]:
+    for place in SCANNED:
+        for path in sorted((ROOT / place).rglob("*.py")):
+            yield path, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def defined(tree: ast.AST) -> set[str]:
+    """Private names that a module gives a meaning to itself, overrides among them."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            found.add(node.name)
+        elif isinstance(node, ast.Assign) or (isinstance(node, ast.AnnAssign) and node.value is not None):
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                for part in ast.walk(target):
+                    if isinstance(part, ast.Name):
+                        found.add(part.id)
+                    elif (
+                        isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name) and part.value.id == "self"
+                    ):
+                        found.add(part.attr)
+    return found
+
+
+def overridden() -> set[str]:
+    """Private methods of libraries' classes that a class of ours defines again."""
+    found = set()
+    for path in sorted((ROOT / "src").rglob("*.py")):
+        if path.stem in ("vllm_engine", "__main__"):
+            continue  # vLLM has an environment of its own, and derives from nothing of it
+        module = importlib.import_module(".".join(path.relative_to(ROOT / "src").with_suffix("").parts))
+        written = defined(ast.parse(path.read_text(encoding="utf-8")))  # metaclasses add names of their own
+        for _, kind in inspect.getmembers(module, inspect.isclass):
+            theirs = [b for b in kind.__mro__ if b.__module__.split(".")[0] in LIBRARIES]
+            if kind.__module__ == module.__name__:
+                mine = {name for name in vars(kind) if private(name) and name in written}
+                found |= {name for name in mine if any(name in vars(base) for base in theirs)}
+    return found
+
+
+def used() -> dict[str, set[str]]:
+    """Private names that are asked for and not defined here: where each is."""
+    trees = list(files())
+    ours = set().union(*(defined(tree) for _, tree in trees)) - set(PRIVATE)
+    found: dict[str, set[str]] = {}
+    for path, tree in trees:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute):
+                names = [node.attr]
+            elif isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("getattr", "setattr", "hasattr"):
+                names = [a.value for a in node.args[1:2] if isinstance(a, ast.Constant)]
+            elif isinstance(node, ast.Subscript) and getattr(node.value, "attr", "") == "__dict__":
+                names = [node.slice.value] if isinstance(node.slice, ast.Constant) else []
+            elif isinstance(node, (ast.Import, ast.ImportFrom)):
+                modules = [getattr(node, "module", None) or "", *(alias.name for alias in node.names)]
+                names = [part for module in modules for part in module.split(".")]
+            else:
+                continue
+            for name in names:
+                if private(name) and name not in ours | PUBLIC:
+                    found.setdefault(name, set()).add(path.relative_to(ROOT).as_posix())
+    return found
+
+
+def test_every_private_name_that_is_used_is_in_the_table() -> None:
+    found = used()
+    new = {name: places for name, places in found.items() if name not in PRIVATE}
+    assert not new, "private names of a library"
+    assert overridden() <= set(PRIVATE)
+    text = "".join(path.read_text(encoding="utf-8") for path, _ in files())
+    assert [name for name in PRIVATE if name not in text] == [], "no longer used: take it out"
+
+
+@pytest.mark.parametrize("name", PRIVATE)
+def test_a_private_name_is_there_as_it_is_used(name: str) -> None:
+    assert PRIVATE[name]()
+
+
+@pytest.mark.parametrize("name", UNDOCUMENTED)
+def test_an_undocumented_name_is_there(name: str) -> None:
+    parts = name.split(".")
+    for cut in range(len(parts) - 1, 0, -1):
+        try:
+            found: Any = importlib.import_module(".".join(parts[:cut]))
+        except ModuleNotFoundError:
+            continue
+        break
+    for part in parts[cut:]:
+        found = getattr(found, part)
+    assert callable(found)
+
+
+def test_a_new_private_name_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "planted.py").write_text(
+        "import torch._planted_module\nclass Own:\n    def _known(self): return self._known, self._planted_attribute\n"
+        "def of(x): return x._planted_method(), getattr(x, '_planted_string'), x.__dict__['_planted_key'], x._known\n"
+    )
+    monkeypatch.setattr(f"{__name__}.SCANNED", (str(tmp_path),))
+    monkeypatch.setattr(f"{__name__}.ROOT", tmp_path)
+    assert set(used()) == {f"_planted_{kind}" for kind in ("module", "attribute", "method", "string", "key")}
+
+
+def test_what_private_names_are_used_of_has_one_version() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    for package in ("accelerate", "trl"):
+        assert re.search(rf'"{package}==[\d.]+"', text), package
