@@ -53,15 +53,33 @@ class Api:
         """Requests of a method for TrainJobs."""
         return [r for r in self.server[method] if "trainjobs" in str(r.url)]
 
-    def meanwhile(self, *acts: Callable[[], None], every: float = 0.08) -> None:
-        """Do things one after the other while the test waits."""
 
-        def go() -> None:
-            for act in acts:
-                threading.Event().wait(every)
-                act()
+class Time:
+    """A clock that moves only when somebody sleeps by it; what happens in the world happens then.
 
-        threading.Thread(target=go, daemon=True).start()
+    Args:
+        there: Whether the world's acts may begin: a controller does not act on what is not there.
+    """
+
+    def __init__(self, there: Callable[[], bool]) -> None:
+        self.there, self.now = there, 0.0
+        self.acts: list[Callable[[], None]] = []
+
+    def meanwhile(self, *acts: Callable[[], None]) -> None:
+        """One of these happens at each of the next sleeps."""
+        self.acts += acts
+
+    def clock(self) -> float:
+        return self.now
+
+    def goes_by(self, seconds: float) -> None:
+        """Nobody looks meanwhile."""
+        self.now += seconds
+
+    def sleep(self, seconds: float) -> None:
+        self.goes_by(seconds)
+        if self.acts and self.there():
+            self.acts.pop(0)()
 
 
 @pytest.fixture
@@ -83,9 +101,12 @@ def api() -> Iterator[Api]:
 
     event = threading.Event()
     running = asyncio.run_coroutine_threadsafe(serve(), loop)
-    assert event.wait(10)
+    running.add_done_callback(lambda _: event.set())  # it ends before its time where it cannot serve
+    event.wait()
+    if not ready:
+        running.result()
     yield Api(ready["server"], ready["url"], loop)
     loop.call_soon_threadsafe(over.set)
-    running.result(10)
+    running.result()
     loop.call_soon_threadsafe(loop.stop)
-    thread.join(10)
+    thread.join()

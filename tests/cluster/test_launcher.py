@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from selfemo.cluster import launcher as module
 from selfemo.cluster.launcher import Launcher
 from selfemo.cluster.trainjob import HASH, manifest
 from selfemo.errors import UserError
-from tests.cluster.conftest import Api
+from tests.cluster.conftest import Api, Time
 
 NAME = "demo-train-1-abc"
 
@@ -26,13 +25,18 @@ def job(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def launcher(api: Api) -> Launcher:
-    return Launcher(api.client, poll=0.02)
+def time(api: Api) -> Time:
+    return Time(lambda: api.exists(NAME))
 
 
-def test_a_job_is_created_waited_for_and_left_where_it_ended(api: Api, launcher: Launcher) -> None:
-    api.meanwhile(lambda: api.say(NAME, "Complete"))
-    launcher.run(job(), minutes=1)
+@pytest.fixture
+def launcher(api: Api, time: Time) -> Launcher:
+    return Launcher(api.client, poll=30, clock=time.clock, sleep=time.sleep)
+
+
+def test_a_job_is_created_waited_for_and_left_where_it_ended(api: Api, launcher: Launcher, time: Time) -> None:
+    time.meanwhile(lambda: api.say(NAME, "Complete"))
+    launcher.run(job(), minutes=10)
     assert len(api.calls("post")) == 1
     assert api.exists(NAME)  # it has ended: its log may still be read
 
@@ -45,21 +49,21 @@ def test_a_job_that_ends_before_the_first_look_has_ended(api: Api, launcher: Lau
         api.say(NAME, "Complete")
 
     monkeypatch.setattr(launcher, "_create", fast)
-    launcher.run(job(), minutes=1)
+    launcher.run(job(), minutes=10)
     assert len(api.calls("get")) <= 2  # nothing waits to see it running
 
 
-def test_a_failed_job_is_an_error_with_its_reason_and_stays(api: Api, launcher: Launcher) -> None:
-    api.meanwhile(lambda: api.say(NAME, "Failed", "BackoffLimitExceeded", message="node-0 exited 1"))
+def test_a_failed_job_is_an_error_with_its_reason_and_stays(api: Api, launcher: Launcher, time: Time) -> None:
+    time.meanwhile(lambda: api.say(NAME, "Failed", "BackoffLimitExceeded", message="node-0 exited 1"))
     with pytest.raises(UserError, match=r"BackoffLimitExceeded: node-0 exited 1"):
-        launcher.run(job(), minutes=1)
+        launcher.run(job(), minutes=10)
     assert api.exists(NAME)
 
 
-def test_the_same_job_that_is_there_already_is_adopted(api: Api, launcher: Launcher) -> None:
+def test_the_same_job_that_is_there_already_is_adopted(api: Api, launcher: Launcher, time: Time) -> None:
     api.objects["trainer.kubeflow.org/v1alpha1/trainjobs", "self-emo", NAME] = job()
-    api.meanwhile(lambda: api.say(NAME, "Complete"))
-    launcher.run(job(), minutes=1)
+    time.meanwhile(lambda: api.say(NAME, "Complete"))
+    launcher.run(job(), minutes=10)
     assert not api.calls("delete")
 
 
@@ -68,48 +72,46 @@ def test_a_job_of_another_spec_is_neither_adopted_nor_touched(api: Api, launcher
     assert other["metadata"]["annotations"][HASH] != job()["metadata"]["annotations"][HASH]
     api.objects["trainer.kubeflow.org/v1alpha1/trainjobs", "self-emo", NAME] = other
     with pytest.raises(UserError, match="another spec"):
-        launcher.run(job(), minutes=1)
+        launcher.run(job(), minutes=10)
     assert api.exists(NAME)
     assert not api.calls("delete")
 
 
-def test_a_job_that_failed_before_is_made_again(api: Api, launcher: Launcher) -> None:
+def test_a_job_that_failed_before_is_made_again(api: Api, launcher: Launcher, time: Time) -> None:
     api.objects["trainer.kubeflow.org/v1alpha1/trainjobs", "self-emo", NAME] = job()
     api.say(NAME, "Failed", "Evicted")
 
-    def second() -> None:
-        while len(api.calls("post")) < 2:
-            time.sleep(0.01)
-        api.say(NAME, "Complete")
-
-    api.meanwhile(second)
-    launcher.run(job(), minutes=1)
+    time.meanwhile(lambda: api.say(NAME, "Complete"))
+    launcher.run(job(), minutes=10)
     assert len(api.calls("delete")) == 1
 
 
-def test_waiting_in_a_queue_takes_no_time(api: Api, launcher: Launcher) -> None:
-    api.meanwhile(
+def test_waiting_in_a_queue_takes_no_time(api: Api, launcher: Launcher, time: Time) -> None:
+    time.meanwhile(
         lambda: api.say(NAME, "Suspended", "Suspended"),
-        lambda: time.sleep(0.5),
+        lambda: time.goes_by(24 * 3600),
         lambda: api.say(NAME, "Suspended", "Resumed", status="False"),
         lambda: api.say(NAME, "Complete"),
-        every=0.05,
     )
-    launcher.run(job(), minutes=0.4 / 60)
+    launcher.run(job(), minutes=10)
     assert api.exists(NAME)
+    assert not time.acts
 
 
-def test_a_job_that_takes_too_long_is_deleted(api: Api, launcher: Launcher) -> None:
+def test_a_job_that_takes_too_long_is_deleted(api: Api, launcher: Launcher, time: Time) -> None:
     with pytest.raises(UserError, match="has not ended"):
-        launcher.run(job(), minutes=0.1 / 60)
+        launcher.run(job(), minutes=10)
     assert not api.exists(NAME)
+    assert 600 <= time.now <= 600 + 2 * launcher.poll
 
 
-def test_a_few_server_errors_are_borne_even_where_the_job_was_made_all_the_same(api: Api, launcher: Launcher) -> None:
+def test_a_few_server_errors_are_borne_even_where_the_job_was_made_all_the_same(
+    api: Api, launcher: Launcher, time: Time
+) -> None:
     api.server["post"][:2] << 500  # kmock stores the job, as a server does whose answer is lost
     api.server["get"][:3] << 503
-    api.meanwhile(lambda: time.sleep(0.2), lambda: api.say(NAME, "Complete"))
-    launcher.run(job(), minutes=1)
+    time.meanwhile(*[lambda: None] * 6, lambda: api.say(NAME, "Complete"))
+    launcher.run(job(), minutes=10)
     assert api.exists(NAME)
     assert len(api.calls("get")) > 3
 
@@ -120,7 +122,7 @@ def test_an_api_that_fails_on_and_on_is_an_error_and_nothing_goes_on_alone(
     monkeypatch.setattr(module, "FAULTS", 5)
     api.server["get"] << 500
     with pytest.raises(UserError, match="failed 5 times in a row: 500"):
-        launcher.run(job(), minutes=1)
+        launcher.run(job(), minutes=10)
     assert not api.exists(NAME)
 
 
@@ -131,75 +133,76 @@ def test_a_job_that_is_there_but_cannot_be_looked_at_is_an_error_in_the_end(
     api.objects["trainer.kubeflow.org/v1alpha1/trainjobs", "self-emo", NAME] = job()
     api.server["get"] << 500
     with pytest.raises(UserError, match="failed 5 times in a row: 500"):
-        launcher.run(job(), minutes=1)
+        launcher.run(job(), minutes=10)
     assert api.exists(NAME)  # it is not ours to delete: we could not even read its spec
 
 
-def test_a_job_that_somebody_deletes_is_an_error(api: Api, launcher: Launcher) -> None:
+def test_a_job_that_somebody_deletes_is_an_error(api: Api, launcher: Launcher, time: Time) -> None:
     def gone() -> None:
         del api.objects["trainer.kubeflow.org/v1alpha1/trainjobs", "self-emo", NAME]
 
-    api.meanwhile(gone)
+    time.meanwhile(gone)
     with pytest.raises(UserError, match="gone"):
-        launcher.run(job(), minutes=1)
+        launcher.run(job(), minutes=10)
 
 
 @pytest.mark.parametrize("status", [400, 403, 422])
 def test_a_refused_job_is_an_error_at_once(api: Api, launcher: Launcher, status: int) -> None:
     api.server["post"] << status
     with pytest.raises(UserError, match=f"refused the TrainJob .{status}"):
-        launcher.run(job(), minutes=1)
+        launcher.run(job(), minutes=10)
     assert len(api.calls("post")) == 1
 
 
 def test_without_a_trainer_the_error_says_how_to_do_without(api: Api, launcher: Launcher) -> None:
     api.server["post"] << 404
     with pytest.raises(UserError) as raised:
-        launcher.run(job(), minutes=1)
+        launcher.run(job(), minutes=10)
     assert "cluster.trainer: pod" in str(raised.value)
 
 
-def test_when_we_are_stopped_the_job_is_deleted(api: Api, launcher: Launcher) -> None:
-    api.meanwhile(lambda: os.kill(os.getpid(), signal.SIGTERM), every=0.2)
+def test_when_we_are_stopped_the_job_is_deleted(api: Api, launcher: Launcher, time: Time) -> None:
+    time.meanwhile(lambda: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(KeyboardInterrupt):
-        launcher.run(job(), minutes=1)
+        launcher.run(job(), minutes=10)
     assert not api.exists(NAME)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_the_first_nodes_log_is_shown_without_control_characters(
-    api: Api, launcher: Launcher, caplog: pytest.LogCaptureFixture
+    api: Api, launcher: Launcher, time: Time, caplog: pytest.LogCaptureFixture
 ) -> None:
     api.objects["v1/pods", "self-emo", f"{NAME}-node-0-0"] = {
         "metadata": {"name": f"{NAME}-node-0-0", "namespace": "self-emo"},
         "status": {"phase": "Running"},
     }
     api.server[f"get /api/v1/namespaces/self-emo/pods/{NAME}-node-0-0/log"] << b"step 1\n\x1b[31mred\n"
-    api.meanwhile(lambda: time.sleep(0.3), lambda: api.say(NAME, "Complete"))
+    time.meanwhile(lambda: api.say(NAME, "Complete"))
     with caplog.at_level("INFO", "selfemo"):
-        launcher.run(job(), minutes=1)
+        launcher.run(job(), minutes=10)
     lines = [r.getMessage() for r in caplog.records]
     assert "| step 1" in lines
     assert not any("\x1b" in line for line in lines)
 
 
-def test_a_log_that_cannot_be_read_does_not_matter(api: Api, launcher: Launcher) -> None:
+def test_a_log_that_cannot_be_read_does_not_matter(api: Api, launcher: Launcher, time: Time) -> None:
     api.server["get /api/v1/namespaces/self-emo/pods"] << 403
-    api.meanwhile(lambda: api.say(NAME, "Complete"))
-    launcher.run(job(), minutes=1)
+    time.meanwhile(lambda: api.say(NAME, "Complete"))
+    launcher.run(job(), minutes=10)
 
 
-def test_a_launcher_in_another_thread_leaves_signals_alone(api: Api, launcher: Launcher) -> None:
-    api.meanwhile(lambda: api.say(NAME, "Complete"))
+def test_a_launcher_in_another_thread_leaves_signals_alone(api: Api, launcher: Launcher, time: Time) -> None:
+    time.meanwhile(lambda: api.say(NAME, "Complete"))
     failed: list[BaseException] = []
 
     def go() -> None:
         try:
-            launcher.run(job(), minutes=1)
+            launcher.run(job(), minutes=10)
         except BaseException as error:
             failed.append(error)
 
     thread = threading.Thread(target=go)
     thread.start()
-    thread.join(20)
+    thread.join()
     assert not failed
+    assert not time.acts

@@ -16,7 +16,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -43,10 +43,14 @@ class Launcher:
     Attributes:
         api: Client of the cluster.
         poll: Seconds between two looks.
+        clock: Seconds, of which the job's time is counted.
+        sleep: Lets so many of them pass.
     """
 
     api: client.ApiClient
     poll: float = 5.0
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
 
     def __post_init__(self) -> None:
         self.jobs = client.CustomObjectsApi(self.api)
@@ -104,7 +108,7 @@ class Launcher:
                     faults = self._fault(faults, error, name)
             except HTTPError as error:
                 faults = self._fault(faults, error, name)
-            time.sleep(self.poll)
+            self.sleep(self.poll)
 
     def _created(self, job: Json) -> bool:
         """Whether there was none of this name, and now there is."""
@@ -148,7 +152,7 @@ class Launcher:
     def _wait(self, name: str, namespace: str, seconds: float) -> Json:
         """Look until the job has ended; the condition that says how."""
         faults, spent, queued = 0, 0.0, False
-        last = time.monotonic()
+        last = self.clock()
         while True:
             try:
                 found: Json = self.jobs.get_namespaced_custom_object(GROUP, VERSION, namespace, PLURAL, name)
@@ -168,7 +172,7 @@ class Launcher:
                 if suspended(found) != queued:
                     queued = not queued
                     log.info("TrainJob %s %s", name, "waits in its queue" if queued else "is admitted")
-            now = time.monotonic()
+            now = self.clock()
             spent += 0.0 if queued else now - last
             last = now
             if spent > seconds:
@@ -176,7 +180,7 @@ class Launcher:
                     f"the TrainJob has not ended in {seconds / 60:.0f} minutes", where=f"TrainJob {namespace}/{name}",
                     fix="set cluster.pods.train.minutes higher",
                 )  # fmt: skip
-            time.sleep(self.poll)
+            self.sleep(self.poll)
 
     def _fault(self, faults: int, error: Exception, name: str) -> int:
         """Count a failed call; too many in a row are an error."""
