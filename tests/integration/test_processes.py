@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -97,26 +98,31 @@ def test_a_rank_that_dies_fails_the_step_with_its_log_and_the_rerun_ends_as_if_i
     assert history(config, tiny) == undisturbed
 
 
-@pytest.mark.parametrize("strategy", ["zero2", "zero3"])
-def test_deepspeed_trains_as_one_process_does(
-    small_local: Config, tiny: Path, one: list[dict[str, float]], monkeypatch: pytest.MonkeyPatch, strategy: str
-) -> None:
+@pytest.fixture
+def deepspeed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """DeepSpeed on the CPU, for processes that training starts; nothing is compiled in a test's time."""
     if importlib.util.find_spec("deepspeed") is None:
         pytest.skip("deepspeed is not installed")
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'tests' / 'support'}:{ROOT}")
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'tests' / 'support'}:{os.environ.get('PYTHONPATH', '')}:{ROOT}")
     monkeypatch.setenv("SELFEMO_TEST_DEEPSPEED_ON_CPU", "1")
+    compiled = tmp_path / "compiled"
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(compiled))
+    yield
+    assert not compiled.exists()
+
+
+@pytest.mark.usefixtures("deepspeed")
+@pytest.mark.parametrize("strategy", ["zero2", "zero3"])
+def test_deepspeed_trains_as_one_process_does(
+    small_local: Config, tiny: Path, one: list[dict[str, float]], strategy: str
+) -> None:
     config = settings(small_local, strategy, processes=2, strategy=strategy)
     same(history(config, tiny), one)
     assert f"2 processes train together: DEEPSPEED ZeRO-{strategy[-1]}" in said(config)
 
 
-def test_an_adapter_trained_on_shards_is_merged_into_whole_weights(
-    small_local: Config, tiny: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if importlib.util.find_spec("deepspeed") is None:
-        pytest.skip("deepspeed is not installed")
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'tests' / 'support'}:{ROOT}")
-    monkeypatch.setenv("SELFEMO_TEST_DEEPSPEED_ON_CPU", "1")
+@pytest.mark.usefixtures("deepspeed")
+def test_an_adapter_trained_on_shards_is_merged_into_whole_weights(small_local: Config, tiny: Path) -> None:
     config = settings(small_local, "adapter", processes=2, strategy="zero3")
     config = config.model_copy(update={"grpo": config.grpo.model_copy(update={"lora_rank": 2})})
     history(config, tiny)

@@ -1,11 +1,13 @@
 """What tests put into the processes that training starts; on their PYTHONPATH only, switched by environment.
 
 DeepSpeed is tested on the CPU over gloo, which accelerate does not offer: it takes "no accelerator" for "one
-process". And a rank can be told to die.
+process". DeepSpeed would compile a shared-memory extension there first, for a minute, in every rank of every fresh
+machine: only its inference uses it, so it goes without. And a rank can be told to die.
 """
 
 import os
 import signal
+from importlib import import_module
 from pathlib import Path
 
 if os.environ.get("SELFEMO_TEST_DEEPSPEED_ON_CPU"):
@@ -22,6 +24,8 @@ if os.environ.get("SELFEMO_TEST_DEEPSPEED_ON_CPU"):
         return found, kind
 
     PartialState._prepare_backend = _gloo
+
+    import_module("deepspeed.comm.torch").build_shm_op = lambda: None  # the package's attribute "torch" is torch itself
 
 if os.environ.get("SELFEMO_TEST_DIE") and os.environ.get("RANK") == "1":
     from selfemo.training.common import Recorder
