@@ -117,10 +117,15 @@ SMALL = (
 )  # fmt: skip
 
 
+def small_of(tiny: Path, workdir: Path) -> Config:
+    """A whole run in seconds, on the servers of a working directory."""
+    return configuration.load(None, [f"policy.base={tiny}", f"workdir={workdir}", *SMALL])
+
+
 @pytest.fixture
 def small(tiny: Path, workdir: Path) -> Config:
     """A whole run in seconds, on the real servers."""
-    return configuration.load(None, [f"policy.base={tiny}", f"workdir={workdir}", *SMALL])
+    return small_of(tiny, workdir)
 
 
 @pytest.fixture

@@ -168,3 +168,50 @@ def test_s3_a_client_killed_while_uploading_leaves_nothing_to_be_read(small: Con
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
     assert context.store.manifest(uri) is None
     assert list(context.store.backend(uri).list(uri)) == []  # not even the file it was at
+
+
+SERVERS = ("alembic", "docker", "flask", "graphene", "gunicorn", "huey", "pandas", "pyarrow", "skops", "sqlalchemy")
+"""What mlflow has, and its client alone, mlflow-skinny, has not."""
+
+STEP = """
+import sys
+from pathlib import Path
+
+class Without:
+    def __init__(self, finder):
+        self.finder, self.find_distributions = finder, getattr(finder, "find_distributions", lambda context: ())
+
+    def find_spec(self, name, path=None, target=None):
+        return None if name.split(".")[0] in {servers!r} else self.finder.find_spec(name, path, target)
+
+sys.meta_path[:] = map(Without, sys.meta_path)
+from selfemo.config import Config
+from selfemo.context import Context
+
+registry = Context(Config.from_json({config!r})).registry
+run = registry.round(1)
+registry.params(run, {{"loop.rounds": 1}})
+registry.metrics(run, [(1, {{"loss": 0.5}})])
+registry.tags(run, {{"selfemo.stopped": ""}})
+registry.dataset(run, "prepared", "0" * 64, "s3://bucket/prepared", "training")
+registry.artifacts(run, [Path({file!r})], "plots")
+version = registry.register("s3://bucket/policy", run, {{"selfemo.round": "1"}})
+assert registry.version(version).source == "s3://bucket/policy"
+assert registry.alias("nobody") is None
+registry.finish(run, True)
+"""
+
+
+def test_a_step_needs_of_mlflow_its_client_alone(small: Config, tmp_path: Path) -> None:
+    """The images of generation and training have no more of it."""
+    config = small.model_copy(update={"run": "client"})
+    registry = Context(config).registry
+    (tmp_path / "curve.txt").write_text("drawn")
+    code = STEP.format(servers=SERVERS, config=config.to_json(), file=str(tmp_path / "curve.txt"))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    run = registry.client.get_run(registry.round(1))
+    assert run.data.metrics["loss"] == 0.5
+    assert run.info.status == "FINISHED"
+    kept = registry.client.download_artifacts(run.info.run_id, "plots/curve.txt", str(tmp_path))
+    assert Path(kept).read_text() == "drawn"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-import time
+import threading
 from pathlib import Path
 
 import pytest
@@ -226,6 +226,7 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_says_so(
 ) -> None:
     versions = [version(context, tmp_path, name, 0.9) for name in ("a", "b")]
     outcomes: dict[str, str] = {}
+    refused = threading.Event()
 
     def work(i: int) -> None:
         try:
@@ -234,12 +235,14 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_says_so(
             )
         except UserError as error:
             outcomes[versions[i]] = f"{type(error).__name__}: {error.message}"
+        finally:
+            refused.set()
 
     move = context.registry.__class__.set_alias
 
     def slowly(self: object, *arguments: object) -> None:
-        time.sleep(1.0)
-        move(self, *arguments)  # type: ignore[arg-type]
+        refused.wait()  # whoever holds the lock holds it until the other has come and gone
+        move(self, *arguments)  # type: ignore[arg-type]  # as it is given
 
     monkeypatch.setattr("selfemo.registry.client.Registry.set_alias", slowly)
     race(2, work)

@@ -22,7 +22,7 @@ from tests.conftest import ROOT
 
 SCANNED = ("src/selfemo", "components", "pipelines", "benchmarks", "tests/support")
 LIBRARIES = ("torch", "transformers", "trl", "accelerate", "peft", "mlflow", "kfp", "datasets", "deepspeed", "vllm")
-PUBLIC = {"_asdict", "_fields", "_exit"}
+PUBLIC = {"_asdict", "_fields", "_replace", "_exit"}
 """Of the standard library, documented in spite of their underscore."""
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,25 +53,22 @@ def test_a_training_step_of_a_pipeline_compiled_for_another_trainer_says_so_befo
     assert not (tmp_path / "nothing").exists()
 
 
-def test_a_rank_does_not_outlive_the_process_that_started_it(tmp_path: Path) -> None:
+def test_a_rank_does_not_outlive_the_process_that_started_it() -> None:
     rank = (
-        "import os, pathlib, time; from selfemo import processes; processes.die_with_parent();"
-        f"pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid())); time.sleep(600)"
+        "import os, time; from selfemo import processes; processes.die_with_parent();"
+        "print(os.getpid(), flush=True); time.sleep(3600)"
     )
     starter = (
-        f"import subprocess, sys;subprocess.Popen([sys.executable, '-c', {rank!r}], start_new_session=True).wait()"
+        f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {rank!r}], start_new_session=True).wait()"
     )
-    parent = subprocess.Popen([sys.executable, "-c", starter])
-    deadline = time.monotonic() + 30
-    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    pid = int((tmp_path / "pid").read_text())
+    parent = subprocess.Popen([sys.executable, "-c", starter], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    orphan = psutil.Process(int(parent.stdout.readline()))
     parent.kill()
     parent.wait()
-    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    assert parent.stdout.read() == ""  # the rank holds the other end: this is read when it has ended
+    _, alive = psutil.wait_procs([orphan], timeout=60)  # it closes its end a moment before it is gone
+    assert not alive or orphan.status() == psutil.STATUS_ZOMBIE
 
 
 @pytest.mark.parametrize(
