@@ -175,13 +175,6 @@ def test_entropy_of_counts_is_greatest_when_even_and_zero_where_there_is_one_kin
     assert rewards.entropy([7]) == rewards.entropy([]) == 0
 
 
-def test_label_entropy_is_zero_on_collapse_and_greatest_when_even() -> None:
-    assert rewards.label_entropy(np.array([1, 1, 1], dtype=np.uint16), M) == 0
-    even = rewards.label_entropy(np.array([1 << i for i in range(M)], dtype=np.uint16), M)
-    assert even == pytest.approx(np.log(M))
-    assert rewards.label_entropy(np.array([0], dtype=np.uint16), M) == 0
-
-
 @given(st.lists(st.sampled_from("abc"), min_size=1, max_size=30), st.floats(0, 1))
 def test_with_nothing_known_balance_lifts_rare_labels_and_keeps_the_mean(labels: list[str], power: float) -> None:
     weight = rewards.label_balance(labels, {}, power)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -198,11 +197,6 @@ def advantages(rewards: Floats, weight: Floats, sigma_min: float = 0.05) -> Floa
 def constant_groups(rewards: Floats) -> NDArray[np.bool_]:
     """Groups with no reward variance, which carry no gradient: ``(N, G)`` to ``(N,)``."""
     return np.asarray(np.ptp(rewards, axis=1) < 1e-9)
-
-
-def label_entropy(masks: Any, m: int) -> float:
-    """Entropy in nats of the label shares over a set of masks: 0 is collapse onto one label."""
-    return entropy(indicators(masks, m).reshape(-1, m).sum(axis=0))
 
 
 def entropy(counts: ArrayLike) -> float:

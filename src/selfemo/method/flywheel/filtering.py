@@ -7,7 +7,7 @@ rollouts become arrays, and what is kept becomes samples, without near-duplicate
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
@@ -55,6 +55,7 @@ def filter_rollouts(
         for draft in _within_quota(_surest(_distinct(mine, config, result), config, result), config, result):
             result.reasons[task][Reason.KEPT.name.lower()] += draft.candidates
             result.after[task][draft.sample.target[0]] += 1
+            result.labels["kept"][draft.sample.corpus][draft.sample.target[0]] += 1
             result.samples.append(draft.sample)
             if draft.hit is not None:
                 result.kept_hits.append(draft.hit)
@@ -98,10 +99,13 @@ def _understanding(
             count = result.reasons["understanding"]
             count.update(Reason(code).name.lower() for code in verdict.reasons[i] if code != Reason.KEPT)
             _show_rejected(result, rollout, verdict.reasons[i])
+            named = Counter(p.labels[0] for p in rollout.predictions if p.labels)
+            result.labels["predicted"][rollout.corpus].update(dict(named.most_common(1)).keys())
             target = _ordered(int(verdict.target[i]), rollout, space)
             if not target:
                 continue
             result.before["understanding"][target[0]] += 1
+            result.labels["target"][rollout.corpus][target[0]] += 1
             hit = target[0] == rollout.gold[0] if rollout.gold and not usable[i] else None
             if hit is not None:
                 result.hits.append(hit)
@@ -155,7 +159,10 @@ def _expression(
         result.confidences += [k.confidence for k in candidates if k.labels]
         result.reasons["expression"].update(Reason(r).name.lower() for r in reasons if r != Reason.KEPT)
         _show_rejected(result, rollout, reasons)
-        result.before["expression"].update(k.labels[0] for k in candidates if k.labels)
+        declared = [k.labels[0] for k in candidates if k.labels]
+        result.before["expression"].update(declared)
+        result.labels["declared"][rollout.corpus].update(declared)
+        result.sampled += [k.reply for k in candidates if k.labels and k.reply][:1]
         kept = [j for j in range(len(candidates)) if reasons[j] == Reason.KEPT]
         if not kept:
             continue
