@@ -13,6 +13,7 @@ from selfemo.data.corpora.table import SPACES
 from selfemo.data.dialogue import Utterance
 from selfemo.data.records import Candidate, Prediction, Rollout
 from selfemo.method import guard
+from selfemo.method.flywheel.duplicates import NearDuplicates
 from selfemo.method.flywheel.filtering import filter_rollouts
 from selfemo.method.flywheel.reasons import Reason, judge_groups
 from selfemo.method.flywheel.texts import distinct_n, shingles, text_reason
@@ -240,6 +241,60 @@ def test_near_duplicates_of_a_more_confident_sample_go() -> None:
     kept = filter_rollouts([second, first, other], configuration.load(None, [*EVERYTHING, "flywheel.tau_low=0.3"]))
     assert [s.parents for s in kept.samples] == [("a",), ("c",)]
     assert kept.reasons["understanding"]["duplicate"] == 6
+
+
+def turn(name: str, *texts: str, label: str = "joy", corpus: str = "sample") -> Rollout:
+    """Predictions of the last of some turns."""
+    history = tuple(Utterance(speaker=f"speaker {i % 2}", text=text) for i, text in enumerate(texts))
+    other = next(x for x in SPACES[corpus].labels if x != label)
+    found = understanding([label] * 7 + [other], name, corpus=corpus)
+    return found.model_copy(update={"history": history})
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "both"),
+    [
+        (turn("a", "Where were you all night long?", "I slept.", "You did?"),
+         turn("b", "Where were you all night long?", "I slept.", "You did?", "I did.", label="anger"), True),
+        (turn("a", "You have to see this with your own eyes, all of you, right now, come over here!", "No."),
+         turn("b", "You have to see this with your own eyes, all of you, right now, come over here!", "No.", "Why?"), True),
+        (turn("a", "We won!", "I can not believe it at all."), turn("b", "He died.", "I can not believe it at all."), False),
+        (turn("a", "We won!", "Oh my God!"), turn("b", "He died.", "Oh my God!", label="fear"), True),
+        (turn("a", "We won!", "Oh my God!"), turn("b", "Hey.", "We won!", "Oh my God."), False),
+        (turn("a", "Why?", "..."), turn("b", "He died.", "?!", label="sadness"), True),
+        (turn("a", "Hello."), turn("b", "Hello!"), False),
+        (turn("a", "I can not believe it at all."),
+         turn("b", "I can not believe it at all.", label="joyful", corpus="emorynlp"), True),
+    ],
+    ids=["neighbours", "neighbours after a long turn", "the same turn elsewhere", "a short turn elsewhere",
+         "a short turn after the same", "no words", "a dialogue's first", "another corpus has other labels"],
+)  # fmt: skip
+def test_duplicates_are_told_by_the_turn_that_is_learnt(first: Rollout, second: Rollout, both: bool) -> None:
+    kept = filter_rollouts([first, second], configuration.load(None, EVERYTHING))
+    assert [s.parents[0] for s in kept.samples] == ["a", "b"][: 1 + both]
+
+
+def test_a_reply_is_a_duplicate_of_another_whatever_it_replies_to() -> None:
+    sure, less = candidate("I do not know."), candidate("I do not know!", sure=0.9)
+    said = [expression(sure, candidate("So what?", "fear", 0.1), name="a"),
+            expression(less, candidate("Who cares?", "fear", 0.1), name="b")]  # fmt: skip
+    said[1] = said[1].model_copy(update={"history": (Utterance(speaker="Mara", text="Where is my hat?"),)})
+    kept = filter_rollouts(said, configuration.load(None, EVERYTHING))
+    assert kept.reasons["expression"] == Counter(kept=1, duplicate=1, low_reward=2)
+
+
+@given(
+    st.lists(st.lists(st.sampled_from("abcdef"), min_size=1, max_size=9).map(frozenset), max_size=25),
+    st.sampled_from([0.05, 0.5, 2 / 3, 0.8, 1.0]),
+)
+def test_the_index_finds_every_near_duplicate_and_no_other(sets: list[frozenset[str]], threshold: float) -> None:
+    index, kept = NearDuplicates(threshold), list[frozenset[str]]()
+    for one in sets:
+        near = any(len(one & other) >= threshold * len(one | other) for other in kept)
+        assert index.near(one) == near
+        if not near:
+            index.add(one)
+            kept.append(one)
 
 
 def test_one_label_cannot_fill_the_training_set() -> None:

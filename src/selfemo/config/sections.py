@@ -148,7 +148,7 @@ class Flywheel(Section):
     max_words: int = Field(40, ge=1)
     """Longest reply."""
     near_duplicate: float = Field(0.8, gt=0, le=1)
-    """Jaccard similarity of word 3-shingles from which a kept reply makes another a duplicate."""
+    """Jaccard similarity of word 3-shingles from which a kept turn or reply makes another a duplicate."""
     share: float = Field(0.7, gt=0, le=1)
     """Most confident share that is kept of the samples led by each label."""
     quota: float = Field(1.0, gt=0, le=1)

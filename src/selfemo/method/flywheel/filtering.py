@@ -19,9 +19,10 @@ from selfemo.data.corpora.table import SPACES
 from selfemo.data.dialogue import Utterance
 from selfemo.data.labels import LabelSpace
 from selfemo.data.records import Candidate, Rollout, Sample
+from selfemo.method.flywheel.duplicates import NearDuplicates, learnt
 from selfemo.method.flywheel.reasons import Reason, decide, judge_groups
 from selfemo.method.flywheel.result import Draft, Filtered
-from selfemo.method.flywheel.texts import shingles, text_reason
+from selfemo.method.flywheel.texts import text_reason
 from selfemo.method.rewards import calibration
 from selfemo.method.selfplay import affinity_of, masks_of, ranked
 
@@ -201,25 +202,15 @@ def _sample(
 
 
 def _distinct(drafts: list[Draft], config: Config, result: Filtered) -> list[Draft]:
-    """Drafts without near-duplicates of a more confident one (MinHash LSH proposes, Jaccard decides)."""
-    from datasketch import MinHash, MinHashLSH
-
-    threshold = config.flywheel.near_duplicate
-    # A recall-heavy index: what it proposes beyond the threshold is refused by the exact check.
-    index = MinHashLSH(threshold=max(0.1, threshold - 0.15), num_perm=64)
-    seen: dict[int, set[str]] = {}
+    """Drafts without near-duplicates of a more confident one of their corpus; another has other labels to learn."""
+    met: dict[str, NearDuplicates] = defaultdict(lambda: NearDuplicates(config.flywheel.near_duplicate))
     kept = []
-    ranked = sorted(range(len(drafts)), key=lambda i: (-drafts[i].sample.confidence, i))
-    for i in ranked:
-        mine = shingles(drafts[i].text)
-        sketch = MinHash(num_perm=64)
-        sketch.update_batch([s.encode() for s in sorted(mine)])
-        near = (seen[other] for other in index.query(sketch))
-        if any(len(mine & theirs) >= threshold * len(mine | theirs) for theirs in near):
+    for i in sorted(range(len(drafts)), key=lambda i: (-drafts[i].sample.confidence, i)):
+        mine, index = learnt(drafts[i].sample), met[drafts[i].sample.corpus]
+        if index.near(mine):
             result.reject(drafts[i], Reason.DUPLICATE)
             continue
-        index.insert(i, sketch)
-        seen[i] = mine
+        index.add(mine)
         kept.append(i)
     return [drafts[i] for i in sorted(kept)]
 
