@@ -58,7 +58,7 @@ def naive(masks: np.ndarray) -> int:
 
 
 def turns() -> list[str]:
-    """Turns of 1 to 30 words, common ones as common as in speech; a fifth repeat an earlier turn, half of them changed."""
+    """Turns of 1 to 30 words, common ones as common as in speech; a fifth are copies, half of these changed."""
     rng = np.random.default_rng(0)
     made: list[str] = []
     for length in rng.geometric(0.1, TURNS).clip(1, 30):

@@ -251,24 +251,37 @@ def turn(name: str, *texts: str, label: str = "joy", corpus: str = "sample") -> 
     return found.model_copy(update={"history": history})
 
 
+LONG = "You have to see this with your own eyes, all of you, right now!"
+SAME = "I can not believe it at all."
+
+
 @pytest.mark.parametrize(
     ("first", "second", "both"),
     [
-        (turn("a", "Where were you all night long?", "I slept.", "You did?"),
-         turn("b", "Where were you all night long?", "I slept.", "You did?", "I did.", label="anger"), True),
-        (turn("a", "You have to see this with your own eyes, all of you, right now, come over here!", "No."),
-         turn("b", "You have to see this with your own eyes, all of you, right now, come over here!", "No.", "Why?"), True),
-        (turn("a", "We won!", "I can not believe it at all."), turn("b", "He died.", "I can not believe it at all."), False),
+        (
+            turn("a", "Where were you all night long?", "I slept.", "You did?"),
+            turn("b", "Where were you all night long?", "I slept.", "You did?", "I did.", label="anger"),
+            True,
+        ),
+        (turn("a", LONG, "No."), turn("b", LONG, "No.", "Why?"), True),
+        (turn("a", "We won!", SAME), turn("b", "He died.", SAME), False),
         (turn("a", "We won!", "Oh my God!"), turn("b", "He died.", "Oh my God!", label="fear"), True),
         (turn("a", "We won!", "Oh my God!"), turn("b", "Hey.", "We won!", "Oh my God."), False),
         (turn("a", "Why?", "..."), turn("b", "He died.", "?!", label="sadness"), True),
         (turn("a", "Hello."), turn("b", "Hello!"), False),
-        (turn("a", "I can not believe it at all."),
-         turn("b", "I can not believe it at all.", label="joyful", corpus="emorynlp"), True),
+        (turn("a", SAME), turn("b", SAME, label="joyful", corpus="emorynlp"), True),
     ],
-    ids=["neighbours", "neighbours after a long turn", "the same turn elsewhere", "a short turn elsewhere",
-         "a short turn after the same", "no words", "a dialogue's first", "another corpus has other labels"],
-)  # fmt: skip
+    ids=[
+        "neighbours",
+        "neighbours after a long turn",
+        "the same turn elsewhere",
+        "a short turn elsewhere",
+        "a short turn after the same",
+        "no words",
+        "a dialogue's first",
+        "another corpus has other labels",
+    ],
+)
 def test_duplicates_are_told_by_the_turn_that_is_learnt(first: Rollout, second: Rollout, both: bool) -> None:
     kept = filter_rollouts([first, second], configuration.load(None, EVERYTHING))
     assert [s.parents[0] for s in kept.samples] == ["a", "b"][: 1 + both]
@@ -276,8 +289,10 @@ def test_duplicates_are_told_by_the_turn_that_is_learnt(first: Rollout, second: 
 
 def test_a_reply_is_a_duplicate_of_another_whatever_it_replies_to() -> None:
     sure, less = candidate("I do not know."), candidate("I do not know!", sure=0.9)
-    said = [expression(sure, candidate("So what?", "fear", 0.1), name="a"),
-            expression(less, candidate("Who cares?", "fear", 0.1), name="b")]  # fmt: skip
+    said = [
+        expression(sure, candidate("So what?", "fear", 0.1), name="a"),
+        expression(less, candidate("Who cares?", "fear", 0.1), name="b"),
+    ]
     said[1] = said[1].model_copy(update={"history": (Utterance(speaker="Mara", text="Where is my hat?"),)})
     kept = filter_rollouts(said, configuration.load(None, EVERYTHING))
     assert kept.reasons["expression"] == Counter(kept=1, duplicate=1, low_reward=2)

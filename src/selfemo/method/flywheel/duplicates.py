@@ -1,8 +1,8 @@
 """Near-duplicates among what a round would learn, all of them (method.md, The flywheel). Defined here.
 
 Texts are compared as sets of word shingles, by Jaccard similarity. An inverted index names those to compare with: a
-near-duplicate shares so many of a text's shingles that it has one of any few of them, so the lists of the rarest few hold
-every near-duplicate (prefix filtering, Bayardo et al. 2007), where MinHash LSH has most.
+near-duplicate shares so many of a text's shingles that it has one of any few of them, so the lists of the rarest few
+hold every near-duplicate (prefix filtering, Bayardo et al. 2007), where MinHash LSH has most.
 """
 
 from __future__ import annotations
