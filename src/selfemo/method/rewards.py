@@ -19,9 +19,9 @@ Floats = NDArray[np.float64]
 LEAST, MOST = 0.5, 4.0
 """Least and most that a label's votes or groups count for how rare the label is.
 
-Three labelled turns of a label, which is what a rare one has in a few dialogues, tell its frequency to a factor of about
-three either way (95 %), so a greater weight would be noise; and between the two a label that fewer than one in nine of a
-group name cannot outvote the others.
+Three labelled turns of a label, which is what a rare one has in a few dialogues, tell its frequency to a factor of
+about three either way (95 %), so a greater weight would be noise; and between the two a label that fewer than one in
+nine of a group name cannot outvote the others.
 """
 
 
@@ -197,7 +197,7 @@ def bounded(weight: Floats) -> Floats:
         ``(N,)``; ``weight / mean`` where that is within the bounds. The order stays.
     """
     weight = weight / weight.mean()
-    if LEAST <= weight.min() and weight.max() <= MOST:
+    if weight.min() >= LEAST and weight.max() <= MOST:
         return weight
     low, high = LEAST / weight.max(), MOST / weight.min()  # at these all are at the one bound, and at the other
     for _ in range(200):  # the mean grows with the scale: halving finds it
