@@ -1,4 +1,5 @@
-"""Score and filter one million understanding predictions, in groups of 8 over 7 labels, on one core.
+"""Score and filter one million understanding predictions, in groups of 8 over 7 labels, and find the near-duplicates
+among 50,000 turns, on one core.
 
 python benchmarks/filter.py
 """
@@ -17,9 +18,12 @@ import time
 import numpy as np
 
 from selfemo.data.labels import MELD
+from selfemo.method.flywheel.duplicates import NearDuplicates
 from selfemo.method.flywheel.reasons import Reason, judge_groups
+from selfemo.method.flywheel.texts import shingles
 
 GROUPS, SIZE, M, REPEATS = 125_000, 8, 7, 5
+TURNS, PART, THRESHOLD = 50_000, 1_500, 0.8
 
 
 def data() -> np.ndarray:
@@ -53,6 +57,52 @@ def naive(masks: np.ndarray) -> int:
     return kept
 
 
+def turns() -> list[str]:
+    """Turns of 1 to 30 words, common ones as common as in speech; a fifth are copies, half of these changed."""
+    rng = np.random.default_rng(0)
+    made: list[str] = []
+    for length in rng.geometric(0.1, TURNS).clip(1, 30):
+        words = [f"w{n}" for n in rng.zipf(1.3, length) % 20_000]
+        if made and rng.random() < 0.2:
+            words = made[rng.integers(len(made))].split()
+            if rng.random() < 0.5:
+                words[rng.integers(len(words))] = "changed"
+        made.append(" ".join(words))
+    return made
+
+
+def distinct(found: list[set[str]]) -> int:
+    """How many are no near-duplicate of an earlier one that is none."""
+    index, kept = NearDuplicates(THRESHOLD), 0
+    for one in found:
+        if not index.near(one):
+            index.add(one)
+            kept += 1
+    return kept
+
+
+def compared(found: list[set[str]]) -> int:
+    """The same, each with each."""
+    kept: list[set[str]] = []
+    for one in found:
+        if not any(len(one & other) >= THRESHOLD * len(one | other) for other in kept):
+            kept.append(one)
+    return len(kept)
+
+
+def duplicates() -> None:
+    """Time the index, and compare it with comparing each with each, on a part."""
+    found = [shingles(text) for text in turns()]
+    seconds = []
+    for _ in range(REPEATS):
+        start = time.process_time()
+        kept = distinct(found)
+        seconds.append(time.process_time() - start)
+    print(f"{TURNS:,} turns, {kept:,} kept, in {statistics.median(seconds):.2f} s of CPU, median of {REPEATS}")
+    assert compared(found[:PART]) == distinct(found[:PART]), "the two disagree"
+    print(f"comparing each with each keeps the same of {PART:,}")
+
+
 def main() -> None:
     masks = data()
     affinity = MELD.affinity({"anger~disgust": 0.5})
@@ -79,6 +129,7 @@ def main() -> None:
         "verdicts:",
         {Reason(c).name.lower(): int(n) for c, n in zip(*np.unique(verdict.reasons, return_counts=True), strict=True)},
     )
+    duplicates()
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ if [ "${1:-}" = cpu ]; then
   lock generation/requirements-cpu.txt --constraint constraints.txt $(extras policy pipeline serve demo)
   lock training/requirements-cpu.txt --constraint constraints.txt $(extras training deepspeed pipeline demo)
 else
-  lock pipeline/requirements.txt --constraint constraints.txt $(extras filter plots cluster pipeline server)
+  lock pipeline/requirements.txt --constraint constraints.txt $(extras plots cluster pipeline server)
   lock training/requirements.txt --constraint constraints.txt $(extras training deepspeed pipeline)
   lock generation/requirements.txt $(extras policy vllm pipeline serve) # vLLM pins a torch of its own
 fi

@@ -76,7 +76,7 @@ def test_all_rounds(config: Config, first: tuple[int, list[str], str]) -> None:
     children = registry.rounds()
     assert [c.data.tags["selfemo.round"] for c in children] == ["0", "1", "2"]
     assert "train/rewards/align/mean" in children[1].data.metrics
-    assert "filter/label_entropy" in children[1].data.metrics
+    assert "filter/predicted_entropy" in children[1].data.metrics
     assert {a.path for a in registry.client.list_artifacts(children[1].info.run_id, "plots")} == {
         "plots/training.png", "plots/confusion-sample.png",
     }  # fmt: skip

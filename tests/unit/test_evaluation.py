@@ -60,6 +60,14 @@ def test_sets_are_scored_by_iou_and_the_primary_label_by_f1() -> None:
     assert summary["mean_iou"] == pytest.approx(1 / 3)
 
 
+def test_label_entropy_is_of_the_primary_labels_that_are_scored() -> None:
+    pairs = [Scored(corpus="sample", dialogue=d, turn=0, gold=("joy",), predicted=("neutral", "joy")) for d in "abc"]
+    assert summarise(pairs, CONFIG)["label_entropy"] == 0, "one set for everything, whatever its size"
+    even = summarise(rows([(label, label) for label in MELD.labels]), CONFIG)
+    assert even["label_entropy"] == pytest.approx(np.log(len(MELD)))
+    assert summarise(rows([("joy", None)]), CONFIG)["label_entropy"] == 0
+
+
 def test_resamples_draw_whole_dialogues() -> None:
     drawn = resample(10, 200, seed=1)
     assert drawn.shape == (200, 10)

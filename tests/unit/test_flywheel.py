@@ -8,8 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selfemo import config as configuration
+from selfemo.config import Config
+from selfemo.data.corpora.table import SPACES
 from selfemo.data.dialogue import Utterance
 from selfemo.data.records import Candidate, Prediction, Rollout
+from selfemo.method import guard
+from selfemo.method.flywheel.duplicates import NearDuplicates
 from selfemo.method.flywheel.filtering import filter_rollouts
 from selfemo.method.flywheel.reasons import Reason, judge_groups
 from selfemo.method.flywheel.texts import distinct_n, shingles, text_reason
@@ -20,11 +24,13 @@ EVERYTHING = ("flywheel.calibration=0", "flywheel.share=1", "flywheel.quota=1", 
 CONFIG = configuration.load(None, [*EVERYTHING, "flywheel.tau_low=0.3", "flywheel.quota=0.4"])
 
 
-def understanding(labels: list[str | None], name: str = "u", text: str = "", gold: str | None = None) -> Rollout:
+def understanding(
+    labels: list[str | None], name: str = "u", text: str = "", gold: str | None = None, corpus: str = "sample"
+) -> Rollout:
     predictions = tuple(Prediction(text=x or "?", labels=(x,) if x else None) for x in labels)
     history = (Utterance(speaker="Mara", text=text or f"line {name}"),)
     return Rollout(
-        id=name, round=1, policy="p", corpus="sample", dialogue="d", task="understanding", history=history, role="Mara",
+        id=name, round=1, policy="p", corpus=corpus, dialogue="d", task="understanding", history=history, role="Mara",
         gold=(gold,) if gold else None, predictions=predictions, temperature=1, top_p=1, seed=1,
     )  # fmt: skip
 
@@ -120,6 +126,86 @@ def test_calibrated_targets_follow_the_labelled_turns_where_the_policy_says_one_
     assert filter_rollouts(rollouts, plain, told).before["understanding"] == Counter(neutral=9)
 
 
+KNOWN = {"sample": dict.fromkeys(SPACES["sample"].labels, 30)}
+"""Labelled turns of a warm-up: as many of each label."""
+
+
+def collapsed(turns: int = 70, corpus: str = "sample") -> list[Rollout]:
+    """A policy that has come to say "neutral" to every turn, but for one stray label in sixteen predictions."""
+    others = [label for label in SPACES[corpus].labels if label != "neutral"]
+    strays = [others[i % len(others)] for i in range(turns)]
+    return [understanding(["neutral"] * 15 + [stray], f"{corpus}{i}", corpus=corpus) for i, stray in enumerate(strays)]
+
+
+@pytest.mark.parametrize("known", [{}, KNOWN], ids=["nothing known", "labels known"])
+@pytest.mark.parametrize("settings", [[], ["flywheel.calibration=0"], ["flywheel.use_gold=true"]], ids=str)
+def test_the_guard_sees_a_collapsed_policy_however_its_targets_are_made(
+    settings: list[str], known: dict[str, dict[str, int]]
+) -> None:
+    run = configuration.load(None, settings)
+    kept = filter_rollouts(collapsed(), run, known)
+    assert kept.metrics["predicted_entropy"] == 0
+    assert "label entropy of the predictions 0.00" in guard.of_rollouts(kept.metrics, run.guard)
+
+
+def test_the_shipped_settings_calibrate_targets_and_the_guard_judges_the_predictions() -> None:
+    assert Config().flywheel.calibration == 1
+    turns = [understanding(["neutral"] * 5 + ["anger"] * 3, f"turn {i}") for i in range(40)]
+    turns += [understanding(["neutral"] * 6 + ["joy"] * 2, f"other turn {i}") for i in range(40)]
+    kept = filter_rollouts(turns, Config(), {"sample": {"neutral": 10, "anger": 40, "joy": 30}})
+    assert kept.metrics["target_entropy"] == pytest.approx(np.log(2), abs=0.01)
+    assert "label entropy of the predictions 0.00" in guard.of_rollouts(kept.metrics, Config().guard)
+    varied = [understanding([SPACES["sample"].labels[i % 7]] * 8, f"turn {i}") for i in range(70)]
+    kept = filter_rollouts([*varied, expression(candidate(), candidate("So it is.", "fear", 0.2))], Config(), KNOWN)
+    assert kept.metrics["predicted_entropy"] == pytest.approx(np.log(7))
+
+
+def test_a_collapse_on_one_corpus_is_not_hidden_by_another() -> None:
+    names = SPACES["emorynlp"].labels
+    varied = [understanding([names[i % 7]] * 5 + [names[i % 3]] * 3, f"v{i}", corpus="emorynlp") for i in range(70)]
+    both = filter_rollouts(varied + collapsed(70, "meld"), Config())
+    assert both.metrics["predicted_entropy"] == 0
+    few = filter_rollouts(varied + collapsed(5, "meld"), Config())
+    assert few.metrics["predicted_entropy"] > 1.5, "five turns of a corpus can be neutral by chance"
+    assert {c: t.total() for c, t in few.labels["predicted"].items()} == {"emorynlp": 70, "meld": 5}
+
+
+def test_label_spaces_of_two_corpora_are_not_mixed_by_bit() -> None:
+    joyful = [
+        understanding(["joyful"] * 6 + ["sad"] * 2, f"j{i}", f"bell {i} rings", corpus="emorynlp") for i in range(9)
+    ]
+    joy = [understanding(["surprise"] * 6 + ["joy"] * 2, f"s{i}", f"lamp {i} glows", corpus="meld") for i in range(9)]
+    everything = configuration.load(None, EVERYTHING)
+    kept = filter_rollouts(joyful + joy, everything)
+    assert len(kept.samples) == 18
+    assert kept.metrics["kept_entropy"] == 0, "each corpus keeps one label; two names do not make two emotions"
+
+
+def test_a_policy_that_nobody_can_parse_has_said_one_thing() -> None:
+    mute = filter_rollouts([understanding([None] * 8, f"{i}") for i in range(9)], Config())
+    assert mute.metrics["predicted_entropy"] == 0
+    assert "predicted_entropy" not in filter_rollouts([expression(candidate())], Config()).metrics
+
+
+def test_a_responder_that_means_one_emotion_whatever_it_replies_to_raises_the_alarm() -> None:
+    varied = [understanding([SPACES["sample"].labels[i % 7]] * 8, f"turn {i}") for i in range(70)]
+    words = ["boat", "tree", "lamp", "road", "cake", "wolf", "door", "rain", "coat", "fish"]
+    glad = [expression(candidate(f"I saw a {w}!"), candidate(f"The {w}?", score=0.6), name=w) for w in words]
+    assert "declared emotions 0.00" in guard.of_rollouts(
+        filter_rollouts(varied + glad, Config()).metrics, Config().guard
+    )
+
+
+def test_a_responder_that_says_one_thing_raises_the_alarm_though_the_filter_keeps_it_once() -> None:
+    same = [
+        expression(candidate(), candidate(label="fear", score=0.6), candidate(label="anger", score=0.5), name=f"e{i}")
+        for i in range(20)
+    ]
+    kept = filter_rollouts(same, Config())
+    assert kept.metrics["distinct_2"] == 1, "what is kept is one reply, and is no duplicate of itself"
+    assert "distinct-2 of sampled replies" in guard.of_rollouts(kept.metrics, Config().guard)
+
+
 def test_gold_is_a_target_only_where_the_run_says_so() -> None:
     rollout = understanding(["joy"] * 6 + ["fear"] * 2, gold="fear")
     semi = configuration.load(None, [*EVERYTHING, "flywheel.use_gold=true", "flywheel.quota=0.4"])
@@ -155,6 +241,75 @@ def test_near_duplicates_of_a_more_confident_sample_go() -> None:
     kept = filter_rollouts([second, first, other], configuration.load(None, [*EVERYTHING, "flywheel.tau_low=0.3"]))
     assert [s.parents for s in kept.samples] == [("a",), ("c",)]
     assert kept.reasons["understanding"]["duplicate"] == 6
+
+
+def turn(name: str, *texts: str, label: str = "joy", corpus: str = "sample") -> Rollout:
+    """Predictions of the last of some turns."""
+    history = tuple(Utterance(speaker=f"speaker {i % 2}", text=text) for i, text in enumerate(texts))
+    other = next(x for x in SPACES[corpus].labels if x != label)
+    found = understanding([label] * 7 + [other], name, corpus=corpus)
+    return found.model_copy(update={"history": history})
+
+
+LONG = "You have to see this with your own eyes, all of you, right now!"
+SAME = "I can not believe it at all."
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "both"),
+    [
+        (
+            turn("a", "Where were you all night long?", "I slept.", "You did?"),
+            turn("b", "Where were you all night long?", "I slept.", "You did?", "I did.", label="anger"),
+            True,
+        ),
+        (turn("a", LONG, "No."), turn("b", LONG, "No.", "Why?"), True),
+        (turn("a", "We won!", SAME), turn("b", "He died.", SAME), False),
+        (turn("a", "We won!", "Oh my God!"), turn("b", "He died.", "Oh my God!", label="fear"), True),
+        (turn("a", "We won!", "Oh my God!"), turn("b", "Hey.", "We won!", "Oh my God."), False),
+        (turn("a", "Why?", "..."), turn("b", "He died.", "?!", label="sadness"), True),
+        (turn("a", "Hello."), turn("b", "Hello!"), False),
+        (turn("a", SAME), turn("b", SAME, label="joyful", corpus="emorynlp"), True),
+    ],
+    ids=[
+        "neighbours",
+        "neighbours after a long turn",
+        "the same turn elsewhere",
+        "a short turn elsewhere",
+        "a short turn after the same",
+        "no words",
+        "a dialogue's first",
+        "another corpus has other labels",
+    ],
+)
+def test_duplicates_are_told_by_the_turn_that_is_learnt(first: Rollout, second: Rollout, both: bool) -> None:
+    kept = filter_rollouts([first, second], configuration.load(None, EVERYTHING))
+    assert [s.parents[0] for s in kept.samples] == ["a", "b"][: 1 + both]
+
+
+def test_a_reply_is_a_duplicate_of_another_whatever_it_replies_to() -> None:
+    sure, less = candidate("I do not know."), candidate("I do not know!", sure=0.9)
+    said = [
+        expression(sure, candidate("So what?", "fear", 0.1), name="a"),
+        expression(less, candidate("Who cares?", "fear", 0.1), name="b"),
+    ]
+    said[1] = said[1].model_copy(update={"history": (Utterance(speaker="Mara", text="Where is my hat?"),)})
+    kept = filter_rollouts(said, configuration.load(None, EVERYTHING))
+    assert kept.reasons["expression"] == Counter(kept=1, duplicate=1, low_reward=2)
+
+
+@given(
+    st.lists(st.lists(st.sampled_from("abcdef"), min_size=1, max_size=9).map(frozenset), max_size=25),
+    st.sampled_from([0.05, 0.5, 2 / 3, 0.8, 1.0]),
+)
+def test_the_index_finds_every_near_duplicate_and_no_other(sets: list[frozenset[str]], threshold: float) -> None:
+    index, kept = NearDuplicates(threshold), list[frozenset[str]]()
+    for one in sets:
+        near = any(len(one & other) >= threshold * len(one | other) for other in kept)
+        assert index.near(one) == near
+        if not near:
+            index.add(one)
+            kept.append(one)
 
 
 def test_one_label_cannot_fill_the_training_set() -> None:

@@ -9,8 +9,8 @@ from selfemo.method import guard
 from selfemo.registry.rounds import RoundRow, cells
 from selfemo.report.table import rich_table
 
-SOUND = {"candidates": 80, "predicted_entropy": 1.2, "sound": 0.3, "replies": 9, "distinct_2": 0.9}
-HEALTHY = {"label_entropy": 1.1, "expression_answered": 0.9, "expression_distinct_2": 0.8}
+SOUND = {"candidates": 80, "predicted_entropy": 1.2, "declared_entropy": 1.1, "sound": 0.3, "sampled_distinct_2": 0.9}
+HEALTHY = {"label_entropies": {"meld": 1.1}, "expression_answered": 0.9, "expression_distinct_2": 0.8}
 
 
 def test_a_healthy_round_passes() -> None:
@@ -20,7 +20,12 @@ def test_a_healthy_round_passes() -> None:
 
 @pytest.mark.parametrize(
     ("figure", "words"),
-    [("predicted_entropy", "label entropy"), ("sound", "sound candidates"), ("distinct_2", "distinct-2")],
+    [
+        ("predicted_entropy", "label entropy of the predictions"),
+        ("declared_entropy", "declared emotions"),
+        ("sound", "sound candidates"),
+        ("sampled_distinct_2", "distinct-2"),
+    ],
 )
 def test_each_figure_of_the_rollouts_can_raise_the_alarm(figure: str, words: str) -> None:
     assert words in guard.of_rollouts(SOUND | {figure: 0.01}, Guard())
@@ -36,13 +41,15 @@ def test_all_that_is_past_its_bound_is_named() -> None:
 
 def test_without_candidates_or_replies_there_is_nothing_to_judge() -> None:
     assert guard.of_rollouts({"candidates": 0}, Guard()) == ""
-    assert guard.of_rollouts(SOUND | {"replies": 0, "distinct_2": 0.0}, Guard()) == ""
+    assert guard.of_rollouts({"candidates": 80, "sound": 0.3}, Guard()) == ""
 
 
 def test_a_challenger_is_judged_by_what_it_answers() -> None:
-    assert "held-out turns" in guard.of_challenger(HEALTHY | {"label_entropy": 0.0}, Guard())
+    assert "held-out turns" in guard.of_challenger(
+        HEALTHY | {"label_entropies": {"meld": 1.2, "emorynlp": 0.0}}, Guard()
+    )
     assert "held-out replies" in guard.of_challenger(HEALTHY | {"expression_distinct_2": 0.1}, Guard())
-    unasked = {"label_entropy": 1.1}
+    unasked = {"label_entropies": {"meld": 1.1}}
     assert guard.of_challenger(unasked, Guard()) == ""
 
 

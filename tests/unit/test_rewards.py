@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -120,8 +118,17 @@ def test_calibrated_votes_lean_to_labels_that_are_said_less_often_than_they_occu
     assert np.array_equal(votes, np.ones(M)) or any(known)
     assert np.allclose(rewards.calibration(group, M, known, 0.0), 1)
     own = rewards.indicators(group, M).mean(axis=1).sum(axis=0) + 1
-    ratio = (np.array(known) + 1) / own
-    assert not any(known) or np.allclose(votes / votes.sum(), ratio / ratio.sum())
+    ratio = (np.array(known) + 1) / own * own.sum() / (np.array(known) + 1).sum()
+    assert not any(known) or np.allclose(votes, ratio.clip(rewards.LEAST, rewards.MOST))
+
+
+def test_one_stray_vote_does_not_become_the_target_however_rare_its_label_is() -> None:
+    group = np.array([[1] * 95 + [2]] * 300 + [[1] * 96] * 300, dtype=np.uint16)
+    votes = rewards.calibration(group, 2, [200, 60], 1.0)
+    assert votes[1] == rewards.MOST  # the ratio itself is 34
+    assert np.all(rewards.consensus(group, 2, votes) == 1)
+    even = np.array([[1] * 15 + [2 << i % 6] for i in range(70)], dtype=np.uint16)
+    assert np.all(rewards.consensus(even, 7, rewards.calibration(even, 7, [30] * 7, 1.0)) == 1)
 
 
 def test_a_label_said_too_often_needs_more_votes() -> None:
@@ -175,20 +182,33 @@ def test_entropy_of_counts_is_greatest_when_even_and_zero_where_there_is_one_kin
     assert rewards.entropy([7]) == rewards.entropy([]) == 0
 
 
-def test_label_entropy_is_zero_on_collapse_and_greatest_when_even() -> None:
-    assert rewards.label_entropy(np.array([1, 1, 1], dtype=np.uint16), M) == 0
-    even = rewards.label_entropy(np.array([1 << i for i in range(M)], dtype=np.uint16), M)
-    assert even == pytest.approx(np.log(M))
-    assert rewards.label_entropy(np.array([0], dtype=np.uint16), M) == 0
+COUNTED = st.lists(st.sampled_from("abcdefg"), min_size=1, max_size=60)
+KNOWN = st.dictionaries(st.sampled_from("abcdefg"), st.integers(0, 10**6))
 
 
-@given(st.lists(st.sampled_from("abc"), min_size=1, max_size=30), st.floats(0, 1))
-def test_with_nothing_known_balance_lifts_rare_labels_and_keeps_the_mean(labels: list[str], power: float) -> None:
-    weight = rewards.label_balance(labels, {}, power)
+@given(COUNTED, KNOWN, st.floats(0, 1))
+def test_balance_is_bounded_keeps_the_mean_and_lifts_labels_that_are_said_less_often_than_they_occur(
+    labels: list[str], known: dict[str, int], power: float
+) -> None:
+    weight = rewards.label_balance(labels, known, power)
     assert weight.mean() == pytest.approx(1)
-    for a, b in pairwise(labels):
-        one, other = weight[labels.index(a)], weight[labels.index(b)]
-        assert (labels.count(a) <= labels.count(b)) or one <= other + 1e-12
+    assert np.all((weight >= rewards.LEAST - 1e-9) & (weight <= rewards.MOST + 1e-9))
+    ratio = [(known.get(label, 0) + 1) / labels.count(label) for label in labels]
+    order = np.argsort(ratio)
+    assert not any(known.values()) or np.all(np.diff(weight[order]) >= -1e-9)
+
+
+@given(COUNTED, st.floats(0, 1))
+def test_with_nothing_known_all_groups_count_alike(labels: list[str], power: float) -> None:
+    assert rewards.label_balance(labels, {}, power).tolist() == [1.0] * len(labels)
+    assert rewards.label_balance(labels, {"a": 0}, power).tolist() == [1.0] * len(labels)
+
+
+def test_a_lone_label_does_not_outweigh_all_others() -> None:
+    weight = rewards.label_balance(["neutral"] * 99 + ["fear"], {"neutral": 50, "fear": 50}, 1.0)
+    assert weight[-1] == rewards.MOST
+    assert weight[0] == pytest.approx(96 / 99)
+    assert rewards.label_balance(["fear"] * 3, {"joy": 9}, 1.0).tolist() == [1.0] * 3
 
 
 def test_at_full_balance_labels_count_in_sum_as_they_occur_among_known_ones() -> None:

@@ -206,3 +206,17 @@ def test_the_page_has_a_row_for_each_finished_arm_and_its_data(tmp_path: Path) -
     rounds = list(csv.DictReader((tmp_path / "rounds.csv").open()))
     assert [r["reasons_trivial"] for r in rounds if r["arm"] == "ours"] == ["", "3"]
     assert [line for line in table.split("\n") if not line.isprintable()] == []
+
+
+def test_entropies_stand_under_the_names_that_they_have_today_whatever_a_record_calls_them(tmp_path: Path) -> None:
+    before, after = record("ours", 1, 3), record("ours", 2, 3)
+    before["rounds"][1]["filter"] = {"predicted_entropy": 1.25, "label_entropy": 1.5}  # of targets, and of those kept
+    after["rounds"][1]["filter"] = {"predicted_entropy": 0.25, "target_entropy": 1.75, "kept_entropy": 1.5}
+    table = page.write(Plan.model_validate(PLAN), [before, after], tmp_path, "c").read_text()
+    lines = [line.split(" | ") for line in table.split("| arm | round")[1].splitlines()]
+    heads, row = ["", "round", *lines[0][1:]], next(line for line in lines if line[:2] == ["| ours", "1"])
+    assert row[heads.index("entropy of predictions")] == "0.25"
+    assert row[heads.index("entropy of targets")] == "1.50"
+    rows = list(csv.DictReader((tmp_path / "rounds.csv").open()))
+    assert [r["filter_target_entropy"] for r in rows if r["round"] == "1"] == ["1.2500", "1.7500"]
+    assert before["rounds"][1]["filter"]["predicted_entropy"] == 1.25, "the record itself stays as it is"

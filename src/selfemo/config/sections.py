@@ -170,7 +170,7 @@ class Flywheel(Section):
     max_words: int = Field(40, ge=1)
     """Longest reply."""
     near_duplicate: float = Field(0.8, gt=0, le=1)
-    """Jaccard similarity of word 3-shingles from which a kept reply makes another a duplicate."""
+    """Jaccard similarity of word 3-shingles from which a kept turn or reply makes another a duplicate."""
     share: float = Field(0.7, gt=0, le=1)
     """Most confident share that is kept of the samples led by each label."""
     quota: float = Field(1.0, gt=0, le=1)
@@ -265,11 +265,12 @@ class Guard(Section):
     """When a policy has collapsed: the round is stopped and marked, and the champion stays. 0 turns a bound off."""
 
     min_label_entropy: float = Field(0.3, ge=0)
-    """In nats, of the labels that the policy predicts: for the round's turns, and as challenger for held-out ones."""
+    """In nats, on the corpus where it is lowest: of what the policy predicts for the round's turns and as challenger
+    for held-out ones, before any calibration, and of the emotions that the round's replies declare."""
     min_sound: float = Field(0.02, ge=0, le=1)
     """Least share of a round's candidates that are fit to be kept, whether or not there is room for them."""
     min_distinct_2: float = Field(0.2, ge=0, le=1)
-    """Least distinct-2 of replies: of those the round keeps, and of the challenger's on held-out prefixes."""
+    """Least distinct-2 of replies as they are sampled: of the round's, and of the challenger's on held-out prefixes."""
 
 
 class Gate(Section):

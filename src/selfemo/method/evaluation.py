@@ -17,7 +17,7 @@ from selfemo.data.seeds import seed_of
 from selfemo.method.flywheel.texts import distinct_n
 from selfemo.method.judge import Judge
 from selfemo.method.prompts import ANSWER_TOKENS, parse_expression
-from selfemo.method.rewards import Floats, label_entropy, smoothed_iou
+from selfemo.method.rewards import Floats, entropy, smoothed_iou
 from selfemo.method.selfplay import Player, ranked
 from selfemo.policy.engine import Sampling
 
@@ -104,8 +104,8 @@ def summarise(rows: Sequence[Scored], config: Config) -> dict[str, object]:
 
     Returns:
         ``turns``, ``dialogues``, ``accuracy``, ``weighted_f1`` and ``macro_f1`` with their 95 % intervals,
-        ``f1`` by label, ``mean_iou`` of the sets, ``unparseable``, ``label_entropy``, and ``confusion`` with
-        ``labels``.
+        ``f1`` by label, ``mean_iou`` of the sets, ``unparseable``, ``label_entropy`` of the primary labels that
+        are predicted, in nats, and ``confusion`` with ``labels``.
     """
     space = SPACES[rows[0].corpus]
     counts = confusion(rows, space)
@@ -126,7 +126,7 @@ def summarise(rows: Sequence[Scored], config: Config) -> dict[str, object]:
         "f1": {label: float(v) for label, v in zip(space.labels, point.f1, strict=True)},
         "mean_iou": float(iou.mean()),
         "unparseable": float(np.mean([not r.predicted for r in rows])),
-        "label_entropy": label_entropy(named, len(space)),
+        "label_entropy": entropy(counts[..., :-1].sum((0, 1))),
         "labels": list(space.labels),
         "confusion": counts.sum(0).tolist(),
     }

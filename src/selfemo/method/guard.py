@@ -6,17 +6,33 @@ fall past their bounds is stopped before it trains, and a challenger whose figur
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from selfemo.config.sections import Guard
+from selfemo.method.rewards import entropy
+
+ENOUGH_TURNS = 64
+"""Turns of a corpus from which on its labels are judged by themselves: fewer can be of one emotion by chance."""
+
+
+def lowest_entropy(found: Mapping[str, Counter[str]]) -> float:
+    """Entropy in nats of the labels of the corpus where it is lowest: a collapse on one is not hidden by the others.
+
+    Args:
+        found: Labels by corpus, counted; not empty. Corpora with less than :data:`ENOUGH_TURNS` of them are judged only
+            if none has more, and then the one with the most.
+    """
+    enough = [c for c in found.values() if c.total() >= ENOUGH_TURNS] or [max(found.values(), key=Counter.total)]
+    return min(entropy([*c.values()]) for c in enough)
 
 
 def of_rollouts(metrics: Mapping[str, Any], bounds: Guard) -> str:
     """What is wrong with a round's rollouts.
 
     Args:
-        metrics: Of the filter.
+        metrics: Of the filter (:class:`selfemo.method.flywheel.result.Filtered`): all of what the policy said itself.
         bounds: Of the configuration.
 
     Returns:
@@ -25,11 +41,15 @@ def of_rollouts(metrics: Mapping[str, Any], bounds: Guard) -> str:
     if not metrics["candidates"]:
         return ""
     found = {
-        "label entropy of the predictions": (metrics["predicted_entropy"], bounds.min_label_entropy),
-        "share of sound candidates": (metrics["sound"], bounds.min_sound),
+        name: (metrics[figure], bound)
+        for name, figure, bound in (
+            ("label entropy of the predictions", "predicted_entropy", bounds.min_label_entropy),
+            ("label entropy of the declared emotions", "declared_entropy", bounds.min_label_entropy),
+            ("share of sound candidates", "sound", bounds.min_sound),
+            ("distinct-2 of sampled replies", "sampled_distinct_2", bounds.min_distinct_2),
+        )
+        if figure in metrics  # the round asked for it
     }
-    if metrics["replies"]:
-        found["distinct-2 of kept replies"] = (metrics["distinct_2"], bounds.min_distinct_2)
     return _past(found)
 
 
@@ -37,10 +57,10 @@ def of_challenger(scores: Mapping[str, Any], bounds: Guard) -> str:
     """The same of a challenger's evaluation.
 
     Args:
-        scores: Result of the evaluation step.
+        scores: Result of the evaluation step; the corpus where the label entropy is lowest counts.
         bounds: Of the configuration.
     """
-    found = {"label entropy on held-out turns": (scores["label_entropy"], bounds.min_label_entropy)}
+    found = {"label entropy on held-out turns": (min(scores["label_entropies"].values()), bounds.min_label_entropy)}
     if scores.get("expression_answered"):
         found["distinct-2 of held-out replies"] = (scores["expression_distinct_2"], bounds.min_distinct_2)
     return _past(found)

@@ -9,13 +9,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Masks = NDArray[np.uint16]
 Floats = NDArray[np.float64]
+
+LEAST, MOST = 0.5, 4.0
+"""Least and most that a label's votes or groups count for how rare the label is.
+
+Three labelled turns of a label, which is what a rare one has in a few dialogues, tell its frequency to a factor of
+about three either way (95 %), so a greater weight would be noise; and between the two a label that fewer than one in
+nine of a group name cannot outvote the others.
+"""
 
 
 def indicators(masks: ArrayLike, m: int) -> NDArray[np.float32]:
@@ -106,13 +113,14 @@ def calibration(masks: Masks, m: int, known: ArrayLike, power: float) -> Floats:
         power: 0 leaves votes as they are, 1 takes the whole ratio.
 
     Returns:
-        ``(m,)``, positive; ones if nothing is known.
+        ``(m,)`` in [:data:`LEAST`, :data:`MOST`]; ones if nothing is known.
     """
     known = np.asarray(known, dtype=np.float64)
     if not known.any():
         return np.ones(m)
     own = indicators(masks, m).mean(axis=1, dtype=np.float64).sum(axis=0) + 1
-    return np.asarray(((known + 1) / (known + 1).sum() * own.sum() / own) ** power)
+    ratio = (known + 1) / (known + 1).sum() * own.sum() / own
+    return np.asarray(ratio.clip(LEAST, MOST) ** power)
 
 
 def consensus(masks: Masks, m: int, votes: Floats | None = None) -> Masks:
@@ -178,11 +186,32 @@ def label_balance(labels: Sequence[str], known: Mapping[str, int], power: float)
         power: 0 is all alike; at 1 labels count in sum as they occur among the known.
 
     Returns:
-        ``(N,)`` in proportion to ``(known / own) ** power``; the mean is 1.
+        ``(N,)`` in proportion to ``(known / own) ** power``, where that lies in [:data:`LEAST`, :data:`MOST`], and at
+        these bounds otherwise; the mean is 1. Ones if nothing is known.
     """
+    if not any(known.values()):
+        return np.ones(len(labels))
     own = Counter(labels)
-    weight = np.array([((known.get(label, 0) + 1) / own[label]) ** power for label in labels])
-    return np.asarray(weight / weight.mean())
+    return bounded(np.array([((known.get(label, 0) + 1) / own[label]) ** power for label in labels]))
+
+
+def bounded(weight: Floats) -> Floats:
+    """Weights of mean 1: ``clip(scale * weight, LEAST, MOST)`` with the one scale that gives it.
+
+    Args:
+        weight: ``(N,)``, positive.
+
+    Returns:
+        ``(N,)``; ``weight / mean`` where that is within the bounds. The order stays.
+    """
+    weight = weight / weight.mean()
+    if weight.min() >= LEAST and weight.max() <= MOST:
+        return weight
+    low, high = LEAST / weight.max(), MOST / weight.min()  # at these all are at the one bound, and at the other
+    for _ in range(200):  # the mean grows with the scale: halving finds it
+        middle = (low * high) ** 0.5
+        low, high = (middle, high) if (middle * weight).clip(LEAST, MOST).mean() < 1 else (low, middle)
+    return np.asarray((high * weight).clip(LEAST, MOST))
 
 
 def advantages(rewards: Floats, weight: Floats, sigma_min: float = 0.05) -> Floats:
@@ -206,11 +235,6 @@ def advantages(rewards: Floats, weight: Floats, sigma_min: float = 0.05) -> Floa
 def constant_groups(rewards: Floats) -> NDArray[np.bool_]:
     """Groups with no reward variance, which carry no gradient: ``(N, G)`` to ``(N,)``."""
     return np.asarray(np.ptp(rewards, axis=1) < 1e-9)
-
-
-def label_entropy(masks: Any, m: int) -> float:
-    """Entropy in nats of the label shares over a set of masks: 0 is collapse onto one label."""
-    return entropy(indicators(masks, m).reshape(-1, m).sum(axis=0))
 
 
 def entropy(counts: ArrayLike) -> float:

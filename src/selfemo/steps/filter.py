@@ -33,6 +33,7 @@ def filter(config: Config, rollouts: str, round: int) -> Published:
             "metrics": kept.metrics,
             "reasons": {task: dict(sorted(c.items())) for task, c in sorted(kept.reasons.items())},
             "labels_before": {task: dict(sorted(c.items())) for task, c in sorted(kept.before.items())},
+            "labels_predicted": {c: dict(sorted(n.items())) for c, n in sorted(kept.labels["predicted"].items())},
             "labels_after": {task: dict(sorted(c.items())) for task, c in sorted(kept.after.items())},
             "rejected_examples": kept.examples,
         }

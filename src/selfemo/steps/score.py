@@ -11,6 +11,7 @@ from selfemo.config import Config
 from selfemo.context import Context, Published
 from selfemo.data.records import Reply, Scored, read_records, write_records
 from selfemo.data.seeds import seed_of
+from selfemo.method.guard import ENOUGH_TURNS
 from selfemo.report import plots
 from selfemo.steps.evaluate import PREDICTIONS, REPLIES, evaluate
 from selfemo.steps.shards import whole
@@ -32,7 +33,14 @@ def score(config: Config, parts: Sequence[str], policy: str, prepared: str, roun
         values |= {f"eval/{gate_corpus}/f1/{k}": v for k, v in scores[gate_corpus]["f1"].items()}
         registry.metrics(run, [(round, values)])
         registry.artifacts(run, sorted(out.glob("confusion-*.png")), "plots")
-        return {**flat, "shard_seconds": seconds, "weighted_f1_interval": scores[gate_corpus]["weighted_f1_interval"]}
+        judged = {c: s for c, s in scores.items() if c == gate_corpus or s.get("turns", 0) >= ENOUGH_TURNS}
+        entropies = {c: s["label_entropy"] for c, s in judged.items()}
+        return {
+            **flat,
+            "label_entropies": entropies,
+            "shard_seconds": seconds,
+            "weighted_f1_interval": scores[gate_corpus]["weighted_f1_interval"],
+        }
 
     return context.step("evaluate", round, {"policy": context.policies.find(policy).uri, "prepared": prepared}, work)
 

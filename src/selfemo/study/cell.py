@@ -29,7 +29,8 @@ FIGURES = (
 )  # fmt: skip
 FILTERED = (
     "candidates", "accepted", "acceptance", "sound", "samples", "mean_reward", "group_confidence", "predicted_entropy",
-    "label_entropy", "distinct_2", "pseudo_label_accuracy", "kept_label_accuracy",
+    "declared_entropy", "target_entropy", "kept_entropy", "distinct_2", "sampled_distinct_2", "pseudo_label_accuracy",
+    "kept_label_accuracy",
 )  # fmt: skip
 
 

@@ -16,11 +16,15 @@ OF_ROUNDS = {
     "kept right": ("filter", "kept_label_accuracy"),
     "acceptance": ("filter", "acceptance"),
     "group confidence": ("filter", "group_confidence"),
-    "label entropy": ("filter", "predicted_entropy"),
+    "entropy of predictions": ("filter", "predicted_entropy"),
+    "entropy of targets": ("filter", "target_entropy"),
     "distinct-2": ("filter", "distinct_2"),
     "zero variance": ("training", "zero_variance"),
 }
 """What the second table shows of rounds: heading, and where a record has it."""
+
+RENAMED = {"predicted_entropy": "target_entropy", "label_entropy": "kept_entropy"}
+"""What records without a ``target_entropy`` call otherwise: the guard was shown the entropy of calibrated targets."""
 
 
 def write(plan: Plan, records: Sequence[Mapping[str, Any]], out: Path, command: str) -> Path:
@@ -35,6 +39,7 @@ def write(plan: Plan, records: Sequence[Mapping[str, Any]], out: Path, command: 
     Returns:
         The table.
     """
+    records = [{**r, "rounds": [_named(x) for x in r["rounds"]]} for r in records]
     _scores_csv(records, out / "scores.csv")
     _rounds_csv(records, out / "rounds.csv")
     lines = [f"# {plan.title}", "", f"    {command}", ""]
@@ -58,6 +63,14 @@ def write(plan: Plan, records: Sequence[Mapping[str, Any]], out: Path, command: 
     path = out / "table.md"
     path.write_text("\n".join(lines))
     return path
+
+
+def _named(round: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A record's round with its figures by their names of today; records themselves are never rewritten."""
+    found = round.get("filter", {})
+    if not found or "target_entropy" in found:
+        return round
+    return {**round, "filter": {RENAMED.get(k, k): v for k, v in found.items()}}
 
 
 def _table(plan: Plan, arms: Arms, present: Sequence[str]) -> list[str]:

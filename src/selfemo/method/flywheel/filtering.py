@@ -7,7 +7,7 @@ rollouts become arrays, and what is kept becomes samples, without near-duplicate
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
@@ -19,9 +19,10 @@ from selfemo.data.corpora.table import SPACES
 from selfemo.data.dialogue import Utterance
 from selfemo.data.labels import LabelSpace
 from selfemo.data.records import Candidate, Rollout, Sample
+from selfemo.method.flywheel.duplicates import NearDuplicates, learnt
 from selfemo.method.flywheel.reasons import Reason, decide, judge_groups
 from selfemo.method.flywheel.result import Draft, Filtered
-from selfemo.method.flywheel.texts import shingles, text_reason
+from selfemo.method.flywheel.texts import text_reason
 from selfemo.method.rewards import calibration
 from selfemo.method.selfplay import affinity_of, masks_of, ranked
 
@@ -55,6 +56,7 @@ def filter_rollouts(
         for draft in _within_quota(_surest(_distinct(mine, config, result), config, result), config, result):
             result.reasons[task][Reason.KEPT.name.lower()] += draft.candidates
             result.after[task][draft.sample.target[0]] += 1
+            result.labels["kept"][draft.sample.corpus][draft.sample.target[0]] += 1
             result.samples.append(draft.sample)
             if draft.hit is not None:
                 result.kept_hits.append(draft.hit)
@@ -98,10 +100,13 @@ def _understanding(
             count = result.reasons["understanding"]
             count.update(Reason(code).name.lower() for code in verdict.reasons[i] if code != Reason.KEPT)
             _show_rejected(result, rollout, verdict.reasons[i])
+            named = Counter(p.labels[0] for p in rollout.predictions if p.labels)
+            result.labels["predicted"][rollout.corpus].update(dict(named.most_common(1)).keys())
             target = _ordered(int(verdict.target[i]), rollout, space)
             if not target:
                 continue
             result.before["understanding"][target[0]] += 1
+            result.labels["target"][rollout.corpus][target[0]] += 1
             hit = target[0] == rollout.gold[0] if rollout.gold and not usable[i] else None
             if hit is not None:
                 result.hits.append(hit)
@@ -155,7 +160,10 @@ def _expression(
         result.confidences += [k.confidence for k in candidates if k.labels]
         result.reasons["expression"].update(Reason(r).name.lower() for r in reasons if r != Reason.KEPT)
         _show_rejected(result, rollout, reasons)
-        result.before["expression"].update(k.labels[0] for k in candidates if k.labels)
+        declared = [k.labels[0] for k in candidates if k.labels]
+        result.before["expression"].update(declared)
+        result.labels["declared"][rollout.corpus].update(declared)
+        result.sampled += [k.reply for k in candidates if k.labels and k.reply][:1]
         kept = [j for j in range(len(candidates)) if reasons[j] == Reason.KEPT]
         if not kept:
             continue
@@ -194,25 +202,15 @@ def _sample(
 
 
 def _distinct(drafts: list[Draft], config: Config, result: Filtered) -> list[Draft]:
-    """Drafts without near-duplicates of a more confident one (MinHash LSH proposes, Jaccard decides)."""
-    from datasketch import MinHash, MinHashLSH
-
-    threshold = config.flywheel.near_duplicate
-    # A recall-heavy index: what it proposes beyond the threshold is refused by the exact check.
-    index = MinHashLSH(threshold=max(0.1, threshold - 0.15), num_perm=64)
-    seen: dict[int, set[str]] = {}
+    """Drafts without near-duplicates of a more confident one of their corpus; another has other labels to learn."""
+    met: dict[str, NearDuplicates] = defaultdict(lambda: NearDuplicates(config.flywheel.near_duplicate))
     kept = []
-    ranked = sorted(range(len(drafts)), key=lambda i: (-drafts[i].sample.confidence, i))
-    for i in ranked:
-        mine = shingles(drafts[i].text)
-        sketch = MinHash(num_perm=64)
-        sketch.update_batch([s.encode() for s in sorted(mine)])
-        near = (seen[other] for other in index.query(sketch))
-        if any(len(mine & theirs) >= threshold * len(mine | theirs) for theirs in near):
+    for i in sorted(range(len(drafts)), key=lambda i: (-drafts[i].sample.confidence, i)):
+        mine, index = learnt(drafts[i].sample), met[drafts[i].sample.corpus]
+        if index.near(mine):
             result.reject(drafts[i], Reason.DUPLICATE)
             continue
-        index.insert(i, sketch)
-        seen[i] = mine
+        index.add(mine)
         kept.append(i)
     return [drafts[i] for i in sorted(kept)]
 

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from selfemo.data.corpora.table import SPACES
 from selfemo.data.records import Sample
 from selfemo.method.flywheel.reasons import Reason
 from selfemo.method.flywheel.texts import distinct_n
-from selfemo.method.rewards import entropy, label_entropy
+from selfemo.method.guard import lowest_entropy
 
 EXAMPLES, EXAMPLE_LENGTH = 2, 400
 """Rejected examples that are shown for each task and reason, and their characters."""
@@ -39,7 +38,14 @@ class Filtered:
         reasons: Candidates by reason, per task.
         before: First target label of every group that has one, counted, per task.
         after: The same over the kept samples.
-        metrics: Counts, what the collapse guard looks at, and the pseudo-label accuracy.
+        labels: First labels by what they are of and by corpus, since corpora have label spaces of their own:
+            ``predicted``, by each corpus turn's predictions as the policy gave them (one a turn: what most of them
+            name first, before any calibration and whatever gold says; none if none can be parsed); ``declared``, by all
+            candidate replies; ``target``, of all groups of corpus turns; ``kept``, of the samples.
+        sampled: Of each generated turn the first candidate that is an answer: replies as the policy gives them.
+        metrics: Counts, what the collapse guard looks at, and the pseudo-label accuracy. The entropy of each of
+            ``labels``, such as ``predicted_entropy``, is that of the corpus where it is lowest; it is left out where
+            nothing was asked.
         scores, confidences, hits: Of every candidate, group, and pseudo-label whose gold is known.
         kept_hits: Of the pseudo-labels that are kept.
         examples: What was rejected, some for each task and reason, as text.
@@ -49,6 +55,10 @@ class Filtered:
     reasons: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     before: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     after: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    labels: dict[str, dict[str, Counter[str]]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(Counter))
+    )
+    sampled: list[str] = field(default_factory=list)
     metrics: dict[str, float] = field(default_factory=dict)
     scores: list[float] = field(default_factory=list)
     confidences: list[float] = field(default_factory=list)
@@ -69,11 +79,9 @@ class Filtered:
 
     def summarise(self) -> None:
         """Fill in the metrics."""
-        masks = [SPACES[s.corpus].mask(s.target) for s in self.samples]
         total = sum(sum(c.values()) for c in self.reasons.values())
         accepted = sum(c["kept"] for c in self.reasons.values())
         crowded = sum(c["duplicate"] + c["unsure"] + c["over_quota"] for c in self.reasons.values())
-        predicted = self.before["understanding"] or self.before["expression"]
         replies = [s.reply for s in self.samples if s.reply]
         self.metrics = {
             "candidates": total,
@@ -81,14 +89,15 @@ class Filtered:
             "rejected": total - accepted,
             "acceptance": accepted / total if total else 0.0,
             "sound": (accepted + crowded) / total if total else 0.0,
-            "predicted_entropy": entropy([*predicted.values()]),
             "samples": len(self.samples),
             "mean_reward": float(np.mean(self.scores)) if self.scores else 0.0,
             "group_confidence": float(np.mean(self.confidences)) if self.confidences else 0.0,
-            "label_entropy": label_entropy(np.array(masks, dtype=np.uint16), 16) if masks else 0.0,
             "replies": len(replies),
             "distinct_2": distinct_n(replies, 2),
         }
+        self.metrics |= {f"{kind}_entropy": lowest_entropy(found) for kind, found in self.labels.items()}
+        if self.sampled:
+            self.metrics["sampled_distinct_2"] = distinct_n(self.sampled, 2)
         if self.hits:
             self.metrics["pseudo_label_accuracy"] = float(np.mean(self.hits))
         if self.kept_hits:
