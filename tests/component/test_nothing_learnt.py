@@ -163,4 +163,4 @@ def _card(context: Context) -> str:
     decision = context.store.manifest(uri)
     assert decision is not None
     made = context.policies.find(str(decision.inputs["challenger"]))
-    return model_card(context, decision, uri, "1", made.uri, made.digest)
+    return model_card(context, decision, "1", made.uri, made.digest)

@@ -79,3 +79,7 @@ def test_a_warm_up_without_anything_to_learn_from_is_an_error() -> None:
     with pytest.raises(UserError, match="have 0 labelled dialogues, and none is left"):
         of([dialogue("meld", i, gold=False) for i in range(6)], labelled=4)
     assert of([dialogue("meld", i, gold=False) for i in range(6)]).warmup == []
+
+
+def test_without_labelled_dialogues_none_is_set_apart() -> None:
+    assert of([dialogue("meld", i) for i in range(6)]).warmup == []

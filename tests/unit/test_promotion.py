@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,11 @@ from selfemo import config as configuration
 from selfemo.context import Context
 from selfemo.data.records import Sample, write_records
 from selfemo.errors import GateClosed
+from selfemo.method import gate
 from selfemo.method.gate import Decision
 from selfemo.registry.client import CHALLENGER, CHAMPION
 from selfemo.registry.promotion import after_decision, promote_version
-from selfemo.report.page import round_page, write_report
+from selfemo.report.page import round_page, round_summary, write_report
 from tests.unit.test_evaluation import _pairs, rows
 
 
@@ -83,6 +85,24 @@ def test_a_resumed_decision_undoes_nobodys_rollback(context: Context, tmp_path: 
     assert alias(context, CHAMPION) == first
 
 
+def test_the_loops_evidence_is_kept_with_what_it_promotes(context: Context, tmp_path: Path) -> None:
+    weights, first_scores, first = policy(context, tmp_path, "a", 0.5)
+    decided(context, first, first_scores)
+    _, scores, second = policy(context, tmp_path, "b", 0.9)
+    found = gate.decide(rows(_pairs(0.5)), rows(_pairs(0.9)), context.config)
+    after_decision(context, context.registry.version(second), found, weights, scores)
+    evidence = json.loads(context.registry.version(second).tags["selfemo.promotion_evidence"])
+    assert evidence["gains"]["sample"] == asdict(found.gains["sample"])
+
+
+def test_a_champion_without_a_scored_turn_is_not_replaced_for_that(context: Context, tmp_path: Path) -> None:
+    _, first_scores, first = policy(context, tmp_path, "a", 0.5, turns=0)
+    decided(context, first, first_scores)
+    _, scores, second = policy(context, tmp_path, "b", 0.9)
+    assert "no scores" in decided(context, second, scores)
+    assert alias(context, CHAMPION) == first
+
+
 def test_what_the_guard_stopped_is_promoted_by_hand_with_a_reason_only(context: Context, tmp_path: Path) -> None:
     weights, scores, version = policy(context, tmp_path, "a", 1.0)
     tags = {"selfemo.scores": scores, "selfemo.stopped": "collapse: label entropy 0.01 is below 0.2"}
@@ -134,14 +154,17 @@ def test_what_a_model_wrote_is_escaped_in_the_report(context: Context, tmp_path:
         "weighted_f1_interval": [0.4, 0.6], "expression_own": 0.5, "expression_judge": 0.5, "seconds": 1.0,
         "promoted": False, "reasons": {hostile: 1},
     }  # fmt: skip
+    seen = gate.Gain(0.0312, -0.01, 0.06, 0.0843, 26)
     inputs = {"scores": publish("evaluate"), "challenger": trained, "champion": ""}
-    uri = publish("decide", inputs=inputs, result={"row": row, "reason": hostile})
+    uri = publish("decide", inputs=inputs, result={"row": row, **Decision(False, hostile, {hostile: seen}).to_dict()})
     registry.tags(registry.parent, {"selfemo.decisions": f'["{uri}"]'})
     page = tmp_path / "report.html"
     write_report(context, [], page, False, hostile)
     text = page.read_text()
     assert "<script" not in text
-    assert text.count("&lt;script&gt;") >= 9
+    assert text.count("&lt;script&gt;") >= 10
+    assert all(f"<td>{cell}" in text for cell in ("+0.031 [-0.010, +0.060]", "0.0843", "26"))
     page.write_text(round_page(context, uri))
     assert "<script" not in page.read_text()
     assert "Round 1: not promoted" in page.read_text()
+    assert "| +0.031 [-0.010, +0.060] | 0.0843 | 26 |" in round_summary(context, uri)

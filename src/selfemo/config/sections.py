@@ -273,20 +273,36 @@ class Guard(Section):
     """Least distinct-2 of replies as they are sampled: of the round's, and of the challenger's on held-out prefixes."""
 
 
+LEAST_DIALOGUES = 8
+"""Of each corpus that is scored, for the gate to decide on. One-sided at 2.5 % an exact test over dialogues can say yes
+from 6 on (2^-6 = 0.016), but to nothing short of a gain in all six; from 8 on one of them may lose. What it finds with
+how many, and how often it errs: `benchmarks/gate.py`, docs/method.md."""
+
+
 class Gate(Section):
     """When a challenger becomes champion."""
 
     min_gain: float = Field(0.0, ge=-1, le=1)
-    """The gain in weighted F1 on the first corpus must be above this, and sure; -1 lets every challenger through."""
-    min_dialogues: int = Field(8, ge=1)
-    """Held-out dialogues of each corpus that a decision needs: with fewer, hardly any gain can be told from chance."""
+    """The gain in weighted F1 on the first corpus must be above this, and beyond chance; -1 opens the gate: no test."""
     max_drop: float = Field(0.02, ge=0, le=1)
     """No corpus may lose more weighted F1 than this."""
 
+    @field_validator("min_gain")
+    @classmethod
+    def _of_use(cls, gain: float) -> float:
+        if -1 < gain < 0:
+            raise ValueError("a gain beyond chance is above 0 anyway: set 0 or more, or -1 for a gate without a test")
+        return gain
+
     @property
     def open(self) -> bool:
-        """Whether every challenger passes that loses no more than ``max_drop``, however many dialogues there are."""
-        return self.min_gain <= -1
+        """Whether there is no test: for runs whose every policy is looked at, such as a study's."""
+        return self.min_gain == -1
+
+    @property
+    def least_dialogues(self) -> int:
+        """Dialogues of each corpus that have to be scored."""
+        return 1 if self.open else LEAST_DIALOGUES
 
 
 class Loop(Section):

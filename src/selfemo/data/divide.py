@@ -75,7 +75,8 @@ def divide(
         if any(turn.gold for turn in dialogue.turns):
             by_corpus[dialogue.corpus].append(dialogue)
     ordered = {c: sorted(d, key=lambda d: seed_of(seed, "warm-up", d.id)) for c, d in by_corpus.items()}
-    counts = shares(labelled, {c: len(d) for c, d in ordered.items()}, least if selection else 0)
+    fewest = 0 if not labelled else least + 1 if selection else 1  # one at least to learn from, of each corpus
+    counts = shares(labelled, {c: len(d) for c, d in ordered.items()}, fewest)
     drawn = {c: ordered[c][:n] for c, n in counts.items()}
     kept = shares(selection, {c: len(d) for c, d in drawn.items()}, least) if selection else dict.fromkeys(drawn, 0)
     few = [c for c in drawn if selection and kept[c] < least]
@@ -84,8 +85,7 @@ def divide(
             f"{selection} dialogues are too few to decide on: {least} of each of {', '.join(drawn)} are needed"
             + (f", and {few[0]} has {len(ordered[few[0]])} that are labelled" if few else ""),
             where="warmup.selection",
-            fix=f"set warmup.selection to {least * len(drawn)} or more, and warmup.dialogues beyond it, or lower "
-            "gate.min_dialogues",
+            fix=f"set warmup.selection to {least * len(drawn)} or more, and warmup.dialogues beyond it",
         )
     chosen = [d for c, n in kept.items() for d in drawn[c][:n]]
     warm = [d for c, n in kept.items() for d in drawn[c][n:]]

@@ -13,7 +13,7 @@ SMALL = {
     "warmup.epochs": 8, "warmup.learning_rate": 3e-3, "warmup.dialogues_per_step": 2, "warmup.expression_turns": 1,
     "selfplay.turns": 1, "selfplay.max_reply_tokens": 8,
     "flywheel.tau_reward": 0.0, "flywheel.tau_low": 0.0, "flywheel.max_words": 200,
-    "evaluation.replies": 2, "gate.min_dialogues": 1, "evaluation.bootstrap": 100, "loop.rounds": 1,
+    "evaluation.replies": 2, "gate.min_gain": -1.0, "evaluation.bootstrap": 100, "loop.rounds": 1,
     # A model of random weights says nothing worth keeping.
     "guard.min_label_entropy": 0.0, "guard.min_sound": 0.0, "guard.min_distinct_2": 0.0,
 }  # fmt: skip

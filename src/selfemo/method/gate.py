@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -10,26 +10,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfemo.config import Config
+from selfemo.config.sections import LEAST_DIALOGUES
 from selfemo.data.corpora.table import SPACES
 from selfemo.data.records import Scored
 from selfemo.errors import UserError
 from selfemo.method.evaluation import confusion, interval, resample, scores_of
+from selfemo.method.rewards import Floats
 
-LEVEL = 0.025
-"""Chance, at most, that a challenger which is no better is promoted: one side of 5 %."""
-RESAMPLES = 9999
-"""Permutations of a test with too many dialogues to go through all; up to 13 dialogues, all of them are."""
+ALPHA = 0.025
+"""Level of the one-sided test: how often a challenger that is no better may be promoted."""
+PERMUTATIONS = 9_999
+"""Assignments of names that are drawn where there are more: up to 13 dialogues all 2^D are counted."""
+HEADERS = ("corpus", "gain in weighted F1 [95 %]", "p, one-sided", "dialogues")
+"""Of :meth:`Decision.cells`."""
 
 
 @dataclass(frozen=True)
 class Gain:
-    """What a challenger has more than the champion on one corpus, in weighted F1.
+    """Gain in weighted F1 on one corpus, and how sure it is.
 
     Attributes:
-        gain: Challenger's less champion's.
-        low, high: 95 % interval, bootstrap over dialogues.
-        p: Of a gain as large by chance: one-sided paired permutation test over dialogues.
-        dialogues: Both were scored on.
+        gain: Of the challenger over the champion.
+        low, high: Its 95 % interval, by bootstrap over dialogues.
+        p: Of the paired permutation test, one-sided: chance of such a gain if the two were alike.
+        dialogues: That both were scored on.
     """
 
     gain: float
@@ -38,15 +42,19 @@ class Gain:
     p: float
     dialogues: int
 
+    def __str__(self) -> str:
+        """In a line, as reasons and reports show it."""
+        return f"{self.gain:+.3f} [{self.low:+.3f}, {self.high:+.3f}], p {self.p:.4f}, {self.dialogues} dialogues"
+
 
 @dataclass(frozen=True)
 class Decision:
     """Whether the challenger is promoted, and the evidence.
 
     Attributes:
-        promoted: Whether it is.
+        promoted: The verdict.
         reason: In words.
-        gains: By corpus.
+        gains: By corpus, the gate corpus first.
     """
 
     promoted: bool
@@ -57,11 +65,58 @@ class Decision:
         """As plain data."""
         return asdict(self)
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Decision:
+        """The inverse of :meth:`to_dict`; also of a decision's manifest, which holds the same keys among others."""
+        gains = {corpus: Gain(**gain) for corpus, gain in data.get("gains", {}).items()}
+        return cls(data["promoted"], data["reason"], gains)
+
+    def cells(self) -> list[tuple[str, str, str, str]]:
+        """The evidence as text, a row a corpus, in the order of :data:`HEADERS`."""
+        return [
+            (corpus, f"{g.gain:+.3f} [{g.low:+.3f}, {g.high:+.3f}]", f"{g.p:.4f}", str(g.dialogues))
+            for corpus, g in self.gains.items()
+        ]
+
+
+def p_value(champion: NDArray[np.int64], challenger: NDArray[np.int64], seed: int, times: int = PERMUTATIONS) -> float:
+    """How likely a gain in weighted F1 as large as this one is if champion and challenger are alike.
+
+    A paired permutation test over dialogues (Edgington 1969; Good 2005): if the two are alike, it is chance which of
+    the two confusion matrices of a dialogue bears which name. Turns of one dialogue are not independent, so a dialogue
+    is swapped as a whole. Exact where there are at most ``times`` assignments of names; else so many are drawn, and
+    the one at hand is counted among them.
+
+    Args:
+        champion: Counts ``(D, m, m + 1)`` of :func:`selfemo.method.evaluation.confusion`.
+        challenger: The same of the challenger on the same dialogues.
+        seed: Of the assignments that are drawn.
+        times: Most assignments.
+
+    Returns:
+        The one-sided p value; at least ``2 ** -D``.
+    """
+    from scipy.stats import permutation_test
+
+    if len(champion) == 1:  # scipy wants two: one more without a turn changes no p
+        champion, challenger = (np.concatenate([c, np.zeros_like(c)]) for c in (champion, challenger))
+    dialogues, shape = len(champion), champion.shape[1:]
+    change = (challenger - champion).reshape(dialogues, -1).astype(np.float64)
+    first, second = champion.sum(0), challenger.sum(0)
+
+    def gain(_: Floats, swapped: Floats, axis: int) -> Floats:  # (..., D) to (...): 1 where names are swapped
+        moved = (swapped @ change).reshape(*swapped.shape[:-1], *shape)
+        return np.asarray(scores_of(second - moved).weighted_f1 - scores_of(first + moved).weighted_f1)
+
+    found = permutation_test(
+        (np.ones(dialogues), np.zeros(dialogues)), gain, permutation_type="samples", vectorized=True, axis=-1,
+        n_resamples=times, batch=1000, alternative="greater", rng=np.random.default_rng(seed),
+    )  # fmt: skip
+    return float(found.pvalue)
+
 
 def paired_gain(champion: Sequence[Scored], challenger: Sequence[Scored], config: Config) -> Gain:
-    """Gain on one corpus, from the dialogues both were scored on.
-
-    Turns of a dialogue hang together, so dialogues are what is resampled, and what is swapped between the two.
+    """Gain in weighted F1 on one corpus, over the dialogues both were scored on.
 
     Raises:
         UserError: If the two were not scored on the same turns.
@@ -72,98 +127,50 @@ def paired_gain(champion: Sequence[Scored], challenger: Sequence[Scored], config
         )
     space = SPACES[champion[0].corpus]
     old, new = confusion(champion, space), confusion(challenger, space)
-    gain = _weighted_f1(new.sum(0)) - _weighted_f1(old.sum(0))
+    gain = float(scores_of(new.sum(0)).weighted_f1 - scores_of(old.sum(0)).weighted_f1)
     drawn = resample(len(old), config.evaluation.bootstrap, config.seed)
-    sums = [_weighted_f1(np.einsum("bd,dij->bij", drawn, counts)) for counts in (old, new)]
+    sums = [scores_of(np.einsum("bd,dij->bij", drawn, counts)).weighted_f1 for counts in (old, new)]
     low, high = interval(sums[1] - sums[0])
-    return Gain(float(gain), low, high, permutation_p(old, new, config.seed), len(old))
-
-
-def permutation_p(old: NDArray[np.int64], new: NDArray[np.int64], seed: int) -> float:
-    """How often a gain as large would come about if it were chance which of the two gave which answers to a dialogue.
-
-    A paired permutation test, exact in its level for any number of dialogues; Good (2005), "Permutation, Parametric
-    and Bootstrap Tests of Hypotheses".
-
-    Args:
-        old: Confusion by dialogue of the champion ``(D, m, m + 1)``.
-        new: The same of the challenger.
-        seed: Of the permutations, where they are drawn.
-
-    Returns:
-        One-sided p; at least ``2 ** -D``.
-    """
-    from scipy.stats import permutation_test
-
-    both = np.concatenate([old, new]).astype(np.float64)
-    flat = both.reshape(len(both), -1)
-
-    def gain(first: NDArray[np.int64], second: NDArray[np.int64], axis: int) -> NDArray[np.float64]:
-        """Of indices into both, ``(..., D)``, to the gain of the second over the first ``(...)``."""
-        values = []
-        for chosen in (second, first):
-            rows = np.moveaxis(chosen, axis, -1)
-            counts = np.zeros((*rows.shape[:-1], len(both)))
-            np.put_along_axis(counts, rows, 1.0, axis=-1)
-            values.append(_weighted_f1((counts @ flat).reshape(*rows.shape[:-1], *both.shape[1:])))
-        return np.asarray(values[0] - values[1])
-
-    size = len(old)
-    test = permutation_test(
-        (np.arange(size), np.arange(size, 2 * size)),
-        gain,
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=RESAMPLES,
-        batch=1000,
-        alternative="greater",
-        rng=np.random.default_rng(seed),
-    )
-    return float(test.pvalue)
+    return Gain(gain, low, high, p_value(old, new, config.seed), len(old))
 
 
 def decide(champion: Sequence[Scored], challenger: Sequence[Scored], config: Config) -> Decision:
-    """Promote the challenger if it is better beyond chance and no corpus falls.
+    """Promote the challenger if it is better beyond chance on the gate corpus and no corpus falls.
 
     Args:
-        champion: Its held-out predictions, all corpora in any order; empty if there is no champion.
+        champion: Its held-out predictions, all corpora; empty if there is no champion.
         challenger: The same of the challenger.
-        config: Sections ``corpora`` (the first is the gate corpus), ``gate`` and ``evaluation``.
+        config: Its first corpus is the gate corpus; sections ``gate`` and ``evaluation``.
 
     Raises:
-        UserError: If the two were scored on different turns, or not on the gate corpus.
+        UserError: If the two were not scored on the same turns, or not on the gate corpus.
     """
     if not champion:
         return Decision(True, "there was no champion")
-    corpora = list(dict.fromkeys(r.corpus for r in challenger))
-    corpus, rule = config.corpora[0].name, config.gate
-    if corpus not in corpora:
+    name, settings = config.corpora[0].name, config.gate
+    corpora = dict.fromkeys([name, *(r.corpus for r in champion), *(r.corpus for r in challenger)])
+    if all(r.corpus != name for r in (*champion, *challenger)):
         raise UserError(
-            f"no turn of the gate corpus {corpus} was scored", where="gate", fix="score both on the corpora of this run"
+            f"no turn of {name}, the gate corpus, was scored", where="gate", fix="evaluate both on the gate corpus"
         )
     gains = {
         c: paired_gain([r for r in champion if r.corpus == c], [r for r in challenger if r.corpus == c], config)
         for c in corpora
     }
-    found = gains[corpus]
-    worst = min(corpora, key=lambda c: gains[c].gain)
-    if gains[worst].gain < -rule.max_drop:
+    found = gains[name]
+    worst = min(gains, key=lambda c: gains[c].gain)
+    if gains[worst].gain < -settings.max_drop:
         return Decision(False, f"weighted F1 on {worst} fell by {-gains[worst].gain:.3f}", gains)
-    if rule.open:
-        return Decision(True, f"gain {found.gain:+.3f}; the gate is open (min_gain {rule.min_gain:g})", gains)
-    if found.dialogues < rule.min_dialogues:
-        needed = f"{found.dialogues} dialogues of {corpus} are too few to tell: the gate needs {rule.min_dialogues}"
-        return Decision(False, needed, gains)
-    if rule.min_gain < 0:  # not worse by more than this: there is no permutation test of that
-        above = found.low > rule.min_gain
-        bound = f"its lower bound {found.low:+.3f} is {'' if above else 'not '}above {rule.min_gain:g}"
-        return Decision(above, f"gain {found.gain:+.3f}, {bound}", gains)
-    if found.gain <= rule.min_gain:
-        return Decision(False, f"gain {found.gain:+.3f} is not above {rule.min_gain:g}", gains)
-    sure = found.p <= LEVEL
-    chance = f"p = {found.p:.3f}, {'at most' if sure else 'above'} {LEVEL:g}"
-    return Decision(sure, f"gain {found.gain:+.3f} on {corpus}, {chance}", gains)
-
-
-def _weighted_f1(matrix: NDArray[Any]) -> Any:
-    return scores_of(matrix).weighted_f1
+    if settings.open:
+        return Decision(True, f"gain on {name} {found}; the gate is open", gains)
+    few = min(gains, key=lambda c: gains[c].dialogues)
+    if gains[few].dialogues < LEAST_DIALOGUES:
+        return Decision(
+            False, f"{gains[few].dialogues} dialogues of {few} decide nothing: it takes at least {LEAST_DIALOGUES}",
+            gains,
+        )  # fmt: skip
+    if found.p > ALPHA:
+        return Decision(False, f"gain on {name} {found}: it may be chance (p above {ALPHA:g})", gains)
+    if found.gain <= settings.min_gain:
+        return Decision(False, f"gain on {name} {found}: not above {settings.min_gain:g}", gains)
+    return Decision(True, f"gain on {name} {found}", gains)

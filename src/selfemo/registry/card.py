@@ -15,6 +15,8 @@ import yaml
 from selfemo.config import Config
 from selfemo.data.corpora.table import CORPORA
 from selfemo.logs import printable
+from selfemo.method import gate
+from selfemo.method.gate import Decision
 from selfemo.registry.promotion import decisions
 from selfemo.registry.rounds import HEADERS, RoundRow, cells
 from selfemo.registry.surroundings import Surroundings
@@ -29,15 +31,12 @@ LIMITS = """\
 - It must not decide over people: no employment, education, policing, insurance, or diagnosis."""
 
 
-def model_card(
-    context: Surroundings, decision: Manifest, decision_uri: str, version: str, weights: str, digest: str
-) -> str:
+def model_card(context: Surroundings, decision: Manifest, version: str, weights: str, digest: str) -> str:
     """The card of the version that a round registered.
 
     Args:
         context: Of the run.
         decision: Manifest of the round's decision.
-        decision_uri: Where it lies.
         version: Number in the registry.
         weights: URI of its weights.
         digest: Of their files.
@@ -46,7 +45,6 @@ def model_card(
     row = RoundRow(**decision.result["row"])
     scores = str(decision.inputs["scores"])
     metrics = json.loads((store.fetch(scores) / "metrics.json").read_text())
-    gate = json.loads((store.fetch(decision_uri, decision) / "decision.json").read_text())
     rounds = [RoundRow(**d.result["row"]) for d in decisions(context)]
     rounds = [r for r in rounds if r.round < row.round] + [row]
     name = f"{printable(config.mlflow.model)} version {version}"
@@ -58,7 +56,7 @@ def model_card(
         "## Data", _data(context, config),
         "## Rounds", _table(HEADERS, [cells(r) for r in rounds]),
         "## Figures on held-out dialogues", *_figures(metrics),
-        "## Gate", _gate(gate, decision),
+        "## Gate", _gate(Decision.from_dict(decision.result), decision),
         "## Limits", LIMITS,
         "## Licence", _licence(config),
         "## Where it comes from", _provenance(config, weights, digest, decision),
@@ -130,16 +128,12 @@ def _figures(metrics: Mapping[str, Any]) -> list[str]:
     return parts
 
 
-def _gate(gate: Mapping[str, Any], decision: Manifest) -> str:
-    lines = [f"{'Passed' if gate['promoted'] else 'Closed'}: {printable(str(gate['reason']))}."]
-    if gate["gains"]:
-        rows = [
-            (c, f"{g['gain']:+.3f} [{g['low']:+.3f}, {g['high']:+.3f}]", f"{g['p']:.3f}", str(g["dialogues"]))
-            for c, g in gate["gains"].items()
-        ]
-        heads = ("corpus", "gain in weighted F1 over the champion before [95 %]", "p, permutation test", "dialogues")
-        lines += ["", _table(heads, rows)]
-    lines += ["", f"Compared with the scores at {_code(str(decision.inputs['champion_scores']) or 'none')}.",
+def _gate(decision: Decision, made: Manifest) -> str:
+    lines = [f"{'Passed' if decision.promoted else 'Closed'}: {printable(decision.reason)}."]
+    if decision.gains:
+        how = "p is of a paired permutation test over dialogues; the first corpus decides."
+        lines += ["", _table(gate.HEADERS, decision.cells()), "", f"Gains are over the champion before; {how}"]
+    lines += ["", f"Compared with the scores at {_code(str(made.inputs['champion_scores']) or 'none')}.",
               "What became of the version since is in its tags in the registry."]  # fmt: skip
     return "\n".join(lines)
 

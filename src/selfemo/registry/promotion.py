@@ -82,10 +82,10 @@ def against_registry(context: Surroundings, scores: str) -> Decision:
     champion = context.registry.alias(CHAMPION)
     if champion is None:
         return Decision(True, "there was no champion")
-    known = champion.tags.get("selfemo.scores")
+    known = predictions(context, champion.tags.get("selfemo.scores", ""))
     if not known:
         return Decision(False, f"the champion, version {champion.version}, has no scores to compare with")
-    return gate.decide(predictions(context, known), predictions(context, scores), context.config)
+    return gate.decide(known, predictions(context, scores), context.config)
 
 
 def after_decision(context: Surroundings, version: Any, decision: Decision, champion: str, scores: str) -> str:

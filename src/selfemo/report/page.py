@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from selfemo.data.records import Sample, read_records
+from selfemo.method import gate
+from selfemo.method.gate import Decision
 from selfemo.registry.rounds import HEADERS, RoundRow, cells, stops
 from selfemo.report import plots
 
@@ -80,6 +82,10 @@ def round_summary(context: Context, uri: str) -> str:
     row = RoundRow(**decision.result["row"])
     lines = [f"## Round {row.round}: {outcome(row)}", "", "| measure | value |", "|---|---|"]
     lines += [f"| {name} | {value} |" for name, value in zip(HEADERS, cells(row), strict=True)]
+    seen = Decision.from_dict(decision.result).cells()
+    if seen:
+        lines += ["", f"| {' | '.join(gate.HEADERS)} |", "|" + "---|" * len(gate.HEADERS)]
+        lines += [f"| {' | '.join(line)} |" for line in seen]
     if row.reasons:
         lines += ["", "| candidates | count |", "|---|---|"]
         lines += [f"| {reason} | {count} |" for reason, count in sorted(row.reasons.items(), key=lambda i: -i[1])]
@@ -127,6 +133,7 @@ def _round(context: Context, uri: str) -> list[str]:
     row = RoundRow(**result["row"])
     style = " class=failed" if row.stopped else ""
     parts = [f"<h2>Round {row.round}: {outcome(row)}</h2>", f"<p{style}>{escape(str(result['reason']))}</p>"]
+    parts += _gains(Decision.from_dict(result))
     scores = store.fetch(str(inputs["scores"]))
     parts += [_image(p, p.stem) for p in sorted(scores.glob("confusion-*.png"))]
     trained = store.manifest(str(inputs["challenger"]))
@@ -141,6 +148,13 @@ def _round(context: Context, uri: str) -> list[str]:
         reasons = "".join(f"<dt>{escape(k)}<dd>{v}" for k, v in sorted(row.reasons.items(), key=lambda i: -i[1]))
         parts.append(f"<h3>Candidates by reason</h3><dl>{reasons}</dl>")
     return parts
+
+
+def _gains(decision: Decision) -> list[str]:
+    """What the gate saw of the challenger."""
+    head = "".join(f"<th>{escape(name)}" for name in gate.HEADERS)
+    rows = "".join("<tr>" + "".join(f"<td>{escape(cell)}" for cell in line) for line in decision.cells())
+    return [f"<h3>Gate</h3><div class=wide><table><tr>{head}{rows}</table></div>"] if rows else []
 
 
 def _mix(files: Path) -> list[str]:

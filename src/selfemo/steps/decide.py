@@ -50,9 +50,8 @@ def decide(config: Config, state: LoopState, challenger: str, scores: str, round
         row = RoundRow.of(context.store, round, challenger, scores, decision.promoted, stopped)
         (out / "decision.json").write_text(json.dumps(decision.to_dict(), indent=1))
         return {
-            **LoopState(*champion, misses, go_on)._asdict(), "promoted": decision.promoted, "reason": decision.reason,
-            "trained": trained, "stopped": stopped,
-            "row": row.to_dict(),
+            **LoopState(*champion, misses, go_on)._asdict(), **decision.to_dict(),
+            "trained": trained, "stopped": stopped, "row": row.to_dict(),
         }  # fmt: skip
 
     inputs = {"challenger": challenger, "scores": scores, "champion": state.policy, "champion_scores": state.scores,
@@ -67,6 +66,10 @@ def _record(context: Context, done: Published, state: LoopState, policy: Policy,
     registry = context.registry
     run = registry.round(round)
     result = done.result
+    decision = Decision.from_dict(result)
+    found = decision.gains.get(context.config.corpora[0].name)
+    evidence = {"selfemo.gate_gain": f"{found.gain:+.4f}" if found else "",
+                "selfemo.gate_p": f"{found.p:.4f}" if found else ""}  # fmt: skip
     if result["trained"]:
         tags = {
             "selfemo.run": context.config.run,
@@ -78,11 +81,11 @@ def _record(context: Context, done: Published, state: LoopState, policy: Policy,
             "selfemo.gate": "passed" if result["promoted"] else "closed",
             "selfemo.stopped": result["stopped"],
             "selfemo.gate_reason": result["reason"],
+            **evidence,
             "selfemo.digest": policy.digest,
             "selfemo.code": done.manifest.code,
         }
         version = registry.register(policy.uri, run, tags)
-        decision = Decision(result["promoted"], result["reason"])
         outcome = after_decision(context, registry.version(version), decision, state.policy, scores)
         registry.tags(run, {"selfemo.model_version": version, "selfemo.registry": outcome})
         _publish_card(context, done, policy, version, run)
@@ -90,7 +93,7 @@ def _record(context: Context, done: Published, state: LoopState, policy: Policy,
     noted = [d for d in noted if d != done.uri] + [done.uri]
     registry.tags(registry.parent, {"selfemo.decisions": json.dumps(noted)})
     tags = {"selfemo.promoted": str(result["promoted"]).lower(), "selfemo.reason": result["reason"]}
-    registry.tags(run, tags | {"selfemo.stopped": result["stopped"]})
+    registry.tags(run, tags | evidence | {"selfemo.stopped": result["stopped"]})
     row = result["row"]
     numbers = {f"round/{k}": float(v) for k, v in row.items() if isinstance(v, (int, float))}
     registry.metrics(registry.parent, [(round, numbers)])
@@ -109,9 +112,8 @@ def _publish_card(context: Context, done: Published, policy: Policy, version: st
     ours = policy.uri == done.manifest.inputs["challenger"]
     with tempfile.TemporaryDirectory() as directory:
         card = Path(directory) / "card.md"
-        card.write_text(
-            model_card(context, done.manifest, done.uri, version, policy.uri, policy.digest), encoding="utf-8"
-        )
+        text = model_card(context, done.manifest, version, policy.uri, policy.digest)
+        card.write_text(text, encoding="utf-8")
         if ours or (policy.uri.startswith(f"{store.root}/") and backend.read(beside) is None):
             backend.upload(card, beside)
         registry.artifacts(run, [card])

@@ -70,7 +70,7 @@ def divide_corpora(config: Config, corpora: Corpora) -> Division:
         UserError: If there are too few dialogues to decide on, or none to learn from.
     """
     gated = config.loop.rounds > 0 and not config.gate.open
-    least = config.gate.min_dialogues if gated else 1
+    least = config.gate.least_dialogues if gated else 1
     warmup = config.warmup
     divided = divide(
         corpora.training,
@@ -86,7 +86,7 @@ def divide_corpora(config: Config, corpora: Corpora) -> Division:
             raise UserError(
                 f"{counts[corpus.name]} dialogues of {corpus.name} are held out; the gate needs {least} to decide on",
                 where="evaluation.dialogues" if config.evaluation.dialogues else "corpora",
-                fix="hold out more, or lower gate.min_dialogues: with few, hardly any gain can be told from chance",
+                fix="hold out more: with few dialogues hardly any gain can be told from chance (docs/method.md)",
             )
     return divided
 
