@@ -40,6 +40,11 @@ def printable(line: str) -> str:
     return "".join(c if c.isprintable() else " " for c in line.rstrip()[:4000])
 
 
+def shown(message: object) -> str:
+    """A message of one or more lines, as it may be shown: each line printable; corpora and servers write parts."""
+    return "\n".join(map(printable, str(message).split("\n")))
+
+
 @contextmanager
 def step(name: str, round: int | None = None) -> Iterator[None]:
     """What a component's body runs in: logging, and one line for an error that is the user's to mend."""
@@ -49,5 +54,5 @@ def step(name: str, round: int | None = None) -> Iterator[None]:
     except Exception as error:
         where = name if round is None else f"{name} of round {round}"
         kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
-        log.error("%s failed: %s%s", where, kind, error)
+        log.error("%s failed: %s%s", where, kind, shown(error))
         raise

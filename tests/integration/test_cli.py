@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from selfemo.cli import main
 from selfemo.config import Config
 from selfemo.context import Context
+from selfemo.store.artifacts import Store
 
 COMMANDS = ("run", "data", "generate", "filter", "train", "evaluate", "promote", "rollback", "services", "ui")
 
@@ -54,6 +55,18 @@ def test_help_imports_nothing_heavy() -> None:
         (["run", "--set", "corpora=[{name: meld, path: /nowhere}]"], "/nowhere: no such directory"),
         (["data", "check", "--corpus", "meldd"], "no corpus 'meldd'"),
         (["data", "show", "--split", "tran"], "splits: train, dev, test"),
+        (
+            ["evaluate", "--policy", "x", "--corpus", "MELD"],
+            "--corpus: no corpus 'MELD'\n  fix: use one of sample, meld",
+        ),
+        (["evaluate", "--policy", "x", "--corpus", "meld"], "meld needs a path"),
+        (["evaluate", "--policy", "x", "--path", "/x"], "name the corpus: --corpus meld"),
+        (["evaluate", "--policy", "s3://[::1/x", "--set", "store.root=file:///x"], "cannot store at 's3://[::1/x'"),
+        (["data", "check", "--corpus", "meld", "--path", "s3://[::1/x"], "s3://[::1/x/: not an address"),
+        (["data", "prepare", "--out", "/proc/x"], "/proc/x: No such file or directory"),
+        (["data", "show", "--count", "-1"], "Invalid value for '--count'"),
+        (["serve", "--port", "99999"], "Invalid value for '--port'"),
+        (["services", "status", "--set", "workdir=/etc/hostname"], "Not a directory"),
         (["train", "--policy", "x"], "give --prepared alone, or --prepared, --policy and --samples"),
         (["promote", "--version", "1", "--force"], "--force needs --reason"),
         (["generate"], "Missing option '--policy'"),
@@ -90,6 +103,42 @@ def test_data_is_prepared_whole_or_not_at_all(tmp_path: Path) -> None:
     assert "quarantined rows: 2" in skipped.output
     quarantine = (tmp_path / "m" / "quarantine.jsonl").read_text().splitlines()
     assert "glee" in json.loads(quarantine[0])["row"]
+
+
+@pytest.mark.parametrize(
+    ("command", "wanted"),
+    [
+        (["filter", "--rollouts", "URI"], "--rollouts URI: train made this\n  fix: give the URI of what generate"),
+        (["generate", "--policy", "x", "--prepared", "URI"], "--prepared URI: train made this"),
+        (["train", "--prepared", "URI"], "--prepared URI: train made this"),
+        (["train", "--prepared", "PREPARED", "--policy", "x", "--samples", "URI"], "--samples URI: train made this"),
+    ],
+)
+def test_an_artifact_of_another_step_is_refused(command: list[str], wanted: str, tmp_path: Path) -> None:
+    root = (tmp_path / "store").as_uri()
+    store = Store(root, tmp_path / "cache")
+    (tmp_path / "empty").mkdir()
+    uris = {name: store.uri(step) for name, step in (("URI", "train"), ("PREPARED", "prepare"))}
+    for uri in uris.values():
+        store.publish(tmp_path / "empty", uri, step=uri.rsplit("/", 1)[1])
+    result = selfemo(*(uris.get(word, word) for word in command), "--set", f"store.root={root}")
+    assert result.exit_code == 2
+    assert wanted.replace("URI:", f"{uris['URI']}:") in result.output
+
+
+@pytest.mark.parametrize(
+    ("emotion", "command", "code"), [("Mad", "show", 0), ("Bored", "check", 2), ("Bored", "check --skip-bad", 0)]
+)
+def test_nothing_in_a_corpus_controls_the_terminal(emotion: str, command: str, code: int, tmp_path: Path) -> None:
+    title = "\\u001b]0;mine\\u0007"
+    turn = f'{{"utterance_id": "{title}", "transcript": "Hi{title}", "emotion": "{emotion}"}}'
+    scenes = f'{{"episodes": [{{"scenes": [{{"scene_id": "a{title}b", "utterances": [{turn}]}}]}}]}}'
+    for short in ("trn", "dev", "tst"):
+        (tmp_path / f"emotion-detection-{short}.json").write_text(scenes)
+    result = selfemo("data", *command.split(), "--corpus", "emorynlp-json", "--path", str(tmp_path))
+    assert result.exit_code == code
+    assert "]0;mine" in result.output
+    assert not {"\x1b", "\x07"} & set(result.output)
 
 
 def test_data_check_and_show_say_what_is_there() -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from selfemo.config import load as load_config
 from selfemo.data.corpora import leakage, load_corpus
-from selfemo.data.corpora.emorynlp import speakers
+from selfemo.data.corpora.emorynlp import _Release, speakers
 from selfemo.data.corpora.rows import Rows, clean
 from selfemo.data.dialogue import Dialogue, Utterance, read_jsonl, write_jsonl
+from selfemo.data.text import lines, nfc
 from selfemo.errors import UserError
 from selfemo.steps.prepare import corpora_of
 
@@ -84,7 +89,12 @@ def test_windows_1252_copies_read_like_clean_ones(tmp_path: Path) -> None:
     ("row", "column", "problem"),
     [
         ("1,Hi,Ross,glee,x,0,0,1,1,a,b", "Emotion", "'glee' is not one of neutral"),
-        ("1,Hi,Ross,joy,x,zero,0,1,1,a,b", "Dialogue_ID", "'zero' is not a number"),
+        ("1,Hi,Ross,joy,x,zero,0,1,1,a,b", "Dialogue_ID", "'zero' is not a whole number"),
+        ("1,Hi,Ross,joy,x,\u00b2,0,1,1,a,b", "Dialogue_ID", "'\u00b2' is not a whole number"),
+        ("1,Hi,Ross,joy,x,0," + "9" * 5000 + ",1,1,a,b", "Utterance_ID", "is not a whole number"),
+        ("1,Hi,Ross,joy,x,0,1.5,1,1,a,b", "Utterance_ID", "'1.5' is not a whole number"),
+        ("2,Hi,Ross,joy,x,0,1,1,1,a,b", "Utterance_ID", "Dialogue_ID 0, Utterance_ID 1 was there in line 2"),
+        ("Hi,Ross,neutral,neutral,0,1,1,1,a,b", "EndTime", "wrong number of fields"),
         ("1,,Ross,joy,x,0,0,1,1,a,b", "Utterance", "no text"),
         ("1,Hi,Ross", "Emotion", "wrong number of fields"),
     ],
@@ -100,6 +110,63 @@ def test_a_bad_row_is_an_error_with_file_line_and_column_or_goes_to_quarantine(
     rows = Rows(skip_bad=True)
     assert len(load_corpus("meld", str(path), rows)) == 2
     assert len(rows.quarantine) == 2
+
+
+SEPARATORS = ("\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\u2028", "\u2029")
+
+
+@pytest.mark.parametrize(("character", "read"), [*((c, " ") for c in SEPARATORS), ("\x85", "\u2026")])
+def test_only_a_line_feed_ends_a_row(tmp_path: Path, character: str, read: str) -> None:
+    row = f"1,Well{character}where is it?,Ann,neutral,neutral,0,0,1,1,a,b"
+    dialogues = load_corpus(
+        "meld", str(_meld(tmp_path / "m", row, "2,Over there.,Ben,joy,positive,0,1,1,1,a,b")), Rows()
+    )
+    assert [(u.speaker, u.text) for u in dialogues[0].turns] == [
+        ("Ann", f"Well{read}where is it?"), ("Ben", "Over there."),
+    ]  # fmt: skip
+
+
+def test_a_quoted_cell_may_hold_lines_and_rows_may_end_as_on_any_system(tmp_path: Path) -> None:
+    path = _meld(tmp_path / "m")
+    for end in ("\n", "\r\n", "\r"):
+        rows = [
+            MELD_HEADER.strip(),
+            f'1,"Two{end}lines",Ann,joy,positive,0,0,1,1,a,b',
+            "2,Oh,B,joy,positive,0,1,1,1,a,b",
+        ]
+        (path / "train_sent_emo.csv").write_bytes((end.join(rows) + end).encode())
+        dialogues = load_corpus("meld", str(path), Rows())
+        assert [u.text for u in dialogues[0].turns] == ["Two lines", "Oh"]
+
+
+def test_numbers_that_a_spreadsheet_wrote_are_read(tmp_path: Path) -> None:
+    dialogues = load_corpus("meld", str(_meld(tmp_path / "m", "1,Hi.,Ann,joy,positive,0.0,1.0,1,1,a,b")), Rows())
+    assert dialogues[0].id == "meld/train/0"
+
+
+def test_a_header_that_is_no_csv_is_named(tmp_path: Path) -> None:
+    path = _meld(tmp_path / "m", GOOD)
+    (path / "train_sent_emo.csv").write_text("x" * 200_000 + ",Speaker\nHi,Ross\n")
+    with pytest.raises(UserError, match=r"train_sent_emo\.csv:1: not CSV"):
+        load_corpus("meld", str(path), Rows())
+
+
+# Text
+
+
+@given(st.text(alphabet="e\u0301\u0316x \uac00\u1100"))
+def test_text_is_composed_as_unicode_says(text: str) -> None:
+    assert nfc(text) == unicodedata.normalize("NFC", text)
+
+
+def test_marks_beyond_what_any_writing_stacks_are_left_out() -> None:
+    assert len(clean("e" + "\u0301\u0316" * 100_000)) == 30  # the first goes into the letter
+    assert speakers("['" + "\\'" * 100_000) == "Someone"
+
+
+@given(st.text())
+def test_lines_are_those_of_a_text_file(text: str) -> None:
+    assert lines(text) == re.split(r"\r\n|\r|\n", text)[: -1 if re.search(r"[\r\n]\Z", text) or not text else None]
 
 
 def test_a_missing_column_names_the_header(tmp_path: Path) -> None:
@@ -122,6 +189,18 @@ def test_emorynlp_csv_groups_scenes_and_reads_speakers_as_text(tmp_path: Path) -
     assert dialogues[0].turns[0] == Utterance(speaker="Monica Geller and Joey", text="No.", gold=("mad",))
     with pytest.raises(UserError, match="never mix the two"):
         load_corpus("emorynlp-json", str(tmp_path), Rows())
+
+
+def test_an_emorynlp_scene_holds_each_utterance_once(tmp_path: Path) -> None:
+    header = "Utterance,Speaker,Emotion,Scene_ID,Utterance_ID,Season,Episode\n"
+    for split in ("train", "dev", "test"):
+        (tmp_path / f"emorynlp_{split}_final.csv").write_text(
+            header + "Hey!,Joey,Joyful,4,2,1,3\nYo!,Joey,Joyful,4,2,1,3\n"
+        )
+    with pytest.raises(
+        UserError, match=r"csv:3: column Utterance_ID: .*Scene_ID 4, Utterance_ID 2 was there in line 2"
+    ):
+        load_corpus("emorynlp", str(tmp_path), Rows())
 
 
 def test_speakers_are_never_evaluated() -> None:
@@ -150,6 +229,52 @@ def test_emorynlp_json_reads_the_official_layout(tmp_path: Path) -> None:
     (tmp_path / "emotion-detection-trn.json").write_text("{\n oops")
     with pytest.raises(UserError, match=r"trn\.json:2: column 2: not JSON"):
         load_corpus("emorynlp-json", str(tmp_path), Rows())
+
+
+def _emory(path: Path, text: str) -> Path:
+    for short in ("trn", "dev", "tst"):
+        (path / f"emotion-detection-{short}.json").write_text(text)
+    return path
+
+
+def test_a_line_of_json_is_looked_for_only_to_report_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = []
+    monkeypatch.setattr(_Release, "line", lambda _, row: looked.append(row) or 4)
+    load_corpus("emorynlp-json", str(_emory(tmp_path, EMORY_JSON % "Peaceful")), Rows())
+    assert not looked
+    load_corpus("emorynlp-json", str(_emory(tmp_path, EMORY_JSON % "Bored")), Rows(skip_bad=True))
+    assert len(looked) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('{"episodes": null}', "trn.json:1: column file.episodes: not a list"),
+        ('{"episodes": ["x"]}', "column file.episodes: 'x' is not an object"),
+        ('{"episodes": [{"episode_id": "e1",\n "scenes": null}]}', "trn.json:1: column e1.scenes: not a list"),
+        ('{"episodes": [{"scenes": [\n{"scene_id": "c1", "utterances": 3}]}]}', "trn.json:2: column c1.utterances"),
+        (
+            '{"episodes": [{"scenes": [{"scene_id": "c1"},\n {"scene_id": "c1"}]}]}',
+            "column c1.scene_id: was there before",
+        ),
+        ("[1]", "trn.json:1: no list of episodes"),
+        ("[" * 100_000, "trn.json:1: not JSON that can be read"),
+        ('{"episodes": ' + "1" * 5000 + "}", "trn.json:1: not JSON that can be read"),
+    ],
+)
+def test_json_of_another_form_is_named(tmp_path: Path, text: str, problem: str) -> None:
+    with pytest.raises(UserError, match=re.escape(problem)):
+        load_corpus("emorynlp-json", str(_emory(tmp_path, text)), Rows())
+
+
+def test_half_a_surrogate_pair_can_be_written_down(tmp_path: Path) -> None:
+    text = (EMORY_JSON % "Peaceful").replace("Nothing!", "No\\ud800!").replace("Monica", "Mon\\udfff")
+    dialogues = load_corpus(
+        "emorynlp-json", str(_emory(tmp_path, text.replace('c01", "utt', 'c01\\ud800", "utt'))), Rows()
+    )
+    assert dialogues[0].id == "emorynlp-json/train/s01_e01_c01?"
+    assert dialogues[0].turns[0] == Utterance(speaker="Mon? Geller", text="No?!", gold=("scared",))
+    assert write_jsonl(tmp_path / "d.jsonl", dialogues) == 3
 
 
 # IEMOCAP
@@ -204,6 +329,13 @@ def test_iemocap_annotators_make_a_set_and_no_majority_is_context(iemocap: Path)
     assert dialogues[4].id.startswith("iemocap6/test/Ses05")
 
 
+def test_iemocap_has_a_turn_a_line(iemocap: Path) -> None:
+    for session in range(1, 6):
+        file = iemocap / f"Session{session}" / "dialog" / "transcriptions" / f"Ses0{session}F_impro01.txt"
+        file.write_text(file.read_text().replace("Excuse me.", "Excuse\u2028Ses me."), encoding="utf-8")
+    assert load_corpus("iemocap6", str(iemocap), Rows())[0].turns[0].text == "Excuse Ses me."
+
+
 def test_iemocap_four_way_counts_excited_as_happy_and_drops_frustrated(iemocap: Path) -> None:
     turns = load_corpus("iemocap4", str(iemocap), Rows())[0].turns
     assert [u.gold for u in turns] == [("neutral", "sad"), None, ("happy",), None]
@@ -245,6 +377,16 @@ def test_dailydialog_maps_codes_by_name(tmp_path: Path) -> None:
 def test_dailydialog_bad_lines_are_named(tmp_path: Path, emotions: str, problem: str) -> None:
     with pytest.raises(UserError, match=problem):
         load_corpus("dailydialog", str(_daily(tmp_path, emotions)), Rows())
+
+
+@pytest.mark.parametrize("separator", [*SEPARATORS, "\x85"])
+def test_dailydialog_has_a_dialogue_a_line(tmp_path: Path, separator: str) -> None:
+    path = _daily(tmp_path, "4 1")
+    for folder in ("train", "validation", "test"):
+        said = f"Hi{separator}there ! __eou__ Go away . __eou__\n"
+        (path / folder / f"dialogues_{folder}.txt").write_text(said, encoding="utf-8")
+    turns = load_corpus("dailydialog", str(path), Rows())[0].turns
+    assert turns[0].text == ("Hi\u2026there !" if separator == "\x85" else "Hi there !")
 
 
 # Leakage, paths, JSONL
@@ -303,13 +445,16 @@ def test_dialogues_round_trip_as_json_lines(tmp_path: Path, dialogues: list[Dial
     ("line", "problem"),
     [
         ("{", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ('{"x": ' + "1" * 5000 + "}", "not JSON"),
+        ("\udcff", "not UTF-8"),
         ('{"schema": "other"}', "schema is 'other'"),
         ('{"schema": "selfemo.dialogue/1", "id": "x", "corpus": "meld", "split": "dev", "turns": []}', "turns"),
     ],
 )
 def test_a_line_that_is_no_dialogue_is_named(tmp_path: Path, line: str, problem: str) -> None:
     path = tmp_path / "d.jsonl"
-    path.write_text(line + "\n")
+    path.write_bytes(line.encode("utf-8", "surrogateescape") + b"\n")
     with pytest.raises(UserError, match=problem) as error:
         list(read_jsonl(path))
     assert "d.jsonl:1" in str(error.value)

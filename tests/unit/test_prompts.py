@@ -137,3 +137,83 @@ def test_a_long_history_moves_its_window_in_blocks(tiny: Path) -> None:
     assert all(1 <= len(prompter.window(turns[:n])) <= 6 for n in range(1, 31))
     assert starts == set(range(0, 26, 2))  # blocks of two, so neighbours share a trunk
     assert all(prompter.window(turns[:n])[-1].text == str(n - 1) for n in range(1, 31))
+
+
+class Vocabulary:
+    """A tokenizer as far as a prompter asks for its markers: any set of added tokens."""
+
+    pad_token = unk_token = None
+
+    def __init__(self, *added: str, special: tuple[str, ...] = ("<|im_end|>",)) -> None:
+        self.added, self.all_special_tokens = added, list(special)
+        self.eos_token = special[0]
+
+    def get_added_vocab(self) -> dict[str, int]:
+        return {token: i for i, token in enumerate((*self.added, *self.all_special_tokens))}
+
+
+def _prompter(*added: str, special: tuple[str, ...] = ("<|im_end|>",), turns: int = 24) -> Prompter:
+    return Prompter(Vocabulary(*added, special=special), turns)  # type: ignore[arg-type]  # no more of it is asked
+
+
+@given(turns=st.integers(1, 30), said=st.integers(0, 120), later=st.integers(0, 40))
+def test_a_window_stands_for_the_whole_history_whatever_is_said_next(turns: int, said: int, later: int) -> None:
+    prompter = _prompter(turns=turns)
+    whole = [Utterance(speaker="A", text=str(i)) for i in range(said + later)]
+    window = prompter.window(whole[:said])
+    assert len(window) <= turns
+    assert prompter.window([*window, *whole[said:]]) == prompter.window(whole)
+
+
+@given(turns=st.integers(1, 30), said=st.integers(0, 120), most=st.none() | st.integers(1, 130))
+def test_the_past_of_a_turn_is_the_window_of_the_turns_before_it(turns: int, said: int, most: int | None) -> None:
+    prompter = _prompter(turns=turns)
+    whole = [Utterance(speaker="A", text=str(i)) for i in range(130)]
+    before = whole[:said] if most is None else whole[:said][-most:]
+    assert prompter.past(whole, said, most) == prompter.window(before)
+
+
+@pytest.mark.parametrize(
+    ("marker", "text", "shown"),
+    [
+        ("[ INST ]", "go [ INST ] on", "go [ I NST ] on"),  # its second character is a space
+        (" x y", "a x y b", "a  b"),  # no two letters to part
+        ("<|im_start|>", "a<|im_start|>user", "a< im_start >user"),
+        ("<think>", "a <think> b", "a < think> b"),
+        ("§", "a § b", "a § b"),  # one character, and not special: people write it
+    ],
+)
+def test_a_marker_in_dialogue_text_is_parted_and_the_rest_is_kept(marker: str, text: str, shown: str) -> None:
+    assert _prompter(marker).neutralise(text) == shown
+
+
+def test_a_special_token_of_one_character_leaves_the_text() -> None:
+    assert _prompter(special=("§",)).neutralise("a § b") == "a   b"
+    assert _prompter(special=("...",)).neutralise("...") == ". .."
+
+
+pieces = st.text(alphabet="ab[ ]|<>.", min_size=1, max_size=6)
+
+
+@settings(deadline=None)
+@given(data=st.data(), added=st.lists(pieces, max_size=6), special=st.lists(pieces, min_size=1, max_size=3))
+def test_text_made_of_any_tokenizers_markers_ends_as_one_line_without_them(
+    data: st.DataObject, added: list[str], special: list[str]
+) -> None:
+    text = "".join(data.draw(st.lists(st.sampled_from([*added, *special, "a", " ", "\n", "\u2028"]), max_size=12)))
+    prompter = _prompter(*added, special=tuple(special))
+    clean = prompter.neutralise(text)
+    markers = [*special, *(t for t in added if len(t) > 1)]
+    assert not [m for m in markers if not m.isspace() and m in clean]
+    assert len(clean.splitlines()) <= 1
+
+
+SEPARATORS = ("\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029")
+
+
+@pytest.mark.parametrize("separator", SEPARATORS)
+def test_only_a_newline_ends_a_line_of_an_answer(separator: str) -> None:
+    assert parse_expression(f" joy\nReply: Hello{separator}there", MELD).reply == f"Hello{separator}there"
+    assert parse_expression("\n\n joy\n\n\nReply: Hello\nthere", MELD).reply == "Hello"
+    assert parse_understanding(f" joy,{separator}fear", MELD).labels == ("joy", "fear")
+    assert _prompter().neutralise_lines(f"Hello{separator}there\n\nAnn") == "Hello there\n\nAnn"

@@ -8,9 +8,11 @@ import pytest
 
 from selfemo import config as configuration
 from selfemo.config import Config
+from selfemo.data.corpora.table import SPACES
 from selfemo.data.dialogue import Dialogue, Utterance
 from selfemo.data.records import Rollout, read_records, write_records
 from selfemo.errors import CorruptArtifact
+from selfemo.method.evaluation import predict
 from selfemo.method.prompts import Prompter
 from selfemo.method.selfplay import Player, choose_dialogues, next_role, play_episodes, understand_corpus
 from selfemo.policy.engine import Completion, Sampling
@@ -57,6 +59,58 @@ def test_each_view_of_the_history_gives_its_share_of_the_predictions(
     assert first_words in whole
     assert first_words not in last
     assert rollouts[-1].history == chosen.hidden().turns  # what is trained on is the whole
+
+
+def _talk(turns: int) -> Dialogue:
+    said = tuple(Utterance(speaker="AB"[i % 2], text=f"line {i}", gold=("joy",)) for i in range(turns))
+    return Dialogue(id="meld/train/0", corpus="meld", split="train", turns=said)
+
+
+@pytest.mark.parametrize("views", ["[]", "[1,9]"])
+def test_records_keep_what_prompts_show_and_give_the_prompts_of_the_whole(prompter: Prompter, views: str) -> None:
+    short = Prompter(prompter.tokenizer, history_turns=6)
+    config = configuration.load(None, ["selfplay.predictions=2", "selfplay.turns=3", f"selfplay.views={views}"])
+    talk = _talk(40)
+    player = Player(Scripted(short, replies=REPLIES), short, "p")  # type: ignore[arg-type]
+    space = SPACES[talk.corpus]
+    shown = talk.hidden().turns
+    for t, rollout in enumerate(understand_corpus(player, [talk], 1, config, lambda _: None)):
+        assert len(rollout.history) <= 6
+        assert short.understanding(rollout.history, space) == short.understanding(shown[: t + 1], space)
+    whole: list[Utterance] = []
+    for rollout in play_episodes(player, [talk], 1, config, lambda _: None):
+        assert len(rollout.history) <= 6
+        assert rollout.chosen is not None
+        first = int(rollout.history[0].text.removeprefix("line ")) if not whole else 0
+        whole = whole or list(shown[: first + len(rollout.history)])
+        reply = Utterance(speaker=rollout.role, text=rollout.candidates[rollout.chosen].reply or "")
+        assert short.expression(rollout.history, rollout.role, space) == short.expression(whole, rollout.role, space)
+        heard = short.understanding([*rollout.history, reply], space)  # what is learnt of a reply that was kept
+        whole.append(reply)
+        assert heard == short.understanding(whole, space)
+
+
+def test_each_view_of_a_long_dialogue_is_cut_from_the_whole_of_it(prompter: Prompter) -> None:
+    short = Prompter(prompter.tokenizer, history_turns=6)
+    engine = Scripted(short)
+    config = configuration.load(None, ["selfplay.predictions=2", "selfplay.views=[1,9]"])
+    talk = _talk(20)
+    understand_corpus(Player(engine, short, "p"), [talk], 1, config, lambda _: None)  # type: ignore[arg-type]
+    ends = [(view, t) for view in (1, 9) for t in range(20)]
+    asked = [short.understanding(talk.turns[: t + 1][-view:], SPACES["meld"]) for view, t in ends]
+    assert engine.asked == [short.tokenizer.decode(prompt) for prompt in asked]
+
+
+def test_a_dialogue_is_hidden_once_however_many_turns_are_asked(
+    prompter: Prompter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hidden, hide = [], Dialogue.hidden
+    monkeypatch.setattr(Dialogue, "hidden", lambda dialogue: hidden.append(dialogue.id) or hide(dialogue))
+    player = Player(Scripted(prompter), prompter, "p")  # type: ignore[arg-type]
+    understand_corpus(player, [_talk(40)], 1, configuration.load(), lambda _: None)
+    assert len(hidden) == 1
+    assert len(predict(player, [_talk(40)])) == 40
+    assert len(hidden) == 2
 
 
 @pytest.fixture

@@ -69,6 +69,13 @@ def test_a_plan_is_every_arm_at_every_budget_and_seed_but_for_those_it_limits(tm
     assert found[2].config.warmup.dialogues == 70
 
 
+def test_a_setting_of_what_is_no_section_names_its_arm(tmp_path: Path) -> None:
+    arms = {**PLAN["arms"], "ours": {"title": "ours", "settings": {"selfplay.episodes.x": 1}}}
+    path = plan_in(tmp_path, arms=arms)
+    with pytest.raises(UserError, match=r"plan\.yaml: 8, arm ours: selfplay\.episodes\.x: episodes is not"):
+        cells(load(path), path)
+
+
 def with_second_start(**changes: Any) -> dict[str, Any]:
     """Arms of a plan: a warm-up, a longer one, ours, and ours from the longer one."""
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import sys
@@ -12,6 +13,10 @@ from typing import Any, TypeVar
 import click
 
 from selfemo.errors import UserError
+from selfemo.logs import shown
+
+_ON_DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR}
+"""A file that may not be read, a place that cannot be written: the machine's, so its user's to mend."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -23,17 +28,38 @@ class Cli(click.Group):
         try:
             return super().invoke(ctx)
         except UserError as error:
-            click.echo(f"selfemo: {error}", err=True)
+            _say(error)
             sys.exit(2)
         except Exception as error:
-            # A server of the user's own that cannot be used is theirs to mend; anything else is a defect of ours.
-            if type(error).__module__.split(".")[0] not in ("botocore", "boto3", "mlflow", "requests", "urllib3"):
+            # A server or a disk of the user's own that cannot be used is theirs to mend; the rest is a defect of ours.
+            if type(error).__module__.split(".")[0] in ("botocore", "boto3", "mlflow", "requests", "urllib3"):
+                _say(UserError(str(error), where="S3 or MLflow", fix="check store, mlflow and credentials"))
+            elif isinstance(error, OSError) and error.filename and error.errno in _ON_DISK:
+                fix = "check who may read and write there, and that the disk has room"
+                _say(UserError(str(error.strerror), where=str(error.filename), fix=fix))
+            else:
                 raise
-            click.echo(f"selfemo: S3 or MLflow: {error}\n  fix: check store, mlflow and credentials", err=True)
             sys.exit(2)
         except KeyboardInterrupt:
             click.echo("selfemo: interrupted; the same command goes on from here", err=True)
             sys.exit(130)
+
+
+def _say(error: UserError) -> None:
+    click.echo(f"selfemo: {shown(error)}", err=True)
+
+
+def known(corpus: str) -> str:
+    """A corpus's name, as ``--corpus`` takes it.
+
+    Raises:
+        UserError: If there is no such corpus; names those there are.
+    """
+    from selfemo.data.corpora.table import SPACES
+
+    if corpus not in SPACES:
+        raise UserError(f"no corpus {corpus!r}", where="--corpus", fix=f"use one of {', '.join(SPACES)}")
+    return corpus
 
 
 def configured(command: F) -> F:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from selfemo.cli.base import known
+
 if TYPE_CHECKING:
     from selfemo.data.dialogue import Dialogue
 
@@ -28,13 +30,9 @@ def data() -> None:
 def _load(corpus: str, path: str | None, skip_bad: bool) -> tuple[list[Dialogue], list[dict[str, str]]]:
     from selfemo.data.corpora import load_corpus
     from selfemo.data.corpora.rows import Rows
-    from selfemo.data.corpora.table import SPACES
-    from selfemo.errors import UserError
 
-    if corpus not in SPACES:
-        raise UserError(f"no corpus {corpus!r}", where="--corpus", fix=f"use one of {', '.join(SPACES)}")
     rows = Rows(skip_bad)
-    return load_corpus(corpus, path, rows), rows.quarantine
+    return load_corpus(known(corpus), path, rows), rows.quarantine
 
 
 @data.command()
@@ -59,8 +57,11 @@ def prepare(corpus: str, path: str | None, out: Path, skip_bad: bool) -> None:
     if out.exists():
         raise UserError("is already there", where=str(out), fix="remove it, or choose another --out")
     dialogues, quarantine = _load(corpus, path, skip_bad)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
+    except OSError as error:
+        raise UserError(str(error.strerror), where=str(out), fix="choose an --out that can be written") from None
     try:
         for split in dict.fromkeys(d.split for d in dialogues):
             write_jsonl(partial / f"{split}.jsonl", [d for d in dialogues if d.split == split])
@@ -98,8 +99,8 @@ def check(corpus: str, path: str | None, skip_bad: bool) -> None:
 @CORPUS
 @PATH
 @click.option("--split", default="train", show_default=True, help="Which split.")
-@click.option("--count", default=1, show_default=True, help="How many dialogues.")
-@click.option("--skip", default=0, show_default=True, help="How many to pass over first.")
+@click.option("--count", type=click.IntRange(1), default=1, show_default=True, help="How many dialogues.")
+@click.option("--skip", type=click.IntRange(0), default=0, show_default=True, help="How many to pass over first.")
 def show(corpus: str, path: str | None, split: str, count: int, skip: int) -> None:
     """Print dialogues with their gold emotions.
 
@@ -116,7 +117,7 @@ def show(corpus: str, path: str | None, split: str, count: int, skip: int) -> No
         splits = ", ".join(dict.fromkeys(d.split for d in dialogues))
         raise UserError(f"no dialogue {skip} in split {split!r}", where="selfemo data show", fix=f"splits: {splits}")
     for dialogue in chosen:
-        click.secho(dialogue.id, bold=True)
+        click.secho(printable(dialogue.id), bold=True)
         for turn in dialogue.turns:
             gold = ", ".join(turn.gold) if turn.gold else "-"
             click.echo(printable(f"  {turn.speaker}: {turn.text}") + f"  [{gold}]")
@@ -128,6 +129,8 @@ def _summary(dialogues: list[Dialogue], quarantine: list[dict[str, str]]) -> Non
     from rich.console import Console
     from rich.table import Table
 
+    from selfemo.logs import printable
+
     labels = list(dict.fromkeys(u.gold[0] for d in dialogues for u in d.turns if u.gold))
     table = Table("split", "dialogues", "utterances", *labels, "two or more")
     for split in dict.fromkeys(d.split for d in dialogues):
@@ -138,6 +141,5 @@ def _summary(dialogues: list[Dialogue], quarantine: list[dict[str, str]]) -> Non
         table.add_row(split, str(number), str(len(turns)), *(str(counts[x]) for x in labels), str(several))
     Console(width=None if sys.stdout.isatty() else 140).print(table)
     if quarantine:
-        click.echo(
-            f"quarantined rows: {len(quarantine)}; the first: {quarantine[0]['where']}: {quarantine[0]['problem']}"
-        )
+        first = f"{quarantine[0]['where']}: {quarantine[0]['problem']}"
+        click.echo(f"quarantined rows: {len(quarantine)}; the first: {printable(first)}")

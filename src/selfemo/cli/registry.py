@@ -83,7 +83,7 @@ def sync_registry(config: Config, write: Path | None) -> None:
 @click.option("--digest", default="", help="Refuse weights of any other digest.")
 @click.option("--name", default="", help="Under which clients know it; default: the registered name.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; elsewhere, a key is needed.")
-@click.option("--port", default=8000, show_default=True, help="Port.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="Port.")
 def serve(config: Config, policy: str, digest: str, name: str, host: str, port: int) -> None:
     """Serve a policy: OpenAI's chat completions, and /v1/emotions for the emotions of a dialogue.
 

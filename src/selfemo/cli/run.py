@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from selfemo.cli.base import configured
+from selfemo.logs import shown
 
 if TYPE_CHECKING:
     from selfemo.config import Config
@@ -43,7 +44,7 @@ def run(config: Config) -> None:
     if not succeeded:
         page = folder / "report.html"
         error = context.registry.client.get_run(context.registry.parent).data.tags.get("selfemo.error", "")
-        click.echo(f"the run failed; see {folder / 'run.log'} and {page}\n{error}", err=True)
+        click.echo(f"the run failed; see {folder / 'run.log'} and {page}\n{shown(error)}", err=True)
         click.echo("fix the cause and give the same command: finished steps are kept", err=True)
         sys.exit(1)
 

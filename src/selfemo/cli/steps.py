@@ -7,18 +7,36 @@ from typing import TYPE_CHECKING
 
 import click
 
-from selfemo.cli.base import configured
+from selfemo.cli.base import configured, known
 from selfemo.errors import UserError
 
 if TYPE_CHECKING:
     from selfemo.config import Config
+
+ROUND = click.option(
+    "--round", "number", type=click.IntRange(1), default=1, show_default=True, help="Number of the round."
+)
+
+
+def _made_by(config: Config, step: str, option: str, uri: str) -> None:
+    """Refuse an artifact of another step: it holds other files.
+
+    Raises:
+        UserError: Names the option, and the step that made what was given.
+    """
+    from selfemo.context import Context
+
+    manifest = Context(config).store.manifest(uri)
+    if manifest is not None and manifest.step != step:
+        fix = f"give the URI of what {step} has published"
+        raise UserError(f"{manifest.step} made this", where=f"{option} {uri}", fix=fix)
 
 
 @click.command()
 @configured
 @click.option("--policy", required=True, help="Weights: URI of a step's artifact, models:/..., a directory, a hub id.")
 @click.option("--prepared", required=True, help="URI of the prepared data.")
-@click.option("--round", "number", default=1, show_default=True, help="Number of the round.")
+@ROUND
 def generate(config: Config, policy: str, prepared: str, number: int) -> None:
     """Self-play of one round; prints the URI of the rollouts.
 
@@ -28,13 +46,14 @@ def generate(config: Config, policy: str, prepared: str, number: int) -> None:
     """
     from selfemo import steps
 
+    _made_by(config, "prepare", "--prepared", prepared)
     click.echo(steps.self_play(config, policy, prepared, number).uri)
 
 
 @click.command("filter")
 @configured
 @click.option("--rollouts", required=True, help="URI of the rollouts.")
-@click.option("--round", "number", default=1, show_default=True, help="Number of the round.")
+@ROUND
 def filter_(config: Config, rollouts: str, number: int) -> None:
     """Keep what is worth training on; prints the URI of the samples and what was rejected, by reason.
 
@@ -44,6 +63,7 @@ def filter_(config: Config, rollouts: str, number: int) -> None:
     """
     from selfemo import steps
 
+    _made_by(config, "generate", "--rollouts", rollouts)
     done = steps.filter(config, rollouts, number)
     click.echo(done.uri)
     for reason, count in sorted(done.result["reasons"].items(), key=lambda item: -item[1]):
@@ -55,7 +75,7 @@ def filter_(config: Config, rollouts: str, number: int) -> None:
 @click.option("--policy", help="URI of the round's policy; without it, the supervised warm-up is trained.")
 @click.option("--samples", help="URI of the training samples.")
 @click.option("--prepared", help="URI of the prepared data.")
-@click.option("--round", "number", default=1, show_default=True, help="Number of the round.")
+@ROUND
 def train(config: Config, policy: str | None, samples: str | None, prepared: str | None, number: int) -> None:
     """Train with SELF-GRPO on samples, or warm up on prepared data; prints the URI of the policy.
 
@@ -70,6 +90,9 @@ def train(config: Config, policy: str | None, samples: str | None, prepared: str
 
     if processes.launched():
         processes.die_with_parent()
+    for step, option, uri in (("prepare", "--prepared", prepared), ("filter", "--samples", samples)):
+        if uri:
+            _made_by(config, step, option, uri)
     if prepared and policy and samples:
         uri = steps.train(config, policy, samples, prepared, number).uri
     elif prepared and not policy and not samples:
@@ -96,9 +119,11 @@ def evaluate(config: Config, policy: str, corpus: str | None, directory: str | N
     """
     from selfemo.cli.evaluation import evaluate_policy
 
+    if directory and not corpus:
+        raise UserError("--path is of a corpus", where="selfemo evaluate", fix="name the corpus: --corpus meld")
     if corpus:
-        from selfemo.config import Config
+        from selfemo.config import validate
 
-        data = config.model_dump(mode="json") | {"corpora": [{"name": corpus, "path": directory}]}
-        config = Config.model_validate(data)
+        data = config.model_dump(mode="json") | {"corpora": [{"name": known(corpus), "path": directory}]}
+        config = validate(data, lambda _: "--corpus")
     evaluate_policy(config, policy, out)

@@ -88,20 +88,24 @@ def read_jsonl(path: Path) -> Iterator[Dialogue]:
     Raises:
         UserError: For a row that is not a dialogue of this schema; names file and line.
     """
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             where = f"{path}:{number}"
             try:
-                row = json.loads(line)
+                row = json.loads(line.decode("utf-8"))
                 schema = row.pop("schema", None) if isinstance(row, dict) else None
                 if schema != SCHEMA:
                     raise UserError(
                         f"schema is {schema!r}, not {SCHEMA!r}", where=where, fix="run `selfemo data prepare` again"
                     )
                 yield Dialogue.model_validate(row)
-            except json.JSONDecodeError as error:
-                raise UserError(f"not JSON: {error.msg} (column {error.colno})", where=where) from None
             except ValidationError as error:
                 first = error.errors()[0]
                 field = ".".join(map(str, first["loc"]))
                 raise UserError(f"{field}: {first['msg']}", where=where) from None
+            except UnicodeDecodeError as error:
+                raise UserError(f"not UTF-8 (byte {error.start + 1})", where=where) from None
+            except json.JSONDecodeError as error:
+                raise UserError(f"not JSON: {error.msg} (column {error.colno})", where=where) from None
+            except (ValueError, RecursionError) as error:  # a number of thousands of digits; lists thousands deep
+                raise UserError(f"not JSON that can be read: {error}", where=where) from None

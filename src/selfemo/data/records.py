@@ -56,6 +56,8 @@ class Rollout(Record):
     """One prompt of self-play and all that was sampled for it.
 
     Attributes:
+        history: The turns before, as far back as the policy's prompts show them (``Prompter.window``): prompts made
+            of it are those made of the whole.
         gold: Gold labels of the target turn, for targets in a semi-supervised run and for logging
             pseudo-label accuracy; the policy never sees them.
         chosen: Index of the candidate that became the next turn, or None.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from selfemo.config import Config
+from selfemo.config import Config, validate
 from selfemo.config.overrides import put
 from selfemo.context import Context
 from selfemo.errors import UserError
@@ -34,6 +34,9 @@ def reduced(config: Config, base: str) -> Config:
     Args:
         config: As it is meant to run.
         base: The miniature.
+
+    Raises:
+        UserError: If the configuration does not go with what a dry run sets.
     """
     data = config.model_dump(mode="json")
     for name, value in SMALL.items():
@@ -45,7 +48,7 @@ def reduced(config: Config, base: str) -> Config:
     put(data, "policy.base", base)
     data["run"] = run_name(config)
     put(data, "mlflow.model", f"{config.mlflow.model}-dry-run")
-    return Config.model_validate(data)
+    return validate(data, lambda _: "selfemo dry-run")
 
 
 def prepare(config: Config) -> tuple[Config, int]:

@@ -26,14 +26,15 @@ def predict(
     player: Player, dialogues: Sequence[Dialogue], progress: Callable[[int], None] = lambda _: None
 ) -> list[Scored]:
     """Greedy predictions for every gold turn of held-out dialogues; the policy sees past turns only."""
-    turns = [(d, t) for d in dialogues for t, turn in enumerate(d.turns) if turn.gold]
-    histories = [d.hidden().turns[: t + 1] for d, t in turns]
-    spaces = [SPACES[d.corpus] for d, _ in turns]
+    hidden = [(d, d.hidden().turns) for d in dialogues]
+    turns = [(d, shown, t) for d, shown in hidden for t, turn in enumerate(d.turns) if turn.gold]
+    histories = [player.prompter.past(shown, t + 1) for _, shown, t in turns]
+    spaces = [SPACES[d.corpus] for d, _, _ in turns]
     greedy = Sampling(1, ANSWER_TOKENS, temperature=0)
     groups = player.read(histories, spaces, [0] * len(turns), greedy, progress)
     return [
         Scored(corpus=d.corpus, dialogue=d.id, turn=t, gold=d.turns[t].gold or (), predicted=group[0].labels or ())
-        for (d, t), group in zip(turns, groups, strict=True)
+        for (d, _, t), group in zip(turns, groups, strict=True)
     ]
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from selfemo.data.dialogue import Utterance
 from selfemo.data.labels import LabelSpace, Mask
+from selfemo.data.text import lines, nfc
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -62,8 +62,8 @@ class Prompter:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, history_turns: int = 24) -> None:
         self.tokenizer, self.history_turns = tokenizer, history_turns
-        added = {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}
-        self._markers = sorted((t for t in added if not t.isspace() and len(t) > 1), key=len, reverse=True)
+        self._markers = _markers(tokenizer)
+        self._nothing = _without(self._markers, "...").strip()
         self._encode = lru_cache(maxsize=65536)(self._encode_uncached)
         self._frame = lru_cache(maxsize=None)(self._frame_uncached)
 
@@ -89,18 +89,15 @@ class Prompter:
 
         Corpora and models write the text; nothing in it may open a turn, end one, or switch roles.
         """
-        text = unicodedata.normalize("NFC", text)
+        text = nfc(text)
         text = "".join(c if c.isprintable() else " " for c in text)
         text = " ".join(text.split())[:most]
         text = re.sub(r"<\s*\|", "< ", text).replace("|>", " >")
-        while found := [m for m in self._markers if m in text]:
-            for marker in found:  # breaking one marker can, in theory, join another: repeat until none is left
-                text = text.replace(marker, f"{marker[0]} {marker[1:].strip()}" if len(marker) > 2 else " ")
-        return text.strip() or "..."
+        return _without(self._markers, text).strip() or self._nothing
 
     def neutralise_lines(self, text: str) -> str:
         """The same for text of many lines, such as a chat's message: its lines stay lines."""
-        return "\n".join(self.neutralise(line, len(line)) if line.strip() else "" for line in text.splitlines())
+        return "\n".join(self.neutralise(line, len(line)) if line.strip() else "" for line in lines(text))
 
     def window(self, history: Sequence[Utterance]) -> Sequence[Utterance]:
         """The turns of history that a prompt shows.
@@ -108,11 +105,18 @@ class Prompter:
         The start moves in blocks rather than turn by turn, so that neighbouring turns of a long dialogue
         still share a trunk.
         """
-        excess = len(history) - self.history_turns
-        if excess <= 0:
-            return history
+        return self.past(history, len(history))
+
+    def past(self, turns: Sequence[Utterance], end: int, most: int | None = None) -> Sequence[Utterance]:
+        """The window of ``turns[:end]``, or of the last ``most`` of them, at the cost of the window alone.
+
+        It begins a whole number of blocks after the first turn. So it can stand for the whole history, whatever is
+        said next: the window of the two, each followed by the same turns, is the same.
+        """
+        first = 0 if most is None else max(0, end - most)
+        excess = end - first - self.history_turns
         block = max(1, self.history_turns // 3)
-        return history[-(-excess // block) * block :] or history[-1:]
+        return turns[first + max(0, -(-excess // block) * block) : end]
 
     def _prompt(self, history: Sequence[Utterance], space: LabelSpace, question: str) -> TokenIds:
         head, tail = self._frame(space.labels)
@@ -136,8 +140,39 @@ class Prompter:
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
+def _markers(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """What dialogue text must not hold, longest first: the tokenizer's special and added tokens.
+
+    Of tokens of one character only special ones count that may open or end a turn: an added ``!``, or one that pads,
+    is what people write.
+    """
+    special = set(tokenizer.all_special_tokens)
+    added = {*special, *tokenizer.get_added_vocab()}
+    harmless = {tokenizer.pad_token, tokenizer.unk_token} - {tokenizer.eos_token}
+    found = {t for t in added if not t.isspace() and (len(t) > 1 or t in special - harmless)}
+    return sorted(found - {""}, key=lambda t: (-len(t), t))
+
+
+def _without(markers: Sequence[str], text: str) -> str:
+    """A text with every marker in it broken, by a space between two of its letters where that is possible.
+
+    Breaking one marker can join another, so this is repeated until none is left. It ends: each break removes
+    characters that are no spaces, or keeps them all and parts two that stood side by side.
+    """
+    while found := [m for m in markers if m in text]:
+        for marker in found:
+            text = text.replace(marker, _broken(marker))
+    return text
+
+
+def _broken(marker: str) -> str:
+    """A marker parted at the first two characters that are no spaces; a space where there are none, or no others."""
+    at = next((i for i in range(1, len(marker)) if not (marker[i - 1].isspace() or marker[i].isspace())), 0)
+    return f"{marker[:at]} {marker[at:]}" if at and len(marker) > 2 else " "
+
+
 _FIELD = re.compile(r"(?:emotions?|labels?|answer)\b[^\n:=]{0,40}?(?:is|are|[:=])+\s*(.+)", re.IGNORECASE)
-_REPLY = re.compile(r"(?:^|\n|[|;])\s*(?:reply|response|text)\s*[:=]\s*(.*)", re.IGNORECASE)
+_REPLY = re.compile(r"(?:^|\n|[|;])[^\S\n]*(?:reply|response|text)\s*[:=]\s*(.*)", re.IGNORECASE)
 _NEGATION = re.compile(r"\b(?:not|isn't|isnt|no|never|without|neither|nor)\s+(?:\w+\s+)?$", re.IGNORECASE)
 
 
@@ -161,8 +196,8 @@ def parse_understanding(text: str, space: LabelSpace) -> Answer:
         if labels or (not words and value in ([], {})):
             return Answer(labels, parsed=True)
     field = _FIELD.search(text)
-    lines = ([field.group(1)] if field else []) + [line for line in text.splitlines() if line.strip()]
-    for line in lines:  # the answer is the first line that names a label; what follows is chatter
+    # The answer is the first line that names a label; what follows is chatter.
+    for line in [*([field.group(1)] if field else []), *lines(text)]:
         if labels := _unique(_named(line, space)):
             return Answer(labels, parsed=True)
     return Answer()
@@ -205,7 +240,7 @@ def _unique(labels: Iterator[str]) -> tuple[str, ...]:
 
 
 def _first_line(text: str) -> str:
-    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+    return next((line.strip() for line in lines(text) if line.strip()), "")
 
 
 def _json_in(text: str) -> Any:

@@ -111,25 +111,26 @@ def understand_corpus(
     """
     play = config.selfplay
     views = play.views or (None,)
-    turns = [(d, t) for d in dialogues for t in range(len(d.turns))]
-    histories = [d.hidden().turns[: t + 1] for d, t in turns]
-    seeds = [seed_of(config.seed, round, "understanding", d.id, t) for d, t in turns]
-    spaces = [SPACES[d.corpus] for d, _ in turns]
+    past = player.prompter.past
+    hidden = [(d, d.hidden().turns) for d in dialogues]
+    turns = [(d, shown, t) for d, shown in hidden for t in range(len(shown))]
+    seeds = [seed_of(config.seed, round, "understanding", d.id, t) for d, _, t in turns]
+    spaces = [SPACES[d.corpus] for d, _, _ in turns]
     groups: list[tuple[Prediction, ...]] = [()] * len(turns)
     for number, view in enumerate(views):
         share = play.predictions // len(views)
         sampling = Sampling(share, ANSWER_TOKENS, play.temperature, play.top_p)
-        seen = [h if view is None else h[-view:] for h in histories]
+        seen = [past(shown, t + 1, view) for _, shown, t in turns]
         own = [seed_of(s, "view", number) for s in seeds] if number else seeds
         read = player.read(seen, spaces, own, sampling, progress)
         groups = [a + b for a, b in zip(groups, read, strict=True)]
     return [
         Rollout(
             id=f"r{round}/understanding/{d.id}/{t}", round=round, policy=player.policy, corpus=d.corpus,
-            dialogue=d.id, task="understanding", history=h, role=d.turns[t].speaker, gold=d.turns[t].gold,
-            predictions=group, temperature=play.temperature, top_p=play.top_p, seed=seed,
+            dialogue=d.id, task="understanding", history=tuple(past(shown, t + 1)), role=d.turns[t].speaker,
+            gold=d.turns[t].gold, predictions=group, temperature=play.temperature, top_p=play.top_p, seed=seed,
         )
-        for (d, t), h, group, seed in zip(turns, histories, groups, seeds, strict=True)
+        for (d, shown, t), group, seed in zip(turns, groups, seeds, strict=True)
     ]  # fmt: skip
 
 
@@ -214,7 +215,8 @@ def _one_turn(
         rollouts.append(
             Rollout(
                 id=f"{episode.id}/{turn}", round=round, policy=player.policy, corpus=episode.dialogue.corpus,
-                dialogue=episode.dialogue.id, episode=episode.id, task="expression", history=tuple(episode.history),
+                dialogue=episode.dialogue.id, episode=episode.id, task="expression",
+                history=tuple(player.prompter.window(episode.history)),
                 role=roles[i], candidates=tuple(candidates), chosen=_draw(candidates, play.tau, seeds[i]),
                 temperature=play.temperature, top_p=play.top_p, seed=seeds[i],
             )

@@ -68,7 +68,7 @@ def _readable(directory: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(
-            str(error).strip().splitlines()[0],
+            str(error).strip().partition("\n")[0] or type(error).__name__,
             where=directory,
             fix="check the name; offline, use a directory with config.json, a tokenizer and model.safetensors",
         ) from None

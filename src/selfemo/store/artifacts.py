@@ -125,7 +125,10 @@ class Store:
         Raises:
             UserError: For a scheme other than ``file`` and ``s3``.
         """
-        scheme = urlparse(uri).scheme
+        try:
+            scheme = urlparse(uri).scheme
+        except ValueError:  # such as s3://[x
+            scheme = ""
         if scheme == "s3":
             return self._s3
         if scheme == "file":

@@ -12,7 +12,23 @@ from email.utils import parsedate_to_datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import unquote, urlparse
+from urllib.parse import ParseResult, unquote, urlparse
+
+from selfemo.errors import UserError
+
+
+def parsed(uri: str) -> ParseResult:
+    """The parts of an address.
+
+    Raises:
+        UserError: If it is none.
+    """
+    try:
+        return urlparse(uri)
+    except ValueError as error:  # such as s3://[x
+        raise UserError(
+            f"not an address: {error}", where=uri, fix="write it as s3://bucket/prefix or file:///directory"
+        ) from None
 
 
 class Backend(Protocol):
@@ -57,7 +73,7 @@ class LocalBackend:
     @staticmethod
     def path(uri: str) -> Path:
         """The local path of a ``file://`` URI."""
-        return Path(unquote(urlparse(uri).path))
+        return Path(unquote(parsed(uri).path))
 
     def read(self, uri: str) -> bytes | None:
         try:
@@ -163,8 +179,8 @@ class S3Backend:
     @staticmethod
     def split(uri: str) -> tuple[str, str]:
         """``s3://bucket/key`` to bucket and key."""
-        parsed = urlparse(uri)
-        return parsed.netloc, parsed.path.lstrip("/")
+        parts = parsed(uri)
+        return parts.netloc, parts.path.lstrip("/")
 
     @staticmethod
     def _code(error: Any) -> str:

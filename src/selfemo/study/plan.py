@@ -120,7 +120,7 @@ class Cell:
         data = self.config.model_dump(mode="json")
         put(data, "policy.base", policy)
         put(data, "warmup.epochs", 0)
-        return Config.model_validate(data)
+        return validate(data, partial(_place, f"{self.name}: start from {self.start}"))
 
 
 def load(path: Path) -> Plan:
@@ -160,7 +160,11 @@ def cells(plan: Plan, path: Path) -> list[Cell]:
                     continue
                 data = deepcopy(plan.config)
                 for key, value in {**settings, **what.settings}.items():
-                    put(data, key, value)
+                    try:
+                        put(data, key, value)
+                    except KeyError as error:
+                        where = f"{path}: {budget}, arm {arm}: {key}"
+                        raise UserError(f"{error.args[0]} is not a section", where=where) from None
                 data |= {"run": f"{plan.name}-{budget}-{arm}-{seed}", "seed": seed}
                 config = validate(data, partial(_place, f"{path}: arm {arm}"))
                 start = "" if _own_start(what) else plan.start(arm)

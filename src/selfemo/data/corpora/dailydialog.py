@@ -7,6 +7,7 @@ from pathlib import Path
 
 from selfemo.data.corpora.rows import Rows, clean, read_text
 from selfemo.data.dialogue import Dialogue, Utterance
+from selfemo.data.text import lines
 from selfemo.errors import UserError
 
 NAMES = {
@@ -21,8 +22,8 @@ def load(path: Path, rows: Rows) -> Iterator[Dialogue]:
     for split, folder in FOLDERS.items():
         said = path / folder / f"dialogues_{folder}.txt"
         felt = path / folder / f"dialogues_emotion_{folder}.txt"
-        texts = [line for line in read_text(said).splitlines() if line.strip()]
-        codes = [line for line in read_text(felt).splitlines() if line.strip()]
+        texts = [line for line in lines(read_text(said)) if line.strip()]
+        codes = [line for line in lines(read_text(felt)) if line.strip()]
         if len(texts) != len(codes):
             raise UserError(
                 f"{len(codes)} dialogues, but {len(texts)} in {said.name}",

@@ -9,8 +9,11 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 from selfemo.data.corpora.rows import Rows, clean, read_csv, read_text
 from selfemo.data.dialogue import Dialogue, Utterance
@@ -19,12 +22,16 @@ from selfemo.errors import UserError
 
 COLUMNS = ("Utterance", "Speaker", "Emotion", "Scene_ID", "Utterance_ID", "Season", "Episode")
 JSON_SPLITS = {"train": "trn", "dev": "dev", "test": "tst"}
-_QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"")
+# What was looked through is not looked at again (*+, and a closing quote that may be missing): linear in the cell.
+_QUOTED = re.compile(r"'((?:[^'\\]|\\.)*+)('?)|\"((?:[^\"\\]|\\.)*+)(\"?)")
+
+_ID = re.compile(r'"(?:utterance|scene|episode)_id"\s*:\s*"([^"\\]*)"')
 
 
 def speakers(literal: str) -> str:
     """Speakers out of a printed Python list such as ``['Ross Geller', 'Joey']``; read as text, never evaluated."""
-    names = [clean(a or b) for a, b in _QUOTED.findall(literal)] if literal.strip().startswith("[") else [literal]
+    found = [a or b for a, single, b, double in _QUOTED.findall(literal) if single or double]
+    names = map(clean, found) if literal.strip().startswith("[") else [literal]
     return " and ".join(n.strip() for n in names if n.strip()) or "Someone"
 
 
@@ -37,22 +44,20 @@ def load_csv(path: Path, rows: Rows) -> Iterator[Dialogue]:
     for split in ("train", "dev", "test"):
         file = path / f"emorynlp_{split}_final.csv"
         scenes: dict[tuple[int, ...], list[tuple[int, Utterance]]] = defaultdict(list)
+        seen: dict[tuple[int, ...], int] = {}
         for line, row in read_csv(file, COLUMNS, rows):
-            keys = ("Season", "Episode", "Scene_ID", "Utterance_ID")
-            wrong = next((k for k in keys if not row[k].strip().isdigit()), None)
-            if wrong is not None:
-                rows.bad(file, line, wrong, f"{row[wrong]!r} is not a number", row)
+            key = rows.key(row, ("Season", "Episode", "Scene_ID", "Utterance_ID"), file, line, seen)
+            if key is None:
                 continue
             label = rows.label(row["Emotion"], EMORYNLP, file, line, "Emotion", row)
             text = clean(row["Utterance"])
             if label and not text:
                 rows.bad(file, line, "Utterance", "no text", row)
             elif label:
-                season, episode, scene, number = (int(row[k]) for k in keys)
                 turn = Utterance(speaker=speakers(row["Speaker"]), text=text, gold=(label,))
-                scenes[season, episode, scene].append((number, turn))
-        for key, found in scenes.items():
-            name = "-".join(map(str, key))
+                scenes[key[:-1]].append((key[-1], turn))
+        for scene, found in scenes.items():
+            name = "-".join(map(str, scene))
             ordered = tuple(u for _, u in sorted(found, key=lambda item: item[0]))
             yield Dialogue(id=f"emorynlp/{split}/{name}", corpus="emorynlp", split=split, turns=ordered)
 
@@ -66,34 +71,86 @@ def load_json(path: Path, rows: Rows) -> Iterator[Dialogue]:
         )  # fmt: skip
     for split, short in JSON_SPLITS.items():
         file = path / f"emotion-detection-{short}.json"
-        text = read_text(file)
-        try:
-            data = json.loads(text)
-            episodes = data["episodes"]
-        except json.JSONDecodeError as error:
-            raise UserError(f"not JSON: {error.msg}", where=f"{file}:{error.lineno}: column {error.colno}") from None
-        except (KeyError, TypeError):
-            raise UserError("no list of episodes", where=f"{file}:1", fix="use the official release's files") from None
-        for episode in episodes:
-            for scene in episode.get("scenes", ()):
-                turns = []
-                for utterance in scene.get("utterances", ()):
-                    turn = _utterance(utterance, file, text, rows)
-                    if turn is not None:
-                        turns.append(turn)
-                if turns:
-                    name = f"emorynlp-json/{split}/{scene.get('scene_id')}"
-                    yield Dialogue(id=name, corpus="emorynlp-json", split=split, turns=tuple(turns))
+        found = _read(file, rows)
+        scenes: set[str] = set()
+        for scene in found.objects(found.objects([found.data], "episodes"), "scenes"):
+            name = clean(str(scene.get("scene_id")))
+            if name in scenes:
+                found.bad(scene, "scene_id", "was there before")
+                continue
+            scenes.add(name)
+            turns = tuple(turn for u in found.objects([scene], "utterances") if (turn := found.turn(u)) is not None)
+            if turns:
+                yield Dialogue(id=f"emorynlp-json/{split}/{name}", corpus="emorynlp-json", split=split, turns=turns)
 
 
-def _utterance(row: dict[str, object], file: Path, text: str, rows: Rows) -> Utterance | None:
-    name = str(row.get("utterance_id"))
-    line = text.count("\n", 0, max(0, text.find(f'"{name}"'))) + 1
-    label = rows.label(str(row.get("emotion")), EMORYNLP, file, line, f"{name}.emotion", row)
-    said = clean(str(row.get("transcript") or ""))
-    if label and not said:
-        rows.bad(file, line, f"{name}.transcript", "no text", row)
-        return None
-    named = row.get("speakers")
-    who = " and ".join(clean(str(s)) for s in named) if isinstance(named, list) else ""
-    return Utterance(speaker=who or "Someone", text=said, gold=(label,)) if label else None
+def _read(file: Path, rows: Rows) -> _Release:
+    text = read_text(file)
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"not JSON: {error.msg}", where=f"{file}:{error.lineno}: column {error.colno}") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; lists thousands deep
+        raise UserError(f"not JSON that can be read: {error}", where=f"{file}:1") from None
+    if not isinstance(data, dict) or "episodes" not in data:
+        raise UserError("no list of episodes", where=f"{file}:1", fix="use the official release's files")
+    return _Release(file, text, data, rows)
+
+
+@dataclass(frozen=True)
+class _Release:
+    """A file of the official release: its text, the object in it, and what becomes of its bad rows."""
+
+    file: Path
+    text: str
+    data: dict[str, Any]
+    rows: Rows
+
+    @cached_property
+    def lines(self) -> dict[str, int]:
+        """The line of each scene and utterance by id: one pass, made when there is something to report."""
+        lines: dict[str, int] = {}
+        number, at = 1, 0
+        for match in _ID.finditer(self.text):
+            number += self.text.count("\n", at, match.start(1))
+            at = match.start(1)
+            lines.setdefault(match.group(1), number)
+        return lines
+
+    def bad(self, row: dict[str, Any], column: str, problem: str) -> None:
+        """Report an object of the file."""
+        self.rows.bad(self.file, partial(self.line, row), f"{_name(row)}.{column}", problem, row)
+
+    def line(self, row: dict[str, Any]) -> int:
+        """The line of a scene's or an utterance's id; 1 of an object that has none."""
+        return self.lines.get(_name(row), 1)
+
+    def objects(self, parents: Iterable[dict[str, Any]], key: str) -> Iterator[dict[str, Any]]:
+        """The objects that some objects list under a key; whatever else stands there is reported."""
+        for parent in parents:
+            children = parent.get(key, [])
+            if not isinstance(children, list):
+                self.bad(parent, key, "not a list")
+                continue
+            for child in children:
+                if isinstance(child, dict):
+                    yield child
+                else:
+                    self.bad(parent, key, f"{str(child)[:40]!r} is not an object")
+
+    def turn(self, row: dict[str, Any]) -> Utterance | None:
+        """An utterance, or None after reporting it."""
+        line, emotion = partial(self.line, row), str(row.get("emotion"))
+        label = self.rows.label(emotion, EMORYNLP, self.file, line, f"{_name(row)}.emotion", row)
+        said = clean(str(row.get("transcript") or ""))
+        if label and not said:
+            self.bad(row, "transcript", "no text")
+            return None
+        named = row.get("speakers")
+        who = " and ".join(clean(str(s)) for s in named) if isinstance(named, list) else ""
+        return Utterance(speaker=who or "Someone", text=said, gold=(label,)) if label else None
+
+
+def _name(row: dict[str, Any]) -> str:
+    """What an object calls itself."""
+    return next((str(row[key]) for key in ("utterance_id", "scene_id", "episode_id") if key in row), "file")

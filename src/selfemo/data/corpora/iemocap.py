@@ -15,6 +15,7 @@ from selfemo.data.corpora.rows import Rows, clean, read_text
 from selfemo.data.dialogue import Dialogue, Utterance
 from selfemo.data.labels import IEMOCAP4, IEMOCAP6, LabelSpace
 from selfemo.data.seeds import seed_of
+from selfemo.data.text import lines
 from selfemo.errors import UserError
 
 _SUMMARY = re.compile(r"\[[\d.]+ - [\d.]+\]\t(\S+)\t(\S+)\t\[.*\]")
@@ -63,7 +64,7 @@ def _labels(file: Path, rows: Rows, names: dict[str, str]) -> dict[str, tuple[st
     """Gold sets by utterance; None where there is nothing to score."""
     gold: dict[str, tuple[str, ...] | None] = {}
     current, primary = "", None
-    for number, line in enumerate(read_text(file).splitlines(), 1):
+    for number, line in enumerate(lines(read_text(file)), 1):
         if match := _SUMMARY.match(line):
             current, code = match.groups()
             primary = names.get(code)
@@ -84,7 +85,7 @@ def _labels(file: Path, rows: Rows, names: dict[str, str]) -> dict[str, tuple[st
 
 
 def _turns(file: Path, rows: Rows, labels: dict[str, tuple[str, ...] | None], space: LabelSpace) -> Iterator[Utterance]:
-    for number, line in enumerate(read_text(file).splitlines(), 1):
+    for number, line in enumerate(lines(read_text(file)), 1):
         if not line.strip():
             continue
         match = _SPOKEN.match(line)

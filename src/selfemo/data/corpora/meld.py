@@ -23,21 +23,18 @@ def load(path: Path, rows: Rows) -> Iterator[Dialogue]:
         if not file.exists() and split == "test":
             continue  # the test split is often kept apart
         turns: dict[int, list[tuple[int, Utterance]]] = defaultdict(list)
+        seen: dict[tuple[int, ...], int] = {}
         for line, row in read_csv(file, COLUMNS, rows):
-            numbers = []
-            for column in ("Dialogue_ID", "Utterance_ID"):
-                if not row[column].strip().isdigit():
-                    rows.bad(file, line, column, f"{row[column]!r} is not a number", row)
-                    break
-                numbers.append(int(row[column]))
-            else:
-                label = rows.label(row["Emotion"], MELD, file, line, "Emotion", row)
-                text = clean(row["Utterance"])
-                if label and not text:
-                    rows.bad(file, line, "Utterance", "no text", row)
-                elif label:
-                    speaker = clean(row["Speaker"]) or "Someone"
-                    turns[numbers[0]].append((numbers[1], Utterance(speaker=speaker, text=text, gold=(label,))))
+            key = rows.key(row, ("Dialogue_ID", "Utterance_ID"), file, line, seen)
+            if key is None:
+                continue
+            label = rows.label(row["Emotion"], MELD, file, line, "Emotion", row)
+            text = clean(row["Utterance"])
+            if label and not text:
+                rows.bad(file, line, "Utterance", "no text", row)
+            elif label:
+                speaker = clean(row["Speaker"]) or "Someone"
+                turns[key[0]].append((key[1], Utterance(speaker=speaker, text=text, gold=(label,))))
         for dialogue, found in turns.items():
             ordered = tuple(u for _, u in sorted(found, key=lambda item: item[0]))
             yield Dialogue(id=f"meld/{split}/{dialogue}", corpus="meld", split=split, turns=ordered)

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import csv
-import unicodedata
-from collections.abc import Iterator, Sequence
+import io
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from selfemo.data.labels import LabelSpace
+from selfemo.data.text import nfc
 from selfemo.errors import UserError
+
+Line = int | Callable[[], int]
+"""A row's line, or how to find it where that takes a search: only a row that is reported is looked for."""
+
+_WHOLE = re.compile(r"([0-9]{1,9})(?:\.0*)?")
 
 
 @dataclass
@@ -24,18 +31,18 @@ class Rows:
     skip_bad: bool = False
     quarantine: list[dict[str, str]] = field(default_factory=list)
 
-    def bad(self, path: Path, line: int, column: str, problem: str, row: object) -> None:
+    def bad(self, path: Path, line: Line, column: str, problem: str, row: object) -> None:
         """Report a row.
 
         Raises:
             UserError: Unless bad rows are skipped.
         """
-        where = f"{path}:{line}: column {column}"
+        where = f"{path}:{line if isinstance(line, int) else line()}: column {column}"
         if not self.skip_bad:
             raise UserError(problem, where=where, fix="mend the row, or use --skip-bad to quarantine such rows")
         self.quarantine.append({"where": where, "problem": problem, "row": str(row)[:2000]})
 
-    def label(self, name: str, space: LabelSpace, path: Path, line: int, column: str, row: object) -> str | None:
+    def label(self, name: str, space: LabelSpace, path: Path, line: Line, column: str, row: object) -> str | None:
         """The space's own name of a label, or None after reporting the row.
 
         Only the corpus's spelling counts, whatever its case: an alias in gold data is a sign of another version.
@@ -46,14 +53,47 @@ class Rows:
         self.bad(path, line, column, f"{name!r} is not one of {', '.join(space.labels)}", row)
         return None
 
+    def key(
+        self, row: dict[str, str], columns: Sequence[str], path: Path, line: int, seen: dict[tuple[int, ...], int]
+    ) -> tuple[int, ...] | None:
+        """The whole numbers that identify a row, or None after reporting it.
+
+        Spreadsheets and pandas write ``3.0`` for 3 in a column that once held an empty cell: that is read as 3.
+
+        Args:
+            row: The row.
+            columns: That hold the numbers.
+            path: Its file.
+            line: Its line.
+            seen: Lines by key of the file's rows so far; this row's is added.
+        """
+        found = []
+        for column in columns:
+            match = _WHOLE.fullmatch(row[column].strip())
+            if match is None:
+                self.bad(path, line, column, f"{row[column][:40]!r} is not a whole number", row)
+                return None
+            found.append(int(match.group(1)))
+        key = tuple(found)
+        if key in seen:
+            named = ", ".join(f"{c} {n}" for c, n in zip(columns, key, strict=True))
+            self.bad(path, line, columns[-1], f"{named} was there in line {seen[key]}", row)
+            return None
+        seen[key] = line
+        return key
+
 
 def clean(text: str) -> str:
     """Corpus text: Unicode NFC, plain apostrophes and quotes, one line.
 
-    Copies of MELD hold Windows-1252 characters as C1 controls (``\\x92``); they are mapped to what was meant.
+    Copies of MELD hold Windows-1252 characters as C1 controls (``\\x92``); they are mapped to what was meant. Halves
+    of surrogate pairs, which JSON can spell and no file can hold, become question marks.
     """
+    if text.isascii():
+        return " ".join(text.split())
+    text = text.encode("utf-8", "replace").decode("utf-8")
     text = "".join(c.encode("latin-1").decode("cp1252", "replace") if "\x80" <= c <= "\x9f" else c for c in text)
-    text = unicodedata.normalize("NFC", text)
+    text = nfc(text)
     for fancy, plain in (("\u2019", "'"), ("\u2018", "'"), ("\u201c", '"'), ("\u201d", '"'), ("\ufffd", "'")):
         text = text.replace(fancy, plain)
     return " ".join(text.split())
@@ -80,11 +120,18 @@ def read_text(path: Path) -> str:
 def read_csv(path: Path, columns: Sequence[str], rows: Rows) -> Iterator[tuple[int, dict[str, str]]]:
     """Rows of a CSV file with their line numbers.
 
+    A row with fewer cells than the header is bad, even where only columns that nobody reads are missing: a cell was
+    lost, and those after it stand one column too far to the left.
+
     Raises:
         UserError: If a column is missing from the header.
     """
-    reader = csv.DictReader(read_text(path).splitlines(keepends=True))
-    missing = [c for c in columns if c not in (reader.fieldnames or ())]
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
+    try:
+        header = tuple(reader.fieldnames or ())
+    except csv.Error as error:
+        raise UserError(f"not CSV: {error}", where=f"{path}:1", fix="use the release's own file") from None
+    missing = [c for c in columns if c not in header]
     if missing:
         raise UserError(
             f"column {missing[0]!r} is missing", where=f"{path}:1", fix=f"the header must name {', '.join(columns)}"
@@ -97,7 +144,7 @@ def read_csv(path: Path, columns: Sequence[str], rows: Rows) -> Iterator[tuple[i
         except csv.Error as error:
             rows.bad(path, reader.line_num, columns[0], f"not CSV: {error}", "")
             continue
-        short = next((c for c in columns if row[c] is None), None)
+        short = next((c for c in (*columns, *header) if row[c] is None), None)
         if short is not None or None in row:
             rows.bad(path, reader.line_num, short or "(beyond the last)", "wrong number of fields", row)
             continue
