@@ -79,11 +79,11 @@ def _serve(pipe: Connection, prepare: Callable[..., Work], arguments: tuple[Any,
 def compare(
     title: str, ours: tuple[Any, ...], stock: tuple[Any, ...], pairs: int, unit: str, units: float
 ) -> tuple[list[Measured], list[Measured]]:
-    """Measure two arms in interleaved pairs, and print the medians and the ratio.
+    """Measure two variants in interleaved pairs, and print the medians and the ratio.
 
     Args:
         title: What is compared.
-        ours: A function that makes the :data:`Work` of our arm in its process, and its arguments.
+        ours: A function that makes the :data:`Work` of our variant in its process, and its arguments.
         stock: The same of the other.
         pairs: How many; one more goes before them, to warm up.
         unit: What a turn makes.

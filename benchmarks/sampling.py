@@ -28,7 +28,7 @@ def trees(name: str, bf16: bool, prompts: list[list[int]], tokens: int, to_the_e
     """All prompts at once."""
     engine = TransformersEngine(model(name, bf16), load_tokenizer(directory(name)))
     if to_the_end:
-        engine.ends = np.array([-1])  # every completion is of full length, as the other arm's
+        engine.ends = np.array([-1])  # every completion is of full length, as the other variant's
 
     def once() -> float:
         groups = engine.sample(prompts, range(len(prompts)), Sampling(GROUP, tokens))
@@ -103,7 +103,7 @@ def main() -> None:
     given = options.parse_args()
     name, bf16, pairs, seed = given.model, bfloat16(given), given.pairs, given.seed
     kind = "bfloat16" if bf16 else "float32"
-    directory(name)  # made once, not in both arms
+    directory(name)  # made once, not in both variants
 
     def wanted(part: str) -> bool:
         return given.only in (None, part)
@@ -123,7 +123,7 @@ def main() -> None:
             title, (trees, name, bf16, prompts, 16, False), (generate, name, bf16, [[p] for p in prompts], 16, False),
             pairs, "completions", len(prompts) * GROUP,
         )  # fmt: skip
-        mean = [float(np.mean([m.result for m in arm])) for arm in (ours, stock)]
+        mean = [float(np.mean([m.result for m in variant])) for variant in (ours, stock)]
         print(f"mean length of a completion: ours {mean[0]:.1f} tokens, stock {mean[1]:.1f}; mean prompt "
               f"{np.mean([len(p) for p in prompts]):.0f}")  # fmt: skip
     if wanted("scoring"):

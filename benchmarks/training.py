@@ -70,7 +70,7 @@ def work(name: str, bf16: bool, prompts: list[list[int]], tokens: int, fixed: bo
         bf16: Autocast.
         prompts: Of one step; every step takes them all.
         tokens: Of a completion; 0 is label sets, which are 16 at most.
-        fixed: Completions are given, the same in both arms; else they are sampled.
+        fixed: Completions are given, the same in both variants; else they are sampled.
         packed: Ours, else stock.
         steps: To make room for.
     """
@@ -140,16 +140,16 @@ def main() -> None:
     for part, what in (("update", "update on given completions"), ("whole", "sample, reward and update")):
         for kind, (title, prompts, tokens) in subjects.items():
             if given.only in (None, part) and given.on in (None, kind):
-                arms = [
+                variants = [
                     (work, name, bf16, prompts, tokens, part == "update", packed, pairs + 2) for packed in (True, False)
                 ]
-                ours, stock = compare(f"{what}: groups of {GROUP} on {title}", *arms, pairs, "groups", len(prompts))
+                ours, stock = compare(f"{what}: groups of {GROUP} on {title}", *variants, pairs, "groups", len(prompts))
                 report(ours, stock, part == "update")
 
 
 def report(ours: list[Any], stock: list[Any], fixed: bool) -> None:
     """Whether both did the same."""
-    lengths = [np.mean([m.result[2] for m in arm]) for arm in (ours, stock)]
+    lengths = [np.mean([m.result[2] for m in variant]) for variant in (ours, stock)]
     print(f"mean length of a completion: ours {lengths[0]:.1f} tokens, stock {lengths[1]:.1f}")
     if fixed:
         loss = max(abs(a.result[0] - b.result[0]) for a, b in zip(ours, stock, strict=True))

@@ -1,4 +1,4 @@
-"""A study of two arms on a tiny real model: every run through the compiled pipeline, kept, and not repeated."""
+"""A study of two variants on a tiny real model: every run through the compiled pipeline, kept, and not repeated."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def plan(small: Config, tmp_path: Path) -> Path:
     text = {
         "name": "tiny", "title": "A tiny study", "seeds": [3], "ours": "ours", "config": config,
         "budgets": {"24": {}},
-        "arms": {
+        "variants": {
             "warm-up": {"title": "warm-up only", "settings": {"loop.rounds": 0}},
             "ours": {"title": "ours"},
         },
@@ -46,7 +46,7 @@ def test_a_study_runs_what_is_not_finished_and_its_figures_can_be_had_again(
     assert "nothing is finished" in CliRunner().invoke(main, [*study, "--write-only"]).output
     result = CliRunner().invoke(main, [*study, "--only", "24-ours"])  # its warm-up comes first all the same
     assert result.exit_code == 0, result.output
-    files = {f.stem: f for f in (out / "cells").glob("*.json")}
+    files = {f.stem: f for f in (out / "runs").glob("*.json")}
     assert set(files) == {"24-warm-up-3", "24-ours-3"}
     warm, ours = (json.loads(files[n].read_text()) for n in ("24-warm-up-3", "24-ours-3"))
     assert ours["base"] == warm["policy"]

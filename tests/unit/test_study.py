@@ -16,9 +16,9 @@ from selfemo.data.records import Scored
 from selfemo.errors import UserError
 from selfemo.method.evaluation import scores_of
 from selfemo.study import command, page
-from selfemo.study.cell import counts
-from selfemo.study.plan import Plan, cells, load
-from selfemo.study.stats import Arms, dense
+from selfemo.study.execute import counts
+from selfemo.study.plan import Plan, load, study_runs
+from selfemo.study.stats import Variants, dense
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,7 +26,7 @@ PLAN = {
     "name": "try", "title": "A try", "seeds": [1, 2], "ours": "ours",
     "config": {"selfplay": {"episodes": 3}},
     "budgets": {8: {"warmup.dialogues": 8}, 16: {"warmup.dialogues": 16}},
-    "arms": {
+    "variants": {
         "warm-up": {"title": "warm-up only", "settings": {"loop.rounds": 0}},
         "ours": {"title": "ours"},
         "ceiling": {"title": "all labels", "settings": {"warmup.dialogues": 70, "loop.rounds": 0}, "seeds": [1]},
@@ -40,11 +40,11 @@ def plan_in(folder: Path, **changes: Any) -> Path:
     return path
 
 
-def record(arm: str, seed: int, right: int, budget: str = "8") -> dict[str, Any]:
+def record(variant: str, seed: int, right: int, budget: str = "8") -> dict[str, Any]:
     """Ten dialogues of four turns, each with ``right`` turns of label 0 read as such, the rest as label 1."""
     table = [[d, 0, p, n] for d in range(10) for p, n in ((0, right), (1, 4 - right)) if n]
     return {
-        "arm": arm, "budget": budget, "seed": seed, "machine": "2 cores", "code": "c", "seconds": 60.0,
+        "variant": variant, "budget": budget, "seed": seed, "machine": "2 cores", "code": "c", "seconds": 60.0,
         "labels": ["a", "b"], "counts": table,
         "scores": {"dialogues": 10, "turns": 40, "accuracy": right / 4, "expression_own": 0.5},
         "rounds": [
@@ -55,9 +55,9 @@ def record(arm: str, seed: int, right: int, budget: str = "8") -> dict[str, Any]
     }  # fmt: skip
 
 
-def test_a_plan_is_every_arm_at_every_budget_and_seed_but_for_those_it_limits(tmp_path: Path) -> None:
+def test_a_plan_is_every_variant_at_every_budget_and_seed_but_for_those_it_limits(tmp_path: Path) -> None:
     path = plan_in(tmp_path)
-    found = cells(load(path), path)
+    found = study_runs(load(path), path)
     assert len(found) == 2 * (2 + 2 + 1)
     assert [c.name for c in found[:3]] == ["8-warm-up-1", "8-ours-1", "8-ceiling-1"]
     ours = found[1]
@@ -70,14 +70,14 @@ def test_a_plan_is_every_arm_at_every_budget_and_seed_but_for_those_it_limits(tm
 
 
 def test_a_setting_of_what_is_no_section_names_its_arm(tmp_path: Path) -> None:
-    arms = {**PLAN["arms"], "ours": {"title": "ours", "settings": {"selfplay.episodes.x": 1}}}
-    path = plan_in(tmp_path, arms=arms)
-    with pytest.raises(UserError, match=r"plan\.yaml: 8, arm ours: selfplay\.episodes\.x: episodes is not"):
-        cells(load(path), path)
+    variants = {**PLAN["variants"], "ours": {"title": "ours", "settings": {"selfplay.episodes.x": 1}}}
+    path = plan_in(tmp_path, variants=variants)
+    with pytest.raises(UserError, match=r"plan\.yaml: 8, variant ours: selfplay\.episodes\.x: episodes is not"):
+        study_runs(load(path), path)
 
 
 def with_second_start(**changes: Any) -> dict[str, Any]:
-    """Arms of a plan: a warm-up, a longer one, ours, and ours from the longer one."""
+    """Variants of a plan: a warm-up, a longer one, ours, and ours from the longer one."""
     return {
         "warm-up": {"title": "a", "settings": {"loop.rounds": 0}},
         "longer": {"title": "b", "settings": {"loop.rounds": 0, "warmup.epochs": 9}},
@@ -87,9 +87,9 @@ def with_second_start(**changes: Any) -> dict[str, Any]:
 
 
 def test_an_arm_may_start_from_another_warm_up_and_is_compared_with_it(tmp_path: Path) -> None:
-    path = plan_in(tmp_path, arms=with_second_start())
+    path = plan_in(tmp_path, variants=with_second_start())
     plan = load(path)
-    found = {c.arm: c for c in cells(plan, path)}
+    found = {c.variant: c for c in study_runs(plan, path)}
     assert (found["later"].start, found["ours"].start) == ("longer", "warm-up")
     assert found["later"].starting_from("s3://b/theta").policy.base == "s3://b/theta"
     assert found["later"].digest != found["ours"].digest
@@ -109,32 +109,32 @@ def test_an_arm_may_start_from_another_warm_up_and_is_compared_with_it(tmp_path:
     ],
 )
 def test_an_arm_starts_from_a_warm_up_alone(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
-    path = plan_in(tmp_path, arms=with_second_start(**changes))
+    path = plan_in(tmp_path, variants=with_second_start(**changes))
     with pytest.raises(UserError, match=words):
         load(path)
 
 
 def test_an_arm_starts_from_one_that_runs_wherever_it_does(tmp_path: Path) -> None:
-    arms = with_second_start()
-    arms["longer"]["seeds"] = [1]
+    variants = with_second_start()
+    variants["longer"]["seeds"] = [1]
     with pytest.raises(UserError, match="longer does not run at all budgets and seeds of later"):
-        load(plan_in(tmp_path, arms=arms))
-    arms["later"]["seeds"] = [1]
-    load(plan_in(tmp_path, arms=arms))
+        load(plan_in(tmp_path, variants=variants))
+    variants["later"]["seeds"] = [1]
+    load(plan_in(tmp_path, variants=variants))
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs" / "study").glob("*.yaml")), ids=lambda p: p.stem)
 def test_the_studies_that_are_checked_in_are_ones(path: Path) -> None:
     plan = load(path)
-    assert plan.ours in plan.arms
-    assert len({c.config.run for c in cells(plan, path)}) == len(cells(plan, path))
+    assert plan.ours in plan.variants
+    assert len({c.config.run for c in study_runs(plan, path)}) == len(study_runs(plan, path))
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"ours": "theirs"}, "no such arm: theirs"),
-        ({"arms": {"a": {"title": "a"}, "ours": {"title": "b"}}}, "the first arm is the warm-up"),
+        ({"ours": "theirs"}, "no such variant: theirs"),
+        ({"variants": {"a": {"title": "a"}, "ours": {"title": "b"}}}, "the first variant is the warm-up"),
         ({"config": {"selfplay": {"episodes": -1}}}, "selfplay.episodes"),
         ({"colour": "red"}, "colour"),
     ],
@@ -142,21 +142,21 @@ def test_the_studies_that_are_checked_in_are_ones(path: Path) -> None:
 def test_a_bad_plan_is_named_with_its_file(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
     path = plan_in(tmp_path, **changes)
     with pytest.raises(UserError, match=words) as error:
-        cells(load(path), path)
+        study_runs(load(path), path)
     assert str(path) in str(error.value)
 
 
 def test_a_record_stands_until_the_plan_changes(tmp_path: Path) -> None:
     path = plan_in(tmp_path)
-    cell = cells(load(path), path)[1]
-    assert command.finished(cell, tmp_path) is None
-    command.keep(record("ours", 1, 3) | {"digest": cell.digest}, tmp_path / f"{cell.name}.json")
-    assert command.finished(cell, tmp_path) == record("ours", 1, 3) | {"digest": cell.digest}
+    run = study_runs(load(path), path)[1]
+    assert command.finished(run, tmp_path) is None
+    command.keep(record("ours", 1, 3) | {"digest": run.digest}, tmp_path / f"{run.name}.json")
+    assert command.finished(run, tmp_path) == record("ours", 1, 3) | {"digest": run.digest}
     other = plan_in(tmp_path, config={"selfplay": {"episodes": 4}})
-    assert command.finished(cells(load(other), other)[1], tmp_path) is None
-    (tmp_path / f"{cell.name}.json").write_text("[]")
+    assert command.finished(study_runs(load(other), other)[1], tmp_path) is None
+    (tmp_path / f"{run.name}.json").write_text("[]")
     with pytest.raises(UserError, match=r"ours-1\.json"):
-        command.finished(cell, tmp_path)
+        command.finished(run, tmp_path)
 
 
 LABELS = st.integers(0, 6)
@@ -178,22 +178,22 @@ def test_counts_hold_all_that_the_scores_need(turns: list[tuple[int, int, int]])
 
 
 def test_gains_are_paired_over_the_seeds_that_both_arms_have() -> None:
-    arms = Arms([record("warm-up", 1, 2), record("warm-up", 2, 2), record("ours", 1, 3), record("ours", 2, 4),
+    variants = Variants([record("warm-up", 1, 2), record("warm-up", 2, 2), record("ours", 1, 3), record("ours", 2, 4),
                  record("ceiling", 1, 4)])  # fmt: skip
-    gain = arms.gain("ours", "warm-up", "accuracy")
+    gain = variants.gain("ours", "warm-up", "accuracy")
     assert gain.value == pytest.approx((0.25 + 0.5) / 2)
     assert gain.low == pytest.approx(gain.high)  # every dialogue gains the same
     assert gain.sure
-    assert arms.gain("ceiling", "ours", "accuracy").value == pytest.approx(0.25)  # seed 1 alone
-    assert arms.mean("warm-up", "accuracy").value == pytest.approx(0.5)
-    assert not arms.gain("ours", "ours", "accuracy").sure
+    assert variants.gain("ceiling", "ours", "accuracy").value == pytest.approx(0.25)  # seed 1 alone
+    assert variants.mean("warm-up", "accuracy").value == pytest.approx(0.5)
+    assert not variants.gain("ours", "ours", "accuracy").sure
 
 
 def test_cells_scored_on_different_dialogues_are_not_compared() -> None:
     other = record("ours", 1, 3)
     other["scores"] = other["scores"] | {"dialogues": 9}
     with pytest.raises(ValueError, match="different dialogues"):
-        Arms([record("warm-up", 1, 2), other])
+        Variants([record("warm-up", 1, 2), other])
 
 
 def test_the_page_has_a_row_for_each_finished_arm_and_its_data(tmp_path: Path) -> None:
@@ -209,9 +209,9 @@ def test_the_page_has_a_row_for_each_finished_arm_and_its_data(tmp_path: Path) -
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
         assert name in table
     scores = list(csv.DictReader((tmp_path / "scores.csv").open()))
-    assert [(s["arm"], s["accuracy"]) for s in scores] == [("warm-up", "0.5000"), ("ours", "0.7500")]
+    assert [(s["variant"], s["accuracy"]) for s in scores] == [("warm-up", "0.5000"), ("ours", "0.7500")]
     rounds = list(csv.DictReader((tmp_path / "rounds.csv").open()))
-    assert [r["reasons_trivial"] for r in rounds if r["arm"] == "ours"] == ["", "3"]
+    assert [r["reasons_trivial"] for r in rounds if r["variant"] == "ours"] == ["", "3"]
     assert [line for line in table.split("\n") if not line.isprintable()] == []
 
 
@@ -220,7 +220,7 @@ def test_entropies_stand_under_the_names_that_they_have_today_whatever_a_record_
     before["rounds"][1]["filter"] = {"predicted_entropy": 1.25, "label_entropy": 1.5}  # of targets, and of those kept
     after["rounds"][1]["filter"] = {"predicted_entropy": 0.25, "target_entropy": 1.75, "kept_entropy": 1.5}
     table = page.write(Plan.model_validate(PLAN), [before, after], tmp_path, "c").read_text()
-    lines = [line.split(" | ") for line in table.split("| arm | round")[1].splitlines()]
+    lines = [line.split(" | ") for line in table.split("| variant | round")[1].splitlines()]
     heads, row = ["", "round", *lines[0][1:]], next(line for line in lines if line[:2] == ["| ours", "1"])
     assert row[heads.index("entropy of predictions")] == "0.25"
     assert row[heads.index("entropy of targets")] == "1.50"

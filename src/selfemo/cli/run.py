@@ -160,7 +160,7 @@ def ui(config: Config, browse: bool) -> None:
 @click.option("--only", multiple=True, help="Run only what begins so, e.g. 32-self-emo-1.")
 @click.option("--write-only", is_flag=True, help="Run nothing; write the table and plots from what is finished.")
 def study(plan: Path, out: Path, only: tuple[str, ...], write_only: bool) -> None:
-    """Compare arms over label budgets and seeds; finished runs are kept, and the same command goes on.
+    """Compare variants over label budgets and seeds; finished runs are kept, and the same command goes on.
 
     \b
     Example:

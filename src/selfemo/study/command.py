@@ -1,4 +1,4 @@
-"""Run a study from where it stands: finished cells are kept as files, and the page is written anew after each."""
+"""Do a study from where it stands: finished runs are kept as files, and the page is written anew after each."""
 
 from __future__ import annotations
 
@@ -11,69 +11,69 @@ from typing import Any
 from selfemo.context import Context
 from selfemo.errors import UserError
 from selfemo.study import page
-from selfemo.study.plan import Cell, Plan, cells, load
+from selfemo.study.plan import Plan, StudyRun, load, study_runs
 
 log = logging.getLogger(__name__)
 
 
 def study(path: Path, out: Path, only: Sequence[str], write_only: bool) -> Path | None:
-    """Run the cells that have no record yet, and write table, plots and data.
+    """Do the runs that have no record yet, and write table, plots and data.
 
     Args:
         path: The plan.
-        out: Directory for the page; records lie in ``cells/`` below it.
-        only: Run only cells whose name (budget-arm-seed) begins with one of these; empty is all.
+        out: Directory for the page; records lie in ``runs/`` below it.
+        only: Do only those whose name (budget-variant-seed) begins with one of these; empty is all.
         write_only: Run nothing, write the page from the records.
 
     Returns:
-        The table, if any cell is finished.
+        The table, if any run is finished.
     """
-    from selfemo.study import cell as one
+    from selfemo.study.execute import execute
 
     plan = load(path)
-    every = cells(plan, path)
+    every = study_runs(plan, path)
     if unknown := [o for o in only if not any(c.name.startswith(o) for c in every)]:
         raise UserError(f"no run of the study begins with {unknown[0]!r}", where="--only", fix=f"as {every[0].name}")
-    folder = out / "cells"
+    folder = out / "runs"
     folder.mkdir(parents=True, exist_ok=True)
-    for number, cell in enumerate(every, 1):
-        wanted = not only or any(cell.name.startswith(o) for o in only)
-        if write_only or not wanted or finished(cell, folder) is not None:
+    for number, run in enumerate(every, 1):
+        wanted = not only or any(run.name.startswith(o) for o in only)
+        if write_only or not wanted or finished(run, folder) is not None:
             continue
-        log.info("study %s: %s, run %d of %d", plan.name, cell.name, number, len(every))
-        record = one.run(cell, cell.starting_from(_start(plan, every, cell, folder)))
-        keep(record, folder / f"{cell.name}.json")
+        log.info("study %s: %s, run %d of %d", plan.name, run.name, number, len(every))
+        record = execute(run, run.starting_from(_start(plan, every, run, folder)))
+        keep(record, folder / f"{run.name}.json")
         _write(plan, every, folder, out, path)
     return _write(plan, every, folder, out, path)
 
 
-def _start(plan: Plan, every: Sequence[Cell], cell: Cell, folder: Path) -> str:
-    """The policy a cell starts from: that of its warm-up, trained now if this machine's store lacks it."""
-    from selfemo.study import cell as one
+def _start(plan: Plan, every: Sequence[StudyRun], run: StudyRun, folder: Path) -> str:
+    """The policy a run starts from: that of its warm-up, trained now if this machine's store lacks it."""
+    from selfemo.study.execute import execute
 
-    if not cell.start:
+    if not run.start:
         return ""
-    start = next(c for c in every if (c.arm, c.budget, c.seed) == (cell.start, cell.budget, cell.seed))
+    start = next(c for c in every if (c.variant, c.budget, c.seed) == (run.start, run.budget, run.seed))
     record = finished(start, folder)
     if record is None or Context(start.config).store.manifest(str(record["policy"])) is None:
         log.info("study %s: %s comes first", plan.name, start.name)
-        record = one.run(start, start.config)
+        record = execute(start, start.config)
         keep(record, folder / f"{start.name}.json")
     return str(record["policy"])
 
 
-def finished(cell: Cell, folder: Path) -> dict[str, Any] | None:
-    """The record of a cell, if it was made with the configuration that the plan has now.
+def finished(run: StudyRun, folder: Path) -> dict[str, Any] | None:
+    """The record of a run, if it was made with the configuration that the plan has now.
 
     Raises:
         UserError: If there is a file that is no record.
     """
-    file = folder / f"{cell.name}.json"
+    file = folder / f"{run.name}.json"
     if not file.exists():
         return None
     try:
         record: dict[str, Any] = json.loads(file.read_text())
-        return record if record["digest"] == cell.digest else None
+        return record if record["digest"] == run.digest else None
     except (ValueError, KeyError, TypeError):
         raise UserError("not a record of a study", where=str(file), fix="remove it; its run is repeated") from None
 
@@ -87,6 +87,6 @@ def keep(record: dict[str, Any], file: Path) -> None:
     draft.replace(file)
 
 
-def _write(plan: Plan, every: Sequence[Cell], folder: Path, out: Path, path: Path) -> Path | None:
-    records = [record for cell in every if (record := finished(cell, folder)) is not None]
+def _write(plan: Plan, every: Sequence[StudyRun], folder: Path, out: Path, path: Path) -> Path | None:
+    records = [record for run in every if (record := finished(run, folder)) is not None]
     return page.write(plan, records, out, f"selfemo study --plan {path} --out {out}") if records else None

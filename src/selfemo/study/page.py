@@ -1,4 +1,4 @@
-"""A study's table, plots and data files, from the records of its finished cells."""
+"""A study's table, plots and data files, from the records of its finished runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from selfemo.report import plots
 from selfemo.study.plan import Plan
-from selfemo.study.stats import Arms, Estimate
+from selfemo.study.stats import Estimate, Variants
 
 OF_ROUNDS = {
     "pseudo-labels right": ("filter", "pseudo_label_accuracy"),
@@ -32,7 +32,7 @@ def write(plan: Plan, records: Sequence[Mapping[str, Any]], out: Path, command: 
 
     Args:
         plan: The study.
-        records: Of its finished cells.
+        records: Of its finished runs.
         out: Directory.
         command: That made them.
 
@@ -46,7 +46,7 @@ def write(plan: Plan, records: Sequence[Mapping[str, Any]], out: Path, command: 
     for machine in sorted({str(r["machine"]) for r in records}):
         lines.append(f"Machine: {machine}.")
     lines += [
-        "Gains are over what an arm starts from: the warm-up, unless its name says otherwise.",
+        "Gains are over what a variant starts from: the warm-up, unless its name says otherwise.",
         "Means over seeds; in brackets the 95 % interval of a paired bootstrap over dialogues, the same for all seeds.",
         f"Differences in bold leave 0 out. Code: {', '.join(sorted({str(r['code']) for r in records}))}.", "",
     ]  # fmt: skip
@@ -54,11 +54,11 @@ def write(plan: Plan, records: Sequence[Mapping[str, Any]], out: Path, command: 
         mine = [r for r in records if str(r["budget"]) == budget]
         if not mine:
             continue
-        arms = Arms(mine)
-        present = [a for a in plan.arms if any(r["arm"] == a for r in mine)]
-        lines += [f"## {budget} labelled dialogues", "", *_table(plan, arms, present), ""]
+        variants = Variants(mine)
+        present = [a for a in plan.variants if any(r["variant"] == a for r in mine)]
+        lines += [f"## {budget} labelled dialogues", "", *_table(plan, variants, present), ""]
         lines += [*_rounds_table(plan, mine, present), ""]
-        _plots(plan, arms, present, mine, budget, out)
+        _plots(plan, variants, present, mine, budget, out)
         lines += [f"![Gains over the start](gains-{budget}.png)", "", f"![Rounds](rounds-{budget}.png)", ""]
     path = out / "table.md"
     path.write_text("\n".join(lines))
@@ -73,21 +73,21 @@ def _named(round: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**round, "filter": {RENAMED.get(k, k): v for k, v in found.items()}}
 
 
-def _table(plan: Plan, arms: Arms, present: Sequence[str]) -> list[str]:
-    ours = plan.arms[plan.ours].title
-    heads = ["arm", "seeds", "accuracy", "weighted F1", "macro F1", "gain in accuracy", "gain in weighted F1",
+def _table(plan: Plan, variants: Variants, present: Sequence[str]) -> list[str]:
+    ours = plan.variants[plan.ours].title
+    heads = ["variant", "seeds", "accuracy", "weighted F1", "macro F1", "gain in accuracy", "gain in weighted F1",
              f"{ours} above it in accuracy", f"{ours} above it in weighted F1",
              "expression own", "judge", "minutes"]  # fmt: skip
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    for arm in present:
-        rows = [r for (a, _), r in sorted(arms.records.items()) if a == arm]
-        seeds = arms.seeds(arm)
-        cells = [plan.arms[arm].title, ", ".join(map(str, seeds))]
-        cells += [f"{100 * arms.mean(arm, m).value:.1f}" for m in ("accuracy", "weighted_f1", "macro_f1")]
+    for variant in present:
+        rows = [r for (a, _), r in sorted(variants.records.items()) if a == variant]
+        seeds = variants.seeds(variant)
+        cells = [plan.variants[variant].title, ", ".join(map(str, seeds))]
+        cells += [f"{100 * variants.mean(variant, m).value:.1f}" for m in ("accuracy", "weighted_f1", "macro_f1")]
         for measure in ("accuracy", "weighted_f1"):
-            cells.append(_difference(arms, arm, plan.start(arm), measure))
+            cells.append(_difference(variants, variant, plan.start(variant), measure))
         for measure in ("accuracy", "weighted_f1"):
-            cells.append(_difference(arms, plan.ours, arm, measure))
+            cells.append(_difference(variants, plan.ours, variant, measure))
         for figure in ("expression_own", "expression_judge"):
             found = [r["scores"][figure] for r in rows if figure in r["scores"]]
             cells.append(f"{sum(found) / len(found):.2f}" if found else "-")
@@ -96,9 +96,9 @@ def _table(plan: Plan, arms: Arms, present: Sequence[str]) -> list[str]:
     return lines
 
 
-def _difference(arms: Arms, arm: str, over: str, measure: str) -> str:
-    """What one arm has more than another on the seeds that both have, if there are any."""
-    return _points(arms.gain(arm, over, measure)) if arm != over and arms.seeds(arm, over) else "-"
+def _difference(variants: Variants, variant: str, over: str, measure: str) -> str:
+    """What one variant has more than another on the seeds that both have, if there are any."""
+    return _points(variants.gain(variant, over, measure)) if variant != over and variants.seeds(variant, over) else "-"
 
 
 def _points(estimate: Estimate) -> str:
@@ -109,13 +109,13 @@ def _points(estimate: Estimate) -> str:
 
 
 def _rounds_table(plan: Plan, records: Sequence[Mapping[str, Any]], present: Sequence[str]) -> list[str]:
-    heads = ["arm", "round", *OF_ROUNDS, "stopped"]
+    heads = ["variant", "round", *OF_ROUNDS, "stopped"]
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    for arm in present:
-        rounds = [x for r in records if r["arm"] == arm for x in r["rounds"] if "filter" in x]
+    for variant in present:
+        rounds = [x for r in records if r["variant"] == variant for x in r["rounds"] if "filter" in x]
         for number in sorted({x["round"] for x in rounds}):
             mine = [x for x in rounds if x["round"] == number]
-            cells = [plan.arms[arm].title, str(number)]
+            cells = [plan.variants[variant].title, str(number)]
             for section, key in OF_ROUNDS.values():
                 found = [x[section][key] for x in mine if key in x.get(section, {})]
                 cells.append(f"{sum(found) / len(found):.2f}" if found else "-")
@@ -125,25 +125,28 @@ def _rounds_table(plan: Plan, records: Sequence[Mapping[str, Any]], present: Seq
 
 
 def _plots(
-    plan: Plan, arms: Arms, present: Sequence[str], records: Sequence[Mapping[str, Any]], budget: str, out: Path
+    plan: Plan, variants: Variants, present: Sequence[str], records: Sequence[Mapping[str, Any]], budget: str, out: Path
 ) -> None:
-    others = [a for a in present if a != plan.warmup and arms.seeds(a, plan.start(a))]
+    others = [a for a in present if a != plan.warmup and variants.seeds(a, plan.start(a))]
     measures = {"accuracy": "accuracy", "weighted F1": "weighted_f1"}
-    gains = {name: [arms.gain(a, plan.start(a), m) for a in others] for name, m in measures.items()}
+    gains = {name: [variants.gain(a, plan.start(a), m) for a in others] for name, m in measures.items()}
     plots.gains(
-        [f"{plan.arms[a].title}\n({len(arms.seeds(a, plan.start(a)))} of {len(plan.seeds)} seeds)" for a in others],
+        [
+            f"{plan.variants[a].title}\n({len(variants.seeds(a, plan.start(a)))} of {len(plan.seeds)} seeds)"
+            for a in others
+        ],
         {name: [(100 * e.value, 100 * e.low, 100 * e.high) for e in found] for name, found in gains.items()},
         f"Gain over the start, {budget} labelled dialogues, points",
         out / f"gains-{budget}.png",
     )
     curves = {
         name: {
-            plan.arms[arm].title: [
+            plan.variants[variant].title: [
                 [(x["round"], x[section][key]) for x in r["rounds"] if key in x.get(section, {})]
                 for r in records
-                if r["arm"] == arm
+                if r["variant"] == variant
             ]
-            for arm in others
+            for variant in others
         }
         for name, (section, key) in OF_ROUNDS.items()
     }
@@ -156,17 +159,17 @@ def _scores_csv(records: Sequence[Mapping[str, Any]], path: Path) -> None:
     names = list(dict.fromkeys(k for r in records for k in r["scores"]))
     with path.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["budget", "arm", "seed", *names, "seconds"])
+        rows.writerow(["budget", "variant", "seed", *names, "seconds"])
         for r in records:
             scores = [r["scores"].get(n, "") for n in names]
-            rows.writerow([r["budget"], r["arm"], r["seed"], *(_short(v) for v in scores), r["seconds"]])
+            rows.writerow([r["budget"], r["variant"], r["seed"], *(_short(v) for v in scores), r["seconds"]])
 
 
 def _rounds_csv(records: Sequence[Mapping[str, Any]], path: Path) -> None:
     flat = []
     for r in records:
         for x in r["rounds"]:
-            row = {"budget": r["budget"], "arm": r["arm"], "seed": r["seed"], "round": x["round"]}
+            row = {"budget": r["budget"], "variant": r["variant"], "seed": r["seed"], "round": x["round"]}
             for section in ("selection", "filter", "training", "reasons"):
                 row |= {f"{section}_{k}": _short(v) for k, v in x.get(section, {}).items()}
             flat.append(row | {"seconds": x["seconds"], "promoted": x["promoted"], "stopped": x["stopped"]})

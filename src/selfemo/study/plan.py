@@ -1,4 +1,4 @@
-"""What a study consists of: arms, label budgets and seeds, each combination a run of its own."""
+"""What a study consists of: variants, label budgets and seeds, each combination a run of its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from selfemo.config.sections import Section
 from selfemo.errors import UserError
 
 
-class Arm(Section):
+class Variant(Section):
     """One way to run the flywheel."""
 
     title: str
@@ -28,7 +28,7 @@ class Arm(Section):
     settings: dict[str, Any] = Field(default_factory=dict)
     """What differs from the study's configuration, such as `loop.rounds: 0`."""
     start: str | None = None
-    """The arm whose policy it starts from, and is compared with; null is the warm-up."""
+    """The variant whose policy it starts from, and is compared with; null is the warm-up."""
     budgets: tuple[str, ...] | None = None
     """Only at these label budgets; null is all."""
     seeds: tuple[int, ...] | None = None
@@ -47,56 +47,58 @@ class Plan(Section):
     seeds: tuple[int, ...] = Field(min_length=1)
     budgets: dict[str, dict[str, Any]] = Field(min_length=1)
     """Settings of each label budget."""
-    arms: dict[str, Arm] = Field(min_length=2)
+    variants: dict[str, Variant] = Field(min_length=2)
     """The first is the warm-up alone: the others of its budget and seed start from its policy, or their `start`'s."""
     ours: str
-    """The arm that the others are compared with."""
+    """The variant that the others are compared with."""
 
-    @field_validator("arms")
+    @field_validator("variants")
     @classmethod
-    def _first_is_warmup(cls, arms: dict[str, Arm]) -> dict[str, Arm]:
-        first = next(iter(arms.values()))
+    def _first_is_warmup(cls, variants: dict[str, Variant]) -> dict[str, Variant]:
+        first = next(iter(variants.values()))
         if first.settings.get("loop.rounds") != 0 or first.budgets or first.seeds:
-            raise ValueError("the first arm is the warm-up: loop.rounds: 0, for all budgets and seeds")
-        for name, arm in arms.items():
-            if arm.start is None:
+            raise ValueError("the first variant is the warm-up: loop.rounds: 0, for all budgets and seeds")
+        for name, variant in variants.items():
+            if variant.start is None:
                 continue
-            start = arms.get(arm.start)
-            if start is None or not _own_start(start) or _own_start(arm):
-                raise ValueError(f"{name} can start from an arm with a warm-up of its own, if it has none itself")
-            if not (_within(arm.seeds, start.seeds) and _within(arm.budgets, start.budgets)):
-                raise ValueError(f"{arm.start} does not run at all budgets and seeds of {name}, which starts from it")
-        return arms
+            start = variants.get(variant.start)
+            if start is None or not _own_start(start) or _own_start(variant):
+                raise ValueError(f"{name} can start from a variant with a warm-up of its own, if it has none itself")
+            if not (_within(variant.seeds, start.seeds) and _within(variant.budgets, start.budgets)):
+                raise ValueError(
+                    f"{variant.start} does not run at all budgets and seeds of {name}, which starts from it"
+                )
+        return variants
 
     @field_validator("ours")
     @classmethod
     def _known(cls, ours: str, info: Any) -> str:
-        if ours not in info.data.get("arms", {ours: None}):
-            raise ValueError(f"no such arm: {ours}")
+        if ours not in info.data.get("variants", {ours: None}):
+            raise ValueError(f"no such variant: {ours}")
         return ours
 
     @property
     def warmup(self) -> str:
-        """Name of the warm-up's arm."""
-        return next(iter(self.arms))
+        """Name of the warm-up's variant."""
+        return next(iter(self.variants))
 
-    def start(self, arm: str) -> str:
-        """The arm that an arm starts from or, of a warm-up longer than the first, is compared with."""
-        return self.arms[arm].start or self.warmup
+    def start(self, variant: str) -> str:
+        """The variant that a variant starts from or, of a warm-up longer than the first, is compared with."""
+        return self.variants[variant].start or self.warmup
 
 
 @dataclass(frozen=True)
-class Cell:
+class StudyRun:
     """One run of a study.
 
     Attributes:
-        arm, budget, seed: Which.
+        variant, budget, seed: Which.
         settings: What the plan sets for it.
-        config: Its configuration; an arm that starts from another's policy is told its address later.
-        start: The arm whose policy it starts from; empty if it trains from the base model, as the warm-up does.
+        config: Its configuration; a variant that starts from another's policy is told its address later.
+        start: The variant whose policy it starts from; empty if it trains from the base model, as the warm-up does.
     """
 
-    arm: str
+    variant: str
     budget: str
     seed: int
     settings: Mapping[str, Any]
@@ -106,7 +108,7 @@ class Cell:
     @property
     def name(self) -> str:
         """Its name within the study."""
-        return f"{self.budget}-{self.arm}-{self.seed}"
+        return f"{self.budget}-{self.variant}-{self.seed}"
 
     @property
     def digest(self) -> str:
@@ -114,7 +116,7 @@ class Cell:
         return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:16]
 
     def starting_from(self, policy: str) -> Config:
-        """Its configuration, with another arm's policy in place of a warm-up of its own."""
+        """Its configuration, with another variant's policy in place of a warm-up of its own."""
         if not self.start:
             return self.config
         data = self.config.model_dump(mode="json")
@@ -142,7 +144,7 @@ def load(path: Path) -> Plan:
         raise UserError(first["msg"].removeprefix("Value error, "), where=where) from None
 
 
-def cells(plan: Plan, path: Path) -> list[Cell]:
+def study_runs(plan: Plan, path: Path) -> list[StudyRun]:
     """All runs: budget by budget, seed by seed, so that a study cut short has whole rows to show.
 
     Args:
@@ -155,7 +157,7 @@ def cells(plan: Plan, path: Path) -> list[Cell]:
     found = []
     for budget, settings in plan.budgets.items():
         for seed in plan.seeds:
-            for arm, what in plan.arms.items():
+            for variant, what in plan.variants.items():
                 if seed not in (what.seeds or plan.seeds) or budget not in (what.budgets or plan.budgets):
                     continue
                 data = deepcopy(plan.config)
@@ -163,24 +165,24 @@ def cells(plan: Plan, path: Path) -> list[Cell]:
                     try:
                         put(data, key, value)
                     except KeyError as error:
-                        where = f"{path}: {budget}, arm {arm}: {key}"
+                        where = f"{path}: {budget}, variant {variant}: {key}"
                         raise UserError(f"{error.args[0]} is not a section", where=where) from None
-                data |= {"run": f"{plan.name}-{budget}-{arm}-{seed}", "seed": seed}
-                config = validate(data, partial(_place, f"{path}: arm {arm}"))
-                start = "" if _own_start(what) else plan.start(arm)
+                data |= {"run": f"{plan.name}-{budget}-{variant}-{seed}", "seed": seed}
+                config = validate(data, partial(_place, f"{path}: variant {variant}"))
+                start = "" if _own_start(what) else plan.start(variant)
                 # A record stands by its settings' hash: `start` is among them only where the plan states it.
                 said = data | {"start": what.start} if what.start else data
-                found.append(Cell(arm, budget, seed, said, config, start))
+                found.append(StudyRun(variant, budget, seed, said, config, start))
     return found
 
 
-def _own_start(arm: Arm) -> bool:
-    """Whether an arm trains from the base model: it changes the warm-up, or is nothing else."""
-    return arm.settings.get("loop.rounds") == 0 or any(k.startswith("warmup.") for k in arm.settings)
+def _own_start(variant: Variant) -> bool:
+    """Whether a variant trains from the base model: it changes the warm-up, or is nothing else."""
+    return variant.settings.get("loop.rounds") == 0 or any(k.startswith("warmup.") for k in variant.settings)
 
 
 def _within(mine: Sequence[object] | None, others: Sequence[object] | None) -> bool:
-    """Whether the other arm runs wherever this one does; None is everywhere."""
+    """Whether the other variant runs wherever this one does; None is everywhere."""
     return others is None or (mine is not None and set(mine) <= set(others))
 
 

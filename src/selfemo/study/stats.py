@@ -1,6 +1,6 @@
-"""What the cells of a study come to: means over seeds, and differences between arms with intervals.
+"""What the runs of a study come to: means over seeds, and differences between variants with intervals.
 
-Resamples are of dialogues, the same for every arm and seed, so differences are paired (docs/method.md, Evaluation).
+Resamples are of dialogues, the same for every variant and seed, so differences are paired (docs/method.md, Evaluation).
 """
 
 from __future__ import annotations
@@ -33,43 +33,43 @@ class Estimate:
         return self.low > 0 or self.high < 0
 
 
-class Arms:
-    """Bootstrapped measures of arms, computed once for each cell.
+class Variants:
+    """Bootstrapped measures of variants, computed once for each run.
 
     Args:
-        records: Of :func:`selfemo.study.cell.run`, all of one corpus and budget.
+        records: Of :func:`selfemo.study.execute.execute`, all of one corpus and budget.
         seed: Of the resamples.
     """
 
     def __init__(self, records: Sequence[Mapping[str, Any]], seed: int = 0) -> None:
-        self.records = {(r["arm"], int(r["seed"])): r for r in records}
+        self.records = {(r["variant"], int(r["seed"])): r for r in records}
         sizes = {int(r["scores"]["dialogues"]) for r in records}
         if len(sizes) != 1:
-            raise ValueError(f"cells were scored on different dialogues: {sorted(sizes)}")
+            raise ValueError(f"runs were scored on different dialogues: {sorted(sizes)}")
         self._drawn = resample(sizes.pop(), RESAMPLES, seed)
         self._known: dict[tuple[str, int], tuple[Mapping[str, float], Mapping[str, Floats]]] = {}
 
-    def seeds(self, *arms: str) -> list[int]:
-        """Seeds that all of some arms have."""
-        return sorted(set.intersection(*({s for a, s in self.records if a == arm} for arm in arms)))
+    def seeds(self, *variants: str) -> list[int]:
+        """Seeds that all of some variants have."""
+        return sorted(set.intersection(*({s for a, s in self.records if a == variant} for variant in variants)))
 
-    def mean(self, arm: str, measure: str) -> Estimate:
-        """Mean of a measure over an arm's seeds."""
-        return self._mean([(1.0, arm)], measure)
+    def mean(self, variant: str, measure: str) -> Estimate:
+        """Mean of a measure over a variant's seeds."""
+        return self._mean([(1.0, variant)], measure)
 
-    def gain(self, arm: str, over: str, measure: str) -> Estimate:
-        """Mean difference of a measure between two arms, over the seeds that both have."""
-        return self._mean([(1.0, arm), (-1.0, over)], measure)
+    def gain(self, variant: str, over: str, measure: str) -> Estimate:
+        """Mean difference of a measure between two variants, over the seeds that both have."""
+        return self._mean([(1.0, variant), (-1.0, over)], measure)
 
     def _mean(self, terms: Sequence[tuple[float, str]], measure: str) -> Estimate:
-        seeds = self.seeds(*(arm for _, arm in terms))
-        scores = [(factor, self._scores(arm, seed)) for factor, arm in terms for seed in seeds]
+        seeds = self.seeds(*(variant for _, variant in terms))
+        scores = [(factor, self._scores(variant, seed)) for factor, variant in terms for seed in seeds]
         point = sum(factor * at[measure] for factor, (at, _) in scores) / len(seeds)
         drawn = np.sum([factor * of[measure] for factor, (_, of) in scores], axis=0) / len(seeds)
         return Estimate(point, *interval(drawn))
 
-    def _scores(self, arm: str, seed: int) -> tuple[Mapping[str, float], Mapping[str, Floats]]:
-        key = (arm, seed)
+    def _scores(self, variant: str, seed: int) -> tuple[Mapping[str, float], Mapping[str, Floats]]:
+        key = (variant, seed)
         if key not in self._known:
             matrix = dense(self.records[key])
             point, drawn = scores_of(matrix.sum(0)), scores_of(np.einsum("bd,dij->bij", self._drawn, matrix))

@@ -1,0 +1,106 @@
+"""One run of a study to its end: the pipeline, the report set once, and the record that is kept."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from selfemo import hardware
+from selfemo.config import Config
+from selfemo.context import Context, code_version
+from selfemo.data.corpora.table import SPACES
+from selfemo.data.records import Scored, read_records
+from selfemo.errors import UserError
+from selfemo.local.runner import run_pipeline
+from selfemo.method.evaluation import confusion
+from selfemo.registry.promotion import decisions
+from selfemo.store.artifacts import Manifest
+from selfemo.study.plan import StudyRun
+
+SCHEMA = "selfemo.study/1"
+
+FIGURES = (
+    "accuracy", "weighted_f1", "macro_f1", "mean_iou", "label_entropy", "unparseable", "expression_own",
+    "expression_judge", "expression_distinct_2",
+)  # fmt: skip
+FILTERED = (
+    "candidates", "accepted", "acceptance", "sound", "samples", "mean_reward", "group_confidence", "predicted_entropy",
+    "declared_entropy", "target_entropy", "kept_entropy", "distinct_2", "sampled_distinct_2", "pseudo_label_accuracy",
+    "kept_label_accuracy",
+)  # fmt: skip
+
+
+def execute(run: StudyRun, config: Config) -> dict[str, Any]:
+    """Run the pipeline and score its champion on the evaluation split.
+
+    Args:
+        run: Which.
+        config: Its configuration, with the policy it starts from.
+
+    Returns:
+        The record: figures, counts to compute intervals from, and what made them.
+
+    Raises:
+        UserError: If the pipeline failed.
+    """
+    context = Context(config)
+    if context.embedded:
+        _ = context.services
+    if not run_pipeline(context):
+        log = context.workdir / "runs" / config.run / "run.log"
+        raise UserError("a run of the study failed", where=str(log), fix="mend it and give the same command again")
+    decided = decisions(context)
+    policy = str(decided[-1].result["policy"])
+    with tempfile.TemporaryDirectory() as directory:
+        folder = Path(directory)
+        (folder / "config.json").write_text(config.to_json())
+        command = [sys.executable, "-m", "selfemo", "evaluate", "--config", str(folder / "config.json"),
+                   "--policy", policy, "--out", str(folder / "out")]  # fmt: skip
+        if subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
+            fix = "its own message stands above; mend it and give the same command again"
+            raise UserError("a run of the study could not be scored", where=policy, fix=fix)
+        scores = json.loads((folder / "out" / "metrics.json").read_text())
+        rows = list(read_records(folder / "out" / "predictions.jsonl.gz", Scored))
+    corpus = config.corpora[0].name
+    flat = {k: v for k, v in scores[corpus].items() if isinstance(v, (int, float))}
+    flat |= {f"expression_{k}": v for k, v in scores["expression"].items()}
+    rounds = [_round(context, decision) for decision in decided]
+    return {
+        "schema": SCHEMA, "variant": run.variant, "budget": run.budget, "seed": run.seed, "digest": run.digest,
+        "run": config.run, "policy": policy, "base": config.policy.base, "code": code_version(),
+        "machine": hardware.describe(), "corpus": corpus, "split": config.evaluation.split,
+        "seconds": float(f"{sum(r['seconds'] for r in rounds):.1f}"),
+        "scores": {k: flat[k] for k in ("turns", "dialogues", *FIGURES) if k in flat},
+        "rounds": rounds,
+        "labels": list(SPACES[corpus].labels),
+        "counts": counts([r for r in rows if r.corpus == corpus]),
+    }  # fmt: skip
+
+
+def counts(rows: list[Scored]) -> list[list[int]]:
+    """Turns by dialogue, gold and predicted label, those that occur: all that metrics and intervals need."""
+    matrix = confusion(rows, SPACES[rows[0].corpus])
+    return [[int(d), int(g), int(p), int(matrix[d, g, p])] for d, g, p in zip(*matrix.nonzero(), strict=True)]
+
+
+def _round(context: Context, decision: Manifest) -> dict[str, Any]:
+    """What a round measured, collected from its steps' manifests."""
+    row, inputs = decision.result["row"], decision.inputs
+    scored = context.store.manifest(inputs["scores"])
+    trained = context.store.manifest(inputs["challenger"])
+    assert scored and trained  # the run has succeeded
+    found: dict[str, Any] = {
+        "round": row["round"], "seconds": row["seconds"], "promoted": row["promoted"], "stopped": row["stopped"],
+        "selection": {k: scored.result[k] for k in ("turns", *FIGURES) if k in scored.result},
+    }  # fmt: skip
+    if samples := trained.inputs.get("samples"):
+        filtered = context.store.manifest(samples)
+        assert filtered
+        found["filter"] = {k: filtered.result[k] for k in FILTERED if k in filtered.result}
+        found["reasons"] = filtered.result["reasons"]
+        found["training"] = {k: v for k, v in trained.result.items() if isinstance(v, (int, float))}
+    return found
