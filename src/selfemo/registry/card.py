@@ -16,7 +16,6 @@ from selfemo.config import Config
 from selfemo.context import Context
 from selfemo.data.corpora.table import CORPORA
 from selfemo.logs import printable
-from selfemo.policies import Policy
 from selfemo.registry.promotion import decisions
 from selfemo.report.table import HEADERS, RoundRow, cells
 from selfemo.store.artifacts import Manifest
@@ -58,7 +57,7 @@ def model_card(context: Context, decision: Manifest, decision_uri: str, version:
         "## Gate", _gate(gate, decision),
         "## Limits", LIMITS,
         "## Licence", _licence(config),
-        "## Where it comes from", _provenance(config, policy, decision),
+        "## Where it comes from", _provenance(config, policy.uri, policy.digest, decision),
     ]  # fmt: skip
     return "\n\n".join(sections) + "\n"
 
@@ -144,10 +143,10 @@ def _licence(config: Config) -> str:
     return f"{base} The terms of the corpora above apply as well."
 
 
-def _provenance(config: Config, policy: Policy, decision: Manifest) -> str:
+def _provenance(config: Config, policy: str, digest: str, decision: Manifest) -> str:
     parent = str(decision.inputs["champion"]) or "none"
     rows = [
-        ("weights", _code(policy.uri)), ("digest", _code(policy.digest)), ("parent", _code(parent)),
+        ("weights", _code(policy)), ("digest", _code(digest)), ("parent", _code(parent)),
         ("code", _code(decision.code)), ("seed", str(config.seed)), ("configuration", "config.json in the MLflow run"),
     ]  # fmt: skip
     return _table(("", ""), rows)
