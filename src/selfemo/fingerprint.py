@@ -107,7 +107,13 @@ def _source(module: str, package: Path) -> str:
 
 def _imports(module: str, package: Path) -> Iterator[str]:
     """Modules of the package that a module names; of a package's names, those that are modules themselves."""
-    for node in ast.walk(_Runtime().visit(ast.parse(_source(module, package)))):
+    waiting: list[ast.AST] = [_parsed(_source(module, package))]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            waiting += node.orelse  # the rest is read by type checkers alone
+            continue
+        waiting += ast.iter_child_nodes(node)
         if isinstance(node, ast.Import):
             named = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -118,13 +124,9 @@ def _imports(module: str, package: Path) -> Iterator[str]:
         yield from (name for name in dict.fromkeys(named) if _file(name, package))
 
 
-class _Runtime(ast.NodeTransformer):
-    """Leaves out what only type checkers read."""
-
-    def visit_If(self, node: ast.If) -> ast.AST:
-        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-            node.body = [ast.Pass()]
-        return self.generic_visit(node)
+@cache
+def _parsed(text: str) -> ast.Module:
+    return ast.parse(text)
 
 
 @cache
@@ -133,10 +135,11 @@ def _source_hash(text: str) -> str:
     lines = io.StringIO(text).readlines()
     inside: set[int] = set()
     """Lines that end within a string: blank ones count there."""
-    for node in ast.walk(ast.parse(text)):
+    nodes = list(ast.walk(_parsed(text)))
+    for node in nodes:
         if isinstance(node, (ast.Constant, ast.JoinedStr)) and node.end_lineno is not None:
             inside.update(range(node.lineno - 1, node.end_lineno - 1))
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes:
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
             first, last = node.lineno - 1, (node.end_lineno or node.lineno) - 1
             before = lines[first].encode()[: node.col_offset]

@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from selfemo import services
+from selfemo.cli import main
 from selfemo.config import Config
 from selfemo.context import Context
 from selfemo.data.corpora import load_corpus
@@ -133,6 +135,42 @@ def test_s3_a_lock_has_one_holder_and_its_age_is_told_by_the_store(small: Config
             with pytest.raises(Lost):
                 first.renew()
             second.renew()
+
+
+def test_s3_what_nothing_needs_is_removed_and_the_disk_is_given_back(tmp_path: Path) -> None:
+    config = Config.model_validate({
+        "workdir": str(tmp_path / "w"), "run": "gone", "mlflow": {"tracking_uri": f"sqlite:///{tmp_path / 'm.db'}"}
+    })  # fmt: skip
+    context = Context(config)
+
+    def disk() -> int:
+        return sum(f.stat().st_size for f in (tmp_path / "w" / "services" / "s3").glob("*.dat"))
+
+    try:
+        store, registry = context.store, context.registry
+        made = []
+        for name in ("warmup-000000000000", "train-111111111111"):
+            folder = tmp_path / name
+            folder.mkdir()
+            (folder / "model.safetensors").write_bytes(os.urandom(20 << 20))
+            made.append(store.uri("gone", "round-0", name))
+            store.publish(folder, made[-1], step=name.split("-")[0])
+        store.backend(made[0]).upload(tmp_path / name / "model.safetensors", f"{made[0]}/files-cut/model.safetensors")
+        registry.register(made[0], registry.parent, {})
+        registry.finish(registry.parent, True)
+        before = disk()
+        command = ["gc", "--older-than", "0", "--set", f"workdir={config.workdir}",
+                   "--set", f"mlflow.tracking_uri={config.mlflow.tracking_uri}"]  # fmt: skip
+        assert "would remove 41.9 MB" in CliRunner().invoke(main, command).output
+        assert disk() == before
+        result = CliRunner().invoke(main, [*command, "--delete"])
+        assert (result.exit_code, "removed 41.9 MB" in result.output) == (0, True), result.output
+        assert before - disk() >= 40 << 20
+        assert (store.fetch(made[0]) / "model.safetensors").stat().st_size == 20 << 20
+        assert store.manifest(made[1]) is None
+        assert {u.split("/")[5] for u in store.backend(store.root).list(store.uri("gone"))} == {"warmup-000000000000"}
+    finally:
+        services.stop(tmp_path / "w")
 
 
 KILLED = """

@@ -8,6 +8,7 @@ from selfemo import __version__
 from selfemo.cli import cluster, registry, run, steps
 from selfemo.cli.base import Cli
 from selfemo.cli.data import data
+from selfemo.cli.gc import gc
 
 
 @click.group(cls=Cli, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -26,6 +27,6 @@ for command in (
     cluster.compile_, cluster.submit,
     steps.generate, steps.filter_, steps.train, steps.evaluate,
     registry.promote, registry.rollback, registry.sync_registry, registry.serve, registry.fetch,
-    data,
+    data, gc,
 ):  # fmt: skip
     main.add_command(command)

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property
@@ -29,6 +30,15 @@ def parsed(uri: str) -> ParseResult:
         raise UserError(
             f"not an address: {error}", where=uri, fix="write it as s3://bucket/prefix or file:///directory"
         ) from None
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One file of a place: its path relative to the directory that was asked for, its bytes, when it was written."""
+
+    name: str
+    size: int
+    modified: float
 
 
 class Backend(Protocol):
@@ -58,12 +68,20 @@ class Backend(Protocol):
         """Copy a file from there."""
         ...
 
+    def remove(self, uri: str) -> None:
+        """Remove one file, if it is there."""
+        ...
+
     def remove_tree(self, uri: str) -> None:
         """Remove everything under a directory."""
         ...
 
     def list(self, uri: str) -> Iterator[str]:
         """URIs of all files under a directory."""
+        ...
+
+    def scan(self, uri: str) -> Iterator[Stored]:
+        """All files under a directory."""
         ...
 
 
@@ -128,6 +146,9 @@ class LocalBackend:
     def download(self, uri: str, path: Path) -> None:
         shutil.copyfile(self.path(uri), path)
 
+    def remove(self, uri: str) -> None:
+        self.path(uri).unlink(missing_ok=True)
+
     def remove_tree(self, uri: str) -> None:
         shutil.rmtree(self.path(uri), ignore_errors=True)
 
@@ -135,6 +156,13 @@ class LocalBackend:
         for path in sorted(self.path(uri).rglob("*")):
             if path.is_file() and not path.name.startswith(".tmp-"):
                 yield path.as_uri()
+
+    def scan(self, uri: str) -> Iterator[Stored]:
+        root = self.path(uri)
+        for path in sorted(root.rglob("*")):
+            if path.is_file():
+                found = path.stat()
+                yield Stored(path.relative_to(root).as_posix(), found.st_size, found.st_mtime)
 
 
 class S3Backend:
@@ -247,6 +275,10 @@ class S3Backend:
         bucket, key = self.split(uri)
         self.client.download_file(bucket, key, str(path), Config=self.transfer)
 
+    def remove(self, uri: str) -> None:
+        bucket, key = self.split(uri)
+        self.client.delete_object(Bucket=bucket, Key=key)
+
     def remove_tree(self, uri: str) -> None:
         for found in list(self.list(uri)):
             bucket, key = self.split(found)
@@ -257,3 +289,10 @@ class S3Backend:
         for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
             for item in page.get("Contents", ()):
                 yield f"s3://{bucket}/{item['Key']}"
+
+    def scan(self, uri: str) -> Iterator[Stored]:
+        bucket, prefix = self.split(uri.rstrip("/") + "/")
+        prefix = "" if prefix == "/" else prefix
+        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            for item in page.get("Contents", ()):
+                yield Stored(item["Key"].removeprefix(prefix), item["Size"], item["LastModified"].timestamp())

@@ -1,0 +1,1 @@
+"""What a store holds that nothing needs any more: found, and removed."""
