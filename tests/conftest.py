@@ -114,6 +114,7 @@ SMALL = (
     "evaluation.dialogues=8", "loop.rounds=2",
     # The tiny model has hardly a mind to lose.
     "guard.min_label_entropy=0", "guard.min_sound=0", "guard.min_distinct_2=0",
+    "policy.precision=float32",  # the same on every processor
 )  # fmt: skip
 
 

@@ -214,6 +214,14 @@ def test_gold_is_a_target_only_where_the_run_says_so() -> None:
     assert (sample.target, sample.gold) == (("fear",), True)
 
 
+@pytest.mark.parametrize("score", [1.0, 0.4])
+def test_one_candidate_is_no_group_without_variance(score: float) -> None:
+    kept = filter_rollouts([expression(candidate(score=score))], Config())
+    assert kept.reasons["expression"] == Counter(kept=1)
+    assert [s.task for s in kept.samples] == ["expression", "understanding"]
+    assert filter_rollouts([expression(candidate(score=0.2))], Config()).reasons["expression"] == Counter(low_reward=1)
+
+
 def test_a_kept_reply_teaches_both_tasks() -> None:
     kept = filter_rollouts([expression(candidate(), candidate("Go away.", "anger", 0.05))], CONFIG)
     assert kept.reasons["expression"] == Counter(kept=1, low_reward=1)

@@ -305,8 +305,33 @@ def test_lora_trains_an_adapter_and_saves_a_whole_model(warmed: Path, settings: 
     assert any(not torch.equal(before[k], after[k]) for k in before)
 
 
-def test_equal_prompts_are_trained_once_and_a_lone_sample_suffices(
-    warmed: Path, settings: Config, tmp_path: Path
+def test_samples_of_one_prompt_are_each_trained_on_for_their_own_target(
+    warmed: Path, settings: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = run(warmed, settings, tmp_path, "one", [sample(1), sample(1)])
+    seen = {}
+    scored = selfgrpo.SelfGrpoTrainer._generate_and_score_completions
+
+    def spy(self: Any, inputs: Any) -> Any:
+        out = scored(self, inputs)
+        texts = self.processing_class.batch_decode(out["completion_ids"], skip_special_tokens=True)
+        for start in range(0, len(inputs), 4):
+            index = inputs[start]["index"]
+            seen[self.samples[index].target[0]] = (texts[start : start + 4], self._parts[start : start + 4, 0])
+        return out
+
+    monkeypatch.setattr(selfgrpo.SelfGrpoTrainer, "_generate_and_score_completions", spy)
+    # Two turns that are alike in all that the prompt shows of them: the window has cut off what told them apart.
+    alike = [sample(1, target="joy"), sample(1, target="anger").model_copy(update={"id": "another"})]
+    alike.append(sample(2, "expression", target="fear"))
+    thrice = settings.model_copy(update={"grpo": settings.grpo.model_copy(update={"epochs": 3})})
+    run(warmed, thrice, tmp_path, "o", alike)
+    for label in ("joy", "anger"):
+        texts, align = seen[label]
+        own = GroupRewards([sample(1, target=label)], settings, None)
+        assert align == pytest.approx(own.functions[0](texts, [0] * 4), abs=1e-6)
+    assert seen["joy"][0] != seen["anger"][0], "each is sampled for itself"
+
+
+def test_a_lone_sample_suffices(warmed: Path, settings: Config, tmp_path: Path) -> None:
+    out = run(warmed, settings, tmp_path, "one", [sample(1)])
     assert len(json.loads((out / "training.json").read_text())) == 1

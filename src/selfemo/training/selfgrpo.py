@@ -205,10 +205,8 @@ def train(
     """
     tokenizer = load_tokenizer(base)
     prompter = Prompter(tokenizer, config.policy.history_turns)
-    unique: dict[TokenIds, Sample] = {}
-    for sample in samples:  # two samples can come to the same prompt after windowing: the first stands
-        unique.setdefault(prompt_of(sample, prompter), sample)
-    prompts, samples = list(unique), list(unique.values())
+    # Two samples can come to the same prompt after windowing: both are learnt, each group for its own target.
+    prompts = [prompt_of(sample, prompter) for sample in samples]
     data = Dataset.from_dict({"prompt": [str(i) for i in range(len(samples))], "index": list(range(len(samples)))})
     listener = None
     if any(s.task == "expression" for s in samples):

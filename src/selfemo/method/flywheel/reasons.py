@@ -93,11 +93,12 @@ def decide(
 ) -> NDArray[np.uint8]:
     """The first reason that applies to each candidate ``(N, K)``; ``sure`` broadcasts over candidates.
 
-    Without variance in its scores a group is trivial, unless ``unanimous`` groups are kept.
+    Without variance in its scores a group is trivial, unless ``unanimous`` groups are kept. One candidate is no group:
+    it says nothing about the variance of the rollouts that training will sample.
     """
     reasons = np.full(scores.shape, Reason.KEPT, dtype=np.uint8)
     reasons[scores < tau_reward] = Reason.LOW_REWARD
-    if not unanimous:
+    if not unanimous and scores.shape[1] > 1:
         reasons[constant_groups(scores)] = Reason.TRIVIAL
     reasons[np.broadcast_to(sure < tau_low, scores.shape)] = Reason.LOW_AGREEMENT
     reasons[unparseable] = Reason.UNPARSEABLE
