@@ -105,17 +105,17 @@ def test_a_trainjobs_pods_train_as_this_machine_would_and_publish_themselves(
 ) -> None:
     here = settings(small_local, "here")
     expected = json.loads(
-        (Context(here).store.fetch(steps.train(here, str(tiny), publish(here, samples()), str(tiny), 1).uri)
+        (Context(here).store.fetch(steps.train(here, str(tiny), publish(here, samples()), tiny.as_uri(), 1).uri)
          / "training.json").read_text()
     )  # fmt: skip
     config = on_cluster(small_local, "there", nodes, processes=processes)
     uri = publish(config, samples())
-    done = steps.train(config, str(tiny), uri, str(tiny), 1)
+    done = steps.train(config, str(tiny), uri, tiny.as_uri(), 1)
     assert controller.ran == [f"there-train-1-{done.uri.rsplit('-', 1)[1][:8]}"]
     same(json.loads((Context(config).store.fetch(done.uri) / "training.json").read_text()), expected)
     assert "2 processes train together: MULTI_CPU" in controller.said
     assert not list(controller.work.rglob("scratch/**/*.safetensors"))  # nothing is left in the pods
-    assert steps.train(config, str(tiny), uri, str(tiny), 1).uri == done.uri
+    assert steps.train(config, str(tiny), uri, tiny.as_uri(), 1).uri == done.uri
     assert len(controller.ran) == 1  # it is already there: no second job
 
 
@@ -124,7 +124,7 @@ def test_a_users_error_in_the_pods_fails_the_step_and_publishes_nothing(
 ) -> None:
     config = on_cluster(small_local, "odd", processes=3)  # 4 prompts a step cannot be dealt out to 3
     with pytest.raises(UserError, match="training failed: BackoffLimitExceeded"):
-        steps.train(config, str(tiny), publish(config, samples()), str(tiny), 1)
+        steps.train(config, str(tiny), publish(config, samples()), tiny.as_uri(), 1)
     assert "4 cannot be dealt out to 3 processes" in controller.said
 
 
@@ -134,7 +134,7 @@ def test_training_that_publishes_nothing_is_an_error(
     monkeypatch.setattr(controller, "node", lambda name, trainer: controller.api.say(name, "Complete"))
     config = on_cluster(small_local, "silent")
     with pytest.raises(UserError, match="published nothing"):
-        steps.train(config, str(tiny), publish(config, samples()), str(tiny), 1)
+        steps.train(config, str(tiny), publish(config, samples()), tiny.as_uri(), 1)
 
 
 def test_where_there_is_no_cluster_the_error_says_how_to_do_without(
@@ -144,5 +144,5 @@ def test_where_there_is_no_cluster_the_error_says_how_to_do_without(
     monkeypatch.setenv("SELFEMO_IMAGE_TRAINING", "image")
     config = on_cluster(small_local, "nowhere")
     with pytest.raises(UserError) as raised:
-        steps.train(config, str(tiny), publish(config, samples()), str(tiny), 1)
+        steps.train(config, str(tiny), publish(config, samples()), tiny.as_uri(), 1)
     assert "cluster.trainer: pod" in str(raised.value)

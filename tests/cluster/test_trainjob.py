@@ -132,7 +132,7 @@ def test_a_field_that_the_schema_does_not_know_is_seen() -> None:
     ("override", "said"),
     [
         ("cluster.pods.light.accelerators=1", "light steps hold no accelerator"),
-        ("cluster.pods.train.memory=lots", "should match pattern"),
+        ("cluster.pods.train.memory=lots", "no quantity"),
         ("cluster.nodes=2", "several nodes need trainer: trainjob"),
         ("cluster.pods.trian.memory=1Gi", "Extra inputs"),
         ("cluster.profile=tpu", "Input should be"),

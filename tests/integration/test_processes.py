@@ -45,7 +45,7 @@ def samples() -> list[Sample]:
 
 
 def history(config: Config, tiny: Path) -> list[dict[str, float]]:
-    done = steps.train(config, str(tiny), publish(config, samples()), str(tiny), 1)
+    done = steps.train(config, str(tiny), publish(config, samples()), tiny.as_uri(), 1)
     rows: list[dict[str, float]] = json.loads((Context(config).store.fetch(done.uri) / "training.json").read_text())
     assert (Context(config).store.fetch(done.uri) / "model.safetensors").is_file()
     return rows
@@ -126,7 +126,7 @@ def test_an_adapter_trained_on_shards_is_merged_into_whole_weights(small_local: 
     config = settings(small_local, "adapter", processes=2, strategy="zero3")
     config = config.model_copy(update={"grpo": config.grpo.model_copy(update={"lora_rank": 2})})
     history(config, tiny)
-    uri = steps.train(config, str(tiny), publish(config, samples()), str(tiny), 1).uri
+    uri = steps.train(config, str(tiny), publish(config, samples()), tiny.as_uri(), 1).uri
     before = load_model(str(tiny)).state_dict()
     after = load_model(str(Context(config).store.fetch(uri))).state_dict()
     assert {k: v.shape for k, v in before.items()} == {k: v.shape for k, v in after.items()}

@@ -131,7 +131,7 @@ def test_a_server_that_is_down_for_a_while_is_waited_for(
     with caplog.at_level(logging.INFO):
         registry.metrics(run, [(1, {"loss": 0.5})])
     assert [m.value for m in registry.client.get_metric_history(run, "loss")] == [0.5]
-    said = [r.getMessage() for r in caplog.records if r.name == "selfemo.mlflow_client"]
+    said = [r.getMessage() for r in caplog.records if r.name == "selfemo.registry.mlflow_client"]
     assert len(said) == 2  # once when it went, once when it came: not a line for each try
     assert "trying again, for 180 s" in said[0]
     assert "answers again" in said[1]
@@ -181,12 +181,12 @@ def test_a_write_that_decides_says_that_it_was_not_made(registry: Registry, serv
     [
         lambda r: r.version("1"),
         lambda r: r.alias(CHAMPION),
-        lambda r: r.resolve("models:/m/1"),
+        lambda r: r.source("models:/m/1"),
         lambda r: r.experiment,
         lambda r: r.register("s3://b/a", "run", {}),
         lambda r: r.parent,
     ],
-    ids=["version", "alias", "resolve", "experiment", "register", "parent"],
+    ids=["version", "alias", "source", "experiment", "register", "parent"],
 )
 def test_no_is_not_there_is_none(
     registry: Registry, server: Server, time: Time,
@@ -232,7 +232,7 @@ def test_what_there_is_none_of_is_said_as_before(registry: Registry) -> None:
         with pytest.raises(UserError, match=f"no version {number}"):
             registry.version(number)
     with pytest.raises(UserError, match="write models:/NAME"):
-        registry.resolve("models:/nobody@champion")
+        registry.source("models:/nobody@champion")
 
 
 # Answers that got lost
@@ -275,7 +275,7 @@ def test_models_may_be_called_what_mlflow_takes(elsewhere: Path, database: str, 
     version = registry.register("s3://b/a", run, {})
     assert registry.register("s3://b/a", run, {}) == version
     registry.promote(version, passed=True, reason="first")
-    assert registry.resolve(f"models:/{name}@champion") == registry.resolve(f"models:/{name}/{version}") == "s3://b/a"
+    assert registry.source(f"models:/{name}@champion") == registry.source(f"models:/{name}/{version}") == "s3://b/a"
 
 
 @pytest.mark.parametrize("name", ['it\'s "it"', " ", "a\nb", "a/b", "a:b"])
@@ -304,7 +304,7 @@ def test_training_goes_on_while_mlflow_is_away_and_its_metrics_come_later(
             outbox.metrics(step, {"loss": float(step)})
             time.now += 2.0
             if step == 59:
-                assert len([r for r in caplog.records if r.name == "selfemo.outbox"]) == 1
+                assert len([r for r in caplog.records if r.name == "selfemo.registry.outbox"]) == 1
     assert history(registry, run) == [(step, float(step)) for step in range(100)]
 
 
