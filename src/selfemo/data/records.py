@@ -7,6 +7,7 @@ dialogue and the model that made it.
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -157,13 +158,18 @@ def read_records(path: Path, kind: type[R]) -> Iterator[R]:
     """Read what :func:`write_records` wrote.
 
     Raises:
-        CorruptArtifact: For a line that is not such a row; names file and line.
+        CorruptArtifact: For a line that is not such a row; names file and line. For a file that is not gzip, or ends
+            too early.
     """
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
+    number = 1
+    try:
+        with gzip.open(path, "rb") as lines:
+            for line in lines:
                 yield kind.model_validate_json(line)
-            except ValidationError as error:
-                first = error.errors()[0]
-                field = ".".join(map(str, first["loc"]))
-                raise CorruptArtifact(f"{field}: {first['msg']}", where=f"{path}:{number}") from None
+                number += 1
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise CorruptArtifact(f"{field}: {first['msg']}", where=f"{path}:{number}") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise CorruptArtifact(f"not gzip: {error}", where=f"{path}:{number}") from None

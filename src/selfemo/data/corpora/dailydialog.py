@@ -23,21 +23,21 @@ def load(path: Path, rows: Rows) -> Iterator[Dialogue]:
         said = path / folder / f"dialogues_{folder}.txt"
         felt = path / folder / f"dialogues_emotion_{folder}.txt"
         texts = [line for line in lines(read_text(said)) if line.strip()]
-        codes = [line for line in lines(read_text(felt)) if line.strip()]
+        codes = [(n, line) for n, line in enumerate(lines(read_text(felt)), 1) if line.strip()]
         if len(texts) != len(codes):
             raise UserError(
                 f"{len(codes)} dialogues, but {len(texts)} in {said.name}",
                 where=str(felt),
                 fix="use files of one release",
             )
-        for number, (text, emotions) in enumerate(zip(texts, codes, strict=True), 1):
+        for number, (text, (line, emotions)) in enumerate(zip(texts, codes, strict=True), 1):
             turns = [clean(t) for t in text.split(END) if t.strip()]
             labels = emotions.split()
             unknown = next((x for x in labels if x not in NAMES), None)
             if len(turns) != len(labels):
-                rows.bad(felt, number, "emotion", f"{len(labels)} emotions for {len(turns)} turns", emotions)
+                rows.bad(felt, line, "emotion", f"{len(labels)} emotions for {len(turns)} turns", emotions)
             elif unknown is not None:
-                rows.bad(felt, number, f"emotion {labels.index(unknown) + 1}", f"{unknown!r} is not 0..6", emotions)
+                rows.bad(felt, line, f"emotion {labels.index(unknown) + 1}", f"{unknown!r} is not 0..6", emotions)
             else:
                 utterances = tuple(
                     Utterance(speaker="AB"[i % 2], text=t, gold=(NAMES[x],))
