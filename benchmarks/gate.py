@@ -8,7 +8,7 @@ elsewhere each answers for itself, its logit moved by an effect of its own on th
 are correlated. A better challenger has a share of its wrong answers put right.
 
 Old rule: the lower 95 % bound of a paired bootstrap over dialogues is above 0. The test: a paired permutation test
-over dialogues, p at most 2.5 %. Both use fewer draws here (999) than a run's gate does, to be done in minutes.
+over dialogues, p at most 2.5 %. Both draw 999 times, to be done in minutes.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ def test_copies_of_what_is_kept_for_selection_are_not_learnt_from() -> None:
     divided = of(training, labelled=6, selection=2)
     said = {turn.text for d in divided.training for turn in d.turns}
     assert not said & set(script)
-    assert divided.leaked == 10 * len(script)
+    assert divided.copies == 10 * len(script)
     assert all(len(d.turns) == 1 for d in divided.training)
 
 

@@ -201,17 +201,11 @@ def test_a_corrupt_record_is_named(tmp_path: Path) -> None:
     import gzip
 
     path = tmp_path / "r.jsonl.gz"
-<<<<<<< HEAD
-    path.write_bytes(gzip.compress(b'{"id": 1}\n'))
-    with pytest.raises(CorruptArtifact, match=r"r\.jsonl\.gz:1"):
-        list(read_records(path, Rollout))
-=======
     whole = gzip.compress(b'{"id": 1}\n')
     for data in (whole, gzip.compress(b"\xff\n"), whole[:-9], whole[:12] + b"xx" + whole[14:], b"{}"):
         path.write_bytes(data)
         with pytest.raises(CorruptArtifact, match=r"r\.jsonl\.gz:1"):
-            list(read_rows(path, Rollout))
->>>>>>> h-corpora
+            list(read_records(path, Rollout))
 
 
 def test_the_next_role_is_who_spoke_before_the_last_speaker() -> None:

@@ -22,13 +22,13 @@ class Division:
         training: What self-play starts from, the warm-up's among them.
         warmup: Ids of the labelled dialogues that the warm-up learns from.
         held_out: What rounds are scored and gated on.
-        leaked: Utterances removed from training, since one that is scored has the same words.
+        copies: Utterances removed from training, since one that is kept for selection has the same words.
     """
 
     training: list[Dialogue]
     warmup: list[str]
     held_out: list[Dialogue]
-    leaked: int
+    copies: int
 
 
 def shares(total: int, sizes: Mapping[str, int], least: int = 0) -> dict[str, int]:
@@ -90,7 +90,7 @@ def divide(
     chosen = [d for c, n in kept.items() for d in drawn[c][:n]]
     warm = [d for c, n in kept.items() for d in drawn[c][n:]]
     apart = {d.id for d in chosen}
-    pool, leaked = leakage.remove([d for d in training if d.id not in apart], chosen)
+    pool, copies = leakage.remove([d for d in training if d.id not in apart], chosen)
     scored = sorted(chosen, key=lambda d: d.id) or list(held_out)
     left = {d.id for d in pool if any(turn.gold for turn in d.turns)}
     warmup = sorted(d.id for d in warm if d.id in left)
@@ -102,4 +102,4 @@ def divide(
             where="warmup.dialogues",
             fix="lower warmup.selection, or set warmup.dialogues=0 for a base that is warmed up already",
         )
-    return Division(pool, warmup, scored, leaked)
+    return Division(pool, warmup, scored, copies)

@@ -56,7 +56,7 @@ def model_card(context: Surroundings, decision: Manifest, version: str, weights:
         "## Data", _data(context, config),
         "## Rounds", _table(HEADERS, [cells(r) for r in rounds]),
         "## Figures on held-out dialogues", *_figures(metrics),
-        "## Gate", _gate(Decision.from_dict(decision.result), decision),
+        "## Gate", _gate(config, Decision.from_dict(decision.result), decision),
         "## Limits", LIMITS,
         "## Licence", _licence(config),
         "## Where it comes from", _provenance(config, weights, digest, decision),
@@ -109,7 +109,8 @@ def _data(context: Surroundings, config: Config) -> str:
         f"- labelled dialogues of the warm-up: {counts.get('warmup_dialogues', '-')}",
         f"- training dialogues, used without their labels: {counts.get('training_dialogues', '-')}",
         f"- held-out dialogues ({held}): {counts.get('held_out_dialogues', '-')}",
-        f"- utterances left out of training since a held-out dialogue has them: {counts.get('leaked_utterances', '-')}",
+        f"- utterances left out of training since a held-out split has them: {counts.get('leaked_utterances', '-')}, "
+        f"since a dialogue kept for selection has them: {counts.get('selection_copies', '-')}",
     ]
     return "\n".join(lines)
 
@@ -128,10 +129,10 @@ def _figures(metrics: Mapping[str, Any]) -> list[str]:
     return parts
 
 
-def _gate(decision: Decision, made: Manifest) -> str:
+def _gate(config: Config, decision: Decision, made: Manifest) -> str:
     lines = [f"{'Passed' if decision.promoted else 'Closed'}: {printable(decision.reason)}."]
     if decision.gains:
-        how = "p is of a paired permutation test over dialogues; the first corpus decides."
+        how = f"p is of a paired permutation test over dialogues; {config.corpora[0].name} is the gate corpus."
         lines += ["", _table(gate.HEADERS, decision.cells()), "", f"Gains are over the champion before; {how}"]
     lines += ["", f"Compared with the scores at {_code(str(made.inputs['champion_scores']) or 'none')}.",
               "What became of the version since is in its tags in the registry."]  # fmt: skip

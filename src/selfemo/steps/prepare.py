@@ -39,7 +39,8 @@ def prepare(config: Config) -> Published:
             "training_dialogues": len(divided.training),
             "held_out_dialogues": len(divided.held_out),
             "warmup_dialogues": len(divided.warmup),
-            "leaked_utterances": corpora.leaked + divided.leaked,
+            "leaked_utterances": corpora.leaked,
+            "selection_copies": divided.copies,
             "quarantined_rows": len(corpora.quarantine),
         }
 

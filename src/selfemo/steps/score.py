@@ -11,6 +11,7 @@ from selfemo.config import Config
 from selfemo.context import Context, Published
 from selfemo.data.records import Reply, Scored, read_records, write_records
 from selfemo.data.seeds import seed_of
+from selfemo.errors import UserError
 from selfemo.method.guard import ENOUGH_TURNS
 from selfemo.report import plots
 from selfemo.steps.evaluate import PREDICTIONS, REPLIES, evaluate
@@ -25,6 +26,12 @@ def score(config: Config, parts: Sequence[str], policy: str, prepared: str, roun
         folders, seconds = whole(context, parts)
         scores = metrics_of(folders, config, out)
         gate_corpus = config.corpora[0].name
+        if gate_corpus not in scores:
+            raise UserError(
+                f"no turn of {gate_corpus}, the gate corpus, was scored",
+                where=prepared,
+                fix="name a corpus first that the held-out dialogues have",
+            )
         flat = {k: v for k, v in scores[gate_corpus].items() if isinstance(v, (int, float))}
         flat |= {f"expression_{k}": v for k, v in scores["expression"].items()}
         registry = context.registry
