@@ -21,7 +21,7 @@ class Division:
     Attributes:
         training: What self-play starts from, the warm-up's among them.
         warmup: Ids of the labelled dialogues that the warm-up learns from.
-        held_out: What rounds are scored and gated on.
+        held_out: What rounds are scored and gated on, the gate corpus first.
         copies: Utterances removed from training, since one that is kept for selection has the same words.
     """
 
@@ -91,7 +91,8 @@ def divide(
     warm = [d for c, n in kept.items() for d in drawn[c][n:]]
     apart = {d.id for d in chosen}
     pool, copies = leakage.remove([d for d in training if d.id not in apart], chosen)
-    scored = sorted(chosen, key=lambda d: d.id) or list(held_out)
+    places = {corpus: place for place, corpus in enumerate(by_corpus)}
+    scored = sorted(chosen, key=lambda d: (places[d.corpus], d.id)) or list(held_out)
     left = {d.id for d in pool if any(turn.gold for turn in d.turns)}
     warmup = sorted(d.id for d in warm if d.id in left)
     if not pool:
