@@ -45,10 +45,12 @@ def test_the_first_corpus_decides_and_every_figure_names_it(two: Config) -> None
     assert scores.result["weighted_f1"] == json.loads((files / "metrics.json").read_text())["sample"]["weighted_f1"]
     assert {r.corpus for r in read_records(files / "predictions.jsonl.gz", Scored)} == {"sample", "meld"}
     second = context.store.uri("another")  # weights alike: no gain, on either
-    context.store.publish(context.store.fetch(first), second, step="train", result={"seconds": 1.0})
+    context.store.publish(
+        context.store.fetch(context.policies.find(first).uri), second, step="train", result={"seconds": 1.0}
+    )
     after, record = steps.decide(two, state, second, steps.evaluation(two, second, prepared, 1).uri, 1)
 
-    assert after.policy == first
+    assert after.policy == context.policies.find(first).uri
     decision = context.store.manifest(record)
     assert decision is not None
     assert set(decision.result["gains"]) == {"sample", "meld"}
