@@ -110,7 +110,7 @@ def main() -> None:
         seconds = []
         for _ in range(REPEATS):
             start = time.process_time()
-            verdict = judge_groups(masks, M, affinity=matrix)
+            judged = judge_groups(masks, M, affinity=matrix)
             seconds.append(time.process_time() - start)
         print(f"{name}: {masks.size:,} predictions in {statistics.median(seconds):.2f} s of CPU, median of {REPEATS}")
     part = masks[:5000]
@@ -127,7 +127,7 @@ def main() -> None:
     print(f"numpy {np.__version__}, {platform.machine()}, {platform.processor() or platform.system()}, one thread")
     print(
         "verdicts:",
-        {Reason(c).name.lower(): int(n) for c, n in zip(*np.unique(verdict.reasons, return_counts=True), strict=True)},
+        {Reason(c).name.lower(): int(n) for c, n in zip(*np.unique(judged.reasons, return_counts=True), strict=True)},
     )
     duplicates()
 

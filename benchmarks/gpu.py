@@ -66,10 +66,15 @@ def saved_bytes(shape: Shape, width: int = 320) -> float:
     found = []
     for layers in (1, 2):
         small = Qwen3Config(
-            vocab_size=512, hidden_size=width, intermediate_size=round(shape.inner * scale), num_hidden_layers=layers,
-            num_attention_heads=shape.heads, num_key_value_heads=shape.shared,
-            head_dim=2 * round(shape.head * scale / 2), tie_word_embeddings=True,
-        )  # fmt: skip
+            vocab_size=512,
+            hidden_size=width,
+            intermediate_size=round(shape.inner * scale),
+            num_hidden_layers=layers,
+            num_attention_heads=shape.heads,
+            num_key_value_heads=shape.shared,
+            head_dim=2 * round(shape.head * scale / 2),
+            tie_word_embeddings=True,
+        )
         model = Qwen3ForCausalLM(small)
         enable(model)
         seen: dict[int, int] = {}
@@ -114,10 +119,15 @@ def count(dialogues: list[Dialogue], prompter: Prompter) -> Tokens:
         answers = [prompter.answer([label]) for label in space.labels[:4]]
         replies = [len(prompter.answer([space.labels[0]], u.text)) for u in turns]
         expression = prompter.expression(turns[:-1] or turns, turns[-1].speaker, space)
-        rows.append((
-            len(turns), len(grow([list(p) for p in prompts]).ids),
-            len(grow([[*p, *a] for p in prompts for a in answers]).ids), np.mean(replies), len(expression),
-        ))  # fmt: skip
+        rows.append(
+            (
+                len(turns),
+                len(grow([list(p) for p in prompts]).ids),
+                len(grow([[*p, *a] for p in prompts for a in answers]).ids),
+                np.mean(replies),
+                len(expression),
+            )
+        )
     return Tokens(*(float(x) for x in np.mean(rows, axis=0)))
 
 
@@ -180,9 +190,11 @@ def main() -> None:
         saved = saved_bytes(shape)
         ranks = config.launch.processes
         print(f"\n{path}: {shape.parameters / 1e9:.2f} billion parameters, {ranks} GPUs, {config.launch.strategy}")
-        print(f"  measured on {len(training)} dialogues of {', '.join(c.name for c in config.corpora)}: "
-              f"{tokens.turns:.1f} turns, {tokens.read:.0f} tokens to read, {tokens.answered:.0f} with answers, "
-              f"{tokens.reply:.0f} a reply")  # fmt: skip
+        print(
+            f"  measured on {len(training)} dialogues of {', '.join(c.name for c in config.corpora)}: "
+            f"{tokens.turns:.1f} turns, {tokens.read:.0f} tokens to read, {tokens.answered:.0f} with answers, "
+            f"{tokens.reply:.0f} a reply"
+        )
         print(f"  measured: a layer keeps {saved / 1e3:.0f} kB of a token at this width")
         used = memory(config, shape, saved, tokens)
         print(
@@ -191,8 +203,11 @@ def main() -> None:
             + f"; {sum(used.values()):.1f} in all"
         )
         time = minutes(config, shape, tokens, ranks * given.tflops * 1e12 * given.share)
-        print("  minutes of computing: " + ", ".join(f"{k} {v:.1f}" for k, v in time.items())
-              + f"; a round {sum(time.values()) + given.overhead:.0f}")  # fmt: skip
+        print(
+            "  minutes of computing: "
+            + ", ".join(f"{k} {v:.1f}" for k, v in time.items())
+            + f"; a round {sum(time.values()) + given.overhead:.0f}"
+        )
 
 
 if __name__ == "__main__":

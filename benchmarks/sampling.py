@@ -49,9 +49,17 @@ def generate(name: str, bf16: bool, batches: list[list[list[int]]], tokens: int,
         for batch in batches:
             ids = torch.tensor(batch, device=plain.device)
             out = plain.generate(
-                ids, attention_mask=torch.ones_like(ids), do_sample=True, num_return_sequences=GROUP,
-                max_new_tokens=tokens, temperature=1.0, top_k=0, top_p=1.0, pad_token_id=end, **length,
-            )[:, ids.shape[1] :]  # fmt: skip
+                ids,
+                attention_mask=torch.ones_like(ids),
+                do_sample=True,
+                num_return_sequences=GROUP,
+                max_new_tokens=tokens,
+                temperature=1.0,
+                top_k=0,
+                top_p=1.0,
+                pad_token_id=end,
+                **length,
+            )[:, ids.shape[1] :]
             ended = (out == end).int()
             lengths += torch.where(ended.any(1), ended.argmax(1) + 1, out.shape[1]).tolist()
         return float(np.mean(lengths))
@@ -113,25 +121,43 @@ def main() -> None:
         prompts = random_prompts(4, 300, seed)
         for tokens in (8, 32):
             title = f"4 separate prompts of 300 tokens, {GROUP} samples of {tokens} tokens"
-            compare(title, (trees, name, bf16, prompts, tokens, True), (generate, name, bf16, [prompts], tokens, True),
-                    pairs, "completions", 4 * GROUP)  # fmt: skip
+            compare(
+                title,
+                (trees, name, bf16, prompts, tokens, True),
+                (generate, name, bf16, [prompts], tokens, True),
+                pairs,
+                "completions",
+                4 * GROUP,
+            )
     if wanted("dialogues"):
         where, found = dialogues(given.dialogues, seed)
         prompts = turn_prompts(found, load_tokenizer(directory(name)))
         title = f"{len(prompts)} turns of {len(found)} dialogues of {where}, {GROUP} samples of up to 16 tokens each"
         ours, stock = compare(
-            title, (trees, name, bf16, prompts, 16, False), (generate, name, bf16, [[p] for p in prompts], 16, False),
-            pairs, "completions", len(prompts) * GROUP,
-        )  # fmt: skip
+            title,
+            (trees, name, bf16, prompts, 16, False),
+            (generate, name, bf16, [[p] for p in prompts], 16, False),
+            pairs,
+            "completions",
+            len(prompts) * GROUP,
+        )
         mean = [float(np.mean([m.result for m in variant])) for variant in (ours, stock)]
-        print(f"mean length of a completion: ours {mean[0]:.1f} tokens, stock {mean[1]:.1f}; mean prompt "
-              f"{np.mean([len(p) for p in prompts]):.0f}")  # fmt: skip
+        print(
+            f"mean length of a completion: ours {mean[0]:.1f} tokens, stock {mean[1]:.1f}; mean prompt "
+            f"{np.mean([len(p) for p in prompts]):.0f}"
+        )
     if wanted("scoring"):
         where, found = dialogues(given.scored, seed)
         prompts, answers = rows_of(found, name)
         title = f"log-probability of the gold answer for {len(prompts)} turns of {len(found)} dialogues of {where}"
-        ours, stock = compare(title, (score_trees, name, bf16, prompts, answers),
-                              (score_turns, name, bf16, prompts, answers), pairs, "turns", len(prompts))  # fmt: skip
+        ours, stock = compare(
+            title,
+            (score_trees, name, bf16, prompts, answers),
+            (score_turns, name, bf16, prompts, answers),
+            pairs,
+            "turns",
+            len(prompts),
+        )
         worst = np.abs(np.array(ours[-1].result) - np.array(stock[-1].result)).max()
         print(f"largest difference of an answer's log-probability: {worst:.1e}")
 

@@ -65,8 +65,11 @@ def main() -> None:
                 log_probs(policy, [rows[i] for i in pack], [answers[i] for i in pack]).logprobs.mean().backward()
 
         took = [seconds(work, given.pairs) for work in (sample, update)]
-        print(f"| {length} | {group} | {len(grow(whole).ids):,} | {sum(map(len, whole)):,} | "
-              f"{took[0]:.2f} | {took[1]:.2f} |", flush=True)  # fmt: skip
+        print(
+            f"| {length} | {group} | {len(grow(whole).ids):,} | {sum(map(len, whole)):,} | "
+            f"{took[0]:.2f} | {took[1]:.2f} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 def bfloat16(given: argparse.Namespace) -> bool:
     """Whether to compute in bfloat16: as asked for, or as the machine is fast at."""
-    from selfemo.config.sections import Policy
+    from selfemo.config.platform import Policy
     from selfemo.policy.compute import compute
 
     return compute(Policy(precision=given.precision)).bfloat16
@@ -59,8 +59,15 @@ def directory(name: str) -> str:
         from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
 
         torch.manual_seed(0)
-        shape = Qwen3Config(vocab_size=151936, num_key_value_heads=8, head_dim=128, tie_word_embeddings=True,
-                            eos_token_id=2, pad_token_id=2, **SHAPES[name])  # fmt: skip
+        shape = Qwen3Config(
+            vocab_size=151936,
+            num_key_value_heads=8,
+            head_dim=128,
+            tie_word_embeddings=True,
+            eos_token_id=2,
+            pad_token_id=2,
+            **SHAPES[name],
+        )
         with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
             model = Qwen3ForCausalLM(shape).to(torch.bfloat16)
         model.save_pretrained(target)

@@ -95,23 +95,40 @@ def work(name: str, bf16: bool, prompts: list[list[int]], tokens: int, fixed: bo
 
     rows = len(prompts) * GROUP
     settings = GRPOConfig(
-        output_dir=tempfile.mkdtemp(), seed=0, bf16=bf16, use_cpu=not torch.cuda.is_available(), max_steps=steps,
-        num_generations=GROUP, max_completion_length=tokens or 16, beta=0.05, learning_rate=1e-6, loss_type="dapo",
+        output_dir=tempfile.mkdtemp(),
+        seed=0,
+        bf16=bf16,
+        use_cpu=not torch.cuda.is_available(),
+        max_steps=steps,
+        num_generations=GROUP,
+        max_completion_length=tokens or 16,
+        beta=0.05,
+        learning_rate=1e-6,
+        loss_type="dapo",
         # Stock takes a group at a time, which is its lowest memory; ours cuts its rows into packs itself.
         per_device_train_batch_size=rows if packed else GROUP,
         gradient_accumulation_steps=1 if packed else len(prompts),
-        shuffle_dataset=False, gradient_checkpointing=torch.cuda.is_available(), logging_steps=1, report_to=[],
-        disable_tqdm=True, save_strategy="no", dataloader_pin_memory=False,
-    )  # fmt: skip
+        shuffle_dataset=False,
+        gradient_checkpointing=torch.cuda.is_available(),
+        logging_steps=1,
+        report_to=[],
+        disable_tqdm=True,
+        save_strategy="no",
+        dataloader_pin_memory=False,
+    )
     extra = {"pack_tokens": 2048} if packed else {}
 
     def run(turn: Callable[[], None], done: Callable[[Any], None]) -> None:
         callback = Turns(turn, done)
         trainer = Trainer(
-            model=model(name, False), reward_funcs=[joy], args=settings, processing_class=tokenizer,
+            model=model(name, False),
+            reward_funcs=[joy],
+            args=settings,
+            processing_class=tokenizer,
             train_dataset=Dataset.from_dict({"prompt": [str(i) for i in range(len(prompts))]}),
-            callbacks=[callback], **extra,
-        )  # fmt: skip
+            callbacks=[callback],
+            **extra,
+        )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
         raise SystemExit
@@ -134,9 +151,13 @@ def main() -> None:
     turns = turn_prompts(found, load_tokenizer(directory(name)))
     subjects = {
         "prompts": (f"{given.prompts} separate prompts of 300 tokens, completions of 16", separate, 16),
-        "dialogues": (f"all {len(turns)} turns of {len(found)} dialogue(s) of {where}, mean prompt "
-                      f"{np.mean([len(p) for p in turns]):.0f} tokens", turns, 0),
-    }  # fmt: skip
+        "dialogues": (
+            f"all {len(turns)} turns of {len(found)} dialogue(s) of {where}, mean prompt "
+            f"{np.mean([len(p) for p in turns]):.0f} tokens",
+            turns,
+            0,
+        ),
+    }
     for part, what in (("update", "update on given completions"), ("whole", "sample, reward and update")):
         for kind, (title, prompts, tokens) in subjects.items():
             if given.only in (None, part) and given.on in (None, kind):

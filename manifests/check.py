@@ -27,9 +27,11 @@ SCHEMAS = Path(os.environ.get("SELFEMO_SCHEMAS") or HERE.parents[1] / "shared" /
 OVERLAYS = ("dev", "staging", "prod")
 TARGETS = ("cluster", *(f"overlays/{o}" for o in OVERLAYS), "gitops/argocd", "gitops/flux")
 MADE_ELSEWHERE = {
-    ("ConfigMap", "kfp-launcher"), ("ServiceAccount", "default"), ("ClusterSecretStore", "platform"),
+    ("ConfigMap", "kfp-launcher"),
+    ("ServiceAccount", "default"),
+    ("ClusterSecretStore", "platform"),
     ("ConfigMap", "kube-root-ca.crt"),
-}  # fmt: skip
+}
 """What the platform brings: Kubeflow's own settings, and its store of secrets."""
 
 Json = dict[str, Any]

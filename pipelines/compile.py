@@ -61,17 +61,23 @@ def manifests_to(directory: Path, cluster: Cluster, images: Images) -> list[Path
         group = {"apiVersion": "pipelines.kubeflow.org/v2beta1"}
         shown = {k: spec["pipelineInfo"][k] for k in ("displayName", "description")}
         pipeline = {
-            **group, "kind": "Pipeline", "metadata": {"name": form.stem, "namespace": cluster.namespace}, "spec": shown,
-        }  # fmt: skip
+            **group,
+            "kind": "Pipeline",
+            "metadata": {"name": form.stem, "namespace": cluster.namespace},
+            "spec": shown,
+        }
         version = {
             **group,
             "kind": "PipelineVersion",
             "metadata": {"name": version_of(form), "namespace": cluster.namespace},
             "spec": {
-                "pipelineName": form.stem, **shown, "displayName": version_of(form), "pipelineSpec": spec,
+                "pipelineName": form.stem,
+                **shown,
+                "displayName": version_of(form),
+                "pipelineSpec": spec,
                 **({"platformSpec": platform[0]} if platform else {}),
             },
-        }  # fmt: skip
+        }
         path = directory / f"{form.stem}-manifest.yaml"
         path.write_text(yaml.safe_dump_all([pipeline, version], width=1000))
         paths += [form, path]

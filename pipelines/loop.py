@@ -40,7 +40,7 @@ def learn(cluster: Cluster, images: Images) -> BaseComponent:
             with dsl.ParallelFor(shards, name="self-play") as shard:
                 played = generate(policy=policy, prepared=prepared, shard=shard, **where)
                 place(played, "generate", cluster, images)
-            rollouts = gather(parts=dsl.Collected(played.output), policy=policy, prepared=prepared, **where)
+            rollouts = gather(shards=dsl.Collected(played.output), policy=policy, prepared=prepared, **where)
             samples = filter_rollouts(rollouts=rollouts.outputs["Output"], **where)
             trained = train(policy=policy, samples=samples.outputs["Output"], prepared=prepared, **where)
             for step, task in {"gather": rollouts, "filter": samples, "train": trained}.items():
@@ -80,7 +80,7 @@ def judge(cluster: Cluster, images: Images) -> BaseComponent:
             with dsl.ParallelFor(shards, name="evaluation") as shard:
                 answered = evaluate(policy=challenger, prepared=prepared, shard=shard, **where)
                 place(answered, "evaluate", cluster, images)
-            scored = score(parts=dsl.Collected(answered.output), policy=challenger, prepared=prepared, **where)
+            scored = score(shards=dsl.Collected(answered.output), policy=challenger, prepared=prepared, **where)
             decided = decide(
                 champion=policy,
                 champion_scores=scores,

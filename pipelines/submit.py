@@ -79,17 +79,23 @@ class Submission:
                 continue
             if (run.runtime_config.parameters or {}).get("config") != self.parameters["config"]:
                 raise UserError(
-                    f"a run named {self.config.run} is active with another configuration", where=f"run {run.run_id}",
+                    f"a run named {self.config.run} is active with another configuration",
+                    where=f"run {run.run_id}",
                     fix="wait for it, terminate it in the user interface, or set another run name",
-                )  # fmt: skip
+                )
             say(f"run {self.config.run} is already active")
             return str(run.run_id)
         pipeline, version = self.version()
         account = self.config.cluster.service_account
         started = self.client.run_pipeline(
-            self.experiment, self.config.run, params=self.parameters, pipeline_id=pipeline, version_id=version,
-            enable_caching=False, service_account=account,
-        )  # fmt: skip
+            self.experiment,
+            self.config.run,
+            params=self.parameters,
+            pipeline_id=pipeline,
+            version_id=version,
+            enable_caching=False,
+            service_account=account,
+        )
         say(f"run {self.config.run} is started: version {version}")
         return str(started.run_id)
 
@@ -106,10 +112,17 @@ class Submission:
             self.client.delete_recurring_run(job.recurring_run_id)
             say(f"schedule {self.config.run} was another one; it is replaced")
         made = self.client.create_recurring_run(
-            self.experiment, self.config.run, cron_expression=cron, max_concurrency=1, no_catchup=True,
-            params=self.parameters, pipeline_id=pipeline, version_id=version, enable_caching=False,
+            self.experiment,
+            self.config.run,
+            cron_expression=cron,
+            max_concurrency=1,
+            no_catchup=True,
+            params=self.parameters,
+            pipeline_id=pipeline,
+            version_id=version,
+            enable_caching=False,
             service_account=self.config.cluster.service_account,
-        )  # fmt: skip
+        )
         say(f"schedule {self.config.run} is made: {cron}")
         return str(made.recurring_run_id)
 
@@ -127,8 +140,9 @@ class Submission:
                 if faults >= FAULTS:
                     raise UserError(
                         f"Kubeflow Pipelines failed {FAULTS} times in a row: {type(error).__name__}",
-                        where=f"run {run}", fix="give the same command again: it finds the run",
-                    ) from None  # fmt: skip
+                        where=f"run {run}",
+                        fix="give the same command again: it finds the run",
+                    ) from None
                 say(f"Kubeflow Pipelines does not answer ({type(error).__name__}); looking again")
                 time.sleep(self.poll)
                 continue
@@ -210,8 +224,9 @@ def connect(config: Config) -> Any:
     except Exception as error:
         raise UserError(
             f"Kubeflow Pipelines cannot be used: {type(error).__name__}: {printable(str(error))[:300]}",
-            where=f"cluster.host: {config.cluster.host or '(none)'}", fix=f"check the URL, and {TOKEN}",
-        ) from None  # fmt: skip
+            where=f"cluster.host: {config.cluster.host or '(none)'}",
+            fix=f"check the URL, and {TOKEN}",
+        ) from None
 
 
 def main() -> int:

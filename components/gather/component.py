@@ -8,7 +8,7 @@ from components.images import DEFAULT
 @dsl.component(base_image=DEFAULT.pipeline, install_kfp_package=False)
 def gather(
     config: str,
-    parts: list[str],
+    shards: list[str],
     policy: str,
     prepared: str,
     round: int,
@@ -18,7 +18,7 @@ def gather(
 
     Args:
         config: The run's configuration, as JSON.
-        parts: URIs of the shards' rollouts.
+        shards: URIs of the shards' rollouts.
         policy: URI of the policy that played.
         prepared: URI of the prepared data.
         round: Number of the round.
@@ -33,6 +33,6 @@ def gather(
 
     with logs.step("gather", round):
         settings = Config.from_json(config)
-        uri = steps.gather(settings, parts, policy, prepared, round).uri
+        uri = steps.gather(settings, shards, policy, prepared, round).uri
         kubeflow.describe(dataset, settings, uri, round)
         return uri

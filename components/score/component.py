@@ -8,7 +8,7 @@ from components.images import DEFAULT
 @dsl.component(base_image=DEFAULT.pipeline, install_kfp_package=False)
 def score(
     config: str,
-    parts: list[str],
+    shards: list[str],
     policy: str,
     prepared: str,
     round: int,
@@ -19,7 +19,7 @@ def score(
 
     Args:
         config: The run's configuration, as JSON.
-        parts: URIs of the shards' answers.
+        shards: URIs of the shards' answers.
         policy: URI of the policy that answered.
         prepared: URI of the prepared data.
         round: Number of the round.
@@ -35,6 +35,6 @@ def score(
 
     with logs.step("score", round):
         settings = Config.from_json(config)
-        uri = steps.score(settings, parts, policy, prepared, round).uri
+        uri = steps.score(settings, shards, policy, prepared, round).uri
         kubeflow.scores(metrics, confusion, settings, uri)
         return uri

@@ -39,10 +39,20 @@ ENTRIES: dict[str, tuple[str, ...]] = {
 """Where each artifact's code begins: the module of its step, and what that uses by way of its context alone."""
 
 SURROUNDINGS = (
-    "selfemo.cluster", "selfemo.config", "selfemo.context", "selfemo.errors", "selfemo.fingerprint", "selfemo.logs",
-    "selfemo.policies", "selfemo.processes", "selfemo.progress", "selfemo.registry", "selfemo.report.plots",
-    "selfemo.services", "selfemo.store",
-)  # fmt: skip
+    "selfemo.cluster",
+    "selfemo.config",
+    "selfemo.context",
+    "selfemo.errors",
+    "selfemo.fingerprint",
+    "selfemo.logs",
+    "selfemo.policies",
+    "selfemo.processes",
+    "selfemo.progress",
+    "selfemo.registry",
+    "selfemo.report.plots",
+    "selfemo.services",
+    "selfemo.store",
+)
 """Where and how a step runs, not what it comes to: no edit here makes a run begin again. (What the configuration says
 is part of an address by itself.) Whatever is not named here counts."""
 

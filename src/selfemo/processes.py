@@ -59,9 +59,10 @@ def share(count: int, name: str) -> int:
     """
     if count % world():
         raise UserError(
-            f"{count} cannot be dealt out to {world()} processes", where=name,
+            f"{count} cannot be dealt out to {world()} processes",
+            where=name,
             fix=f"set it to a multiple of {world()}, or change launch.processes",
-        )  # fmt: skip
+        )
     return count // world()
 
 

@@ -59,8 +59,13 @@ class Controller(threading.Thread):
         disk = self.work / f"node-{rank}"
         disk.mkdir(exist_ok=True)
         own = {e["name"]: e["value"].replace('"/work"', json.dumps(str(disk))) for e in trainer["env"]}
-        launch = {"NNODES": trainer["numNodes"], "NPROC_PER_NODE": trainer["numProcPerNode"], "NODE_RANK": rank,
-                  "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}  # fmt: skip
+        launch = {
+            "NNODES": trainer["numNodes"],
+            "NPROC_PER_NODE": trainer["numProcPerNode"],
+            "NODE_RANK": rank,
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": port,
+        }
         kept = {k: os.environ[k] for k in ("PATH", "HOME", "LANG") if k in os.environ}
         env = {**kept, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **own}
         env |= {f"PET_{k}": str(v) for k, v in launch.items()}
@@ -74,12 +79,18 @@ class Controller(threading.Thread):
 def controller(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Controller]:
     """A cluster that this process's kubeconfig points to."""
     file = tmp_path / "kubeconfig"
-    file.write_text(yaml.safe_dump({
-        "apiVersion": "v1", "kind": "Config", "current-context": "here",
-        "clusters": [{"name": "here", "cluster": {"server": api.client.configuration.host}}],
-        "users": [{"name": "me", "user": {}}],
-        "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
-    }))  # fmt: skip
+    file.write_text(
+        yaml.safe_dump(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "current-context": "here",
+                "clusters": [{"name": "here", "cluster": {"server": api.client.configuration.host}}],
+                "users": [{"name": "me", "user": {}}],
+                "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
+            }
+        )
+    )
     monkeypatch.setenv("KUBECONFIG", str(file))
     monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(file))
     monkeypatch.setenv("SELFEMO_IMAGE_TRAINING", "selfemo/training@sha256:" + "0" * 64)
@@ -105,9 +116,11 @@ def test_a_trainjobs_pods_train_as_this_machine_would_and_publish_themselves(
 ) -> None:
     here = settings(small_local, "here")
     expected = json.loads(
-        (Context(here).store.fetch(steps.train(here, str(tiny), publish(here, samples()), tiny.as_uri(), 1).uri)
-         / "training.json").read_text()
-    )  # fmt: skip
+        (
+            Context(here).store.fetch(steps.train(here, str(tiny), publish(here, samples()), tiny.as_uri(), 1).uri)
+            / "training.json"
+        ).read_text()
+    )
     config = on_cluster(small_local, "there", nodes, processes=processes)
     uri = publish(config, samples())
     done = steps.train(config, str(tiny), uri, tiny.as_uri(), 1)

@@ -99,8 +99,12 @@ tolerations = st.fixed_dictionaries(
     st.sampled_from(sorted(PROFILES)),
     st.lists(tolerations, max_size=2),
     st.dictionaries(st.sampled_from(["cloud/pool", "gpu"]), st.sampled_from(["a", "l4"])),
-    st.booleans(), st.booleans(), st.booleans(), st.integers(1, 4), st.integers(1, 8),
-)  # fmt: skip
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+    st.integers(1, 4),
+    st.integers(1, 8),
+)
 def test_every_job_is_what_the_served_schema_knows(
     profile: str,
     taints: list[Any],
@@ -113,11 +117,15 @@ def test_every_job_is_what_the_served_schema_knows(
 ) -> None:
     validator = closed(schema("trainer.kubeflow.org_v1alpha1_TrainJob"))
     job = made(
-        f"cluster.profile={profile}", f"cluster.pods.train.tolerations={json.dumps(taints)}",
-        f"cluster.pods.train.node_selector={json.dumps(places)}", "cluster.secret=s3" if secret else "cluster.nodes=1",
-        "cluster.volume=work" if volume else "cluster.nodes=1", f"cluster.nodes={nodes}", f"launch.processes={each}",
+        f"cluster.profile={profile}",
+        f"cluster.pods.train.tolerations={json.dumps(taints)}",
+        f"cluster.pods.train.node_selector={json.dumps(places)}",
+        "cluster.secret=s3" if secret else "cluster.nodes=1",
+        "cluster.volume=work" if volume else "cluster.nodes=1",
+        f"cluster.nodes={nodes}",
+        f"launch.processes={each}",
         owner=("p", "u") if owned else None,
-    )  # fmt: skip
+    )
     validator.validate(job)
 
 

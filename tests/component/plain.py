@@ -44,8 +44,8 @@ def warmup(text: str, data: str) -> str:
 def rollouts(text: str, policy: str, data: str, round: int) -> str:
     """URI of the rollouts, from all shards."""
     shards = range(Config.from_json(text).launch.shards)
-    parts = [generate.python_func(text, policy, data, round, shard) for shard in shards]
-    return str(gather.python_func(text, parts, policy, data, round, artifact(dsl.Dataset, "gather/dataset")))
+    shards = [generate.python_func(text, policy, data, round, shard) for shard in shards]
+    return str(gather.python_func(text, shards, policy, data, round, artifact(dsl.Dataset, "gather/dataset")))
 
 
 def samples(text: str, rollouts: str, round: int) -> str:
@@ -62,9 +62,9 @@ def train(text: str, policy: str, samples: str, data: str, round: int) -> str:
 def scores(text: str, policy: str, data: str, round: int) -> str:
     """URI of the scores, from all shards."""
     shards = range(Config.from_json(text).launch.shards)
-    parts = [evaluate.python_func(text, policy, data, round, shard) for shard in shards]
+    shards = [evaluate.python_func(text, policy, data, round, shard) for shard in shards]
     shown = artifact(dsl.Metrics, "score/metrics"), artifact(dsl.ClassificationMetrics, "score/confusion")
-    return str(score.python_func(text, parts, policy, data, round, *shown))
+    return str(score.python_func(text, shards, policy, data, round, *shown))
 
 
 def decide(*given: Any) -> Any:

@@ -84,8 +84,9 @@ def test_the_user_interface_is_told_what_there_is_to_see(small_local: Config) ->
     store = Context(small_local).store
     for name, uri, counts in (
         ("gather/dataset", store.manifest(samples).inputs["rollouts"], {"rollouts"}),  # type: ignore[union-attr]
-        ("filter/dataset", samples, {"samples"}), ("train/model", challenger, {"samples", "steps"}),
-    ):  # fmt: skip
+        ("filter/dataset", samples, {"samples"}),
+        ("train/model", challenger, {"samples", "steps"}),
+    ):
         shown = plain.SHOWN[name]
         manifest = store.manifest(uri)
         assert manifest is not None
@@ -111,8 +112,16 @@ def test_the_user_interface_is_told_what_there_is_to_see(small_local: Config) ->
     front = yaml.safe_load(card.split("---\n")[1])
     assert (front["license"], front["base_model"]) == ("unknown", small_local.policy.base)
     assert front["metrics"][1]["value"] == round(plain.SHOWN["score/metrics"].metadata["weighted_f1"], 4)
-    for what in (f"version {version.version}\n", "Nobody has stated the base", "F1 joy", "| 0 |", "| 1 |",
-                 "gain in weighted F1", challenger, "must not decide over people"):  # fmt: skip
+    for what in (
+        f"version {version.version}\n",
+        "Nobody has stated the base",
+        "F1 joy",
+        "| 0 |",
+        "| 1 |",
+        "gain in weighted F1",
+        challenger,
+        "must not decide over people",
+    ):
         assert what in card
     assert version.description.startswith("Round 1, ")
     assert store.fetch(challenger).joinpath("model.safetensors").is_file()  # the card is beside the artifact, not in it
@@ -192,7 +201,7 @@ def test_a_round_that_keeps_nothing_stops_the_loop_and_keeps_the_champion(small_
 @pytest.mark.parametrize(
     ("bound", "words"),
     [
-        ("guard.min_sound=1", "share of sound candidates"),
+        ("guard.min_eligible=1", "share of eligible candidates"),
         ("guard.min_label_entropy=9", "label entropy of the predictions"),
     ],
 )
@@ -282,15 +291,13 @@ def test_every_component_runs_under_the_local_runner_and_does_what_its_function_
     policy = run(warmup, **where, prepared=data)["Output"]
     assert policy == plain.warmup(text, data)
     part = run(evaluate, **where, policy=policy, prepared=data, round=0, shard=0)["Output"]
-    scores = run(score, **where, parts=[part], policy=policy, prepared=data, round=0)["Output"]
+    scores = run(score, **where, shards=[part], policy=policy, prepared=data, round=0)["Output"]
     assert scores == plain.scores(text, policy, data, 0)
     nothing = {"champion": "", "champion_scores": "", "misses": 0}
     decided = run(decide, **where, **nothing, challenger=policy, challenger_scores=scores, round=0)
-    assert {name: decided[name] for name in STATE} == {
-        "policy": policy, "scores": scores, "misses": 0, "go_on": True,
-    }  # fmt: skip
+    assert {name: decided[name] for name in STATE} == {"policy": policy, "scores": scores, "misses": 0, "go_on": True}
     part = run(generate, **where, policy=policy, prepared=data, round=1, shard=0)["Output"]
-    rollouts = run(gather, **where, parts=[part], policy=policy, prepared=data, round=1)["Output"]
+    rollouts = run(gather, **where, shards=[part], policy=policy, prepared=data, round=1)["Output"]
     assert rollouts == plain.rollouts(text, policy, data, 1)
     samples = run(filter_rollouts, **where, rollouts=rollouts, round=1)["Output"]
     assert samples == plain.samples(text, rollouts, 1)

@@ -58,13 +58,27 @@ def podman(runtime: str, image: str, *command: str, options: tuple[str, ...] = (
     """Run a container as a pod of ours runs: nobody, nothing writable but /tmp and /work, no capability."""
     return subprocess.run(
         [
-            "podman", "run", "--rm", "--runtime", runtime, *ULIMITS, "--network=host", "--user=65532:65532",
-            "--read-only", "--read-only-tmpfs=false", "--cap-drop=ALL", "--security-opt=no-new-privileges",
+            "podman",
+            "run",
+            "--rm",
+            "--runtime",
+            runtime,
+            *ULIMITS,
+            "--network=host",
+            "--user=65532:65532",
+            "--read-only",
+            "--read-only-tmpfs=false",
+            "--cap-drop=ALL",
+            "--security-opt=no-new-privileges",
             *(f"--mount=type=tmpfs,destination={place},tmpfs-mode=1777" for place in ("/tmp", "/work")),
-            *options, image, *command,
+            *options,
+            image,
+            *command,
         ],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 class Pods:
@@ -95,16 +109,21 @@ class Pods:
                 },
                 "outputFile": "/out/outputs.json",
             },
-        }  # fmt: skip
+        }
         arguments = [json.dumps(task) if a == "{{$}}" else a for a in container["args"]]
         env = {**self.secrets, "AWS_DEFAULT_REGION": "us-east-1", "OMP_NUM_THREADS": "2"}
         done = podman(
-            self.runtime, self.images[kind], *container["command"][1:], *arguments,
+            self.runtime,
+            self.images[kind],
+            *container["command"][1:],
+            *arguments,
             options=(
-                *(f"--env={k}={v}" for k, v in env.items()), f"--volume={self.tiny}:/tiny:ro", f"--volume={place}:/out",
+                *(f"--env={k}={v}" for k, v in env.items()),
+                f"--volume={self.tiny}:/tiny:ro",
+                f"--volume={place}:/out",
                 f"--entrypoint={container['command'][0]}",
             ),
-        )  # fmt: skip
+        )
         assert done.returncode == 0, f"{step}: {done.stderr[-3000:]}"
         self.ran.append(step)
         written = json.loads((place / "outputs.json").read_text())
@@ -135,12 +154,12 @@ def test_every_step_of_the_loop_runs_in_its_image(pods: Pods, small: Config) -> 
 
     def judged(policy: str, number: int, **state: Any) -> Json:
         part = pods.run("evaluate", policy=policy, prepared=data, round=number, shard=0)["Output"]
-        scores = pods.run("score", parts=[part], policy=policy, prepared=data, round=number)["Output"]
+        scores = pods.run("score", shards=[part], policy=policy, prepared=data, round=number)["Output"]
         return pods.run("decide", challenger=policy, challenger_scores=scores, round=number, **state)
 
     state = judged(policy, 0, champion="", champion_scores="", misses=0)
     part = pods.run("generate", policy=policy, prepared=data, round=1, shard=0)["Output"]
-    rollouts = pods.run("gather", parts=[part], policy=policy, prepared=data, round=1)["Output"]
+    rollouts = pods.run("gather", shards=[part], policy=policy, prepared=data, round=1)["Output"]
     samples = pods.run("filter", rollouts=rollouts, round=1)["Output"]
     challenger = pods.run("train", policy=policy, samples=samples, prepared=data, round=1)["Output"]
     assert challenger != policy

@@ -30,9 +30,13 @@ def base(request: pytest.FixtureRequest, tiny: Path, tmp_path: Path) -> Path:
     tokenizer = load_tokenizer(str(tiny))
     directory = tmp_path / str(request.param)
     Qwen3Config(
-        vocab_size=len(tokenizer), num_hidden_layers=36, num_attention_heads=32, num_key_value_heads=8, head_dim=128,
+        vocab_size=len(tokenizer),
+        num_hidden_layers=36,
+        num_attention_heads=32,
+        num_key_value_heads=8,
+        head_dim=128,
         **SHAPES[request.param],
-    ).save_pretrained(directory)  # fmt: skip
+    ).save_pretrained(directory)
     tokenizer.save_pretrained(directory)
     return directory
 
@@ -69,9 +73,19 @@ def test_what_shapes_a_step_stays_in_a_dry_run(name: str) -> None:
 
 @pytest.mark.parametrize("base", ["qwen3-4b"], indirect=True)  # the other differs in its width and ties no embeddings
 def test_a_gpu_configuration_goes_through_the_whole_loop(base: Path, workdir: Path) -> None:
-    here = ["corpora=[{name: sample}]", f"policy.base={base}", f"workdir={workdir}", "policy.engine=transformers",
-            "launch.strategy=ddp", "launch.processes=1", "policy.precision=float32",
-            "grpo.prompts_per_step=4", "grpo.group=4", "grpo.replay=1", "launch.pack_tokens=1024"]  # fmt: skip
+    here = [
+        "corpora=[{name: sample}]",
+        f"policy.base={base}",
+        f"workdir={workdir}",
+        "policy.engine=transformers",
+        "launch.strategy=ddp",
+        "launch.processes=1",
+        "policy.precision=float32",
+        "grpo.prompts_per_step=4",
+        "grpo.group=4",
+        "grpo.replay=1",
+        "launch.pack_tokens=1024",
+    ]
     arguments = ["dry-run", "--config", str(CONFIGS / f"{base.name}.yaml"), *(a for h in here for a in ("--set", h))]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output

@@ -138,9 +138,9 @@ def test_s3_a_lock_has_one_holder_and_its_age_is_told_by_the_store(small: Config
 
 
 def test_s3_what_nothing_needs_is_removed_and_the_disk_is_given_back(tmp_path: Path) -> None:
-    config = Config.model_validate({
-        "workdir": str(tmp_path / "w"), "run": "gone", "mlflow": {"tracking_uri": f"sqlite:///{tmp_path / 'm.db'}"}
-    })  # fmt: skip
+    config = Config.model_validate(
+        {"workdir": str(tmp_path / "w"), "run": "gone", "mlflow": {"tracking_uri": f"sqlite:///{tmp_path / 'm.db'}"}}
+    )
     context = Context(config)
 
     def disk() -> int:
@@ -159,8 +159,15 @@ def test_s3_what_nothing_needs_is_removed_and_the_disk_is_given_back(tmp_path: P
         registry.register(made[0], registry.parent, {})
         registry.finish(registry.parent, True)
         before = disk()
-        command = ["gc", "--older-than", "0", "--set", f"workdir={config.workdir}",
-                   "--set", f"mlflow.tracking_uri={config.mlflow.tracking_uri}"]  # fmt: skip
+        command = [
+            "gc",
+            "--older-than",
+            "0",
+            "--set",
+            f"workdir={config.workdir}",
+            "--set",
+            f"mlflow.tracking_uri={config.mlflow.tracking_uri}",
+        ]
         assert "would remove 41.9 MB" in CliRunner().invoke(main, command).output
         assert disk() == before
         result = CliRunner().invoke(main, [*command, "--delete"])

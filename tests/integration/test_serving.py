@@ -95,8 +95,11 @@ def test_chats_are_answered_as_openai_does(client: TestClient) -> None:
     assert again["choices"] == answer["choices"]
     text = answer["choices"][0]["message"]["content"]
     cut = client.post("/v1/chat/completions", json={**asked, "stop": [text[2:4]]}).json()["choices"][0]
-    assert cut == {**answer["choices"][0], "message": {"role": "assistant", "content": text[: text.index(text[2:4])]},
-                   "finish_reason": "stop"}  # fmt: skip
+    assert cut == {
+        **answer["choices"][0],
+        "message": {"role": "assistant", "content": text[: text.index(text[2:4])]},
+        "finish_reason": "stop",
+    }
 
 
 def test_nothing_in_a_message_opens_another_turn(champion: tuple[Config, str]) -> None:

@@ -26,13 +26,17 @@ def plan(small: Config, tmp_path: Path) -> Path:
     put(config, "loop.rounds", 1)
     put(config, "grpo.replay", 1)
     text = {
-        "name": "tiny", "title": "A tiny study", "seeds": [3], "ours": "ours", "config": config,
+        "name": "tiny",
+        "title": "A tiny study",
+        "seeds": [3],
+        "ours": "ours",
+        "config": config,
         "budgets": {"24": {}},
         "variants": {
             "warm-up": {"title": "warm-up only", "settings": {"loop.rounds": 0}},
             "ours": {"title": "ours"},
         },
-    }  # fmt: skip
+    }
     path = tmp_path / "plan.yaml"
     path.write_text(yaml.safe_dump(text, sort_keys=False))
     return path

@@ -157,9 +157,11 @@ def test_steps_hold_what_their_profile_gives_and_light_ones_never_an_accelerator
 
 def test_places_queues_and_secrets_are_named(forms: Callable[..., list[dict[str, Any]]]) -> None:
     form = forms(
-        "pods.train.node_selector={pool: gpus}", "pods.train.queue=gpus", "secret=s3-access",
+        "pods.train.node_selector={pool: gpus}",
+        "pods.train.queue=gpus",
+        "secret=s3-access",
         "pods.train.tolerations=[{key: spot, operator: Equal, value: 'yes', effect: NoExecute}]",
-    )  # fmt: skip
+    )
     where = placed(form)["train"]
     assert where["nodeSelector"]["labels"] == {"pool": "gpus"}
     assert where["podMetadata"]["labels"] == {"kueue.x-k8s.io/queue-name": "gpus"}

@@ -31,8 +31,11 @@ def run(config: Config, tmp_path: Path) -> tuple[int, list[str], str]:
     before = log.stat().st_size if log.exists() else 0
     done = subprocess.run(
         [sys.executable, "-c", "from selfemo.cli import main; main()", "run", "--config", str(path)],
-        capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "160"},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "COLUMNS": "160"},
+    )
     text = re.sub(r"\x1b\[[\d;]*m", "", log.read_text()[before:])
     executed = re.findall(r"Executing task '([a-z]+)(?:-\d+)?'", text)
     steps = {*START, *ROUND, "carry", "report"}
@@ -78,8 +81,9 @@ def test_all_rounds(config: Config, first: tuple[int, list[str], str]) -> None:
     assert "train/rewards/align/mean" in children[1].data.metrics
     assert "filter/predicted_entropy" in children[1].data.metrics
     assert {a.path for a in registry.client.list_artifacts(children[1].info.run_id, "plots")} == {
-        "plots/training.png", "plots/confusion-sample.png",
-    }  # fmt: skip
+        "plots/training.png",
+        "plots/confusion-sample.png",
+    }
     version = registry.version(children[2].data.tags["selfemo.model_version"])
     assert version.tags["selfemo.round"] == "2"
     assert version.tags["selfemo.digest"] == context.store.manifest(version.source).digest  # type: ignore[union-attr]

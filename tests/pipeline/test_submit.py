@@ -134,9 +134,13 @@ def stub() -> Iterator[Stub]:
 def settings(stub: Stub, *overrides: str) -> Config:
     return configuration.load(
         None,
-        [f"cluster.host={stub.url}", "store.root=s3://bucket/self-emo",  # type: ignore[attr-defined]
-         "mlflow.tracking_uri=https://mlflow.example.org", *overrides],
-    )  # fmt: skip
+        [
+            f"cluster.host={stub.url}",
+            "store.root=s3://bucket/self-emo",  # type: ignore[attr-defined]
+            "mlflow.tracking_uri=https://mlflow.example.org",
+            *overrides,
+        ],
+    )
 
 
 def submission(stub: Stub, *overrides: str) -> Submission:
@@ -179,8 +183,10 @@ def test_waiting_follows_the_run_and_tells_its_outcome(
     assert ours.wait(ours.run()) is good
     said = capsys.readouterr().err.splitlines()
     assert [line for line in said if line.startswith("Self-play")] == [
-        "Self-play: pending", "Self-play: running", f"Self-play: {outcome.lower()}",
-    ]  # fmt: skip
+        "Self-play: pending",
+        "Self-play: running",
+        f"Self-play: {outcome.lower()}",
+    ]
     assert said[-1] == f"run demo has ended: {outcome.lower()}"
     assert sum("looking again" in line for line in said) == 2
 

@@ -55,11 +55,15 @@ def test_the_sample_corpus_is_split_by_dialogue_without_leakage(dialogues: list[
 def test_meld_has_its_published_counts(meld_directory: Path) -> None:
     dialogues = load_corpus("meld", str(meld_directory), Rows())
     assert _counts(dialogues, "train") == (
-        1038, 9989, Counter(neutral=4710, joy=1743, surprise=1205, anger=1109, sadness=683, disgust=271, fear=268),
-    )  # fmt: skip
+        1038,
+        9989,
+        Counter(neutral=4710, joy=1743, surprise=1205, anger=1109, sadness=683, disgust=271, fear=268),
+    )
     assert _counts(dialogues, "dev") == (
-        114, 1109, Counter(neutral=470, joy=163, surprise=150, anger=153, sadness=111, disgust=22, fear=40),
-    )  # fmt: skip
+        114,
+        1109,
+        Counter(neutral=470, joy=163, surprise=150, anger=153, sadness=111, disgust=22, fear=40),
+    )
 
 
 def _meld(path: Path, *rows: str, encoding: str = "utf-8") -> Path:
@@ -122,8 +126,9 @@ def test_only_a_line_feed_ends_a_row(tmp_path: Path, character: str, read: str) 
         "meld", str(_meld(tmp_path / "m", row, "2,Over there.,Ben,joy,positive,0,1,1,1,a,b")), Rows()
     )
     assert [(u.speaker, u.text) for u in dialogues[0].turns] == [
-        ("Ann", f"Well{read}where is it?"), ("Ben", "Over there."),
-    ]  # fmt: skip
+        ("Ann", f"Well{read}where is it?"),
+        ("Ben", "Over there."),
+    ]
 
 
 def test_a_quoted_cell_may_hold_lines_and_rows_may_end_as_on_any_system(tmp_path: Path) -> None:
@@ -321,9 +326,7 @@ def test_iemocap_annotators_make_a_set_and_no_majority_is_context(iemocap: Path)
     assert len(dialogues) == 5
     turns = dialogues[0].turns
     assert [u.speaker for u in turns] == ["Woman", "Man", "Man", "Woman"]
-    assert [u.gold for u in turns] == [
-        ("neutral", "sad"), None, ("excited", "happy"), ("frustrated", "angry"),
-    ]  # fmt: skip
+    assert [u.gold for u in turns] == [("neutral", "sad"), None, ("excited", "happy"), ("frustrated", "angry")]
     assert turns[1].text.endswith("[BREATHING]")
     assert dialogues[4].split == "test"
     assert dialogues[4].id.startswith("iemocap6/test/Ses05")

@@ -29,11 +29,14 @@ labels = st.sampled_from(MELD.labels)
 def rows(pairs: list[tuple[str, str | None]], per_dialogue: int = 3, corpus: str = "sample") -> list[Scored]:
     return [
         Scored(
-            corpus=corpus, dialogue=str(i // per_dialogue), turn=i % per_dialogue, gold=(gold,),
+            corpus=corpus,
+            dialogue=str(i // per_dialogue),
+            turn=i % per_dialogue,
+            gold=(gold,),
             predicted=(said,) if said else (),
         )
         for i, (gold, said) in enumerate(pairs)
-    ]  # fmt: skip
+    ]
 
 
 @given(st.lists(st.tuples(labels, labels), min_size=1, max_size=40))

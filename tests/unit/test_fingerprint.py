@@ -62,18 +62,23 @@ def test_a_copy_at_another_place_has_the_same_addresses(copy: Path) -> None:
         ("selfemo.method.flywheel.filtering", {"filter"}),
         ("selfemo.training.warmup", {"warmup", "train"}),
         ("selfemo.training.selfgrpo", {"train"}),
-        ("selfemo.method.selfplay",
-         {"generate", "generate_shard", "filter", "train", "evaluate", "evaluate_shard", "decide"}),
+        (
+            "selfemo.method.selfplay",
+            {"generate", "generate_shard", "filter", "train", "evaluate", "evaluate_shard", "decide"},
+        ),
         ("selfemo.policy.trees.sampler", {"generate", "generate_shard", "train", "evaluate", "evaluate_shard"}),
         ("selfemo.policy.vllm_engine", {"generate", "generate_shard", "train", "evaluate", "evaluate_shard"}),
-        ("selfemo.policy.packaged",
-         {"warmup", "generate", "generate_shard", "train", "evaluate", "evaluate_shard"}),
+        ("selfemo.policy.packaged", {"warmup", "generate", "generate_shard", "train", "evaluate", "evaluate_shard"}),
         ("selfemo.data.dialogue", set(SECTIONS)),
         # how a run is shown, kept and launched
-        ("selfemo.report.plots", set()), ("selfemo.registry.client", set()), ("selfemo.cluster.launcher", set()),
-        ("selfemo.store.artifacts", set()), ("selfemo.serving.app", set()), ("selfemo.study.page", set()),
+        ("selfemo.report.plots", set()),
+        ("selfemo.registry.client", set()),
+        ("selfemo.cluster.launcher", set()),
+        ("selfemo.store.artifacts", set()),
+        ("selfemo.serving.app", set()),
+        ("selfemo.study.page", set()),
     ],
-)  # fmt: skip
+)
 def test_an_edit_changes_the_addresses_of_the_steps_that_depend_on_it_and_of_no_other(
     copy: Path, module: str, steps: set[str]
 ) -> None:
@@ -149,9 +154,12 @@ def test_every_python_comes_to_the_same(other: str) -> None:
         pytest.skip(f"no {other} here")
     code = "from selfemo import fingerprint as f; print({s: f.of_step(s) for s in f.ENTRIES})"
     done = subprocess.run(
-        [program, "-c", code], capture_output=True, text=True, check=True,
+        [program, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
         env={"PYTHONPATH": str(fingerprint.PACKAGE.parent)},
-    )  # fmt: skip
+    )
     assert done.stdout.strip() == str(ours())
 
 

@@ -30,16 +30,37 @@ def understanding(
     predictions = tuple(Prediction(text=x or "?", labels=(x,) if x else None) for x in labels)
     history = (Utterance(speaker="Mara", text=text or f"line {name}"),)
     return Rollout(
-        id=name, round=1, policy="p", corpus=corpus, dialogue="d", task="understanding", history=history, role="Mara",
-        gold=(gold,) if gold else None, predictions=predictions, temperature=1, top_p=1, seed=1,
-    )  # fmt: skip
+        id=name,
+        round=1,
+        policy="p",
+        corpus=corpus,
+        dialogue="d",
+        task="understanding",
+        history=history,
+        role="Mara",
+        gold=(gold,) if gold else None,
+        predictions=predictions,
+        temperature=1,
+        top_p=1,
+        seed=1,
+    )
 
 
 def expression(*candidates: Candidate, name: str = "e") -> Rollout:
     return Rollout(
-        id=name, round=1, policy="p", corpus="sample", dialogue="d", task="expression", history=HISTORY, role="Theo",
-        candidates=candidates, temperature=1, top_p=1, seed=1,
-    )  # fmt: skip
+        id=name,
+        round=1,
+        policy="p",
+        corpus="sample",
+        dialogue="d",
+        task="expression",
+        history=HISTORY,
+        role="Theo",
+        candidates=candidates,
+        temperature=1,
+        top_p=1,
+        seed=1,
+    )
 
 
 def candidate(
@@ -51,20 +72,21 @@ def candidate(
 
 @given(
     st.integers(2, 8).flatmap(lambda k: st.lists(st.lists(st.integers(0, 127), min_size=k, max_size=k), min_size=1)),
-    st.floats(0, 1), st.floats(0, 1),
-)  # fmt: skip
+    st.floats(0, 1),
+    st.floats(0, 1),
+)
 def test_every_prediction_has_exactly_one_reason_and_kept_means_all_hold(
     rows: list[list[int]], tau_reward: float, tau_low: float
 ) -> None:
     masks = np.array(rows, dtype=np.uint16)
-    verdict = judge_groups(masks, 7, tau_reward=tau_reward, tau_low=tau_low)
-    assert verdict.reasons.shape == masks.shape
-    kept = verdict.reasons == Reason.KEPT
+    judged = judge_groups(masks, 7, tau_reward=tau_reward, tau_low=tau_low)
+    assert judged.reasons.shape == masks.shape
+    kept = judged.reasons == Reason.KEPT
     assert np.all(masks[kept] != 0)
-    assert np.all(verdict.scores[kept] >= tau_reward)
-    assert np.all(np.broadcast_to(verdict.confidence[:, None], masks.shape)[kept] >= tau_low)
-    assert np.all((verdict.reasons == Reason.UNPARSEABLE) == (masks == 0))
-    constant = np.ptp(verdict.scores, axis=1) < 1e-9
+    assert np.all(judged.scores[kept] >= tau_reward)
+    assert np.all(np.broadcast_to(judged.confidence[:, None], masks.shape)[kept] >= tau_low)
+    assert np.all((judged.reasons == Reason.UNPARSEABLE) == (masks == 0))
+    constant = np.ptp(judged.scores, axis=1) < 1e-9
     assert not kept[constant].any()
 
 
@@ -367,4 +389,4 @@ def test_the_surest_share_of_each_label_is_kept_and_the_rest_said_to_be_unsure()
     assert result.reasons["understanding"]["unsure"] == 4  # the two that agree, of each of the two others
     whole = filter_rollouts(rollouts, configuration.load(None, EVERYTHING))
     assert len(whole.samples) == 4
-    assert whole.metrics["sound"] == result.metrics["sound"]
+    assert whole.metrics["eligible"] == result.metrics["eligible"]

@@ -25,10 +25,14 @@ class Stores:
     """A store in a directory and MLflow in a file, with artifacts at the places that steps give them."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.settings = folder, [
-            f"workdir={folder / 'w'}", f"store.root={(folder / 's').as_uri()}",
-            f"mlflow.tracking_uri=sqlite:///{folder / 'm.db'}",
-        ]  # fmt: skip
+        self.folder, self.settings = (
+            folder,
+            [
+                f"workdir={folder / 'w'}",
+                f"store.root={(folder / 's').as_uri()}",
+                f"mlflow.tracking_uri=sqlite:///{folder / 'm.db'}",
+            ],
+        )
         self.context = self.of("demo")
         self.store, self.client = self.context.store, self.context.registry.client
 
@@ -252,9 +256,15 @@ def test_what_was_written_lately_stays(stores: Stores) -> None:
 def test_what_this_layout_did_not_make_is_never_touched(stores: Stores) -> None:
     backend, root = stores.store.backend(stores.store.root), stores.store.root
     (stores.folder / "f").write_text("theirs")
-    names = ("mlflow/1/run/artifacts/a", "locks/promotion-self-emo", "corpora/meld/train.csv",
-             "demo/notes.txt", "demo/round-1/train-new/a", "demo/round-1/other-0123456789ab/a",
-             "mlflow/round-1/train-0123456789ab/a")  # fmt: skip
+    names = (
+        "mlflow/1/run/artifacts/a",
+        "locks/promotion-self-emo",
+        "corpora/meld/train.csv",
+        "demo/notes.txt",
+        "demo/round-1/train-new/a",
+        "demo/round-1/other-0123456789ab/a",
+        "mlflow/round-1/train-0123456789ab/a",
+    )
     for name in names:
         backend.upload(stores.folder / "f", f"{root}/{name}")
     stores.end(stores.begin("demo"))
@@ -276,8 +286,10 @@ def test_caches_and_scratch_of_this_machine_go_with_what_they_are_of(stores: Sto
     stores.grow_old()
     found = stores.plan()
     assert {x.uri for x in found.leftovers if x.run == collect.HERE} == {
-        str(gone_here), str(cut), str(scratch / "demo" / "1-train-0123456789ab")
-    }  # fmt: skip
+        str(gone_here),
+        str(cut),
+        str(scratch / "demo" / "1-train-0123456789ab"),
+    }
     collect.delete(stores.context, found)
     assert here.is_dir() and not gone_here.exists() and not cut.exists()
     assert stores.goes() == set()

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selfemo import config as configuration
-from selfemo.config.sections import Gitops
+from selfemo.config.platform import Gitops
 from selfemo.context import Context
 from selfemo.data.records import write_records
 from selfemo.errors import UserError

@@ -9,12 +9,18 @@ from selfemo.method import guard
 from selfemo.registry.rounds import RoundRow, cells
 from selfemo.report.table import rich_table
 
-SOUND = {"candidates": 80, "predicted_entropy": 1.2, "declared_entropy": 1.1, "sound": 0.3, "sampled_distinct_2": 0.9}
+HEALTHY = {
+    "candidates": 80,
+    "predicted_entropy": 1.2,
+    "declared_entropy": 1.1,
+    "eligible": 0.3,
+    "sampled_distinct_2": 0.9,
+}
 HEALTHY = {"label_entropies": {"meld": 1.1}, "expression_answered": 0.9, "expression_distinct_2": 0.8}
 
 
 def test_a_healthy_round_passes() -> None:
-    assert guard.of_rollouts(SOUND, Guard()) == ""
+    assert guard.of_rollouts(HEALTHY, Guard()) == ""
     assert guard.of_challenger(HEALTHY, Guard()) == ""
 
 
@@ -23,25 +29,27 @@ def test_a_healthy_round_passes() -> None:
     [
         ("predicted_entropy", "label entropy of the predictions"),
         ("declared_entropy", "declared emotions"),
-        ("sound", "sound candidates"),
+        ("eligible", "eligible candidates"),
         ("sampled_distinct_2", "distinct-2"),
     ],
 )
 def test_each_figure_of_the_rollouts_can_raise_the_alarm(figure: str, words: str) -> None:
-    assert words in guard.of_rollouts(SOUND | {figure: 0.01}, Guard())
-    off = Guard(min_label_entropy=0, min_sound=0, min_distinct_2=0)
-    assert guard.of_rollouts(SOUND | {figure: 0.0}, off) == ""
+    assert words in guard.of_rollouts(HEALTHY | {figure: 0.01}, Guard())
+    off = Guard(min_label_entropy=0, min_eligible=0, min_distinct_2=0)
+    assert guard.of_rollouts(HEALTHY | {figure: 0.0}, off) == ""
 
 
 def test_all_that_is_past_its_bound_is_named() -> None:
-    said = guard.of_rollouts(SOUND | {"predicted_entropy": 0.1, "sound": 0.001}, Guard())
-    assert said == "collapse: label entropy of the predictions 0.10 is below 0.3, " \
-        "share of sound candidates 0.00 is below 0.02"  # fmt: skip
+    said = guard.of_rollouts(HEALTHY | {"predicted_entropy": 0.1, "eligible": 0.001}, Guard())
+    assert (
+        said == "collapse: label entropy of the predictions 0.10 is below 0.3, "
+        "share of eligible candidates 0.00 is below 0.02"
+    )
 
 
 def test_without_candidates_or_replies_there_is_nothing_to_judge() -> None:
     assert guard.of_rollouts({"candidates": 0}, Guard()) == ""
-    assert guard.of_rollouts({"candidates": 80, "sound": 0.3}, Guard()) == ""
+    assert guard.of_rollouts({"candidates": 80, "eligible": 0.3}, Guard()) == ""
 
 
 def test_a_challenger_is_judged_by_what_it_answers() -> None:
@@ -55,9 +63,19 @@ def test_a_challenger_is_judged_by_what_it_answers() -> None:
 
 def test_the_table_says_which_round_was_stopped_and_why() -> None:
     row = RoundRow(
-        round=1, accepted=5, rejected=9, mean_reward=0.5, accuracy=0.5, weighted_f1=0.4, weighted_f1_interval=(0, 1),
-        expression_own=None, expression_judge=None, seconds=3.0, promoted=False, stopped="collapse: too much of one",
-    )  # fmt: skip
+        round=1,
+        accepted=5,
+        rejected=9,
+        mean_reward=0.5,
+        accuracy=0.5,
+        weighted_f1=0.4,
+        weighted_f1_interval=(0, 1),
+        expression_own=None,
+        expression_judge=None,
+        seconds=3.0,
+        promoted=False,
+        stopped="collapse: too much of one",
+    )
     assert cells(row)[-1] == "stopped"
     assert rich_table([row], "t").caption == "round 1 was stopped: collapse: too much of one"
     assert rich_table([], "t").caption is None

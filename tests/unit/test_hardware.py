@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from selfemo import hardware
-from selfemo.config.sections import Policy
+from selfemo.config.platform import Policy
 from selfemo.policy import compute
 
 

@@ -189,9 +189,15 @@ def test_a_write_that_decides_says_that_it_was_not_made(registry: Registry, serv
     ids=["version", "alias", "source", "experiment", "register", "parent"],
 )
 def test_no_is_not_there_is_none(
-    registry: Registry, server: Server, time: Time,
-    ask: Callable[[Registry], object], status: int, kind: str, body: str, match: str,
-) -> None:  # fmt: skip
+    registry: Registry,
+    server: Server,
+    time: Time,
+    ask: Callable[[Registry], object],
+    status: int,
+    kind: str,
+    body: str,
+    match: str,
+) -> None:
     server.fault = lambda path: (status, kind, body)
     with pytest.raises(Refused, match=match) as raised:
         ask(registry)

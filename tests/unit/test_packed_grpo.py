@@ -48,20 +48,42 @@ def train(base: type, directory: Path, place: Path, loss: str, iterations: int, 
 
     packed = base is PackedGrpoTrainer
     settings = GRPOConfig(
-        output_dir=str(place), use_cpu=True, bf16=False, seed=0, max_steps=2, num_generations=GROUP, beta=0.1,
-        max_completion_length=8, learning_rate=0.5, optim="sgd", lr_scheduler_type="constant", max_grad_norm=0.0,
-        loss_type=loss, num_iterations=iterations, shuffle_dataset=False, gradient_checkpointing=False,
-        per_device_train_batch_size=GROUP * len(asked), report_to=[], disable_tqdm=True, save_strategy="no",
-        logging_steps=1, dataloader_pin_memory=False, temperature=0.8,
-    )  # fmt: skip
+        output_dir=str(place),
+        use_cpu=True,
+        bf16=False,
+        seed=0,
+        max_steps=2,
+        num_generations=GROUP,
+        beta=0.1,
+        max_completion_length=8,
+        learning_rate=0.5,
+        optim="sgd",
+        lr_scheduler_type="constant",
+        max_grad_norm=0.0,
+        loss_type=loss,
+        num_iterations=iterations,
+        shuffle_dataset=False,
+        gradient_checkpointing=False,
+        per_device_train_batch_size=GROUP * len(asked),
+        report_to=[],
+        disable_tqdm=True,
+        save_strategy="no",
+        logging_steps=1,
+        dataloader_pin_memory=False,
+        temperature=0.8,
+    )
     gradients = Gradients()
     trainer = base(
-        model=load_model(str(directory)), args=settings, processing_class=load_tokenizer(str(directory)),
+        model=load_model(str(directory)),
+        args=settings,
+        processing_class=load_tokenizer(str(directory)),
         rollout_func=answered,
         reward_funcs=[lambda completions, **_: [float(sum(map(ord, c)) % 7) for c in completions]],
-        train_dataset=Dataset.from_dict({"prompt": [str(i) for i in range(len(asked))]}), callbacks=[gradients],
-        **({"pack_tokens": 60} if packed else {}), **extra,
-    )  # fmt: skip
+        train_dataset=Dataset.from_dict({"prompt": [str(i) for i in range(len(asked))]}),
+        callbacks=[gradients],
+        **({"pack_tokens": 60} if packed else {}),
+        **extra,
+    )
     trainer.train()
     return trainer.state.log_history, gradients.seen
 
@@ -89,9 +111,12 @@ def test_so_they_are_for_each_architecture_with_old_log_probabilities(tiny_of_ea
 
 
 @given(
-    st.lists(st.sampled_from("abcde"), min_size=1, max_size=20), st.integers(1, 6), st.integers(1, 3),
-    st.integers(1, 3), st.integers(0, 3),
-)  # fmt: skip
+    st.lists(st.sampled_from("abcde"), min_size=1, max_size=20),
+    st.integers(1, 6),
+    st.integers(1, 3),
+    st.integers(1, 3),
+    st.integers(0, 3),
+)
 def test_steps_are_whole_groups_with_dialogues_side_by_side(
     dialogues: list[str], per_step: int, group: int, repeats: int, epoch: int
 ) -> None:

@@ -53,7 +53,12 @@ PRIVATE: dict[str, Callable[[], bool]] = {
     # TRL: log-probabilities on packed trees, and SELF-GRPO's advantages in place of GRPO's (training/).
     "_get_per_token_logps_and_entropies": lambda: takes(
         GRPOTrainer._get_per_token_logps_and_entropies,
-        "model", "input_ids", "attention_mask", "logits_to_keep", "batch_size", "compute_entropy",
+        "model",
+        "input_ids",
+        "attention_mask",
+        "logits_to_keep",
+        "batch_size",
+        "compute_entropy",
     ),
     "_calculate_rewards": lambda: takes(
         GRPOTrainer._calculate_rewards, "inputs", "prompts", "completions", "completion_ids_list"
@@ -66,7 +71,7 @@ PRIVATE: dict[str, Callable[[], bool]] = {
     "_generate_single_turn": lambda: takes(
         GRPOTrainer._generate_single_turn, "prompt_ids", "images", "multimodal_fields", "num_generations"
     ),
-}  # fmt: skip
+}
 """Name: whether it is there, as we use it."""
 
 UNDOCUMENTED = (

@@ -139,21 +139,43 @@ def test_what_a_model_wrote_is_escaped_in_the_report(context: Context, tmp_path:
     (tmp_path / "filter").mkdir()
     sample = Sample.model_validate(
         {
-            "id": "s", "round": 1, "policy": "p", "corpus": "sample", "dialogue": "d", "task": "expression",
-            "history": ({"speaker": hostile, "text": hostile},), "role": hostile, "target": ("joy",), "gold": False,
-            "confidence": 1.0, "parents": ("r",), "reply": hostile,
+            "id": "s",
+            "round": 1,
+            "policy": "p",
+            "corpus": "sample",
+            "dialogue": "d",
+            "task": "expression",
+            "history": ({"speaker": hostile, "text": hostile},),
+            "role": hostile,
+            "target": ("joy",),
+            "gold": False,
+            "confidence": 1.0,
+            "parents": ("r",),
+            "reply": hostile,
         }
-    )  # fmt: skip
+    )
     write_records(tmp_path / "filter" / "samples.jsonl.gz", [sample])
-    told = {"labels_before": {"understanding": {hostile: 1}}, "labels_after": {},
-            "rejected_examples": {hostile: {hostile: [hostile]}}}  # fmt: skip
+    told = {
+        "labels_before": {"understanding": {hostile: 1}},
+        "labels_after": {},
+        "rejected_examples": {hostile: {hostile: [hostile]}},
+    }
     (tmp_path / "filter" / "filter.json").write_text(json.dumps(told))
     trained = publish("train", inputs={"samples": publish("filter")})
     row = {
-        "round": 1, "accepted": 1, "rejected": 1, "mean_reward": 0.5, "accuracy": 0.5, "weighted_f1": 0.5,
-        "weighted_f1_interval": [0.4, 0.6], "expression_own": 0.5, "expression_judge": 0.5, "seconds": 1.0,
-        "promoted": False, "reasons": {hostile: 1},
-    }  # fmt: skip
+        "round": 1,
+        "accepted": 1,
+        "rejected": 1,
+        "mean_reward": 0.5,
+        "accuracy": 0.5,
+        "weighted_f1": 0.5,
+        "weighted_f1_interval": [0.4, 0.6],
+        "expression_own": 0.5,
+        "expression_judge": 0.5,
+        "seconds": 1.0,
+        "promoted": False,
+        "reasons": {hostile: 1},
+    }
     seen = gate.Gain(0.0312, -0.01, 0.06, 0.0843, 26)
     inputs = {"scores": publish("evaluate"), "challenger": trained, "champion": ""}
     uri = publish("decide", inputs=inputs, result={"row": row, **Decision(False, hostile, {hostile: seen}).to_dict()})

@@ -17,9 +17,11 @@ smoothing = st.floats(0.01, 2)
 
 
 def groups(element: st.SearchStrategy[int] = masks, least: int = 2) -> st.SearchStrategy[np.ndarray]:
-    return st.integers(least, 8).flatmap(
-        lambda k: st.lists(st.lists(element, min_size=k, max_size=k), min_size=1, max_size=5)
-    ).map(lambda rows: np.array(rows, dtype=np.uint16))  # fmt: skip
+    return (
+        st.integers(least, 8)
+        .flatmap(lambda k: st.lists(st.lists(element, min_size=k, max_size=k), min_size=1, max_size=5))
+        .map(lambda rows: np.array(rows, dtype=np.uint16))
+    )
 
 
 def sets(mask: int) -> set[int]:

@@ -217,11 +217,13 @@ def test_equal_contents_have_equal_digests_wherever_they_lie(store: Store, tmp_p
 @pytest.mark.parametrize(
     "text",
     [
-        "no json", "[]", '{"files": {}}',
+        "no json",
+        "[]",
+        '{"files": {}}',
         json.dumps({"step": "s", "files": {"../a": {"size": 1, "sha256": "0"}}, "files_at": "x"}),
         json.dumps({"step": "s", "files": {}, "files_at": "/etc"}),
     ],
-)  # fmt: skip
+)
 def test_a_manifest_is_not_trusted(text: str) -> None:
     with pytest.raises(CorruptArtifact):
         Manifest.from_json(text.encode(), "there")

@@ -23,7 +23,10 @@ from selfemo.study.stats import Variants, dense
 ROOT = Path(__file__).parents[2]
 
 PLAN = {
-    "name": "try", "title": "A try", "seeds": [1, 2], "ours": "ours",
+    "name": "try",
+    "title": "A try",
+    "seeds": [1, 2],
+    "ours": "ours",
     "config": {"selfplay": {"episodes": 3}},
     "budgets": {8: {"warmup.dialogues": 8}, 16: {"warmup.dialogues": 16}},
     "variants": {
@@ -31,7 +34,7 @@ PLAN = {
         "ours": {"title": "ours"},
         "ceiling": {"title": "all labels", "settings": {"warmup.dialogues": 70, "loop.rounds": 0}, "seeds": [1]},
     },
-}  # fmt: skip
+}
 
 
 def plan_in(folder: Path, **changes: Any) -> Path:
@@ -44,15 +47,29 @@ def record(variant: str, seed: int, right: int, budget: str = "8") -> dict[str, 
     """Ten dialogues of four turns, each with ``right`` turns of label 0 read as such, the rest as label 1."""
     table = [[d, 0, p, n] for d in range(10) for p, n in ((0, right), (1, 4 - right)) if n]
     return {
-        "variant": variant, "budget": budget, "seed": seed, "machine": "2 cores", "code": "c", "seconds": 60.0,
-        "labels": ["a", "b"], "counts": table,
+        "variant": variant,
+        "budget": budget,
+        "seed": seed,
+        "machine": "2 cores",
+        "code": "c",
+        "seconds": 60.0,
+        "labels": ["a", "b"],
+        "counts": table,
         "scores": {"dialogues": 10, "turns": 40, "accuracy": right / 4, "expression_own": 0.5},
         "rounds": [
             {"round": 0, "seconds": 1.0, "promoted": True, "stopped": "", "selection": {}},
-            {"round": 1, "seconds": 2.0, "promoted": True, "stopped": "", "selection": {"accuracy": 0.5},
-             "filter": {"acceptance": 0.5}, "training": {"zero_variance": 0.1}, "reasons": {"trivial": 3}},
+            {
+                "round": 1,
+                "seconds": 2.0,
+                "promoted": True,
+                "stopped": "",
+                "selection": {"accuracy": 0.5},
+                "filter": {"acceptance": 0.5},
+                "training": {"zero_variance": 0.1},
+                "reasons": {"trivial": 3},
+            },
         ],
-    }  # fmt: skip
+    }
 
 
 def test_a_plan_is_every_variant_at_every_budget_and_seed_but_for_those_it_limits(tmp_path: Path) -> None:
@@ -178,8 +195,15 @@ def test_counts_hold_all_that_the_scores_need(turns: list[tuple[int, int, int]])
 
 
 def test_gains_are_paired_over_the_seeds_that_both_arms_have() -> None:
-    variants = Variants([record("warm-up", 1, 2), record("warm-up", 2, 2), record("ours", 1, 3), record("ours", 2, 4),
-                 record("ceiling", 1, 4)])  # fmt: skip
+    variants = Variants(
+        [
+            record("warm-up", 1, 2),
+            record("warm-up", 2, 2),
+            record("ours", 1, 3),
+            record("ours", 2, 4),
+            record("ceiling", 1, 4),
+        ]
+    )
     gain = variants.gain("ours", "warm-up", "accuracy")
     assert gain.value == pytest.approx((0.25 + 0.5) / 2)
     assert gain.low == pytest.approx(gain.high)  # every dialogue gains the same

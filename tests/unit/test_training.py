@@ -35,10 +35,20 @@ def sample(index: int, task: str = "understanding", target: str = "joy", gold: b
     history = (Utterance(speaker="Mara", text=f"We won the cup number {index}!"),)
     return Sample.model_validate(
         dict(
-            id=f"s{index}", round=1, policy="p", corpus="sample", dialogue="d", task=task, history=history, role="Theo",
-            target=(target,), gold=gold, confidence=0.8, parents=("r",),
+            id=f"s{index}",
+            round=1,
+            policy="p",
+            corpus="sample",
+            dialogue="d",
+            task=task,
+            history=history,
+            role="Theo",
+            target=(target,),
+            gold=gold,
+            confidence=0.8,
+            parents=("r",),
         )
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture
@@ -107,9 +117,18 @@ def test_self_grpo_moves_the_policy_and_logs_what_it_must(warmed: Path, settings
     history = json.loads((out / "training.json").read_text())
     assert len(history) == 2
     needed = {
-        "rewards/align/mean", "rewards/consistency/mean", "rewards/format/mean", "group_confidence", "group_weight",
-        "zero_variance", "entropy", "completions/mean_length", "reward/understanding", "kl", "loss",
-    }  # fmt: skip
+        "rewards/align/mean",
+        "rewards/consistency/mean",
+        "rewards/format/mean",
+        "group_confidence",
+        "group_weight",
+        "zero_variance",
+        "entropy",
+        "completions/mean_length",
+        "reward/understanding",
+        "kl",
+        "loss",
+    }
     assert needed <= set(history[0]) | set(history[1])
     before, after = load_model(str(warmed)).state_dict(), load_model(str(out)).state_dict()
     assert any(not torch.equal(before[k], after[k]) for k in before)
@@ -267,9 +286,12 @@ def test_rollouts_are_of_our_own_prompts_ids_a_group_side_by_side(vllm: bool) ->
         return prompts, completions, [[[-0.5, -9.0], [-0.25, -9.0]] for _ in prompts], None
 
     trainer = SimpleNamespace(
-        prompts=ids, num_generations=2, use_vllm=vllm, vllm_generation=SimpleNamespace(generate=generate),
+        prompts=ids,
+        num_generations=2,
+        use_vllm=vllm,
+        vllm_generation=SimpleNamespace(generate=generate),
         _sampled=lambda chosen: [[20 + row, 2] for row in range(2 * len(chosen))],
-    )  # fmt: skip
+    )
     found = selfgrpo.SelfGrpoTrainer.rollouts(trainer, ["2", "2", "0", "0"])
     assert found["prompt_ids"] == [[8, 9, 10], [8, 9, 10], [5, 6], [5, 6]]
     assert found["completion_ids"] == [[20, 2], [21, 2], [22, 2], [23, 2]]

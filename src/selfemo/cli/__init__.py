@@ -23,10 +23,23 @@ def main() -> None:
 
 
 for command in (
-    run.run, run.dry_run, run.study, run.services, run.ui,
-    cluster.compile_, cluster.submit,
-    steps.generate, steps.filter_, steps.train, steps.evaluate,
-    registry.promote, registry.rollback, registry.sync_registry, registry.serve, registry.fetch,
-    data, gc,
-):  # fmt: skip
+    run.run,
+    run.dry_run,
+    run.study,
+    run.services,
+    run.ui,
+    cluster.compile_,
+    cluster.submit,
+    steps.generate,
+    steps.filter_,
+    steps.train,
+    steps.evaluate,
+    registry.promote,
+    registry.rollback,
+    registry.sync_registry,
+    registry.serve,
+    registry.fetch,
+    data,
+    gc,
+):
     main.add_command(command)

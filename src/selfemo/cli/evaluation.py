@@ -13,7 +13,7 @@ from selfemo.data.dialogue import head
 from selfemo.steps.evaluate import answer
 from selfemo.steps.prepare import corpora_of
 from selfemo.steps.score import metrics_of
-from selfemo.steps.shards import Part
+from selfemo.steps.shards import Shard
 
 
 def evaluate_policy(config: Config, policy: str, out: Path | None) -> dict[str, dict[str, object]]:
@@ -30,7 +30,7 @@ def evaluate_policy(config: Config, policy: str, out: Path | None) -> dict[str, 
     corpora = corpora_of(config)
     held_out = head(corpora.held_out, config.evaluation.dialogues)
     with tempfile.TemporaryDirectory() as directory:
-        answer(Context(config), policy, held_out, corpora.training, Path(directory), Part())
+        answer(Context(config), policy, held_out, corpora.training, Path(directory), Shard())
         scores = metrics_of([Path(directory)], config, Path(directory))
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)

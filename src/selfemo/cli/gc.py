@@ -21,13 +21,19 @@ RECORDS = Path("docs/results")
 @configured
 @click.option("--delete", "act", is_flag=True, help="Do it; without, it is only said what would go.")
 @click.option(
-    "--older-than", "hours", type=click.FloatRange(min=0), default=24.0, show_default=True,
+    "--older-than",
+    "hours",
+    type=click.FloatRange(min=0),
+    default=24.0,
+    show_default=True,
     help="Hours; what was written later stays, it may be half of something.",
-)  # fmt: skip
+)
 @click.option(
-    "--records", type=click.Path(path_type=Path), multiple=True,
+    "--records",
+    type=click.Path(path_type=Path),
+    multiple=True,
     help=f"Results of studies, whose policies stay; default: {RECORDS}, if it is there.",
-)  # fmt: skip
+)
 def gc(config: Config, act: bool, hours: float, records: tuple[Path, ...]) -> None:
     """Remove what no registered version, no unfinished run and no record needs, in the store and in caches here.
 

@@ -71,7 +71,7 @@ def dry_run(config: Config) -> None:
     if not run_pipeline(Context(small)):
         click.echo(f"the dry run failed; see {Context(small).workdir / 'runs' / small.run / 'run.log'}", err=True)
         sys.exit(1)
-    click.echo(dryrun.verdict(small))
+    click.echo(dryrun.outcome(small))
 
 
 def _check_inputs(config: Config) -> None:

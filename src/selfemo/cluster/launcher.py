@@ -95,9 +95,10 @@ class Launcher:
             except ApiException as error:
                 if error.status == 404:
                     raise UserError(
-                        "the cluster knows no TrainJobs, or has no such namespace", where=f"namespace {namespace}",
+                        "the cluster knows no TrainJobs, or has no such namespace",
+                        where=f"namespace {namespace}",
                         fix="install Kubeflow Trainer 2.2 or later, or set cluster.trainer: pod",
-                    ) from None  # fmt: skip
+                    ) from None
                 elif error.status in UNFIT:
                     raise UserError(
                         f"the cluster refused the TrainJob ({error.status} {error.reason}): {_message(error)}",
@@ -139,8 +140,9 @@ class Launcher:
         if theirs != ours:
             raise UserError(
                 f"a TrainJob of this name was made from another spec ({theirs}, not {ours})",
-                where=f"TrainJob {namespace}/{name}", fix=f"kubectl -n {namespace} delete trainjob {name}",
-            )  # fmt: skip
+                where=f"TrainJob {namespace}/{name}",
+                fix=f"kubectl -n {namespace} delete trainjob {name}",
+            )
         end = ending(found)
         if end is not None and end["type"] == "Failed":
             log.info("TrainJob %s failed before (%s); it is made again", name, end.get("reason"))
@@ -159,9 +161,10 @@ class Launcher:
             except ApiException as error:
                 if error.status == 404:
                     raise UserError(
-                        "the TrainJob is gone: somebody deleted it", where=f"TrainJob {namespace}/{name}",
+                        "the TrainJob is gone: somebody deleted it",
+                        where=f"TrainJob {namespace}/{name}",
                         fix="run the step again: training goes on from its last checkpoint if there is a volume",
-                    ) from None  # fmt: skip
+                    ) from None
                 faults = self._fault(faults, error, name)
             except HTTPError as error:
                 faults = self._fault(faults, error, name)
@@ -177,9 +180,10 @@ class Launcher:
             last = now
             if spent > seconds:
                 raise UserError(
-                    f"the TrainJob has not ended in {seconds / 60:.0f} minutes", where=f"TrainJob {namespace}/{name}",
+                    f"the TrainJob has not ended in {seconds / 60:.0f} minutes",
+                    where=f"TrainJob {namespace}/{name}",
                     fix="set cluster.pods.train.minutes higher",
-                )  # fmt: skip
+                )
             self.sleep(self.poll)
 
     def _fault(self, faults: int, error: Exception, name: str) -> int:
@@ -187,9 +191,10 @@ class Launcher:
         said = f"{error.status} {error.reason}" if isinstance(error, ApiException) else type(error).__name__
         if faults + 1 >= FAULTS:
             raise UserError(
-                f"the Kubernetes API failed {FAULTS} times in a row: {said}", where=f"TrainJob {name}",
+                f"the Kubernetes API failed {FAULTS} times in a row: {said}",
+                where=f"TrainJob {name}",
                 fix="see to the API server, and run the step again",
-            ) from None  # fmt: skip
+            ) from None
         log.warning("the Kubernetes API failed (%s); looking again", said)
         return faults + 1
 

@@ -15,9 +15,14 @@ if TYPE_CHECKING:
     from kubernetes.client import ApiClient
 
 PASSED_ON = (
-    "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "HF_HUB_OFFLINE", "MLFLOW_TRACKING_URI",
-    "SELFEMO_CODE_VERSION", "SELFEMO_DATA",
-)  # fmt: skip
+    "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_REGION",
+    "HF_HUB_OFFLINE",
+    "MLFLOW_TRACKING_URI",
+    "SELFEMO_CODE_VERSION",
+    "SELFEMO_DATA",
+)
 """Variables of this pod that the job's pods get too; secrets come from their Secret."""
 
 
@@ -37,9 +42,10 @@ def job_of(config: Config, step: str, round: int, uri: str, arguments: Sequence[
     image = os.environ.get("SELFEMO_IMAGE_TRAINING")
     if not image:
         raise UserError(
-            "the image of TrainJobs is not named", where="SELFEMO_IMAGE_TRAINING",
+            "the image of TrainJobs is not named",
+            where="SELFEMO_IMAGE_TRAINING",
             fix="`selfemo submit` sets it; elsewhere, set it to the training image, by digest",
-        )  # fmt: skip
+        )
     there = config.model_copy(update={"workdir": WORKDIR})
     environment = {k: os.environ[k] for k in PASSED_ON if os.environ.get(k)} | {CONFIG: there.to_json()}
     pod, uid = os.environ.get("KFP_POD_NAME"), os.environ.get("KFP_POD_UID")

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from selfemo.config.quantity import Cpu, Memory
-from selfemo.config.sections import Section
+from selfemo.config.section import Section
 
 NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 """A DNS label."""

@@ -13,24 +13,9 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from selfemo.config.cluster import Cluster
-from selfemo.config.sections import (
-    Corpus,
-    Evaluation,
-    Flywheel,
-    Gate,
-    Gitops,
-    Grpo,
-    Guard,
-    Launch,
-    Loop,
-    Mlflow,
-    Policy,
-    Rewards,
-    Section,
-    SelfPlay,
-    Store,
-    Warmup,
-)
+from selfemo.config.platform import Corpus, Gitops, Launch, Mlflow, Policy, Store
+from selfemo.config.section import Section
+from selfemo.config.sections import Evaluation, Flywheel, Gate, Grpo, Guard, Loop, Rewards, SelfPlay, Warmup
 from selfemo.errors import UserError
 
 

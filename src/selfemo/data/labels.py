@@ -116,46 +116,95 @@ class LabelSpace:
 
 
 _COMMON = {
-    "happy": "joy", "happiness": "joy", "joyful": "joy", "joyous": "joy", "excited": "joy", "excitement": "joy",
-    "surprised": "surprise", "surprising": "surprise", "shock": "surprise", "shocked": "surprise",
-    "angry": "anger", "mad": "anger", "annoyed": "anger", "annoyance": "anger", "frustrated": "anger",
-    "sad": "sadness", "unhappy": "sadness", "sorrow": "sadness",
-    "disgusted": "disgust", "disgusting": "disgust",
-    "afraid": "fear", "fearful": "fear", "scared": "fear", "anxious": "fear", "anxiety": "fear", "worried": "fear",
-    "no emotion": "neutral", "none": "neutral", "calm": "neutral",
-}  # fmt: skip
+    "happy": "joy",
+    "happiness": "joy",
+    "joyful": "joy",
+    "joyous": "joy",
+    "excited": "joy",
+    "excitement": "joy",
+    "surprised": "surprise",
+    "surprising": "surprise",
+    "shock": "surprise",
+    "shocked": "surprise",
+    "angry": "anger",
+    "mad": "anger",
+    "annoyed": "anger",
+    "annoyance": "anger",
+    "frustrated": "anger",
+    "sad": "sadness",
+    "unhappy": "sadness",
+    "sorrow": "sadness",
+    "disgusted": "disgust",
+    "disgusting": "disgust",
+    "afraid": "fear",
+    "fearful": "fear",
+    "scared": "fear",
+    "anxious": "fear",
+    "anxiety": "fear",
+    "worried": "fear",
+    "no emotion": "neutral",
+    "none": "neutral",
+    "calm": "neutral",
+}
 
 MELD = LabelSpace("meld", ("neutral", "joy", "surprise", "anger", "sadness", "disgust", "fear"), _COMMON)
 EMORYNLP = LabelSpace(
     "emorynlp",
     ("neutral", "joyful", "scared", "mad", "peaceful", "powerful", "sad"),
     {
-        "joy": "joyful", "happy": "joyful", "afraid": "scared", "fear": "scared", "fearful": "scared",
-        "angry": "mad", "anger": "mad", "peace": "peaceful", "calm": "peaceful", "power": "powerful",
-        "sadness": "sad", "no emotion": "neutral", "none": "neutral",
+        "joy": "joyful",
+        "happy": "joyful",
+        "afraid": "scared",
+        "fear": "scared",
+        "fearful": "scared",
+        "angry": "mad",
+        "anger": "mad",
+        "peace": "peaceful",
+        "calm": "peaceful",
+        "power": "powerful",
+        "sadness": "sad",
+        "no emotion": "neutral",
+        "none": "neutral",
     },
-)  # fmt: skip
+)
 IEMOCAP6 = LabelSpace(
     "iemocap6",
     ("neutral", "happy", "sad", "angry", "excited", "frustrated"),
     {
-        "happiness": "happy", "joy": "happy", "joyful": "happy", "sadness": "sad", "anger": "angry", "mad": "angry",
-        "excitement": "excited", "frustration": "frustrated", "annoyed": "frustrated", "no emotion": "neutral",
+        "happiness": "happy",
+        "joy": "happy",
+        "joyful": "happy",
+        "sadness": "sad",
+        "anger": "angry",
+        "mad": "angry",
+        "excitement": "excited",
+        "frustration": "frustrated",
+        "annoyed": "frustrated",
+        "no emotion": "neutral",
     },
-)  # fmt: skip
+)
 IEMOCAP4 = LabelSpace(
     "iemocap4",
     ("neutral", "happy", "sad", "angry"),
     {
-        "happiness": "happy", "joy": "happy", "joyful": "happy", "excited": "happy", "excitement": "happy",
-        "sadness": "sad", "anger": "angry", "mad": "angry", "no emotion": "neutral",
+        "happiness": "happy",
+        "joy": "happy",
+        "joyful": "happy",
+        "excited": "happy",
+        "excitement": "happy",
+        "sadness": "sad",
+        "anger": "angry",
+        "mad": "angry",
+        "no emotion": "neutral",
     },
-)  # fmt: skip
+)
 DAILYDIALOG = LabelSpace(
     "dailydialog",
     ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise"),
     {
         **{a: label for a, label in _COMMON.items() if label != "joy"},
-        "happy": "happiness", "joy": "happiness", "joyful": "happiness",
+        "happy": "happiness",
+        "joy": "happiness",
+        "joyful": "happiness",
     },
-)  # fmt: skip
+)

@@ -10,17 +10,33 @@ from selfemo.registry.promotion import decisions
 
 SMALL = {
     # Random weights must learn the form of an answer, or no rollout is kept and nothing is trained.
-    "warmup.epochs": 8, "warmup.learning_rate": 3e-3, "warmup.dialogues_per_step": 2, "warmup.expression_turns": 1,
-    "selfplay.turns": 1, "selfplay.max_reply_tokens": 8,
-    "flywheel.tau_reward": 0.0, "flywheel.tau_low": 0.0, "flywheel.max_words": 200,
-    "evaluation.replies": 2, "gate.min_gain": -1.0, "evaluation.bootstrap": 100, "loop.rounds": 1,
+    "warmup.epochs": 8,
+    "warmup.learning_rate": 3e-3,
+    "warmup.dialogues_per_step": 2,
+    "warmup.expression_turns": 1,
+    "selfplay.turns": 1,
+    "selfplay.max_reply_tokens": 8,
+    "flywheel.tau_reward": 0.0,
+    "flywheel.tau_low": 0.0,
+    "flywheel.max_words": 200,
+    "evaluation.replies": 2,
+    "gate.min_gain": -1.0,
+    "evaluation.bootstrap": 100,
+    "loop.rounds": 1,
     # A model of random weights says nothing worth keeping.
-    "guard.min_label_entropy": 0.0, "guard.min_sound": 0.0, "guard.min_distinct_2": 0.0,
-}  # fmt: skip
+    "guard.min_label_entropy": 0.0,
+    "guard.min_eligible": 0.0,
+    "guard.min_distinct_2": 0.0,
+}
 CAPPED = {
-    "warmup.dialogues": 6, "warmup.selection": 0, "selfplay.corpus_dialogues": 3, "selfplay.episodes": 2,
-    "flywheel.samples": 8, "grpo.epochs": 1, "evaluation.dialogues": 2,
-}  # fmt: skip
+    "warmup.dialogues": 6,
+    "warmup.selection": 0,
+    "selfplay.corpus_dialogues": 3,
+    "selfplay.episodes": 2,
+    "flywheel.samples": 8,
+    "grpo.epochs": 1,
+    "evaluation.dialogues": 2,
+}
 
 
 def run_name(config: Config) -> str:
@@ -62,7 +78,7 @@ def prepare(config: Config) -> tuple[Config, int]:
     return reduced(config, str(place)), parameters
 
 
-def verdict(config: Config) -> str:
+def outcome(config: Config) -> str:
     """What a dry run that succeeded has shown.
 
     Raises:
@@ -74,6 +90,7 @@ def verdict(config: Config) -> str:
     if not trained.result.get("steps"):
         raise UserError(
             "the miniature answered nothing that could be trained on, so SELF-GRPO did not run",
-            where="selfemo dry-run", fix="random weights can fail to learn the form of an answer: try --set seed=8",
-        )  # fmt: skip
+            where="selfemo dry-run",
+            fix="random weights can fail to learn the form of an answer: try --set seed=8",
+        )
     return f"it works: warm-up, self-play, filter, {trained.result['steps']} steps of SELF-GRPO, evaluation, decision"

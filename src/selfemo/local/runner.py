@@ -32,9 +32,10 @@ def checkout() -> Path:
         if (place / "pipelines" / "local.py").is_file():
             return place
     raise UserError(
-        "`selfemo run` needs the project's pipelines/ directory", where=str(Path.cwd()),
+        "`selfemo run` needs the project's pipelines/ directory",
+        where=str(Path.cwd()),
         fix="run it in a checkout of the project, or run its steps one by one",
-    )  # fmt: skip
+    )
 
 
 def in_checkout(module: str, config: Config, *arguments: str) -> int:

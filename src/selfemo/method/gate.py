@@ -52,7 +52,7 @@ class Decision:
     """Whether the challenger is promoted, and the evidence.
 
     Attributes:
-        promoted: The verdict.
+        promoted: Whether it is.
         reason: In words.
         gains: By corpus, the gate corpus first.
     """
@@ -109,9 +109,16 @@ def p_value(champion: NDArray[np.int64], challenger: NDArray[np.int64], seed: in
         return np.asarray(scores_of(second - moved).weighted_f1 - scores_of(first + moved).weighted_f1)
 
     found = permutation_test(
-        (np.ones(dialogues), np.zeros(dialogues)), gain, permutation_type="samples", vectorized=True, axis=-1,
-        n_resamples=times, batch=1000, alternative="greater", rng=np.random.default_rng(seed),
-    )  # fmt: skip
+        (np.ones(dialogues), np.zeros(dialogues)),
+        gain,
+        permutation_type="samples",
+        vectorized=True,
+        axis=-1,
+        n_resamples=times,
+        batch=1000,
+        alternative="greater",
+        rng=np.random.default_rng(seed),
+    )
     return float(found.pvalue)
 
 
@@ -166,9 +173,10 @@ def decide(champion: Sequence[Scored], challenger: Sequence[Scored], config: Con
     few = min(gains, key=lambda c: gains[c].dialogues)
     if gains[few].dialogues < LEAST_DIALOGUES:
         return Decision(
-            False, f"{gains[few].dialogues} dialogues of {few} decide nothing: it takes at least {LEAST_DIALOGUES}",
+            False,
+            f"{gains[few].dialogues} dialogues of {few} decide nothing: it takes at least {LEAST_DIALOGUES}",
             gains,
-        )  # fmt: skip
+        )
     if found.p > ALPHA:
         return Decision(False, f"gain on {name} {found}: it may be chance (p above {ALPHA:g})", gains)
     if found.gain <= settings.min_gain:

@@ -45,7 +45,7 @@ def of_rollouts(metrics: Mapping[str, Any], bounds: Guard) -> str:
         for name, figure, bound in (
             ("label entropy of the predictions", "predicted_entropy", bounds.min_label_entropy),
             ("label entropy of the declared emotions", "declared_entropy", bounds.min_label_entropy),
-            ("share of sound candidates", "sound", bounds.min_sound),
+            ("share of eligible candidates", "eligible", bounds.min_eligible),
             ("distinct-2 of sampled replies", "sampled_distinct_2", bounds.min_distinct_2),
         )
         if figure in metrics  # the round asked for it

@@ -126,12 +126,22 @@ def understand_corpus(
         groups = [a + b for a, b in zip(groups, read, strict=True)]
     return [
         Rollout(
-            id=f"r{round}/understanding/{d.id}/{t}", round=round, policy=player.policy, corpus=d.corpus,
-            dialogue=d.id, task="understanding", history=tuple(past(shown, t + 1)), role=d.turns[t].speaker,
-            gold=d.turns[t].gold, predictions=group, temperature=play.temperature, top_p=play.top_p, seed=seed,
+            id=f"r{round}/understanding/{d.id}/{t}",
+            round=round,
+            policy=player.policy,
+            corpus=d.corpus,
+            dialogue=d.id,
+            task="understanding",
+            history=tuple(past(shown, t + 1)),
+            role=d.turns[t].speaker,
+            gold=d.turns[t].gold,
+            predictions=group,
+            temperature=play.temperature,
+            top_p=play.top_p,
+            seed=seed,
         )
         for (d, shown, t), group, seed in zip(turns, groups, seeds, strict=True)
-    ]  # fmt: skip
+    ]
 
 
 @dataclass
@@ -198,10 +208,12 @@ def _one_turn(
     groups = []
     for sampled, space in zip(player.engine.sample(prompts, seeds, sampling), spaces, strict=True):
         answers = [(c.text, parse_expression(c.text, space)) for c in sampled]
-        groups.append([
-            Candidate(text=t, labels=a.labels if a.parsed else None, reply=a.reply if a.parsed else None)
-            for t, a in answers
-        ])  # fmt: skip
+        groups.append(
+            [
+                Candidate(text=t, labels=a.labels if a.parsed else None, reply=a.reply if a.parsed else None)
+                for t, a in answers
+            ]
+        )
     flat = [(i, j) for i, g in enumerate(groups) for j, c in enumerate(g) if c.labels and c.reply]
     heard = [(*episodes[i].history, Utterance(speaker=roles[i], text=groups[i][j].reply or "")) for i, j in flat]
     reading = Sampling(play.readings, ANSWER_TOKENS, play.temperature, play.top_p)
@@ -214,13 +226,22 @@ def _one_turn(
         candidates = grade(groups[i], spaces[i], config)
         rollouts.append(
             Rollout(
-                id=f"{episode.id}/{turn}", round=round, policy=player.policy, corpus=episode.dialogue.corpus,
-                dialogue=episode.dialogue.id, episode=episode.id, task="expression",
+                id=f"{episode.id}/{turn}",
+                round=round,
+                policy=player.policy,
+                corpus=episode.dialogue.corpus,
+                dialogue=episode.dialogue.id,
+                episode=episode.id,
+                task="expression",
                 history=tuple(player.prompter.window(episode.history)),
-                role=roles[i], candidates=tuple(candidates), chosen=_draw(candidates, play.tau, seeds[i]),
-                temperature=play.temperature, top_p=play.top_p, seed=seeds[i],
+                role=roles[i],
+                candidates=tuple(candidates),
+                chosen=_draw(candidates, play.tau, seeds[i]),
+                temperature=play.temperature,
+                top_p=play.top_p,
+                seed=seeds[i],
             )
-        )  # fmt: skip
+        )
         progress(1)
     return rollouts
 

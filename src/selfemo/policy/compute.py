@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from selfemo import hardware
-from selfemo.config.sections import Policy
+from selfemo.config.platform import Policy
 
 log = logging.getLogger(__name__)
 

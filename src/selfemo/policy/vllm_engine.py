@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from selfemo.config.sections import Policy
+from selfemo.config.platform import Policy
 from selfemo.errors import UserError
 from selfemo.policy import adapters
 from selfemo.policy.compute import compute
@@ -63,9 +63,10 @@ class VllmEngine:
             from vllm.lora.request import LoRARequest
         except ModuleNotFoundError:
             raise UserError(
-                "vLLM is not installed", where="policy.engine",
+                "vLLM is not installed",
+                where="policy.engine",
                 fix="pip install 'selfemo[vllm]' on a GPU machine, or use engine: transformers",
-            ) from None  # fmt: skip
+            ) from None
         self.tokenizer = tokenizer
         lora: dict[str, Any] = {}
         self._adapter = None
@@ -139,9 +140,10 @@ class VllmCopies:
         copies, each, gpus = policy.vllm.data_parallel, policy.vllm.tensor_parallel, torch.cuda.device_count()
         if 0 < gpus < copies * each:
             raise UserError(
-                f"{copies} copies on {each} GPUs each need {copies * each}; there are {gpus}", where="policy.vllm",
+                f"{copies} copies on {each} GPUs each need {copies * each}; there are {gpus}",
+                where="policy.vllm",
                 fix="lower data_parallel or tensor_parallel",
-            )  # fmt: skip
+            )
         context = multiprocessing.get_context("spawn")
         visible = [list(range(i * each, (i + 1) * each)) if gpus else None for i in range(copies)]
         self._copies = [

@@ -53,14 +53,21 @@ def model_card(context: Surroundings, decision: Manifest, version: str, weights:
         f"# {name}",
         f"Round {row.round} of run {config.run}: a policy that recognises emotions in conversation and replies with "
         f"them, made from {_code(config.policy.base)} by SELF-EMO (arXiv 2604.18003).",
-        "## Data", _data(context, config),
-        "## Rounds", _table(HEADERS, [cells(r) for r in rounds]),
-        "## Figures on held-out dialogues", *_figures(metrics),
-        "## Gate", _gate(config, Decision.from_dict(decision.result), decision),
-        "## Limits", LIMITS,
-        "## Licence", _licence(config),
-        "## Where it comes from", _provenance(config, weights, digest, decision),
-    ]  # fmt: skip
+        "## Data",
+        _data(context, config),
+        "## Rounds",
+        _table(HEADERS, [cells(r) for r in rounds]),
+        "## Figures on held-out dialogues",
+        *_figures(metrics),
+        "## Gate",
+        _gate(config, Decision.from_dict(decision.result), decision),
+        "## Limits",
+        LIMITS,
+        "## Licence",
+        _licence(config),
+        "## Where it comes from",
+        _provenance(config, weights, digest, decision),
+    ]
     return "\n\n".join(sections) + "\n"
 
 
@@ -134,24 +141,36 @@ def _gate(config: Config, decision: Decision, made: Manifest) -> str:
     if decision.gains:
         how = f"p is of a paired permutation test over dialogues; {config.corpora[0].name} is the gate corpus."
         lines += ["", _table(gate.HEADERS, decision.cells()), "", f"Gains are over the champion before; {how}"]
-    lines += ["", f"Compared with the scores at {_code(str(made.inputs['champion_scores']) or 'none')}.",
-              "What became of the version since is in its tags in the registry."]  # fmt: skip
+    lines += [
+        "",
+        f"Compared with the scores at {_code(str(made.inputs['champion_scores']) or 'none')}.",
+        "What became of the version since is in its tags in the registry.",
+    ]
     return "\n".join(lines)
 
 
 def _licence(config: Config) -> str:
-    base = f"The base model's: {printable(config.mlflow.licence)}." if config.mlflow.licence else (
-        "Nobody has stated the base model's licence (mlflow.licence): look it up before you use or share these weights."
-    )  # fmt: skip
+    base = (
+        f"The base model's: {printable(config.mlflow.licence)}."
+        if config.mlflow.licence
+        else (
+            "Nobody has stated the base model's licence (mlflow.licence): look it up before you use or share these "
+            "weights."
+        )
+    )
     return f"{base} The terms of the corpora above apply as well."
 
 
 def _provenance(config: Config, weights: str, digest: str, decision: Manifest) -> str:
     parent = str(decision.inputs["champion"]) or "none"
     rows = [
-        ("weights", _code(weights)), ("digest", _code(digest)), ("parent", _code(parent)),
-        ("code", _code(decision.code)), ("seed", str(config.seed)), ("configuration", "config.json in the MLflow run"),
-    ]  # fmt: skip
+        ("weights", _code(weights)),
+        ("digest", _code(digest)),
+        ("parent", _code(parent)),
+        ("code", _code(decision.code)),
+        ("seed", str(config.seed)),
+        ("configuration", "config.json in the MLflow run"),
+    ]
     return _table(("", ""), rows)
 
 

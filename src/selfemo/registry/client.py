@@ -226,9 +226,10 @@ class Registry:
             if error.code not in MISSING:
                 raise
             raise UserError(
-                f"model {self.model!r} has no version {number}", where="registry",
+                f"model {self.model!r} has no version {number}",
+                where="registry",
                 fix="see its versions with `selfemo ui`",
-            ) from None  # fmt: skip
+            ) from None
 
     def promote(
         self,
@@ -258,9 +259,10 @@ class Registry:
         """
         if not passed and not force:
             raise GateClosed(
-                f"version {number} is not promoted: {reason}", where="gate",
+                f"version {number} is not promoted: {reason}",
+                where="gate",
                 fix="train a better challenger, or use --force --reason WHY",
-            )  # fmt: skip
+            )
         tags = {"selfemo.promotion_evidence": evidence, "selfemo.promotion_forced": str(force).lower()}
         return self.champion.promote(str(number), tags, reason, lease)
 

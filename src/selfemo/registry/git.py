@@ -16,7 +16,7 @@ from pathlib import Path
 
 import yaml
 
-from selfemo.config.sections import Gitops
+from selfemo.config.platform import Gitops
 from selfemo.errors import UserError
 from selfemo.logs import printable
 from selfemo.store.lock import who
@@ -84,9 +84,10 @@ def proposed(settings: Gitops, wanted: Reference, why: str) -> str:
             _git(tree, "branch", "--force", branch, "HEAD")
         elif not settings.push:
             raise UserError(
-                f"a commit on {branch} has to be pushed", where="gitops.push",
+                f"a commit on {branch} has to be pushed",
+                where="gitops.push",
                 fix="set it, or set gitops.branch to another branch than gitops.base",
-            )  # fmt: skip
+            )
         for command in (settings.push, settings.pull_request):
             if command:
                 _run(tree, [_filled(part, words) for part in shlex.split(command)])

@@ -111,9 +111,10 @@ class Client:
                 left = self.patience - (self._clock() - began)
                 if left <= 0:
                     raise Unreachable(
-                        f"MLflow does not answer: {_words(error)}", where=self.shown,
+                        f"MLflow does not answer: {_words(error)}",
+                        where=self.shown,
                         fix="see whether it runs, and mlflow.tracking_uri; then give the same command again",
-                    ) from error  # fmt: skip
+                    ) from error
                 if not waited:
                     log.warning("MLflow at %s: trying again, for %.0f s: %s", self.shown, left, _words(error, 300))
                 waited = True

@@ -64,8 +64,10 @@ class Outbox:
         except UserError as away:
             log.warning(
                 "%d metrics and %d files did not reach MLflow, and are beside the step's weights alone: %s",
-                len(self._points), len(self._files), away.message,
-            )  # fmt: skip
+                len(self._points),
+                len(self._files),
+                away.message,
+            )
 
     def _try(self) -> None:
         if self._clock() < self._again:

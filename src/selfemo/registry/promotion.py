@@ -117,16 +117,16 @@ def after_decision(context: Surroundings, version: Any, decision: Decision, cham
         if said := _before(registry.version(version.version)):
             return said
         current = registry.alias(CHAMPION)
-        verdict = decision
+        decided = decision
         if current is not None and current.source not in (champion, version.source):
             try:
-                verdict = against_registry(context, scores)
+                decided = against_registry(context, scores)
             except UserError as error:  # scored on another corpus: not comparable, so not replaced
-                verdict = Decision(False, f"the registry's champion is not comparable: {error.message}")
-        if verdict.promoted:
-            evidence = _evidence(verdict, scores, current)
-            registry.promote(version.version, passed=True, reason=verdict.reason, evidence=evidence, lease=lease)
-        return verdict.reason
+                decided = Decision(False, f"the registry's champion is not comparable: {error.message}")
+        if decided.promoted:
+            evidence = _evidence(decided, scores, current)
+            registry.promote(version.version, passed=True, reason=decided.reason, evidence=evidence, lease=lease)
+        return decided.reason
 
     return alone(context, promote, LOOP_WAITS)
 
@@ -178,17 +178,22 @@ def promote_version(context: Surroundings, number: str, *, force: bool = False, 
             decision = Decision(False, kept(reason or "forced"))
         elif stopped:
             raise GateClosed(
-                f"version {number} is not promoted: the guard stopped it: {stopped}", where="guard",
+                f"version {number} is not promoted: the guard stopped it: {stopped}",
+                where="guard",
                 fix="promote another version, or use --force --reason WHY",
-            )  # fmt: skip
+            )
         elif scores:
             decision = against_registry(context, scores)
         else:
             raise UserError(f"version {number} has no scores", where="registry", fix="use --force --reason WHY")
         previous = registry.promote(
-            number, passed=decision.promoted, reason=decision.reason, force=force,
-            evidence=_evidence(decision, scores, champion), lease=lease,
-        )  # fmt: skip
+            number,
+            passed=decision.promoted,
+            reason=decision.reason,
+            force=force,
+            evidence=_evidence(decision, scores, champion),
+            lease=lease,
+        )
         said = f"champion of {registry.model}: version {number} (was {previous or 'none'}): {decision.reason}"
         return said, decision.reason
 

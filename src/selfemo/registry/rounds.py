@@ -98,9 +98,17 @@ def _need(store: Store, uri: str) -> Manifest:
 
 
 HEADERS = (
-    "round", "accepted", "rejected", "mean reward", "accuracy", "weighted F1 [95 %]", "expression own", "judge",
-    "seconds", "champion",
-)  # fmt: skip
+    "round",
+    "accepted",
+    "rejected",
+    "mean reward",
+    "accuracy",
+    "weighted F1 [95 %]",
+    "expression own",
+    "judge",
+    "seconds",
+    "champion",
+)
 
 
 def cells(row: RoundRow) -> tuple[str, ...]:
@@ -114,10 +122,17 @@ def cells(row: RoundRow) -> tuple[str, ...]:
         return "-" if value is None else str(int(value))
 
     return (
-        str(row.round), count(row.accepted), count(row.rejected), share(row.mean_reward), share(row.accuracy),
-        f"{row.weighted_f1:.3f} [{low:.3f}, {high:.3f}]", share(row.expression_own), share(row.expression_judge),
-        f"{row.seconds:.0f}", "promoted" if row.promoted else "stopped" if row.stopped else "kept",
-    )  # fmt: skip
+        str(row.round),
+        count(row.accepted),
+        count(row.rejected),
+        share(row.mean_reward),
+        share(row.accuracy),
+        f"{row.weighted_f1:.3f} [{low:.3f}, {high:.3f}]",
+        share(row.expression_own),
+        share(row.expression_judge),
+        f"{row.seconds:.0f}",
+        "promoted" if row.promoted else "stopped" if row.stopped else "kept",
+    )
 
 
 def stops(rows: Sequence[RoundRow]) -> list[str]:

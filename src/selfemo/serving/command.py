@@ -54,9 +54,10 @@ def checked(uri: str, found: str, wanted: str) -> None:
     """
     if wanted and wanted != found:
         raise UserError(
-            f"the weights there have digest {found or '(none)'}, not {wanted}", where=uri,
+            f"the weights there have digest {found or '(none)'}, not {wanted}",
+            where=uri,
             fix="serve what the reference names, or write the reference anew: selfemo sync-registry",
-        )  # fmt: skip
+        )
 
 
 def _name(policy: str) -> str:
@@ -75,9 +76,10 @@ def serve(config: Config, policy: str, name: str, digest: str, host: str, port: 
     key = os.environ.get(KEY, "")
     if host not in LOCAL and not key:
         raise UserError(
-            f"to listen on {host}, clients have to give a key", where="--host",
+            f"to listen on {host}, clients have to give a key",
+            where="--host",
             fix=f"export {KEY}, or listen on 127.0.0.1",
-        )  # fmt: skip
+        )
     from selfemo.serving.app import app
     from selfemo.serving.server import more_files, server
 

@@ -64,10 +64,14 @@ class Service:
             choices.append({"index": index, "message": message, "finish_reason": reason, "logprobs": None})
         usage = {"prompt_tokens": len(prompt), "completion_tokens": written, "total_tokens": len(prompt) + written}
         return {
-            "id": f"chatcmpl-{secrets.token_hex(12)}", "object": "chat.completion", "created": int(time.time()),
-            "model": self.name, "choices": choices, "usage": usage,
+            "id": f"chatcmpl-{secrets.token_hex(12)}",
+            "object": "chat.completion",
+            "created": int(time.time()),
+            "model": self.name,
+            "choices": choices,
+            "usage": usage,
             "system_fingerprint": self.identity.get("digest", "")[:16],
-        }  # fmt: skip
+        }
 
     def emotions(self, request: EmotionsRequest) -> EmotionsResponse:
         """The emotions of each turn, from the turns before it and itself."""
@@ -87,8 +91,10 @@ class Service:
             scores = {label: named.count(label) / len(readings) for label in space.labels}
             found.append(
                 TurnEmotions(
-                    turn=turn, speaker=turns[turn].speaker, emotions=list(answer.labels or ()),
+                    turn=turn,
+                    speaker=turns[turn].speaker,
+                    emotions=list(answer.labels or ()),
                     scores=dict(sorted(scores.items(), key=lambda s: -s[1])),
                 )
-            )  # fmt: skip
+            )
         return EmotionsResponse(model=self.name, labels=list(space.labels), turns=found)

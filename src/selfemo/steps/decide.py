@@ -50,12 +50,21 @@ def decide(config: Config, state: LoopState, challenger: str, scores: str, round
         row = RoundRow.of(context.store, round, challenger, scores, decision.promoted, stopped)
         (out / "decision.json").write_text(json.dumps(decision.to_dict(), indent=1))
         return {
-            **LoopState(*champion, misses, go_on)._asdict(), **decision.to_dict(),
-            "trained": trained, "stopped": stopped, "row": row.to_dict(),
-        }  # fmt: skip
+            **LoopState(*champion, misses, go_on)._asdict(),
+            **decision.to_dict(),
+            "trained": trained,
+            "stopped": stopped,
+            "row": row.to_dict(),
+        }
 
-    inputs = {"challenger": challenger, "scores": scores, "champion": state.policy, "champion_scores": state.scores,
-              "misses": state.misses, "round": round}  # fmt: skip
+    inputs = {
+        "challenger": challenger,
+        "scores": scores,
+        "champion": state.policy,
+        "champion_scores": state.scores,
+        "misses": state.misses,
+        "round": round,
+    }
     done = context.step("decide", round, inputs, work)
     _record(context, done, state, policy, scores, round)
     return LoopState(**{name: done.result[name] for name in LoopState._fields}), done.uri
@@ -68,8 +77,10 @@ def _record(context: Context, done: Published, state: LoopState, policy: Policy,
     result = done.result
     decision = Decision.from_dict(result)
     found = decision.gains.get(context.config.corpora[0].name)
-    evidence = {"selfemo.gate_gain": f"{found.gain:+.4f}" if found else "",
-                "selfemo.gate_p": f"{found.p:.4f}" if found else ""}  # fmt: skip
+    evidence = {
+        "selfemo.gate_gain": f"{found.gain:+.4f}" if found else "",
+        "selfemo.gate_p": f"{found.p:.4f}" if found else "",
+    }
     if result["trained"]:
         tags = {
             "selfemo.run": context.config.run,

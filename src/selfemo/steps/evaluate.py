@@ -11,7 +11,7 @@ from selfemo.context import Context, Published
 from selfemo.data.dialogue import Dialogue, head, read_jsonl
 from selfemo.data.records import write_records
 from selfemo.progress import meter
-from selfemo.steps.shards import Part, shard_of
+from selfemo.steps.shards import Shard, shard_of
 
 PREDICTIONS, REPLIES = "predictions.jsonl.gz", "replies.jsonl.gz"
 
@@ -20,7 +20,7 @@ def evaluate(config: Config, policy: str, prepared: str, round: int, shard: int)
     """What a policy answers on one shard of the held-out dialogues."""
     context = Context(config)
     policy = context.policies.find(policy).uri
-    part = Part(shard, config.launch.shards)
+    part = Shard(shard, config.launch.shards)
 
     def work(out: Path) -> dict[str, Any]:
         data = context.store.fetch(prepared)
@@ -32,7 +32,7 @@ def evaluate(config: Config, policy: str, prepared: str, round: int, shard: int)
 
 
 def answer(
-    context: Context, policy: str, held_out: Sequence[Dialogue], training: Sequence[Dialogue], out: Path, part: Part
+    context: Context, policy: str, held_out: Sequence[Dialogue], training: Sequence[Dialogue], out: Path, part: Shard
 ) -> None:
     """Write what a policy answers into a directory: predictions, and replies with what is read in them.
 

@@ -13,12 +13,12 @@ from selfemo.steps.generate import ROLLOUTS, generate
 from selfemo.steps.shards import whole
 
 
-def gather(config: Config, parts: Sequence[str], policy: str, prepared: str, round: int) -> Published:
+def gather(config: Config, shards: Sequence[str], policy: str, prepared: str, round: int) -> Published:
     """The rollouts of all shards as one artifact: the same records in the same order for any number of shards."""
     context = Context(config)
 
     def work(out: Path, _: Path) -> dict[str, Any]:
-        folders, seconds = whole(context, parts)
+        folders, seconds = whole(context, shards)
         rows = [row for folder in folders for row in read_records(folder / ROLLOUTS, Rollout)]
         rows.sort(key=lambda r: r.task == "expression")  # stable: corpus turns, then episodes, as one shard writes them
         write_records(out / ROLLOUTS, rows)
@@ -30,5 +30,5 @@ def gather(config: Config, parts: Sequence[str], policy: str, prepared: str, rou
 
 def self_play(config: Config, policy: str, prepared: str, round: int) -> Published:
     """Self-play of the round, all shards of it one after the other: predictions for corpus turns, and episodes."""
-    parts = [generate(config, policy, prepared, round, n).uri for n in range(config.launch.shards)]
-    return gather(config, parts, policy, prepared, round)
+    shards = [generate(config, policy, prepared, round, n).uri for n in range(config.launch.shards)]
+    return gather(config, shards, policy, prepared, round)

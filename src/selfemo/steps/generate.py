@@ -11,7 +11,7 @@ from selfemo.context import Context, Published
 from selfemo.data.dialogue import read_jsonl
 from selfemo.data.records import Rollout, write_records
 from selfemo.progress import meter
-from selfemo.steps.shards import Part, shard_of
+from selfemo.steps.shards import Shard, shard_of
 
 ROLLOUTS = "rollouts.jsonl.gz"
 
@@ -20,7 +20,7 @@ def generate(config: Config, policy: str, prepared: str, round: int, shard: int)
     """One shard of the round's self-play, from dialogues without labels; shards do not know of each other."""
     context = Context(config)
     found = context.policies.find(policy)
-    part = Part(shard, config.launch.shards)
+    part = Shard(shard, config.launch.shards)
 
     def work(out: Path) -> dict[str, Any]:
         from selfemo.method.selfplay import choose_dialogues, play_episodes, understand_corpus

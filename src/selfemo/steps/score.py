@@ -18,12 +18,12 @@ from selfemo.steps.evaluate import PREDICTIONS, REPLIES, evaluate
 from selfemo.steps.shards import whole
 
 
-def score(config: Config, parts: Sequence[str], policy: str, prepared: str, round: int) -> Published:
+def score(config: Config, shards: Sequence[str], policy: str, prepared: str, round: int) -> Published:
     """Metrics of the answers of all shards: the same for any number of them."""
     context = Context(config)
 
     def work(out: Path, _: Path) -> dict[str, Any]:
-        folders, seconds = whole(context, parts)
+        folders, seconds = whole(context, shards)
         scores = metrics_of(folders, config, out)
         gate_corpus = config.corpora[0].name
         if gate_corpus not in scores:
@@ -54,15 +54,15 @@ def score(config: Config, parts: Sequence[str], policy: str, prepared: str, roun
 
 def evaluation(config: Config, policy: str, prepared: str, round: int) -> Published:
     """Scores of a policy on the held-out dialogues, from all shards of them one after the other."""
-    parts = [evaluate(config, policy, prepared, round, n).uri for n in range(config.launch.shards)]
-    return score(config, parts, policy, prepared, round)
+    shards = [evaluate(config, policy, prepared, round, n).uri for n in range(config.launch.shards)]
+    return score(config, shards, policy, prepared, round)
 
 
-def metrics_of(parts: Sequence[Path], config: Config, out: Path) -> dict[str, dict[str, Any]]:
+def metrics_of(shards: Sequence[Path], config: Config, out: Path) -> dict[str, dict[str, Any]]:
     """Write metrics, confusion matrices and all answers into a directory.
 
     Args:
-        parts: What :func:`selfemo.steps.evaluate.answer` wrote, in order.
+        shards: What :func:`selfemo.steps.evaluate.answer` wrote, in order.
         config: Section ``evaluation``.
         out: Directory; may be the only part.
 
@@ -71,14 +71,17 @@ def metrics_of(parts: Sequence[Path], config: Config, out: Path) -> dict[str, di
     """
     from selfemo.method.evaluation import consistency, summarise
 
-    rows = [row for part in parts for row in read_records(part / PREDICTIONS, Scored)]
-    replies = [row for part in parts for row in read_records(part / REPLIES, Reply)]
+    rows = [row for shard in shards for row in read_records(shard / PREDICTIONS, Scored)]
+    replies = [row for shard in shards for row in read_records(shard / REPLIES, Reply)]
     replies.sort(key=lambda r: seed_of(config.seed, r.dialogue))  # the order in which prefixes were drawn
     scores: dict[str, dict[str, Any]] = {}
     for corpus in dict.fromkeys(r.corpus for r in rows):
         scores[corpus] = summarise([r for r in rows if r.corpus == corpus], config)
-        plots.confusion(scores[corpus], f"{corpus}: weighted F1 {scores[corpus]['weighted_f1']:.3f}",
-                        out / f"confusion-{corpus}.png")  # fmt: skip
+        plots.confusion(
+            scores[corpus],
+            f"{corpus}: weighted F1 {scores[corpus]['weighted_f1']:.3f}",
+            out / f"confusion-{corpus}.png",
+        )
     scores["expression"] = dict(consistency(replies))
     write_records(out / PREDICTIONS, rows)
     write_records(out / REPLIES, replies)

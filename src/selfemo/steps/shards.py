@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Part:
+class Shard:
     """One of several shares of a step's work.
 
     Attributes:
@@ -26,7 +26,7 @@ class Part:
     count: int = 1
 
     def of(self, items: Sequence[T]) -> Sequence[T]:
-        """Its items: a run of them, so that all parts one after the other are the whole in its order."""
+        """Its items: a run of them, so that all shards one after the other are the whole in its order."""
         return items[self.start(items) : len(items) * (self.number + 1) // self.count]
 
     def start(self, items: Sequence[Any]) -> int:
@@ -39,7 +39,7 @@ def shard_of(
     name: str,
     round: int,
     inputs: Mapping[str, Any],
-    part: Part,
+    part: Shard,
     work: Callable[[Path], Mapping[str, Any]],
 ) -> Published:
     """Do one shard of a step once; if the whole is there, from however many shards, that is the result.
@@ -58,12 +58,12 @@ def shard_of(
     return context.step(f"{name}_shard", round, {**inputs, **place}, lambda out, _: {**work(out), **place})
 
 
-def whole(context: Context, parts: Sequence[str]) -> tuple[list[Path], float]:
+def whole(context: Context, shards: Sequence[str]) -> tuple[list[Path], float]:
     """The files of all shards of a step, in their order, however they are given.
 
     Args:
         context: Of the run.
-        parts: Their URIs.
+        shards: Their URIs.
 
     Returns:
         Directories in order, and the seconds that the shards took together.
@@ -73,15 +73,16 @@ def whole(context: Context, parts: Sequence[str]) -> tuple[list[Path], float]:
     """
     found: dict[int, tuple[int, Path]] = {}
     seconds = 0.0
-    for uri in parts:
+    for uri in shards:
         manifest = context.store.manifest(uri)
         folder = context.store.fetch(uri, manifest)
         assert manifest  # it was just fetched
         seconds += float(manifest.result["seconds"])
         found[manifest.result.get("shard", -1)] = (manifest.result.get("of", -1), folder)
-    if sorted(found) != list(range(len(parts))) or {count for count, _ in found.values()} != {len(parts)}:
+    if sorted(found) != list(range(len(shards))) or {count for count, _ in found.values()} != {len(shards)}:
         raise UserError(
-            "these are not all shards of one step", where=", ".join(parts),
+            "these are not all shards of one step",
+            where=", ".join(shards),
             fix="give every shard once; all of them with the same launch.shards",
-        )  # fmt: skip
-    return [found[number][1] for number in range(len(parts))], seconds
+        )
+    return [found[number][1] for number in range(len(shards))], seconds

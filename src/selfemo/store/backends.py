@@ -200,9 +200,11 @@ class S3Backend:
         from boto3.s3.transfer import TransferConfig
 
         return TransferConfig(
-            multipart_threshold=64 << 20, multipart_chunksize=64 << 20, max_concurrency=16,
+            multipart_threshold=64 << 20,
+            multipart_chunksize=64 << 20,
+            max_concurrency=16,
             preferred_transfer_client="classic",
-        )  # fmt: skip
+        )
 
     @staticmethod
     def split(uri: str) -> tuple[str, str]:

@@ -100,9 +100,10 @@ def held(backend: Backend, uri: str, *, seconds: float = SECONDS, wait: float = 
         if time.monotonic() >= deadline:
             left = max(0.0, seconds - (backend.age(uri) or 0.0))
             raise Busy(
-                f"held by {_parse(backend.read(uri))['owner'] or 'somebody'}", where=uri,
+                f"held by {_parse(backend.read(uri))['owner'] or 'somebody'}",
+                where=uri,
                 fix=f"give the same command again when they are done, or in {left:.0f} s if they were killed",
-            )  # fmt: skip
+            )
         time.sleep(min(1.0, max(0.05, wait / 20)))
     lease = Lease(backend, uri, mine)
     try:

@@ -24,14 +24,33 @@ from selfemo.study.plan import StudyRun
 SCHEMA = "selfemo.study/1"
 
 FIGURES = (
-    "accuracy", "weighted_f1", "macro_f1", "mean_iou", "label_entropy", "unparseable", "expression_own",
-    "expression_judge", "expression_distinct_2",
-)  # fmt: skip
+    "accuracy",
+    "weighted_f1",
+    "macro_f1",
+    "mean_iou",
+    "label_entropy",
+    "unparseable",
+    "expression_own",
+    "expression_judge",
+    "expression_distinct_2",
+)
 FILTERED = (
-    "candidates", "accepted", "acceptance", "sound", "samples", "mean_reward", "group_confidence", "predicted_entropy",
-    "declared_entropy", "target_entropy", "kept_entropy", "distinct_2", "sampled_distinct_2", "pseudo_label_accuracy",
+    "candidates",
+    "accepted",
+    "acceptance",
+    "eligible",
+    "samples",
+    "mean_reward",
+    "group_confidence",
+    "predicted_entropy",
+    "declared_entropy",
+    "target_entropy",
+    "kept_entropy",
+    "distinct_2",
+    "sampled_distinct_2",
+    "pseudo_label_accuracy",
     "kept_label_accuracy",
-)  # fmt: skip
+)
 
 
 def execute(run: StudyRun, config: Config) -> dict[str, Any]:
@@ -58,8 +77,18 @@ def execute(run: StudyRun, config: Config) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory)
         (folder / "config.json").write_text(config.to_json())
-        command = [sys.executable, "-m", "selfemo", "evaluate", "--config", str(folder / "config.json"),
-                   "--policy", policy, "--out", str(folder / "out")]  # fmt: skip
+        command = [
+            sys.executable,
+            "-m",
+            "selfemo",
+            "evaluate",
+            "--config",
+            str(folder / "config.json"),
+            "--policy",
+            policy,
+            "--out",
+            str(folder / "out"),
+        ]
         if subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
             fix = "its own message stands above; mend it and give the same command again"
             raise UserError("a run of the study could not be scored", where=policy, fix=fix)
@@ -70,15 +99,24 @@ def execute(run: StudyRun, config: Config) -> dict[str, Any]:
     flat |= {f"expression_{k}": v for k, v in scores["expression"].items()}
     rounds = [_round(context, decision) for decision in decided]
     return {
-        "schema": SCHEMA, "variant": run.variant, "budget": run.budget, "seed": run.seed, "digest": run.digest,
-        "run": config.run, "policy": policy, "base": config.policy.base, "code": code_version(),
-        "machine": hardware.describe(), "corpus": corpus, "split": config.evaluation.split,
+        "schema": SCHEMA,
+        "variant": run.variant,
+        "budget": run.budget,
+        "seed": run.seed,
+        "digest": run.digest,
+        "run": config.run,
+        "policy": policy,
+        "base": config.policy.base,
+        "code": code_version(),
+        "machine": hardware.describe(),
+        "corpus": corpus,
+        "split": config.evaluation.split,
         "seconds": float(f"{sum(r['seconds'] for r in rounds):.1f}"),
         "scores": {k: flat[k] for k in ("turns", "dialogues", *FIGURES) if k in flat},
         "rounds": rounds,
         "labels": list(SPACES[corpus].labels),
         "counts": counts([r for r in rows if r.corpus == corpus]),
-    }  # fmt: skip
+    }
 
 
 def counts(rows: list[Scored]) -> list[list[int]]:
@@ -94,9 +132,12 @@ def _round(context: Context, decision: Manifest) -> dict[str, Any]:
     trained = context.store.manifest(inputs["challenger"])
     assert scored and trained  # the run has succeeded
     found: dict[str, Any] = {
-        "round": row["round"], "seconds": row["seconds"], "promoted": row["promoted"], "stopped": row["stopped"],
+        "round": row["round"],
+        "seconds": row["seconds"],
+        "promoted": row["promoted"],
+        "stopped": row["stopped"],
         "selection": {k: scored.result[k] for k in ("turns", *FIGURES) if k in scored.result},
-    }  # fmt: skip
+    }
     if samples := trained.inputs.get("samples"):
         filtered = context.store.manifest(samples)
         assert filtered

@@ -48,8 +48,9 @@ def write(plan: Plan, records: Sequence[Mapping[str, Any]], out: Path, command: 
     lines += [
         "Gains are over what a variant starts from: the warm-up, unless its name says otherwise.",
         "Means over seeds; in brackets the 95 % interval of a paired bootstrap over dialogues, the same for all seeds.",
-        f"Differences in bold leave 0 out. Code: {', '.join(sorted({str(r['code']) for r in records}))}.", "",
-    ]  # fmt: skip
+        f"Differences in bold leave 0 out. Code: {', '.join(sorted({str(r['code']) for r in records}))}.",
+        "",
+    ]
     for budget in plan.budgets:
         mine = [r for r in records if str(r["budget"]) == budget]
         if not mine:
@@ -75,9 +76,20 @@ def _named(round: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _table(plan: Plan, variants: Variants, present: Sequence[str]) -> list[str]:
     ours = plan.variants[plan.ours].title
-    heads = ["variant", "seeds", "accuracy", "weighted F1", "macro F1", "gain in accuracy", "gain in weighted F1",
-             f"{ours} above it in accuracy", f"{ours} above it in weighted F1",
-             "expression own", "judge", "minutes"]  # fmt: skip
+    heads = [
+        "variant",
+        "seeds",
+        "accuracy",
+        "weighted F1",
+        "macro F1",
+        "gain in accuracy",
+        "gain in weighted F1",
+        f"{ours} above it in accuracy",
+        f"{ours} above it in weighted F1",
+        "expression own",
+        "judge",
+        "minutes",
+    ]
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for variant in present:
         rows = [r for (a, _), r in sorted(variants.records.items()) if a == variant]

@@ -16,7 +16,7 @@ from pydantic import ConfigDict, Field, ValidationError, field_validator
 
 from selfemo.config import Config, validate
 from selfemo.config.overrides import put
-from selfemo.config.sections import Section
+from selfemo.config.section import Section
 from selfemo.errors import UserError
 
 

@@ -90,8 +90,9 @@ def check_processes(given: TrainingArguments, config: Config) -> None:
     if found != processes.world():
         raise UserError(
             f"{config.launch.strategy}: {processes.world()} processes were started, and each would train alone",
-            where="launch.strategy", fix="DeepSpeed needs GPUs; on a CPU use launch.strategy=ddp",
-        )  # fmt: skip
+            where="launch.strategy",
+            fix="DeepSpeed needs GPUs; on a CPU use launch.strategy=ddp",
+        )
     if given.device.type == "cpu":
         # With several processes it is "cpu:0", which torch.load does not know when a checkpoint is resumed.
         given.__dict__["_setup_devices"] = torch.device("cpu")

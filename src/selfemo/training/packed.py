@@ -55,7 +55,7 @@ class PackedStep(ABC):
         """The token sequences of a batch, one a row."""
 
     @abstractmethod
-    def part(self, inputs: Any, rows: list[int]) -> tuple[Any, float]:
+    def take(self, inputs: Any, rows: list[int]) -> tuple[Any, float]:
         """Some rows of a batch, maybe none, and the share of the step's loss that their own loss stands for."""
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
@@ -81,8 +81,8 @@ class PackedStep(ABC):
         return total
 
     def _pass(self, model: Any, inputs: Any, rows: list[int]) -> torch.Tensor:
-        part, share = self.part(inputs, rows)
-        loss: torch.Tensor = share * self.compute_loss(model, part)
+        taken, share = self.take(inputs, rows)
+        loss: torch.Tensor = share * self.compute_loss(model, taken)
         return loss
 
     def further_losses(self, model: Any) -> list[Callable[[], torch.Tensor]]:

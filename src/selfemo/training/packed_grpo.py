@@ -26,9 +26,15 @@ class PackedGrpoTrainer(PackedStep, GRPOTrainer):  # type: ignore[misc]
         self.enable_trees(self.model, self.ref_model)
 
     def _get_per_token_logps_and_entropies(
-        self, model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, logits_to_keep: int,
-        batch_size: int | None = None, compute_entropy: bool = False, **_: Any,
-    ) -> tuple[torch.Tensor, torch.Tensor | None, None]:  # fmt: skip
+        self,
+        model: Any,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        compute_entropy: bool = False,
+        **_: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor | None, None]:
         """By packed trees; padding stays 0, where the loss is masked.
 
         The loss asks for one pack at a time, with gradients; old and reference policy are asked for all rows,
@@ -56,8 +62,8 @@ class PackedGrpoTrainer(PackedStep, GRPOTrainer):  # type: ignore[misc]
         seen = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1).bool()
         return [i[s].tolist() for i, s in zip(ids, seen, strict=True)]
 
-    def part(self, inputs: Any, rows: list[int]) -> tuple[Any, float]:
-        """See :meth:`PackedStep.part`."""
+    def take(self, inputs: Any, rows: list[int]) -> tuple[Any, float]:
+        """See :meth:`PackedStep.take`."""
         taken = {k: v[rows] if isinstance(v, torch.Tensor) and v.dim() else v for k, v in inputs.items()}
         if self.loss_type == "dapo":
             return taken, 1.0  # its loss is a sum over tokens of what the whole batch counts

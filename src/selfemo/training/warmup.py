@@ -26,8 +26,8 @@ class ExampleTrainer(PackedStep, Trainer):  # type: ignore[misc]
         """See :meth:`PackedStep.rows`."""
         return [[*p, *a] for p, a in zip(inputs["prompts"], inputs["answers"], strict=True)]
 
-    def part(self, inputs: Any, rows: list[int]) -> tuple[Any, float]:
-        """See :meth:`PackedStep.part`; the weights hold the shares."""
+    def take(self, inputs: Any, rows: list[int]) -> tuple[Any, float]:
+        """See :meth:`PackedStep.take`; the weights hold the shares."""
         if not rows:  # a pass that other ranks need company in
             return {name: values[:1] for name, values in inputs.items()}, 0.0
         return {name: [values[i] for i in rows] for name, values in inputs.items()}, 1.0

@@ -10,9 +10,7 @@ from selfemo.data.dialogue import Dialogue, Utterance
 from selfemo.data.text import lines
 from selfemo.errors import UserError
 
-NAMES = {
-    "0": "neutral", "1": "anger", "2": "disgust", "3": "fear", "4": "happiness", "5": "sadness", "6": "surprise",
-}  # fmt: skip
+NAMES = {"0": "neutral", "1": "anger", "2": "disgust", "3": "fear", "4": "happiness", "5": "sadness", "6": "surprise"}
 FOLDERS = {"train": "train", "dev": "validation", "test": "test"}
 END = "__eou__"
 

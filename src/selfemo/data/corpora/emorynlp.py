@@ -66,9 +66,10 @@ def load_json(path: Path, rows: Rows) -> Iterator[Dialogue]:
     """Scenes of ``emotion-detection-{trn,dev,tst}.json``: ``episodes[].scenes[].utterances[]``."""
     if list(path.glob("emorynlp_*_final.csv")):
         raise UserError(
-            "this is the CSV version of the MELD repository", where=str(path),
+            "this is the CSV version of the MELD repository",
+            where=str(path),
             fix="name the corpus emorynlp; never mix the two",
-        )  # fmt: skip
+        )
     for split, short in JSON_SPLITS.items():
         file = path / f"emotion-detection-{short}.json"
         found = _read(file, rows)

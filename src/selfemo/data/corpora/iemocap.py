@@ -25,9 +25,14 @@ _TURN = re.compile(r"Ses\d\d([FM])_.*_([FM])\d+$")
 SIX = {"hap": "happy", "sad": "sad", "neu": "neutral", "ang": "angry", "exc": "excited", "fru": "frustrated"}
 FOUR = {"hap": "happy", "exc": "happy", "sad": "sad", "neu": "neutral", "ang": "angry"}
 _ANNOTATORS = {
-    "neutral": "neu", "neutral state": "neu", "happiness": "hap", "sadness": "sad", "anger": "ang",
-    "excited": "exc", "frustration": "fru",
-}  # fmt: skip
+    "neutral": "neu",
+    "neutral state": "neu",
+    "happiness": "hap",
+    "sadness": "sad",
+    "anger": "ang",
+    "excited": "exc",
+    "frustration": "fru",
+}
 
 
 def load_six(path: Path, rows: Rows) -> Iterator[Dialogue]:

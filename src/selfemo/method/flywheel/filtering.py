@@ -20,7 +20,7 @@ from selfemo.data.dialogue import Utterance
 from selfemo.data.labels import LabelSpace
 from selfemo.data.records import Candidate, Rollout, Sample
 from selfemo.method.flywheel.duplicates import NearDuplicates, learnt
-from selfemo.method.flywheel.reasons import Reason, decide, judge_groups
+from selfemo.method.flywheel.reasons import Reason, judge_groups, reasons_of
 from selfemo.method.flywheel.result import Draft, Filtered
 from selfemo.method.flywheel.texts import text_reason
 from selfemo.method.rewards import calibration
@@ -82,7 +82,7 @@ def _understanding(
         empty = np.array([[p.labels == () for p in r.predictions] for r in group])
         usable = [bool(config.flywheel.use_gold and r.gold) for r in group]
         gold = [space.mask(r.gold or ()) if u else 0 for r, u in zip(group, usable, strict=True)]
-        verdict = judge_groups(
+        judged = judge_groups(
             masks,
             len(space),
             target=np.array(gold, dtype=np.uint16),
@@ -94,15 +94,15 @@ def _understanding(
             affinity=affinity_of(config, space),
             votes=calibration(masks, len(space), known, config.flywheel.calibration),
         )
-        result.scores += verdict.scores.ravel().tolist()
-        result.confidences += verdict.confidence.tolist()
+        result.scores += judged.scores.ravel().tolist()
+        result.confidences += judged.confidence.tolist()
         for i, rollout in enumerate(group):
             count = result.reasons["understanding"]
-            count.update(Reason(code).name.lower() for code in verdict.reasons[i] if code != Reason.KEPT)
-            _show_rejected(result, rollout, verdict.reasons[i])
+            count.update(Reason(code).name.lower() for code in judged.reasons[i] if code != Reason.KEPT)
+            _show_rejected(result, rollout, judged.reasons[i])
             named = Counter(p.labels[0] for p in rollout.predictions if p.labels)
             result.labels["predicted"][rollout.corpus].update(dict(named.most_common(1)).keys())
-            target = _ordered(int(verdict.target[i]), rollout, space)
+            target = _ordered(int(judged.target[i]), rollout, space)
             if not target:
                 continue
             result.before["understanding"][target[0]] += 1
@@ -110,10 +110,10 @@ def _understanding(
             hit = target[0] == rollout.gold[0] if rollout.gold and not usable[i] else None
             if hit is not None:
                 result.hits.append(hit)
-            if kept := int((verdict.reasons[i] == Reason.KEPT).sum()):
+            if kept := int((judged.reasons[i] == Reason.KEPT).sum()):
                 drafts.append(
                     Draft(
-                        _sample(rollout, "understanding", target, usable[i], float(verdict.confidence[i])),
+                        _sample(rollout, "understanding", target, usable[i], float(judged.confidence[i])),
                         " / ".join(f"{t.speaker}: {t.text}" for t in rollout.history[-3:]),
                         kept,
                         hit,
@@ -155,7 +155,7 @@ def _expression(
         c = np.array([[k.confidence for k in candidates]])
         none = np.array([[k.labels is None for k in candidates]])
         bounds = config.flywheel
-        reasons = decide(none, early, x, c, bounds.tau_reward, bounds.tau_low, bounds.unanimous)[0]
+        reasons = reasons_of(none, early, x, c, bounds.tau_reward, bounds.tau_low, bounds.unanimous)[0]
         result.scores += x.ravel().tolist()
         result.confidences += [k.confidence for k in candidates if k.labels]
         result.reasons["expression"].update(Reason(r).name.lower() for r in reasons if r != Reason.KEPT)
@@ -194,11 +194,21 @@ def _sample(
 ) -> Sample:
     return Sample.model_validate(
         dict(
-            id=f"{rollout.id}#{task}", round=rollout.round, policy=rollout.policy, corpus=rollout.corpus,
-            dialogue=rollout.dialogue, task=task, history=rollout.history, role=rollout.role, target=target,
-            gold=gold, confidence=sure, parents=(rollout.id,), reply=reply,
+            id=f"{rollout.id}#{task}",
+            round=rollout.round,
+            policy=rollout.policy,
+            corpus=rollout.corpus,
+            dialogue=rollout.dialogue,
+            task=task,
+            history=rollout.history,
+            role=rollout.role,
+            target=target,
+            gold=gold,
+            confidence=sure,
+            parents=(rollout.id,),
+            reply=reply,
         )
-    )  # fmt: skip
+    )
 
 
 def _distinct(drafts: list[Draft], config: Config, result: Filtered) -> list[Draft]:

@@ -31,7 +31,7 @@ class Reason(IntEnum):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Judged:
     """What the array filter says about ``N`` groups of ``K`` candidates.
 
     Attributes:
@@ -59,7 +59,7 @@ def judge_groups(
     unanimous: bool = False,
     affinity: Floats | None = None,
     votes: Floats | None = None,
-) -> Verdict:
+) -> Judged:
     """Score and filter groups of understanding predictions, as arrays.
 
     Args:
@@ -78,11 +78,11 @@ def judge_groups(
     target = voted if target is None else np.where(target == 0, voted, target)
     sure = confidence(agreement(masks, m, smoothing))
     scores = smoothed_iou(masks, target[:, None], smoothing, affinity)
-    reasons = decide(masks == 0, early, scores, sure[:, None], tau_reward, tau_low, unanimous)
-    return Verdict(reasons, scores, sure, target)
+    reasons = reasons_of(masks == 0, early, scores, sure[:, None], tau_reward, tau_low, unanimous)
+    return Judged(reasons, scores, sure, target)
 
 
-def decide(
+def reasons_of(
     unparseable: NDArray[np.bool_],
     early: NDArray[np.uint8] | None,
     scores: Floats,

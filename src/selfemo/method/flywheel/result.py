@@ -88,7 +88,7 @@ class Filtered:
             "accepted": accepted,
             "rejected": total - accepted,
             "acceptance": accepted / total if total else 0.0,
-            "sound": (accepted + crowded) / total if total else 0.0,
+            "eligible": (accepted + crowded) / total if total else 0.0,
             "samples": len(self.samples),
             "mean_reward": float(np.mean(self.scores)) if self.scores else 0.0,
             "group_confidence": float(np.mean(self.confidences)) if self.confidences else 0.0,

@@ -41,9 +41,14 @@ class Attend(Protocol):
 
 
 def _attention(
-    module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: Any,
-    tree: Attend | None = None, **kwargs: Any,
-) -> tuple[torch.Tensor, None]:  # fmt: skip
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: Any,
+    tree: Attend | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
     if tree is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)  # type: ignore[no-any-return]
     return tree.attend(module, query, key, value), None

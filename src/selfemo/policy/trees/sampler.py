@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from selfemo import hardware
-from selfemo.config.sections import Policy
+from selfemo.config.platform import Policy
 from selfemo.policy.compute import compute
 from selfemo.policy.engine import Completion, Sampling
 from selfemo.policy.trees.attention import enable

@@ -83,10 +83,7 @@ def grow(sequences: Sequence[TokenIds], least: float = LEAST_SHARED) -> Tree:
     end = np.full(count, count, dtype=np.int64)
     for nodes, at in ends:
         end[nodes] = at
-    return Tree(
-        np.concatenate(ids), np.concatenate(depth), end, tuple(paths),
-        np.array([*roots, count]),
-    )  # fmt: skip
+    return Tree(np.concatenate(ids), np.concatenate(depth), end, tuple(paths), np.array([*roots, count]))
 
 
 def split(sequences: Sequence[TokenIds], budget: int) -> list[list[int]]:
