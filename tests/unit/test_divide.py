@@ -69,6 +69,22 @@ def test_copies_of_what_is_kept_for_selection_are_not_learnt_from() -> None:
     assert all(len(d.turns) == 1 for d in divided.training)
 
 
+def test_a_warm_up_dialogue_that_is_all_copies_gives_its_place_to_the_next() -> None:
+    pool = [dialogue("meld", i) for i in range(12)]
+    before = of(pool, labelled=6, selection=2)
+    first, turns = before.warmup[0], before.held_out[0].turns
+    after = of([d.model_copy(update={"turns": turns}) if d.id == first else d for d in pool], labelled=6, selection=2)
+    assert first not in after.warmup
+    assert len(after.warmup) == 4
+
+
+def test_a_corpus_that_is_all_copies_is_named() -> None:
+    line = "every take of this scene has the same words"
+    pool = [dialogue("meld", i) for i in range(12)] + [dialogue("emorynlp", i, line) for i in range(12)]
+    with pytest.raises(UserError, match="no labelled dialogue of emorynlp is left"):
+        of(pool, labelled=12, selection=4)
+
+
 def test_no_training_left_is_an_error() -> None:
     same = [dialogue("meld", i, "every take of this scene has the same words") for i in range(6)]
     with pytest.raises(UserError, match="no training dialogues are left"):

@@ -88,13 +88,14 @@ def divide(
             fix=f"set warmup.selection to {least * len(drawn)} or more, and warmup.dialogues beyond it",
         )
     chosen = [d for c, n in kept.items() for d in drawn[c][:n]]
-    warm = [d for c, n in kept.items() for d in drawn[c][n:]]
     apart = {d.id for d in chosen}
     pool, copies = leakage.remove([d for d in training if d.id not in apart], chosen)
     places = {corpus: place for place, corpus in enumerate(by_corpus)}
     scored = sorted(chosen, key=lambda d: (places[d.corpus], d.id)) or list(held_out)
     left = {d.id for d in pool if any(turn.gold for turn in d.turns)}
-    warmup = sorted(d.id for d in warm if d.id in left)
+    # A dialogue that is nothing but copies is not learnt from: the next of its corpus takes its place.
+    usable = {c: [d.id for d in ordered[c][n:] if d.id in left] for c, n in kept.items()}
+    warmup = sorted(i for c, ids in usable.items() for i in ids[: counts[c] - kept[c]])
     if not pool:
         raise UserError("no training dialogues are left", where="corpora", fix="every one of them is held out")
     if labelled and not warmup:
@@ -102,5 +103,12 @@ def divide(
             f"the corpora have {sum(map(len, ordered.values()))} labelled dialogues, and none is left to learn from",
             where="warmup.dialogues",
             fix="lower warmup.selection, or set warmup.dialogues=0 for a base that is warmed up already",
+        )
+    lost = [c for c, ids in usable.items() if labelled and not ids]
+    if lost:
+        raise UserError(
+            f"no labelled dialogue of {lost[0]} is left to learn from",
+            where="warmup.dialogues",
+            fix="leave the corpus out, or lower warmup.selection",
         )
     return Division(pool, warmup, scored, copies)
