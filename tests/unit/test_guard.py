@@ -9,7 +9,7 @@ from selfemo.method import guard
 from selfemo.registry.rounds import RoundRow, cells
 from selfemo.report.table import rich_table
 
-HEALTHY = {
+ROLLOUTS = {
     "candidates": 80,
     "predicted_entropy": 1.2,
     "declared_entropy": 1.1,
@@ -20,7 +20,7 @@ HEALTHY = {"label_entropies": {"meld": 1.1}, "expression_answered": 0.9, "expres
 
 
 def test_a_healthy_round_passes() -> None:
-    assert guard.of_rollouts(HEALTHY, Guard()) == ""
+    assert guard.of_rollouts(ROLLOUTS, Guard()) == ""
     assert guard.of_challenger(HEALTHY, Guard()) == ""
 
 
@@ -34,13 +34,13 @@ def test_a_healthy_round_passes() -> None:
     ],
 )
 def test_each_figure_of_the_rollouts_can_raise_the_alarm(figure: str, words: str) -> None:
-    assert words in guard.of_rollouts(HEALTHY | {figure: 0.01}, Guard())
+    assert words in guard.of_rollouts(ROLLOUTS | {figure: 0.01}, Guard())
     off = Guard(min_label_entropy=0, min_eligible=0, min_distinct_2=0)
-    assert guard.of_rollouts(HEALTHY | {figure: 0.0}, off) == ""
+    assert guard.of_rollouts(ROLLOUTS | {figure: 0.0}, off) == ""
 
 
 def test_all_that_is_past_its_bound_is_named() -> None:
-    said = guard.of_rollouts(HEALTHY | {"predicted_entropy": 0.1, "eligible": 0.001}, Guard())
+    said = guard.of_rollouts(ROLLOUTS | {"predicted_entropy": 0.1, "eligible": 0.001}, Guard())
     assert (
         said == "collapse: label entropy of the predictions 0.10 is below 0.3, "
         "share of eligible candidates 0.00 is below 0.02"

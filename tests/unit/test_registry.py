@@ -110,3 +110,10 @@ def test_models_are_named_by_alias_or_version(registry: Registry) -> None:
     for wrong in ("models:/self-emo@champion", "models:/nobody/1"):
         with pytest.raises(UserError, match="write models:/NAME"):
             registry.source(wrong)
+
+
+def test_a_policy_that_another_run_begins_from_keeps_what_says_where_it_comes_from(registry: Registry) -> None:
+    first = registry.register("s3://bucket/a", registry.round(1), {"selfemo.scores": "x"}, {"selfemo.run": "its own"})
+    again = registry.register("s3://bucket/a", registry.round(1), {"selfemo.scores": "y"}, {"selfemo.run": "another"})
+    tags = registry.version(first).tags
+    assert (again, tags["selfemo.run"], tags["selfemo.scores"]) == (first, "its own", "y")

@@ -153,7 +153,7 @@ class Registry:
 
     # Models
 
-    def register(self, policy: str, run: str, tags: Mapping[str, str]) -> str:
+    def register(self, policy: str, run: str, tags: Mapping[str, str], lineage: Mapping[str, str] | None = None) -> str:
         """A version of the registered model for a policy; the same policy again gives the same version, with new tags.
 
         The scores of a policy that is evaluated anew, and what the gate said of them, replace the old ones. Should
@@ -168,13 +168,13 @@ class Registry:
         def find_or_make(mlflow: Any) -> Any:
             if known := find(mlflow):
                 return known
-            made = mlflow.create_model_version(self.model, policy, run_id=run, tags=dict(tags), await_creation_for=0)
+            made = mlflow.create_model_version(self.model, policy, run_id=run, tags=first, await_creation_for=0)
             # An earlier request whose answer got lost may have made one as well.
             return find(mlflow) or made
 
         version = self.client.patiently(find_or_make)
-        for key, value in tags.items():
-            if version.tags.get(key) != value:
+        for key, value in first.items():
+            if key not in version.tags or (key in tags and version.tags[key] != value):
                 self.client.set_model_version_tag(self.model, version.version, key, value)
         return str(version.version)
 

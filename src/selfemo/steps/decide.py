@@ -82,11 +82,14 @@ def _record(context: Context, done: Published, state: LoopState, policy: Policy,
         "selfemo.gate_p": f"{found.p:.4f}" if found else "",
     }
     if result["trained"]:
-        tags = {
+        lineage = {
             "selfemo.run": context.config.run,
             "selfemo.round": str(round),
             "selfemo.parent_policy": state.policy,
             "selfemo.base": context.config.policy.base,
+            "selfemo.code": done.manifest.code,
+        }
+        tags = {
             "selfemo.scores": scores,
             "selfemo.decision": done.uri,
             "selfemo.gate": "passed" if result["promoted"] else "closed",
@@ -94,9 +97,8 @@ def _record(context: Context, done: Published, state: LoopState, policy: Policy,
             "selfemo.gate_reason": result["reason"],
             **evidence,
             "selfemo.digest": policy.digest,
-            "selfemo.code": done.manifest.code,
         }
-        version = registry.register(policy.uri, run, tags)
+        version = registry.register(policy.uri, run, tags, lineage)
         outcome = after_decision(context, registry.version(version), decision, state.policy, scores)
         registry.tags(run, {"selfemo.model_version": version, "selfemo.registry": outcome})
         _publish_card(context, done, policy, version, run)
