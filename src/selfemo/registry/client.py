@@ -157,8 +157,10 @@ class Registry:
         """A version of the registered model for a policy; the same policy again gives the same version, with new tags.
 
         The scores of a policy that is evaluated anew, and what the gate said of them, replace the old ones. Should
-        there be several versions of one policy, the first is meant, whoever asks.
+        there be several versions of one policy, the first is meant, whoever asks. Where it comes from is said once: a
+        run that begins from another run's policy does not claim it.
         """
+        first = {**(lineage or {}), **tags}
         self._ensure_model()
 
         def find(mlflow: Any) -> Any | None:
