@@ -8,18 +8,16 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from selfemo.errors import UserError
+from selfemo.services.network import answers_mlflow, answers_s3, free_ports
 
 BUCKET = "selfemo"
 START_SECONDS = 180
@@ -132,7 +130,7 @@ def ensure(
         if "mlflow" in wanted and "mlflow" not in services.processes:
             started["mlflow"] = _start_mlflow(workdir, services, artifacts, endpoint)
         _write(workdir, services)
-        probes: dict[str, Callable[[str], bool]] = {"s3": _answers_s3, "mlflow": _answers_mlflow}
+        probes: dict[str, Callable[[str], bool]] = {"s3": lambda url: answers_s3(url, BUCKET), "mlflow": answers_mlflow}
         for name, process in started.items():
             _wait(name, services.processes[name].url, process, probes[name], _log(workdir, name))
     return services
@@ -172,25 +170,6 @@ def _log(workdir: Path, name: str) -> Path:
     return workdir / "services" / f"{name}.log"
 
 
-def _free_ports(count: int) -> list[int]:
-    """Free ports whose gRPC twins (port + 10000) are free too: SeaweedFS opens both."""
-    ports: list[int] = []
-    while len(ports) < count:
-        port = secrets.randbelow(20000) + 20000
-        if port not in ports and all(_is_free(p) for p in (port, port + 10000)):
-            ports.append(port)
-    return ports
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
 def _launch(
     workdir: Path, services: Services, name: str, url: str, command: list[str], env: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
@@ -212,7 +191,7 @@ def _launch(
 
 
 def _start_s3(workdir: Path, services: Services) -> subprocess.Popen[bytes]:
-    master, volume, filer, s3 = _free_ports(4)
+    master, volume, filer, s3 = free_ports(4)
     data = workdir / "services" / "s3"
     data.mkdir(parents=True, exist_ok=True)
     command = [
@@ -249,7 +228,7 @@ def _weed() -> str:
 
 
 def _start_mlflow(workdir: Path, services: Services, artifacts: str, endpoint: str | None) -> subprocess.Popen[bytes]:
-    (port,) = _free_ports(1)
+    (port,) = free_ports(1)
     (workdir / "services" / "mlflow").mkdir(parents=True, exist_ok=True)
     database = (workdir / "services" / "mlflow" / "mlflow.db").resolve()
     command = [
@@ -285,22 +264,3 @@ def _wait(name: str, url: str, process: subprocess.Popen[bytes], probe: Callable
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
             raise UserError(f"the embedded {name} server did not start:\n{tail}", where=str(log), fix="read that log")
         time.sleep(0.2)
-
-
-def _status_of(url: str) -> int:
-    try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        return error.code
-    except OSError:
-        return 0
-
-
-def _answers_s3(url: str) -> bool:
-    """An anonymous request for the bucket is refused once the server and the bucket are there."""
-    return _status_of(f"{url}/{BUCKET}") in (200, 403)
-
-
-def _answers_mlflow(url: str) -> bool:
-    return _status_of(f"{url}/health") == 200

@@ -18,16 +18,27 @@ class Reason(IntEnum):
     """Why a candidate was rejected; each has exactly one reason, the first that applies in this order."""
 
     KEPT = 0
+    """It becomes, or stands behind, a training sample."""
     UNPARSEABLE = 1
+    """Its text is not of the form asked for."""
     EMPTY = 2
+    """It names no emotion, or says nothing."""
     TOO_LONG = 3
+    """Its reply has more words than ``flywheel.max_words``."""
     DEGENERATE_TEXT = 4
+    """Its reply repeats itself, or is hardly made of words."""
     LOW_AGREEMENT = 5
+    """Its group agrees too little (``flywheel.tau_low``)."""
     TRIVIAL = 6
+    """All of its group score alike: a policy gradient learns nothing from that."""
     LOW_REWARD = 7
+    """Its smoothed IoU with the target is below ``flywheel.tau_reward``."""
     DUPLICATE = 8
+    """A more confident kept sample has nearly the same words."""
     UNSURE = 9
+    """Its sample is not of the most confident share of its label (``flywheel.share``)."""
     OVER_QUOTA = 10
+    """There is no room for its sample: its label leads too many, or the round has enough."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,47 @@
+"""Ports of this machine, and whether a server answers on one."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import urllib.error
+import urllib.request
+
+
+def free_ports(count: int) -> list[int]:
+    """Free ports whose gRPC twins (port + 10000) are free too: SeaweedFS opens both."""
+    ports: list[int] = []
+    while len(ports) < count:
+        port = secrets.randbelow(20000) + 20000
+        if port not in ports and all(_is_free(p) for p in (port, port + 10000)):
+            ports.append(port)
+    return ports
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _status_of(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return 0
+
+
+def answers_s3(url: str, bucket: str) -> bool:
+    """An anonymous request for a bucket is refused once the server and the bucket are there."""
+    return _status_of(f"{url}/{bucket}") in (200, 403)
+
+
+def answers_mlflow(url: str) -> bool:
+    """MLflow says that it is well."""
+    return _status_of(f"{url}/health") == 200
