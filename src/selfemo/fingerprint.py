@@ -34,7 +34,7 @@ ENTRIES: dict[str, tuple[str, ...]] = {
     "train": ("selfemo.steps.train", "selfemo.policies", *_ENGINES),
     "evaluate": ("selfemo.steps.score", "selfemo.policies", *_ENGINES),
     "evaluate_shard": ("selfemo.steps.evaluate", "selfemo.policies", *_ENGINES),
-    "decide": ("selfemo.steps.decide",),
+    "decide": ("selfemo.steps.decide", "selfemo.registry.rounds"),
 }
 """Where each artifact's code begins: the module of its step, and what that uses by way of its context alone."""
 

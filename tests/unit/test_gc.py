@@ -17,6 +17,7 @@ from selfemo.config import Config
 from selfemo.context import Context
 from selfemo.errors import UserError
 from selfemo.gc import collect
+from selfemo.gc.needs import recorded
 from selfemo.store.artifacts import MANIFEST
 from selfemo.store.backends import LocalBackend
 
@@ -194,13 +195,18 @@ def test_policies_that_a_study_recorded_stay(stores: Stores) -> None:
     stores.end(stores.begin("cell"))
     stores.grow_old()
     assert stores.goes() == {made}
-    records = stores.folder / "results" / "more" / "cells"
+    records = stores.folder / "results" / "more" / "runs"
     records.mkdir(parents=True)
     (records / "8-warm-up-1.json").write_text(json.dumps({"policy": made}))
     assert stores.goes(records=[stores.folder / "results"]) == set()
     (records / "8-warm-up-1.json").write_text("{}")
     with pytest.raises(UserError, match="not a record of a study"):
         stores.plan(records=[stores.folder / "results"])
+
+
+def test_the_records_of_this_repository_are_found() -> None:
+    """A folder that is looked for under another name than studies write would keep nothing."""
+    assert recorded([Path(__file__).parents[2] / "docs" / "results"])
 
 
 def test_runs_that_this_mlflow_does_not_know_are_left_alone_with_what_they_need(stores: Stores) -> None:

@@ -94,7 +94,7 @@ def _pages(search: Any, *arguments: Any, **options: Any) -> Iterator[Any]:
 def recorded(folders: Sequence[Path]) -> set[str]:
     """Policies that records of studies name."""
     found = set()
-    for file in sorted(f for folder in folders for f in folder.rglob("cells/*.json")):
+    for file in sorted(f for folder in folders for f in folder.rglob("runs/*.json")):
         try:
             found.add(str(json.loads(file.read_text())["policy"]))
         except (ValueError, KeyError, TypeError):

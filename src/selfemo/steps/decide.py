@@ -93,11 +93,13 @@ def _record(context: Context, done: Published, state: LoopState, policy: Policy,
             "selfemo.scores": scores,
             "selfemo.decision": done.uri,
             "selfemo.gate": "passed" if result["promoted"] else "closed",
-            "selfemo.stopped": result["stopped"],
             "selfemo.gate_reason": result["reason"],
             **evidence,
             "selfemo.digest": policy.digest,
         }
+        ours = policy.uri == done.manifest.inputs["challenger"]
+        # What another run's guard stopped stays stopped: this run only took it over, and has nothing to say of it.
+        (tags if ours or result["stopped"] else lineage)["selfemo.stopped"] = result["stopped"]
         version = registry.register(policy.uri, run, tags, lineage)
         outcome = after_decision(context, registry.version(version), decision, state.policy, scores)
         registry.tags(run, {"selfemo.model_version": version, "selfemo.registry": outcome})

@@ -58,4 +58,6 @@ def answer(
     judges = judges_for(config.evaluation.judge, training, config.seed) if config.evaluation.replies else {}
     ids = {d.id for d in mine}
     cut = [c for c in prefixes(held_out, config) if c[0].id in ids]
-    write_records(out / REPLIES, reply(player, cut, judges, config))
+    with meter("replies", len(cut)) as progress:
+        write_records(out / REPLIES, reply(player, cut, judges, config))
+        progress.advance(len(cut))

@@ -28,6 +28,7 @@ def prepare(config: Config) -> Published:
     registry.reopen(registry.parent)
     registry.params(registry.parent, flat(config.model_dump(mode="json")))
 
+    least = least_dialogues(config)
     divided = divide_corpora(config, corpora)
 
     def work(out: Path, _: Path) -> dict[str, Any]:
@@ -44,7 +45,7 @@ def prepare(config: Config) -> Published:
             "quarantined_rows": len(corpora.quarantine),
         }
 
-    done = context.step("prepare", 0, {"content": content}, work)
+    done = context.step("prepare", 0, {"content": content, "least": least}, work)
     tags = {"selfemo.prepared": done.uri, "selfemo.decisions": "[]", "selfemo.code": code_version()}
     registry.tags(registry.parent, tags)
     registry.dataset(registry.parent, "prepared", done.manifest.digest, done.uri, "training")
@@ -64,14 +65,21 @@ def corpora_of(config: Config) -> Corpora:
     return load_corpora(config.corpora, config.evaluation.split, config.store.endpoint)
 
 
+def least_dialogues(config: Config) -> int:
+    """Of each corpus, for what decides on them: a gate that is open, and a run without rounds, decide nothing.
+
+    Part of what prepared data depends on, so that a gate that is opened or closed divides anew.
+    """
+    return config.gate.least_dialogues if config.loop.rounds > 0 and not config.gate.open else 1
+
+
 def divide_corpora(config: Config, corpora: Corpora) -> Division:
     """Who is learnt from and who is scored.
 
     Raises:
         UserError: If there are too few dialogues to decide on, or none to learn from.
     """
-    gated = config.loop.rounds > 0 and not config.gate.open
-    least = config.gate.least_dialogues if gated else 1
+    least = least_dialogues(config)
     warmup = config.warmup
     divided = divide(
         corpora.training,

@@ -21,7 +21,7 @@ from selfemo.registry.promotion import decisions
 from selfemo.store.artifacts import Manifest
 from selfemo.study.plan import StudyRun
 
-SCHEMA = "selfemo.study/1"
+SCHEMA = "selfemo.study/2"
 
 FIGURES = (
     "accuracy",

@@ -67,7 +67,7 @@ def write(plan: Plan, records: Sequence[Mapping[str, Any]], out: Path, command: 
 
 
 def _named(round: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A record's round with its figures by their names of today; records themselves are never rewritten."""
+    """A record's round with its figures by their names of today; the figures in records are never changed."""
     found = round.get("filter", {})
     if not found or "target_entropy" in found:
         return round
