@@ -129,6 +129,9 @@ def test_a_run_that_begins_from_another_ones_policy_goes_on_with_that_policys_ve
     theta = plain.warmup(text, data)
     plain.decide(text, "", "", 0, theta, plain.scores(text, theta, data, 0), 0)
 
+    registry = Context(first).registry
+    registry.client.set_model_version_tag(registry.model, "1", "selfemo.stopped", "collapse: by hand")
+
     second = changed(small_local, run="second", warmup={"epochs": 0}, policy={"base": theta}, flywheel={"tau_low": 1.0})
     text, context = second.to_json(), Context(second)
     card = context.store.backend(theta).read(f"{theta}/README.md")
@@ -143,6 +146,9 @@ def test_a_run_that_begins_from_another_ones_policy_goes_on_with_that_policys_ve
     versions = context.registry.client.search_model_versions("name='self-emo'")
     assert [v.source for v in versions] == [theta]
     assert versions[0].tags["selfemo.digest"] == context.store.manifest(theta).digest  # type: ignore[union-attr]
+    assert (
+        versions[0].tags["selfemo.stopped"] == "collapse: by hand"
+    )  # the guard of the first run said so, of the first
     assert versions[0].description.startswith("Round 0, promoted")
     assert context.store.backend(theta).read(f"{theta}/README.md") == card  # it says how the weights were made
     assert versions[0].tags["selfemo.digest"] in _card(context)

@@ -32,6 +32,13 @@ def two(small_local: Config, tmp_path: Path) -> Config:
     return Config.model_validate(data)
 
 
+def test_a_gate_that_is_opened_divides_anew(two: Config) -> None:
+    """An open gate needs one dialogue of each corpus, a closed one eight: so the division is another."""
+    data = two.model_dump(mode="json")
+    data["gate"]["min_gain"] = -1
+    assert steps.prepare(Config.model_validate(data)).uri != steps.prepare(two).uri
+
+
 def test_the_first_corpus_decides_and_every_figure_names_it(two: Config) -> None:
     context = Context(two)
     prepared = steps.prepare(two).uri

@@ -192,7 +192,7 @@ def test_openais_own_client_gets_answers_streamed_or_not(address: str, champion:
     client = openai.OpenAI(base_url=f"{address}/v1", api_key="secret")
     (model,) = client.models.list().data
     assert model.id == "self-emo"
-    assert model.model_dump()["digest"] == Context(champion[0]).store.manifest(champion[1]).digest  # type: ignore[union-attr]
+    assert model.model_dump()["digest"] == Context(champion[0]).policies.find(champion[1]).digest
     messages: Any = [{"role": "user", "content": "hello"}]
     whole = client.chat.completions.create(model=model.id, messages=messages, max_tokens=5, seed=1)
     pieces = client.chat.completions.create(model=model.id, messages=messages, max_tokens=5, seed=1, stream=True)
@@ -203,7 +203,7 @@ def test_openais_own_client_gets_answers_streamed_or_not(address: str, champion:
 
 def test_weights_are_fetched_exactly_or_not_at_all(champion: tuple[Config, str], tmp_path: Path) -> None:
     config, policy = champion
-    digest = Context(config).store.manifest(policy).digest  # type: ignore[union-attr]
+    digest = Context(config).policies.find(policy).digest
     out = tmp_path / "model"
     with pytest.raises(UserError, match="not 0000"):
         fetch(config, CHAMPION_URI, "0000", out)

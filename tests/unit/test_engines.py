@@ -20,7 +20,7 @@ from selfemo.store.artifacts import Store
 PROMPTS = [[5, 6, 7, 8, 9], [5, 6, 7, 30, 31, 32], [40, 41]]
 
 ENGINES = {
-    "transformers": ["policy.engine=transformers"],
+    "transformers": ["policy.engine=transformers", "policy.precision=float32"],
     "vllm": ["policy.engine=vllm"],
     "vllm, two copies": ["policy.engine=vllm", "policy.vllm.data_parallel=2"],
 }
