@@ -13,7 +13,7 @@ _ROOT = Path("/")
 INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2", "avx")
 """Of x86, those that decide how fast matrices are multiplied; the first that a processor has describes it."""
 _FAST_BFLOAT16 = ("amx_bf16", "avx512_bf16")
-"""Without one of these a product of bfloat16 matrices is some 25 times slower than of float32 (docs/performance.md)."""
+"""Without one of these a product of bfloat16 matrices is some 30 times slower than of float32 (docs/performance.md)."""
 
 
 def cores(root: Path = _ROOT) -> int:
