@@ -12,6 +12,7 @@ from selfemo.config import Config
 from selfemo.context import Context
 from selfemo.data.dialogue import read_jsonl
 from selfemo.data.records import Scored, read_records
+from selfemo.errors import UserError
 from selfemo.loop import LoopState
 from tests.unit.test_corpora import MELD_HEADER
 
@@ -30,6 +31,17 @@ def two(small_local: Config, tmp_path: Path) -> Config:
     data["evaluation"] |= {"replies": 2}
     data["warmup"] |= {"dialogues": 24, "selection": 16, "epochs": 0}
     return Config.model_validate(data)
+
+
+def test_the_gate_needs_dialogues_and_a_policy_that_is_scored_alone_does_not(two: Config) -> None:
+    """What has no gate is not refused for it: the same settings score a policy on two dialogues of each corpus."""
+    data = two.model_dump(mode="json")
+    data["evaluation"]["dialogues"] = 2
+    few = Config.model_validate(data)
+    with pytest.raises(UserError, match="the gate needs 8 to decide on"):
+        steps.prepare(few)
+    data["loop"]["rounds"] = 0
+    assert steps.prepare(Config.model_validate(data)).result["held_out_dialogues"]
 
 
 def test_a_gate_that_is_opened_divides_anew(two: Config) -> None:

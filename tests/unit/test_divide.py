@@ -52,6 +52,16 @@ def test_a_selection_too_small_to_decide_on_is_refused_with_the_number_needed(se
         of(training, labelled=40, selection=selection, least=8)
 
 
+@pytest.mark.parametrize(("labelled", "selection", "needed"), [(1, 0, "2 or more"), (17, 16, "18 or more")])
+def test_a_warm_up_too_small_for_every_corpus_is_refused_with_the_number_needed(
+    labelled: int, selection: int, needed: str
+) -> None:
+    training = [dialogue(c, i) for c in ("meld", "emorynlp") for i in range(60)]
+    with pytest.raises(UserError, match=r"warmup\.dialogues") as caught:
+        of(training, labelled=labelled, selection=selection, least=8)
+    assert needed in str(caught.value)
+
+
 def test_a_corpus_with_too_few_labelled_dialogues_for_a_selection_is_named() -> None:
     training = [dialogue("meld", i) for i in range(60)] + [dialogue("emorynlp", i, gold=i < 3) for i in range(60)]
     with pytest.raises(UserError, match="emorynlp has 3 that are labelled"):

@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from pydantic import Field, ValidationError, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import Field, ValidationError
 
 from selfemo.config.cluster import Cluster
 from selfemo.config.platform import Corpus, Gitops, Launch, Mlflow, Policy, Store
@@ -45,24 +44,6 @@ class Config(Section):
     cluster: Cluster = Cluster()
     gitops: Gitops = Gitops()
 
-    @model_validator(mode="after")
-    def _enough_dialogues(self) -> Config:
-        """Refuse numbers of dialogues that leave a corpus out, or that the gate decides nothing on."""
-        if not self.loop.rounds:
-            return self
-        least, corpora = self.gate.least_dialogues, len({c.name for c in self.corpora})
-        selected, learnt = self.warmup.selection, self.warmup.dialogues - self.warmup.selection
-        scored = self.evaluation.dialogues
-        if 0 < selected < least * corpora:
-            needed = f"the gate needs at least {least * corpora}, {least} of each corpus"
-            raise _wrong(("warmup", "selection"), f"{selected} are too few: {needed}", selected)
-        if scored is not None and scored < least:
-            raise _wrong(("evaluation", "dialogues"), f"{scored} are too few: the gate needs at least {least}", scored)
-        if 0 < learnt < corpora:
-            needed = f"the warm-up needs at least {corpora}, one of each corpus, besides those for selection"
-            raise _wrong(("warmup", "dialogues"), f"{learnt} are too few: {needed}", self.warmup.dialogues)
-        return self
-
     def to_json(self) -> str:
         """One line of JSON that :meth:`from_json` reads back; how a config travels into a step."""
         return self.model_dump_json()
@@ -86,12 +67,6 @@ class Config(Section):
         used = {name: data[name] for name in SECTIONS[step]}
         text = json.dumps([step, used], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _wrong(place: tuple[str, ...], message: str, value: int) -> ValidationError:
-    """An error at a setting, for a check that looks at several."""
-    kind = PydanticCustomError("too_few", "{message}", {"message": message})
-    return ValidationError.from_exception_data("Config", [InitErrorDetails(type=kind, loc=place, input=value)])
 
 
 SECTIONS: dict[str, tuple[str, ...]] = {

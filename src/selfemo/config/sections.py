@@ -185,12 +185,6 @@ class Guard(Section):
     """Least distinct-2 of replies as they are sampled: of the round's, and of the challenger's on held-out prefixes."""
 
 
-LEAST_DIALOGUES = 8
-"""Of each corpus that is scored, for the gate to decide on. One-sided at 2.5 % an exact test over dialogues can say yes
-from 6 on (2^-6 = 0.016), but to nothing short of a gain in all six; from 8 on one of them may lose. What it finds with
-how many, and how often it errs: `benchmarks/gate.py`, docs/method.md."""
-
-
 class Gate(Section):
     """When a challenger becomes champion."""
 
@@ -210,11 +204,6 @@ class Gate(Section):
     def open(self) -> bool:
         """Whether there is no test: for runs whose every policy is looked at, such as a study's."""
         return self.min_gain == -1
-
-    @property
-    def least_dialogues(self) -> int:
-        """Dialogues of each corpus that have to be scored."""
-        return 1 if self.open else LEAST_DIALOGUES
 
 
 class Loop(Section):

@@ -13,6 +13,11 @@ from selfemo.data.dialogue import Dialogue
 from selfemo.data.seeds import seed_of
 from selfemo.errors import UserError
 
+LEAST_DIALOGUES = 8
+"""Of each corpus that is scored, for the gate to decide on. One-sided at 2.5 % an exact test over dialogues can say yes
+from 6 on (2^-6 = 0.016), but to nothing short of a gain in all six; from 8 on one of them may lose. What it finds with
+how many, and how often it errs: `benchmarks/gate.py`, docs/method.md."""
+
 
 @dataclass(frozen=True)
 class Division:
@@ -86,6 +91,13 @@ def divide(
             + (f", and {few[0]} has {len(ordered[few[0]])} that are labelled" if few else ""),
             where="warmup.selection",
             fix=f"set warmup.selection to {least * len(drawn)} or more, and warmup.dialogues beyond it",
+        )
+    if sum(counts.values()) > labelled:
+        raise UserError(
+            f"{labelled} labelled dialogues are too few: one of each of {', '.join(drawn)} is needed to learn from"
+            + (f", besides {selection} for selection" if selection else ""),
+            where="warmup.dialogues",
+            fix=f"set it to {sum(counts.values())} or more, or to 0 for a base that is warmed up already",
         )
     chosen = [d for c, n in kept.items() for d in drawn[c][:n]]
     apart = {d.id for d in chosen}

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfemo.config import Config
-from selfemo.config.sections import LEAST_DIALOGUES
 from selfemo.data.corpora.table import SPACES
+from selfemo.data.divide import LEAST_DIALOGUES
 from selfemo.data.records import Scored
 from selfemo.errors import UserError
 from selfemo.method.evaluation import confusion, interval, resample, scores_of
