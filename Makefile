@@ -63,6 +63,8 @@ test-images: $(VENV)/.dev  ## Build the CPU images and run the loop's steps in t
 bench: $(VENV)/.local  ## Benchmarks, about two hours; each prints a ratio or a rate, and what it ran on
 	$(BIN)/python benchmarks/filter.py
 	$(BIN)/python benchmarks/gate.py
+	$(BIN)/python benchmarks/precision.py
+	$(BIN)/python benchmarks/store.py
 	$(BIN)/python benchmarks/linear.py
 	$(BIN)/python benchmarks/sampling.py
 	$(BIN)/python benchmarks/training.py

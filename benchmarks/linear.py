@@ -47,8 +47,8 @@ def main() -> None:
         cells = [str(rows)]
         for backward in (False, True):
             inputs = {size: torch.randn(rows, size, requires_grad=backward) for size in (576, 1536)}
-            took = [[milliseconds(arm, inputs, backward) for arm in (stock, ours)] for _ in range(given.pairs + 1)][1:]
-            torch_ms, onednn_ms = (statistics.median(pair[arm] for pair in took) for arm in (0, 1))
+            took = [[milliseconds(one, inputs, backward) for one in (stock, ours)] for _ in range(given.pairs + 1)][1:]
+            torch_ms, onednn_ms = (statistics.median(pair[at] for pair in took) for at in (0, 1))
             ratio = statistics.median(a / b for a, b in took)
             cells += [f"{torch_ms:.1f}", f"{onednn_ms:.1f}", f"{ratio:.2f}"]
             for layer in (*stock, *ours):

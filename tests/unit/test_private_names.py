@@ -43,7 +43,7 @@ PRIVATE: dict[str, Callable[[], bool]] = {
     "_prepare_backend": lambda: takes(PartialState._prepare_backend, "cpu", "sagemaker_dp", "backend"),
     # torch: float32 products through oneDNN (policy/onednn.py, which does without where it is missing).
     "_linear_pointwise": lambda: hasattr(torch.ops.mkldnn, "_linear_pointwise"),
-    # transformers: which attention a model has; setting it is public, asking for it is not (policy/attention.py).
+    # transformers: which attention a model has; setting it is public, asking for it is not (policy/trees/attention.py).
     "_attn_implementation": lambda: isinstance(vars(PretrainedConfig)["_attn_implementation"], property),
     # transformers: a checkpoint is resumed on "cpu", not on "cpu:0" (training/common.py).
     "_setup_devices": lambda: isinstance(vars(TrainingArguments)["_setup_devices"], cached_property),
