@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -16,7 +15,7 @@ from selfemo.steps.score import metrics_of
 from selfemo.steps.shards import Shard
 
 
-def evaluate_policy(config: Config, policy: str, out: Path | None) -> dict[str, dict[str, object]]:
+def evaluate_policy(config: Config, policy: str, out: Path | None) -> None:
     """Score a policy as a run would, and print the figures.
 
     Args:
@@ -49,4 +48,3 @@ def evaluate_policy(config: Config, policy: str, out: Path | None) -> dict[str, 
         for label, value in (values.get("f1") or {}).items():
             table.add_row(f"F1 {label}", f"{value:.4f}")
         console.print(table)
-    return json.loads(json.dumps(scores))  # type: ignore[no-any-return]

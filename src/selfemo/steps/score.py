@@ -64,7 +64,7 @@ def metrics_of(shards: Sequence[Path], config: Config, out: Path) -> dict[str, d
     Args:
         shards: What :func:`selfemo.steps.evaluate.answer` wrote, in order.
         config: Section ``evaluation``.
-        out: Directory; may be the only part.
+        out: Directory; may be that of the only shard.
 
     Returns:
         Metrics by corpus, and under ``expression`` the expression consistency.
