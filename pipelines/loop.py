@@ -2,7 +2,7 @@
 
 KFP v2 has no recursion, so rounds are unrolled, in two halves each. A half's gate is an input parameter of its
 sub-pipeline: a condition on a field of a task's output, or on a OneOf, is silently skipped by the local runner.
-Self-play and evaluation fan out over the shards that `prepare` counts, and a light step brings them together.
+Self-play and evaluation fan out over the shards that `prepare` counts, and a light step puts them together.
 """
 
 from kfp import dsl

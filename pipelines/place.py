@@ -38,7 +38,7 @@ STEPS = {
     "train": Step("SELF-GRPO", "train", 2),
     "evaluate": Step("Evaluate", "evaluate", 3),
     "score": Step("Score", "light", 2),
-    "decide": Step("Decide", "light", 2),  # resumes by its record: registry and alias are brought in line with it
+    "decide": Step("Decide", "light", 2),  # resumes by its record: registry and alias are made to agree with it
     "carry": Step("Carry on", "light", 1),
     "report": Step("Report", "light", 1),  # the run's own result must not hang on its page
 }

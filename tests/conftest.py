@@ -160,9 +160,27 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="session")
+def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """An MLflow database with nothing in it: making one takes seconds, copying it none."""
+    from mlflow import MlflowClient
+
+    file = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    MlflowClient(tracking_uri=f"sqlite:///{file}").search_experiments()
+    return file.read_bytes()
+
+
 @pytest.fixture
-def small_local(tiny: Path, elsewhere: Path) -> Config:
+def mlflow_file(elsewhere: Path, empty_mlflow: bytes) -> str:
+    """Tracking URI of an MLflow of the test's own, in a file of the current directory."""
+    file = elsewhere / "mlflow.db"
+    file.write_bytes(empty_mlflow)
+    return f"sqlite:///{file}"
+
+
+@pytest.fixture
+def small_local(tiny: Path, elsewhere: Path, mlflow_file: str) -> Config:
     """The same with a store in a directory and MLflow in a file: no servers."""
     tmp_path = elsewhere
-    uris = [f"store.root={(tmp_path / 'store').as_uri()}", f"mlflow.tracking_uri=sqlite:///{tmp_path / 'mlflow.db'}"]
+    uris = [f"store.root={(tmp_path / 'store').as_uri()}", f"mlflow.tracking_uri={mlflow_file}"]
     return configuration.load(None, [f"policy.base={tiny}", f"workdir={tmp_path / 'work'}", *SMALL, *uris])

@@ -13,7 +13,7 @@ def train(config: str, policy: str, samples: str, prepared: str, round: int, mod
         config: The run's configuration, as JSON.
         policy: URI of the round's policy.
         samples: URI of the training samples.
-        prepared: URI of the prepared data, whose labelled dialogues are learnt again beside the samples.
+        prepared: URI of the prepared data, whose labelled dialogues are learnt again together with the samples.
         round: Number of the round.
         model: Shown in the user interface.
 

@@ -108,7 +108,7 @@ class Context:
     def policies(self) -> Policies:
         """What looks policies up by name; the registry is asked, and started, for names that are its own."""
         return Policies(
-            self.config, self.store, lambda name: self.registry.source(name), self.workdir / "cache" / "models"
+            self.config, self.store, lambda name: self.registry.versions.source(name), self.workdir / "cache" / "models"
         )
 
     def uri(self, name: str, round: int, inputs: Mapping[str, Any]) -> str:

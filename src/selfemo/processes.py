@@ -133,7 +133,7 @@ def _rank_of_cause(code: int) -> int:
 
 
 def die_with_parent() -> None:
-    """End this process when the one that started it is gone, so that no orphan writes beside a rerun."""
+    """End this process when the one that started it is gone, so that no orphan writes at the same time as a rerun."""
     parent = os.getppid()
 
     def watch() -> None:

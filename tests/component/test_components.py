@@ -251,7 +251,7 @@ def test_a_challenger_with_one_label_for_everything_is_not_promoted(small_local:
     assert after == (policy, scores, 1, True)
     context = Context(strict)
     assert "label entropy on held-out turns" in steps.finished_rounds(context)[1].stopped
-    version = context.registry.version("2")
+    version = context.registry.versions.get("2")
     assert version.source == challenger
     assert version.tags["selfemo.stopped"].startswith("collapse: ")
 

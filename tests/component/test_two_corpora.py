@@ -74,7 +74,7 @@ def test_the_first_corpus_decides_and_every_figure_names_it(two: Config) -> None
     assert decision is not None
     assert set(decision.result["gains"]) == {"sample", "meld"}
     assert decision.result["reason"].startswith("gain on sample +0.000")
-    version = context.registry.version("2")
+    version = context.registry.versions.get("2")
     assert version.tags["selfemo.gate_p"] == "1.0000"
     card = context.registry.client.download_artifacts(context.registry.round(1), "card.md")
     text = Path(card).read_text()

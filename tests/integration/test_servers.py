@@ -156,7 +156,7 @@ def test_s3_what_nothing_needs_is_removed_and_the_disk_is_given_back(tmp_path: P
             made.append(store.uri("gone", "round-0", name))
             store.publish(folder, made[-1], step=name.split("-")[0])
         store.backend(made[0]).upload(tmp_path / name / "model.safetensors", f"{made[0]}/files-cut/model.safetensors")
-        registry.register(made[0], registry.parent, {})
+        registry.versions.register(made[0], registry.parent, {})
         registry.finish(registry.parent, True)
         before = disk()
         command = [
@@ -240,9 +240,9 @@ registry.metrics(run, [(1, {{"loss": 0.5}})])
 registry.tags(run, {{"selfemo.stopped": ""}})
 registry.dataset(run, "prepared", "0" * 64, "s3://bucket/prepared", "training")
 registry.artifacts(run, [Path({file!r})], "plots")
-version = registry.register("s3://bucket/policy", run, {{"selfemo.round": "1"}})
-assert registry.version(version).source == "s3://bucket/policy"
-assert registry.alias("nobody") is None
+version = registry.versions.register("s3://bucket/policy", run, {{"selfemo.round": "1"}})
+assert registry.versions.get(version).source == "s3://bucket/policy"
+assert registry.versions.alias("nobody") is None
 registry.finish(run, True)
 """
 

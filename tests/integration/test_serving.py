@@ -25,7 +25,7 @@ from selfemo.config import Config
 from selfemo.context import Context
 from selfemo.data.corpora.table import SPACES
 from selfemo.errors import UserError
-from selfemo.registry.client import CHAMPION
+from selfemo.registry.versions import CHAMPION
 from selfemo.serving.app import app
 from selfemo.serving.command import KEY, fetch, serve, service_of
 from selfemo.serving.limits import Limits
@@ -40,8 +40,8 @@ def champion(small_local: Config) -> tuple[Config, str]:
     config = small_local.model_copy(update={"warmup": small_local.warmup.model_copy(update={"epochs": 0})})
     context = Context(config)
     policy = steps.warmup(config, steps.prepare(config).uri).uri
-    version = context.registry.register(policy, context.registry.round(0), {})
-    context.registry.set_alias(CHAMPION, version)
+    version = context.registry.versions.register(policy, context.registry.round(0), {})
+    context.registry.versions.set_alias(CHAMPION, version)
     return config, policy
 
 

@@ -84,7 +84,7 @@ def test_all_rounds(config: Config, first: tuple[int, list[str], str]) -> None:
         "plots/training.png",
         "plots/confusion-sample.png",
     }
-    version = registry.version(children[2].data.tags["selfemo.model_version"])
+    version = registry.versions.get(children[2].data.tags["selfemo.model_version"])
     assert version.tags["selfemo.round"] == "2"
     assert version.tags["selfemo.digest"] == context.store.manifest(version.source).digest  # type: ignore[union-attr]
     page = (Path(config.workdir) / "runs" / "e2e" / "report.html").read_text()
@@ -102,6 +102,9 @@ def test_a_second_run_does_nothing_again(config: Config, tmp_path: Path) -> None
     assert printed.count("is already there") == len(START + 2 * ROUND)
     assert sorted(store.backend(store.root).list(store.uri("e2e"))) == before
     assert [r.round for r in finished_rounds(Context(config))] == [0, 1, 2]
+    registry = Context(config).registry
+    history = registry.client.get_metric_history(registry.parent, "round/weighted_f1")
+    assert [m.step for m in history] == [0, 1, 2]
 
 
 def test_shards_of_self_play_and_evaluation_are_tasks_of_their_own(config: Config, tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ from selfemo import config as configuration
 from selfemo.context import Context
 from selfemo.errors import UserError
 from selfemo.method.gate import Decision
-from selfemo.registry.client import CHAMPION
 from selfemo.registry.promotion import LOOP_WAITS, after_decision, promote_version, roll_back
+from selfemo.registry.versions import CHAMPION
 from selfemo.store.backends import LocalBackend
 from selfemo.store.lock import SECONDS
 
@@ -99,19 +99,22 @@ class World:
         self.model = f"m{next(MODELS)}"
         self.context = Context(configuration.load(None, [*self.overrides, f"mlflow.model={self.model}"]))
         registry = self.context.registry
-        return [registry.register(f"s3://b/{n}", registry.round(1), {"selfemo.scores": ""}) for n in range(versions)]
+        return [
+            registry.versions.register(f"s3://b/{n}", registry.round(1), {"selfemo.scores": ""})
+            for n in range(versions)
+        ]
 
     def champion(self) -> str:
-        found = self.context.registry.alias(CHAMPION)
+        found = self.context.registry.versions.alias(CHAMPION)
         return "" if found is None else str(found.version)
 
     def tags(self, version: str) -> dict[str, str]:
-        return dict(self.context.registry.version(version).tags)
+        return dict(self.context.registry.versions.get(version).tags)
 
     def by_the_loop(self, version: str) -> str:
         context = Context(self.context.config)
-        found = context.registry.version(version)
-        current = context.registry.alias(CHAMPION)
+        found = context.registry.versions.get(version)
+        current = context.registry.versions.alias(CHAMPION)
         return after_decision(context, found, Decision(True, "better"), current.source if current else "", "")
 
     def by_hand(self, version: str) -> str:
@@ -241,7 +244,7 @@ def test_who_has_lost_the_lock_moves_no_alias(world: World, monkeypatch: pytest.
 
     monkeypatch.setattr("selfemo.registry.promotion.against_registry", slow_gate)
     context = Context(world.context.config)
-    said = after_decision(context, context.registry.version(second), Decision(True, "loop"), "another", "")
+    said = after_decision(context, context.registry.versions.get(second), Decision(True, "loop"), "another", "")
     assert said == "the gate"
     assert asked == [first, third]
     assert world.champion() == third
@@ -298,7 +301,7 @@ def test_a_rollback_goes_back_to_no_version_that_was_itself_rolled_back(world: W
 def test_a_version_made_champion_by_hand_and_rolled_back_is_not_promoted_by_the_loop(world: World) -> None:
     first, second = world.fresh(2)
     world.by_hand(first)
-    world.context.registry.promote(second, passed=True, reason="x")
+    world.context.registry.champion.promote(second, passed=True, reason="x")
     # as if somebody had moved it in MLflow's pages
     world.context.registry.client.delete_model_version_tag(world.model, second, "selfemo.promoted_at")
     world.back()
@@ -313,7 +316,7 @@ def test_promoting_the_champion_again_says_so_and_changes_nothing(world: World) 
     before = world.tags(second)
     assert "the champion already" in world.by_hand(second)
     assert world.tags(second) == before
-    world.context.registry.set_alias(CHAMPION, first)
+    world.context.registry.versions.set_alias(CHAMPION, first)
     world.context.registry.client.delete_model_version_tag(world.model, first, "selfemo.promoted_at")
     with pytest.raises(UserError, match="the champion already"):
         world.by_hand(first)

@@ -90,7 +90,7 @@ def _pairs(right: float, n: int = 240) -> list[tuple[str, str | None]]:
 
 
 def test_a_better_challenger_is_promoted_and_the_evidence_is_kept() -> None:
-    decision = gate.decide(rows(_pairs(0.5)), rows(_pairs(0.7)), CONFIG)
+    decision = gate.check(rows(_pairs(0.5)), rows(_pairs(0.7)), CONFIG)
     assert decision.promoted
     found = decision.gains["sample"]
     assert found.p <= gate.ALPHA
@@ -103,10 +103,10 @@ def test_a_better_challenger_is_promoted_and_the_evidence_is_kept() -> None:
 
 def test_equal_or_uncertain_challengers_are_not() -> None:
     same = rows(_pairs(0.5))
-    equal = gate.decide(same, same, CONFIG)
+    equal = gate.check(same, same, CONFIG)
     assert not equal.promoted
     assert equal.gains["sample"].p == 1
-    unsure = gate.decide(rows(_pairs(0.5, 30)), rows(_pairs(0.54, 30)), CONFIG)
+    unsure = gate.check(rows(_pairs(0.5, 30)), rows(_pairs(0.54, 30)), CONFIG)
     assert unsure.gains["sample"].gain > 0
     assert not unsure.promoted
     assert "p 0.5000" in unsure.reason  # one dialogue of ten differs: it may as well have been the other way round
@@ -115,17 +115,17 @@ def test_equal_or_uncertain_challengers_are_not() -> None:
 def test_few_dialogues_are_no_evidence_however_large_the_gain() -> None:
     for dialogues in (1, 2, gate.LEAST_DIALOGUES - 1):
         worse, better = _pairs(0.0, 3 * dialogues), _pairs(1.0, 3 * dialogues)
-        decision = gate.decide(rows(worse), rows(better), CONFIG)
+        decision = gate.check(rows(worse), rows(better), CONFIG)
         assert not decision.promoted
         assert f"{dialogues} dialogues of sample" in decision.reason
         assert f"at least {gate.LEAST_DIALOGUES}" in decision.reason
     enough = 3 * gate.LEAST_DIALOGUES
-    assert gate.decide(rows(_pairs(0.0, enough)), rows(_pairs(1.0, enough)), CONFIG).promoted
+    assert gate.check(rows(_pairs(0.0, enough)), rows(_pairs(1.0, enough)), CONFIG).promoted
 
 
 def test_a_gain_must_also_be_as_large_as_the_run_asks_for() -> None:
     before, after = rows(_pairs(0.5)), rows(_pairs(0.7))
-    asked = gate.decide(before, after, configuration.load(None, ["gate.min_gain=0.5"]))
+    asked = gate.check(before, after, configuration.load(None, ["gate.min_gain=0.5"]))
     assert not asked.promoted
     assert asked.gains["sample"].p <= gate.ALPHA
     assert "not above 0.5" in asked.reason
@@ -134,8 +134,8 @@ def test_a_gain_must_also_be_as_large_as_the_run_asks_for() -> None:
 def test_an_open_gate_promotes_what_does_not_fall_too_far() -> None:
     settings = configuration.load(None, ["gate.min_gain=-1", "gate.max_drop=0.1"])
     before = rows(_pairs(0.5, 6))
-    assert gate.decide(before, before, settings).promoted  # two dialogues, no gain: a study looks at every policy
-    assert not gate.decide(rows(_pairs(0.9)), rows(_pairs(0.5)), settings).promoted
+    assert gate.check(before, before, settings).promoted  # two dialogues, no gain: a study looks at every policy
+    assert not gate.check(rows(_pairs(0.9)), rows(_pairs(0.5)), settings).promoted
 
 
 def test_the_p_value_counts_the_swaps_of_labels_that_gain_as_much() -> None:
@@ -175,19 +175,19 @@ def test_swapping_champion_and_challenger_turns_the_evidence_round(seed: int, di
 def test_a_fall_on_any_corpus_closes_the_gate() -> None:
     before = rows(_pairs(0.5)) + rows(_pairs(0.7), corpus="meld")
     after = rows(_pairs(0.8)) + rows(_pairs(0.6), corpus="meld")
-    decision = gate.decide(before, after, CONFIG)
+    decision = gate.check(before, after, CONFIG)
     assert not decision.promoted
     assert "meld fell" in decision.reason
-    assert gate.decide(before, after, configuration.load(None, ["gate.max_drop=0.5"])).promoted
+    assert gate.check(before, after, configuration.load(None, ["gate.max_drop=0.5"])).promoted
 
 
 def test_the_gate_corpus_is_the_configurations_first_not_the_first_of_the_rows() -> None:
     settings = configuration.load(None, ["corpora=[{name: meld, path: x}, {name: sample}]"])
     before = rows(_pairs(0.5)) + rows(_pairs(0.5), corpus="meld")
     only_sample_gains = rows(_pairs(0.8)) + rows(_pairs(0.5), corpus="meld")
-    assert not gate.decide(before, only_sample_gains, settings).promoted
+    assert not gate.check(before, only_sample_gains, settings).promoted
     only_meld_gains = rows(_pairs(0.5)) + rows(_pairs(0.8), corpus="meld")
-    decision = gate.decide(before, only_meld_gains, settings)
+    decision = gate.check(before, only_meld_gains, settings)
     assert decision.promoted
     assert "meld" in decision.reason
 
@@ -197,15 +197,15 @@ def test_what_was_not_scored_on_the_same_corpora_cannot_be_compared() -> None:
     sample = rows(_pairs(0.8))
     for champion, challenger in ((both, sample), (sample, both)):  # a corpus left out is a fall that nobody sees
         with pytest.raises(UserError, match="different turns"):
-            gate.decide(champion, challenger, CONFIG)
+            gate.check(champion, challenger, CONFIG)
     with pytest.raises(UserError, match="no turn of sample, the gate corpus"):
-        gate.decide(rows(_pairs(0.5), corpus="meld"), rows(_pairs(0.8), corpus="meld"), CONFIG)
+        gate.check(rows(_pairs(0.5), corpus="meld"), rows(_pairs(0.8), corpus="meld"), CONFIG)
 
 
 def test_the_first_policy_needs_no_gate_and_different_turns_cannot_be_compared() -> None:
-    assert gate.decide([], rows(_pairs(0.1)), CONFIG).promoted
+    assert gate.check([], rows(_pairs(0.1)), CONFIG).promoted
     with pytest.raises(UserError, match="different turns"):
-        gate.decide(rows(_pairs(0.5, 60)), rows(_pairs(0.5, 66)), CONFIG)
+        gate.check(rows(_pairs(0.5, 60)), rows(_pairs(0.5, 66)), CONFIG)
 
 
 def test_the_tfidf_judge_reads_plain_emotions(dialogues: list[Dialogue]) -> None:

@@ -64,11 +64,11 @@ def test_a_copy_at_another_place_has_the_same_addresses(copy: Path) -> None:
         ("selfemo.training.selfgrpo", {"train"}),
         (
             "selfemo.method.selfplay",
-            {"generate", "generate_shard", "filter", "train", "evaluate", "evaluate_shard", "decide"},
+            {"generate", "gather", "filter", "train", "evaluate", "score", "decide"},
         ),
-        ("selfemo.policy.trees.sampler", {"generate", "generate_shard", "train", "evaluate", "evaluate_shard"}),
-        ("selfemo.policy.vllm_engine", {"generate", "generate_shard", "train", "evaluate", "evaluate_shard"}),
-        ("selfemo.policy.packaged", {"warmup", "generate", "generate_shard", "train", "evaluate", "evaluate_shard"}),
+        ("selfemo.policy.trees.sampler", {"generate", "gather", "train", "evaluate", "score"}),
+        ("selfemo.policy.vllm_engine", {"generate", "gather", "train", "evaluate", "score"}),
+        ("selfemo.policy.packaged", {"warmup", "generate", "gather", "train", "evaluate", "score"}),
         ("selfemo.data.dialogue", set(SECTIONS)),
         # how a run is shown, kept and launched
         ("selfemo.report.plots", set()),
@@ -143,7 +143,7 @@ def test_every_step_that_brings_a_policy_to_life_depends_on_what_runs_it() -> No
     for step, entries in fingerprint.ENTRIES.items():
         found = fingerprint.modules(entries)
         lively = [m for m in found if ".steps." in m and ".player()" in fingerprint._source(m, fingerprint.PACKAGE)]
-        own = [m for m in lively if m in entries or step in ("evaluate", "generate")]
+        own = [m for m in lively if m in entries or step in ("score", "gather")]
         assert not own or "selfemo.policy.load" in found, f"{step}: name selfemo.policies beside its module"
 
 

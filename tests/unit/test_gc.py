@@ -25,13 +25,13 @@ from selfemo.store.backends import LocalBackend
 class Stores:
     """A store in a directory and MLflow in a file, with artifacts at the places that steps give them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, mlflow: str) -> None:
         self.folder, self.settings = (
             folder,
             [
                 f"workdir={folder / 'w'}",
                 f"store.root={(folder / 's').as_uri()}",
-                f"mlflow.tracking_uri=sqlite:///{folder / 'm.db'}",
+                f"mlflow.tracking_uri={mlflow}",
             ],
         )
         self.context = self.of("demo")
@@ -83,36 +83,25 @@ class Stores:
         """A round as the steps make it."""
         made = {"prepare": self.put(f"{run}/0/prepare")}
         made["parent"] = self.put(f"{run}/0/warmup", {"prepared": made["prepare"]})
-        made["shard"] = self.put(f"{run}/{number}/generate_shard", {"policy": made["parent"], "shard": 0})
-        made["generate"] = self.put(f"{run}/{number}/generate", {"policy": made["parent"], "prepared": made["prepare"]})
-        made["filter"] = self.put(f"{run}/{number}/filter", {"rollouts": made["generate"]})
+        made["shard"] = self.put(f"{run}/{number}/generate", {"policy": made["parent"], "shard": 0})
+        made["gather"] = self.put(f"{run}/{number}/gather", {"policy": made["parent"], "prepared": made["prepare"]})
+        made["filter"] = self.put(f"{run}/{number}/filter", {"rollouts": made["gather"]})
         given = {"policy": made["parent"], "samples": made["filter"], "prepared": made["prepare"]}
         made["train"] = self.put(f"{run}/{number}/train", given)
-        made["evaluate"] = self.put(f"{run}/{number}/evaluate", {"policy": made["train"], "prepared": made["prepare"]})
+        made["score"] = self.put(f"{run}/{number}/score", {"policy": made["train"], "prepared": made["prepare"]})
         given = {
             "challenger": made["train"],
-            "scores": made["evaluate"],
+            "scores": made["score"],
             "champion": made["parent"],
             "champion_scores": "",
         }
-        made["decide"] = self.put(f"{run}/{number}/decide", given, policy=made["train"], scores=made["evaluate"])
+        made["decide"] = self.put(f"{run}/{number}/decide", given, policy=made["train"], scores=made["score"])
         return made
 
 
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """An empty MLflow store: making one takes seconds."""
-    from mlflow import MlflowClient
-
-    file = tmp_path_factory.mktemp("mlflow") / "m.db"
-    MlflowClient(tracking_uri=f"sqlite:///{file}").search_experiments()
-    return file.read_bytes()
-
-
 @pytest.fixture
-def stores(elsewhere: Path, database: bytes) -> Stores:
-    (elsewhere / "m.db").write_bytes(database)
-    return Stores(elsewhere)
+def stores(elsewhere: Path, mlflow_file: str) -> Stores:
+    return Stores(elsewhere, mlflow_file)
 
 
 def test_an_unfinished_run_keeps_all_it_has_made_and_what_it_began_from(stores: Stores) -> None:
@@ -148,11 +137,11 @@ def test_a_version_keeps_its_weights_and_what_describes_them_when_its_run_is_del
     made = stores.round("demo")
     context = stores.begin("demo")
     stores.end(context, made["decide"], prepared=made["prepare"])
-    tags = {"selfemo.scores": made["evaluate"], "selfemo.decision": made["decide"]}
-    version = context.registry.register(made["train"], context.registry.parent, tags)
+    tags = {"selfemo.scores": made["score"], "selfemo.decision": made["decide"]}
+    version = context.registry.versions.register(made["train"], context.registry.parent, tags)
     stores.client.delete_run(context.registry.parent)
     stores.grow_old()
-    assert stores.goes() == {made["shard"], made["generate"], made["parent"]}
+    assert stores.goes() == {made["shard"], made["gather"], made["parent"]}
     stores.client.delete_model_version("self-emo", version)
     assert stores.goes() == set(made.values())
 

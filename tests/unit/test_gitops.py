@@ -16,9 +16,9 @@ from selfemo.config.platform import Gitops
 from selfemo.context import Context
 from selfemo.data.records import write_records
 from selfemo.errors import UserError
-from selfemo.registry.client import CHAMPION
 from selfemo.registry.git import Reference, proposed
 from selfemo.registry.promotion import promote_version, roll_back, synchronise
+from selfemo.registry.versions import CHAMPION, Versions
 from selfemo.store.lock import Busy
 from tests.conftest import race
 from tests.unit.test_evaluation import _pairs, rows
@@ -175,17 +175,17 @@ def version(context: Context, tmp_path: Path, name: str, right: float) -> str:
     folder.mkdir()
     write_records(folder / "predictions.jsonl.gz", rows(_pairs(right, 240)))
     scores = context.store.uri(name, "scores")
-    context.store.publish(folder, scores, step="evaluate")
+    context.store.publish(folder, scores, step="score")
     (folder / "model.safetensors").write_text(name)
     weights = context.store.uri(name, "weights")
     made = context.store.publish(folder, weights, step="train")
     tags = {"selfemo.scores": scores, "selfemo.digest": made.digest}
-    return context.registry.register(weights, context.registry.round(1), tags)
+    return context.registry.versions.register(weights, context.registry.round(1), tags)
 
 
 @pytest.fixture
-def context(elsewhere: Path, tmp_path: Path, server: Path) -> Context:
-    uris = [f"store.root={(tmp_path / 's').as_uri()}", f"mlflow.tracking_uri=sqlite:///{tmp_path / 'm.db'}"]
+def context(mlflow_file: str, tmp_path: Path, server: Path) -> Context:
+    uris = [f"store.root={(tmp_path / 's').as_uri()}", f"mlflow.tracking_uri={mlflow_file}"]
     repository = f"gitops.repository={server.as_uri()}"
     straight = ["gitops.branch=main", "gitops.push=git push --quiet origin HEAD:refs/heads/{branch}"]
     return Context(configuration.load(None, [f"workdir={tmp_path / 'w'}", *uris, repository, *straight]))
@@ -197,15 +197,15 @@ def test_promotion_and_rollback_move_registry_and_git_together(context: Context,
     assert "committed on main, pushed" in said
     assert present(context.config.gitops).version == first  # type: ignore[union-attr]
     promote_version(Context(context.config), second)
-    tags = context.registry.version(second).tags
+    tags = context.registry.versions.get(second).tags
     assert tags["selfemo.promoted_by"]
     assert tags["selfemo.previous_champion"] == first
     assert '"gains"' in tags["selfemo.promotion_evidence"]
     assert present(context.config.gitops).version == second  # type: ignore[union-attr]
     roll_back(Context(context.config), "it shouts")
-    assert str(context.registry.alias(CHAMPION).version) == first  # type: ignore[union-attr]
+    assert str(context.registry.versions.alias(CHAMPION).version) == first  # type: ignore[union-attr]
     assert present(context.config.gitops).version == first  # type: ignore[union-attr]
-    assert "it shouts" in context.registry.version(second).tags["selfemo.rolled_back"]
+    assert "it shouts" in context.registry.versions.get(second).tags["selfemo.rolled_back"]
 
 
 def test_an_alias_that_was_moved_by_hand_is_drift_that_the_reconciler_repairs(
@@ -215,7 +215,7 @@ def test_an_alias_that_was_moved_by_hand_is_drift_that_the_reconciler_repairs(
     first, second = version(context, tmp_path, "a", 0.5), version(context, tmp_path, "b", 0.4)
     promote_version(Context(context.config), first)
     assert "already serves" in synchronise(context)
-    context.registry.set_alias(CHAMPION, second)
+    context.registry.versions.set_alias(CHAMPION, second)
     assert "committed" in synchronise(context)
     assert present(context.config.gitops).version == second  # type: ignore[union-attr]
     assert "without the gate" in git(server, "log", "-1", "--format=%B", "main")
@@ -238,19 +238,19 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_says_so(
         finally:
             refused.set()
 
-    move = context.registry.__class__.set_alias
+    move = Versions.set_alias
 
     def slowly(self: object, *arguments: object) -> None:
         refused.wait()  # whoever holds the lock holds it until the other has come and gone
         move(self, *arguments)  # type: ignore[arg-type]  # as it is given
 
-    monkeypatch.setattr("selfemo.registry.client.Registry.set_alias", slowly)
+    monkeypatch.setattr("selfemo.registry.versions.Versions.set_alias", slowly)
     race(2, work)
-    winner = str(context.registry.alias(CHAMPION).version)  # type: ignore[union-attr]
+    winner = str(context.registry.versions.alias(CHAMPION).version)  # type: ignore[union-attr]
     (loser,) = set(versions) - {winner}
     assert outcomes[winner].startswith(f"champion of self-emo: version {winner}")
     assert outcomes[loser].startswith(f"{Busy.__name__}: held by ")
-    assert "selfemo.promoted_at" not in context.registry.version(loser).tags
+    assert "selfemo.promoted_at" not in context.registry.versions.get(loser).tags
     assert present(context.config.gitops).version == winner  # type: ignore[union-attr]
 
 
@@ -259,4 +259,4 @@ def test_weights_that_are_not_those_that_were_registered_are_not_served(context:
     context.registry.client.set_model_version_tag("self-emo", first, "selfemo.digest", "0" * 64)
     with pytest.raises(UserError, match="not those that were registered"):
         promote_version(Context(context.config), first)
-    assert context.registry.alias(CHAMPION) is None
+    assert context.registry.versions.alias(CHAMPION) is None

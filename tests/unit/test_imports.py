@@ -35,7 +35,7 @@ HEAVY = (
         "report.page",
         "method.selfplay",
         "local.runner",
-        "training.rewards",
+        "training.reward_functions",
         "processes",
         "policy.trees.tree",
         "policy.engine",

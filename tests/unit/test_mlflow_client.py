@@ -19,9 +19,10 @@ from werkzeug.serving import BaseWSGIServer, make_server
 from selfemo import config as configuration
 from selfemo.config import Config
 from selfemo.errors import UserError
-from selfemo.registry.client import CHAMPION, Registry
+from selfemo.registry.client import Registry
 from selfemo.registry.mlflow_client import Client, Refused, Unreachable, quoted
 from selfemo.registry.outbox import Outbox
+from selfemo.registry.versions import CHAMPION
 
 LOGIN = "<html><body>Sign in to go on</body></html>"
 
@@ -148,21 +149,21 @@ def test_what_passes_by_itself_is_tried_again(server: Server, registry: Registry
 def test_a_server_that_stays_away_is_given_up_with_its_name(registry: Registry, server: Server, time: Time) -> None:
     server.stop()
     with pytest.raises(Unreachable, match="does not answer") as raised:
-        registry.alias(CHAMPION)
+        registry.versions.alias(CHAMPION)
     assert raised.value.where == server.uri
     assert 180 <= time.now < 200
     server.start()
 
 
 def test_a_write_that_decides_says_that_it_was_not_made(registry: Registry, server: Server, time: Time) -> None:
-    version = registry.register("s3://b/a", registry.round(1), {})
+    version = registry.versions.register("s3://b/a", registry.round(1), {})
     server.fault = lambda path: (503, "text/plain", "no") if path.endswith("alias") else None
     with pytest.raises(Unreachable):
-        registry.promote(version, passed=True, reason="better")
+        registry.champion.promote(version, passed=True, reason="better")
     server.fault = lambda path: None
-    assert registry.alias(CHAMPION) is None
-    registry.promote(version, passed=True, reason="better")
-    assert registry.alias(CHAMPION).version == version  # type: ignore[union-attr]
+    assert registry.versions.alias(CHAMPION) is None
+    registry.champion.promote(version, passed=True, reason="better")
+    assert registry.versions.alias(CHAMPION).version == version  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
@@ -228,17 +229,17 @@ def test_a_password_in_the_address_is_not_shown(server: Server, time: Time) -> N
 def test_a_place_that_cannot_be_opened_says_so(elsewhere: Path) -> None:
     registry = Registry((elsewhere / "mlruns").as_uri(), configuration.load(None))
     with pytest.raises(Refused, match="maintenance mode"):
-        registry.version("1")
+        registry.versions.get("1")
 
 
 def test_what_there_is_none_of_is_said_as_before(registry: Registry) -> None:
-    registry.register("s3://b/a", registry.round(1), {})
-    assert registry.alias(CHAMPION) is None
+    registry.versions.register("s3://b/a", registry.round(1), {})
+    assert registry.versions.alias(CHAMPION) is None
     for number in ("9", "nine"):
         with pytest.raises(UserError, match=f"no version {number}"):
-            registry.version(number)
+            registry.versions.get(number)
     with pytest.raises(UserError, match="write models:/NAME"):
-        registry.source("models:/nobody@champion")
+        registry.versions.source("models:/nobody@champion")
 
 
 # Answers that got lost
@@ -253,7 +254,7 @@ def lost_once(path: str) -> Callable[[str], str | None]:
 def test_an_answer_that_got_lost_makes_nothing_twice(registry: Registry, server: Server, write: str) -> None:
     server.fault = lost_once(write)
     run = registry.round(1)
-    version = registry.register("s3://b/a", run, {"selfemo.scores": "s"})
+    version = registry.versions.register("s3://b/a", run, {"selfemo.scores": "s"})
     assert server.asked.count(write) >= 1
     assert [r.info.run_id for r in registry.rounds()] == [run]
     found = registry.client.search_model_versions(f"name={quoted(registry.model)}")
@@ -265,10 +266,10 @@ def test_surplus_of_an_older_release_does_no_harm(registry: Registry) -> None:
     run = registry.round(1)
     tags = dict(registry.client.get_run(run).data.tags)
     registry.client.create_run(registry.experiment, tags=tags, run_name=tags["mlflow.runName"])
-    version = registry.register("s3://b/a", run, {})
+    version = registry.versions.register("s3://b/a", run, {})
     registry.client.create_model_version(registry.model, "s3://b/a", await_creation_for=0)
     assert Registry.round(registry, 1) == run
-    assert registry.register("s3://b/a", run, {}) == version
+    assert registry.versions.register("s3://b/a", run, {}) == version
 
 
 # Names
@@ -278,10 +279,14 @@ def test_surplus_of_an_older_release_does_no_harm(registry: Registry) -> None:
 def test_models_may_be_called_what_mlflow_takes(elsewhere: Path, database: str, name: str) -> None:
     registry = Registry(database, configuration.load(None, [f"mlflow.model={json.dumps(name)}"]))
     run = registry.round(1)
-    version = registry.register("s3://b/a", run, {})
-    assert registry.register("s3://b/a", run, {}) == version
-    registry.promote(version, passed=True, reason="first")
-    assert registry.source(f"models:/{name}@champion") == registry.source(f"models:/{name}/{version}") == "s3://b/a"
+    version = registry.versions.register("s3://b/a", run, {})
+    assert registry.versions.register("s3://b/a", run, {}) == version
+    registry.champion.promote(version, passed=True, reason="first")
+    assert (
+        registry.versions.source(f"models:/{name}@champion")
+        == registry.versions.source(f"models:/{name}/{version}")
+        == "s3://b/a"
+    )
 
 
 @pytest.mark.parametrize("name", ['it\'s "it"', " ", "a\nb", "a/b", "a:b"])

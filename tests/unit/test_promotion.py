@@ -14,15 +14,15 @@ from selfemo.data.records import Sample, write_records
 from selfemo.errors import GateClosed
 from selfemo.method import gate
 from selfemo.method.gate import Decision
-from selfemo.registry.client import CHALLENGER, CHAMPION
 from selfemo.registry.promotion import after_decision, promote_version
+from selfemo.registry.versions import CHALLENGER, CHAMPION
 from selfemo.report.page import round_page, round_summary, write_report
 from tests.unit.test_evaluation import _pairs, rows
 
 
 @pytest.fixture
-def context(elsewhere: Path, tmp_path: Path) -> Context:
-    uris = [f"store.root={(tmp_path / 's').as_uri()}", f"mlflow.tracking_uri=sqlite:///{tmp_path / 'm.db'}"]
+def context(mlflow_file: str, tmp_path: Path) -> Context:
+    uris = [f"store.root={(tmp_path / 's').as_uri()}", f"mlflow.tracking_uri={mlflow_file}"]
     return Context(configuration.load(None, [f"workdir={tmp_path / 'w'}", *uris]))
 
 
@@ -32,19 +32,19 @@ def policy(context: Context, tmp_path: Path, name: str, right: float, turns: int
     folder.mkdir()
     write_records(folder / "predictions.jsonl.gz", rows(_pairs(right, turns)))
     scores = context.store.uri(name, "scores")
-    context.store.publish(folder, scores, step="evaluate")
+    context.store.publish(folder, scores, step="score")
     weights = context.store.uri(name, "weights")
     registry = context.registry
-    return weights, scores, registry.register(weights, registry.round(1), {"selfemo.scores": scores})
+    return weights, scores, registry.versions.register(weights, registry.round(1), {"selfemo.scores": scores})
 
 
 def alias(context: Context, name: str) -> str | None:
-    found = context.registry.alias(name)
+    found = context.registry.versions.alias(name)
     return None if found is None else str(found.version)
 
 
 def decided(context: Context, version: str, scores: str, *, promoted: bool = True, champion: str = "") -> str:
-    return after_decision(context, context.registry.version(version), Decision(promoted, "loop"), champion, scores)
+    return after_decision(context, context.registry.versions.get(version), Decision(promoted, "loop"), champion, scores)
 
 
 def test_the_first_policy_is_champion_and_each_is_challenger_first(context: Context, tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_a_resumed_decision_undoes_nobodys_rollback(context: Context, tmp_path: 
     decided(context, first, first_scores)
     _, scores, second = policy(context, tmp_path, "b", 0.9)
     decided(context, second, scores, champion=weights)
-    context.registry.rollback("why not")
+    context.registry.champion.rollback("why not")
     assert decided(context, second, scores, champion=weights) == "promoted before"
     assert alias(context, CHAMPION) == first
 
@@ -89,9 +89,9 @@ def test_the_loops_evidence_is_kept_with_what_it_promotes(context: Context, tmp_
     weights, first_scores, first = policy(context, tmp_path, "a", 0.5)
     decided(context, first, first_scores)
     _, scores, second = policy(context, tmp_path, "b", 0.9)
-    found = gate.decide(rows(_pairs(0.5)), rows(_pairs(0.9)), context.config)
-    after_decision(context, context.registry.version(second), found, weights, scores)
-    evidence = json.loads(context.registry.version(second).tags["selfemo.promotion_evidence"])
+    found = gate.check(rows(_pairs(0.5)), rows(_pairs(0.9)), context.config)
+    after_decision(context, context.registry.versions.get(second), found, weights, scores)
+    evidence = json.loads(context.registry.versions.get(second).tags["selfemo.promotion_evidence"])
     assert evidence["gains"]["sample"] == asdict(found.gains["sample"])
 
 
@@ -106,20 +106,20 @@ def test_a_champion_without_a_scored_turn_is_not_replaced_for_that(context: Cont
 def test_what_the_guard_stopped_is_promoted_by_hand_with_a_reason_only(context: Context, tmp_path: Path) -> None:
     weights, scores, version = policy(context, tmp_path, "a", 1.0)
     tags = {"selfemo.scores": scores, "selfemo.stopped": "collapse: label entropy 0.01 is below 0.2"}
-    context.registry.register(weights, context.registry.round(1), tags)
+    context.registry.versions.register(weights, context.registry.round(1), tags)
     with pytest.raises(GateClosed, match=r"the guard stopped it: collapse: label entropy 0\.01"):
         promote_version(Context(context.config), version)
     assert alias(context, CHAMPION) is None
     promote_version(Context(context.config), version, force=True, reason="a joke of the demo's")
     assert alias(context, CHAMPION) == version
-    assert context.registry.version(version).tags["selfemo.promotion_forced"] == "true"
+    assert context.registry.versions.get(version).tags["selfemo.promotion_forced"] == "true"
 
 
 def test_a_policy_that_is_evaluated_anew_is_compared_by_its_newest_scores(context: Context, tmp_path: Path) -> None:
     weights, first_scores, first = policy(context, tmp_path, "a", 0.5)
     decided(context, first, first_scores)
     _, better, _ = policy(context, tmp_path, "again", 0.9)
-    context.registry.register(weights, context.registry.round(1), {"selfemo.scores": better})
+    context.registry.versions.register(weights, context.registry.round(1), {"selfemo.scores": better})
     _, _, second = policy(context, tmp_path, "b", 0.7)
     with pytest.raises(GateClosed):
         promote_version(Context(context.config), second)
@@ -177,7 +177,7 @@ def test_what_a_model_wrote_is_escaped_in_the_report(context: Context, tmp_path:
         "reasons": {hostile: 1},
     }
     seen = gate.Gain(0.0312, -0.01, 0.06, 0.0843, 26)
-    inputs = {"scores": publish("evaluate"), "challenger": trained, "champion": ""}
+    inputs = {"scores": publish("score"), "challenger": trained, "champion": ""}
     uri = publish("decide", inputs=inputs, result={"row": row, **Decision(False, hostile, {hostile: seen}).to_dict()})
     registry.tags(registry.parent, {"selfemo.decisions": f'["{uri}"]'})
     page = tmp_path / "report.html"

@@ -25,7 +25,7 @@ from selfemo.policy.weights import load_model, load_tokenizer
 from selfemo.store.artifacts import Store
 from selfemo.training import selfgrpo, selftraining
 from selfemo.training.examples import collate, gold_examples, pseudo_labelled
-from selfemo.training.rewards import GroupRewards
+from selfemo.training.reward_functions import GroupRewards
 from selfemo.training.warmup import warm_up
 from tests.conftest import SMALL
 from tests.unit.test_selfplay import Scripted

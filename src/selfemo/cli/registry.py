@@ -63,14 +63,14 @@ def sync_registry(config: Config, write: Path | None) -> None:
       selfemo sync-registry --set gitops.repository=https://git.example.org/platform.git
     """
     from selfemo.context import Context
-    from selfemo.registry.client import CHAMPION
     from selfemo.registry.promotion import reference, synchronise
+    from selfemo.registry.versions import CHAMPION
 
     context = Context(config)
     if write is None:
         click.echo(synchronise(context))
         return
-    champion = context.registry.alias(CHAMPION)
+    champion = context.registry.versions.alias(CHAMPION)
     if champion is None:
         raise UserError("there is no champion", where=f"models:/{config.mlflow.model}", fix="promote a version first")
     write.write_text(reference(context, champion).to_yaml(), encoding="utf-8")
@@ -106,12 +106,12 @@ def serve(config: Config, policy: str, digest: str, name: str, host: str, port: 
 @click.option("--digest", default="", help="Refuse weights of any other digest.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Directory for the files.")
 def fetch(config: Config, policy: str, digest: str, out: Path) -> None:
-    """Bring a policy's files to a directory, every hash checked; prints their digest.
+    """Copy a policy's files to a directory, every hash checked; prints their digest.
 
     \b
     Example:
       selfemo fetch --policy models:/self-emo@champion --out /model
     """
-    from selfemo.serving.command import fetch as bring
+    from selfemo.serving.command import fetch as copy
 
-    click.echo(bring(config, policy, digest, out))
+    click.echo(copy(config, policy, digest, out))

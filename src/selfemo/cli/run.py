@@ -92,7 +92,7 @@ def _show(context: Context) -> None:
     console = Console(width=None if sys.stdout.isatty() else 130)
     if rows:
         console.print(rich_table(rows, f"{context.config.run} on {context.config.corpora[0].name}"))
-    champion = context.registry.alias("champion")
+    champion = context.registry.versions.alias("champion")
     if champion is not None:
         console.print(
             f"champion: models:/{context.registry.model}@champion is version {champion.version}", soft_wrap=True

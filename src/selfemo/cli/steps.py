@@ -59,11 +59,11 @@ def filter_(config: Config, rollouts: str, number: int) -> None:
 
     \b
     Example:
-      selfemo filter --rollouts s3://selfemo/demo/round-1/generate-5d2a... --set flywheel.tau_low=0.4
+      selfemo filter --rollouts s3://selfemo/demo/round-1/gather-5d2a... --set flywheel.tau_low=0.4
     """
     from selfemo import steps
 
-    _made_by(config, "generate", "--rollouts", rollouts)
+    _made_by(config, "gather", "--rollouts", rollouts)
     done = steps.filter(config, rollouts, number)
     click.echo(done.uri)
     for reason, count in sorted(done.result["reasons"].items(), key=lambda item: -item[1]):

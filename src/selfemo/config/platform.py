@@ -47,7 +47,7 @@ ENGINES = {
     "vllm": "selfemo.policy.vllm_engine:start",
 }
 """What can sample, by the function that starts it, given a directory, its tokenizer and this section. It is imported
-when it is needed: each brings a library that others do without."""
+when it is needed: each needs a library that others do without."""
 
 
 class Policy(Section):

@@ -73,11 +73,11 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "prepare": ("seed", "corpora", "warmup", "evaluation"),
     "warmup": ("seed", "policy", "warmup"),
     "generate": ("seed", "policy", "selfplay", "rewards"),
-    "generate_shard": ("seed", "policy", "selfplay", "rewards"),
+    "gather": ("seed", "policy", "selfplay", "rewards"),
     "filter": ("seed", "rewards", "flywheel", "guard"),
     "train": ("seed", "policy", "warmup", "rewards", "grpo", "selfplay", "flywheel"),
     "evaluate": ("seed", "policy", "evaluation", "selfplay"),
-    "evaluate_shard": ("seed", "policy", "evaluation", "selfplay"),
+    "score": ("seed", "policy", "evaluation", "selfplay"),
     "decide": ("seed", "guard", "gate", "loop", "evaluation", "mlflow"),
 }
 """The sections each step reads."""

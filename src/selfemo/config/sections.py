@@ -24,7 +24,7 @@ class Warmup(Section):
     expression_turns: int = Field(4, ge=0)
     """Most turns of a dialogue that are also learnt as replies."""
     expression_weight: float = Field(0.2, ge=0)
-    """What a token of a reply counts beside a token of a label set: replies are long, labels decide."""
+    """What a token of a reply counts, against 1 for a token of a label set: replies are long, labels decide."""
 
     @field_validator("selection")
     @classmethod
@@ -116,7 +116,7 @@ class Grpo(Section):
     replay: int = Field(1, ge=0)
     """Labelled dialogues learnt again in each step, over all processes: an anchor where rewards are noisy."""
     replay_weight: float = Field(1.0, gt=0)
-    """What their cross-entropy counts beside the GRPO loss."""
+    """Weight of their cross-entropy, against 1 for the GRPO loss."""
     iterations: int = Field(1, ge=1)
     """Optimizer steps on each batch of rollouts; from the second on, the clipped ratio to the old policy counts."""
     epochs: int = Field(1, ge=1)

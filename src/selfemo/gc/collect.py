@@ -158,7 +158,7 @@ def _run_of(context: Context, uri: str) -> str:
 
 
 def _attempts(files: Sequence[Stored]) -> dict[str, list[Stored]]:
-    """Files of an artifact by the attempt that uploaded them, without those that lie beside the attempts."""
+    """Files of an artifact by the attempt that uploaded them, without those that lie next to the attempts."""
     found: dict[str, list[Stored]] = {}
     for file in files:
         head, slash, _ = file.name.partition("/")

@@ -141,7 +141,7 @@ def paired_gain(champion: Sequence[Scored], challenger: Sequence[Scored], config
     return Gain(gain, low, high, p_value(old, new, config.seed), len(old))
 
 
-def decide(champion: Sequence[Scored], challenger: Sequence[Scored], config: Config) -> Decision:
+def check(champion: Sequence[Scored], challenger: Sequence[Scored], config: Config) -> Decision:
     """Promote the challenger if it is better beyond chance on the gate corpus and no corpus falls.
 
     Args:

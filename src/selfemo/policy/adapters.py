@@ -41,17 +41,17 @@ def settings(directory: str | Path) -> dict[str, Any]:
     return read  # type: ignore[no-any-return]
 
 
-def view(directory: Path, bring: Callable[[str], str], cache: Path) -> str:
+def view(directory: Path, fetch: Callable[[str], str], cache: Path) -> str:
     """Make an adapter loadable here.
 
     Args:
         directory: Holds the adapter; it is not changed.
-        bring: Brings weights, named by URI, to a directory of this machine.
+        fetch: Copies weights, named by URI, to a directory of this machine.
         cache: Directory that views are kept in.
     """
     read = settings(directory)
     uri = read[_BASE]
-    base = bring(uri)
+    base = fetch(uri)
     key = hashlib.sha256(f"{directory.resolve()} {base}".encode()).hexdigest()[:16]
     target = cache / f"adapter-{key}"
 

@@ -54,7 +54,7 @@ class VllmEngine:
         import torch
 
         on_cpu = not torch.cuda.is_available()
-        if on_cpu:  # small, in this process, and beside whatever else the machine does; vLLM reads these on import
+        if on_cpu:  # small, in this process, and next to whatever else the machine does; vLLM reads these on import
             os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
             os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
             os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def load_tokenizer(directory: str) -> PreTrainedTokenizerBase:
-    """The tokenizer beside the weights; code that comes with it is never run.
+    """The tokenizer stored with the weights; code that comes with it is never run.
 
     Raises:
         UserError: If there is none, or it has no chat template.

@@ -1,1 +1,1 @@
-"""MLflow: runs, model versions and their cards; promotion, and Git brought in line with it."""
+"""MLflow: runs, model versions and their cards; promotion, and Git made to agree with it."""

@@ -78,7 +78,7 @@ def summary(decision: Manifest) -> str:
     done = "promoted" if row.promoted else "not promoted"
     return (
         f"Round {row.round}, {done}: weighted F1 {row.weighted_f1:.3f} [{low:.3f}, {high:.3f}], "
-        f"accuracy {row.accuracy:.3f}. The card is README.md beside the weights, and card.md in the round's run."
+        f"accuracy {row.accuracy:.3f}. The card is README.md next to the weights, and card.md in the round's run."
     )
 
 

@@ -18,19 +18,16 @@ import json
 import logging
 import time
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from selfemo.errors import UserError
+from selfemo.errors import GateClosed, UserError
 from selfemo.logs import printable
 from selfemo.registry.mlflow_client import MISSING, Refused
+from selfemo.registry.versions import CHAMPION, Versions
 from selfemo.store.lock import Lease, who
-
-if TYPE_CHECKING:
-    from selfemo.registry.client import Registry
 
 log = logging.getLogger(__name__)
 
-CHAMPION = "champion"
 PROMOTED, ROLLED_BACK, PREVIOUS = "selfemo.promoted_at", "selfemo.rolled_back", "selfemo.previous_champion"
 LOG = "selfemo.champion_move"
 """Tag of the registered model: the last move. MLflow keeps 5,000 characters of it."""
@@ -75,28 +72,57 @@ class Champion:
     """The champion of a registered model; every method is called under the lock.
 
     Args:
-        registry: That has the model.
+        versions: Of the model.
     """
 
-    def __init__(self, registry: Registry) -> None:
-        self.registry, self.model = registry, registry.model
+    def __init__(self, versions: Versions) -> None:
+        self.versions, self.client, self.model = versions, versions.client, versions.model
         self._made: Move | None = None  # by this process
 
-    def promote(self, number: str, tags: dict[str, str], reason: str, lease: Lease | None) -> str | None:
-        """Make a version champion; the version that was champion before, or None.
+    def promote(
+        self,
+        number: str,
+        *,
+        passed: bool,
+        reason: str,
+        force: bool = False,
+        evidence: str = "",
+        lease: Lease | None = None,
+    ) -> str | None:
+        """Make a version champion, through the gate only.
 
         Args:
             number: The version.
-            tags: To tell of it besides.
-            reason: Why.
+            passed: What the gate said.
+            reason: Why: the gate's words, or a person's with ``force``.
+            force: Promote against the gate; kept as a tag.
+            evidence: What the gate saw, as JSON; kept as a tag.
             lease: Of the lock.
+
+        Returns:
+            The version that was champion before, or None.
+
+        Raises:
+            GateClosed: If the gate did not pass and ``force`` is not given.
         """
-        self.settle(lease)
-        version, current = self.registry.version(number), self.registry.alias(CHAMPION)
+        if not passed and not force:
+            raise GateClosed(
+                f"version {number} is not promoted: {reason}",
+                where="gate",
+                fix="train a better challenger, or use --force --reason WHY",
+            )
+        self.recover(lease)
+        version, current = self.versions.get(number), self.versions.alias(CHAMPION)
         before, number = "" if current is None else str(current.version), str(version.version)
         if before == number:
             return before
-        told = {"selfemo.promoted_by": who(), "selfemo.promotion_reason": kept(reason), PREVIOUS: before, **tags}
+        told = {
+            "selfemo.promoted_by": who(),
+            "selfemo.promotion_reason": kept(reason),
+            "selfemo.promotion_evidence": evidence,
+            "selfemo.promotion_forced": str(force).lower(),
+            PREVIOUS: before,
+        }
         if version.tags.get(ROLLED_BACK):
             told[ROLLED_BACK] = ""  # somebody changed their mind
         told[PROMOTED] = _now()  # the last: whoever reads it can rely on the others, and on the alias
@@ -104,7 +130,7 @@ class Champion:
         log.info("version %s of %s is champion: %s", number, self.model, reason)
         return before or None
 
-    def rollback(self, reason: str, lease: Lease | None) -> tuple[str, str]:
+    def rollback(self, reason: str, lease: Lease | None = None) -> tuple[str, str]:
         """Make the champion before champion again; the version that was champion, and the one that is now.
 
         The same command again, after one that was cut off or whose outcome got lost, goes back no further: it is
@@ -113,8 +139,8 @@ class Champion:
         Raises:
             UserError: If there is no earlier champion that was not rolled back itself.
         """
-        last, finished = self.settle(lease)
-        current = self.registry.alias(CHAMPION)
+        last, finished = self.recover(lease)
+        current = self.versions.alias(CHAMPION)
         again = last is not None and last.kind == "rollback" and (finished or last.reason == kept(reason))
         if last is not None and again and current is not None and str(current.version) == last.after:
             log.info("version %s was rolled back already; another reason goes back further", last.before)
@@ -126,7 +152,7 @@ class Champion:
         self._make("rollback", was, earlier, reason, {ROLLED_BACK: f"by {who()}: {kept(reason)}"}, lease)
         return was, earlier
 
-    def settle(self, lease: Lease | None = None) -> tuple[Move | None, bool]:
+    def recover(self, lease: Lease | None = None) -> tuple[Move | None, bool]:
         """Finish the move of a holder that was cut off; the last move that was made, and whether it was finished here.
 
         A move that this process made too late, over another's, is taken back.
@@ -137,16 +163,16 @@ class Champion:
         last = self._last()
         if last is None:
             return None, False
-        current = self.registry.alias(CHAMPION)
+        current = self.versions.alias(CHAMPION)
         now = "" if current is None else str(current.version)
         mine = self._made
         if mine and last.number > mine.number and now == mine.after != last.after:
             now = last.after if last.done else last.before
             log.warning("the lock was lost while version %s became champion: %s is again", mine.after, now or "none")
             if now:
-                self.registry.set_alias(CHAMPION, now, lease)
+                self.versions.set_alias(CHAMPION, now, lease)
             else:
-                self.registry.unset_alias(CHAMPION)
+                self.versions.remove_alias(CHAMPION)
         if last.done:
             return last, False
         if now != last.after:
@@ -159,14 +185,14 @@ class Champion:
         move = Move(1 if last is None else last.number + 1, kind, before, after, kept(reason), tags)
         self._write(move, lease)
         self._made = move
-        self.registry.set_alias(CHAMPION, after, lease)
+        self.versions.set_alias(CHAMPION, after, lease)
         if lease is not None:
             lease.renew()
         self._finish(move, lease)
 
     def _finish(self, move: Move, lease: Lease | None) -> Move:
         """Tell of a move that was made, and mark it as done; again does no harm."""
-        client = self.registry.client
+        client = self.client
         for key, value in move.tags.items():
             client.set_model_version_tag(self.model, move.told, key, value)
         done = replace(move, done=True)
@@ -178,7 +204,7 @@ class Champion:
         seen = {str(current.version)}
         number = current.tags.get(PREVIOUS)
         while number and number not in seen:
-            version = self.registry.version(number)
+            version = self.versions.get(number)
             if not version.tags.get(ROLLED_BACK):
                 return str(number)
             seen.add(number)
@@ -193,12 +219,12 @@ class Champion:
                 lease.renew()
             mlflow.set_registered_model_tag(self.model, LOG, text)
 
-        self.registry.client.patiently(write)
+        self.client.patiently(write)
 
     def _last(self) -> Move | None:
         """The last move, or None if there was none, or its record is damaged: then the alias speaks for itself."""
         try:
-            found = self.registry.client.get_registered_model(self.model).tags.get(LOG)
+            found = self.client.get_registered_model(self.model).tags.get(LOG)
         except Refused as error:
             if error.code in MISSING:  # nothing was ever registered
                 return None

@@ -12,13 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from selfemo.config import Config
-from selfemo.errors import GateClosed, UserError
-from selfemo.registry.champion import CHAMPION as CHAMPION
 from selfemo.registry.champion import Champion
-from selfemo.registry.mlflow_client import MISSING, PATIENCE, Client, Point, Refused, points, quoted
-from selfemo.store.lock import Lease
-
-CHALLENGER = "challenger"
+from selfemo.registry.mlflow_client import PATIENCE, Client, Point, Refused, points, quoted
+from selfemo.registry.versions import Versions
 
 
 class Registry:
@@ -40,9 +36,14 @@ class Registry:
         return Client(self.tracking_uri, self.patience)
 
     @cached_property
+    def versions(self) -> Versions:
+        """The registered model's versions."""
+        return Versions(self.client, self.model)
+
+    @cached_property
     def champion(self) -> Champion:
         """What moves the champion alias."""
-        return Champion(self)
+        return Champion(self.versions)
 
     @cached_property
     def experiment(self) -> str:
@@ -118,6 +119,15 @@ class Registry:
         """Log metrics over steps."""
         self.log(run, points(rows))
 
+    def metrics_once(self, run: str, step: int, values: Mapping[str, float]) -> None:
+        """Log metrics of a step but those that were logged already, as by a run that is started again."""
+
+        def known(key: str) -> float | None:
+            history = [m for m in self.client.get_metric_history(run, key) if m.step == step]
+            return max(history, key=lambda m: int(m.timestamp)).value if history else None
+
+        self.metrics(run, [(step, {key: value for key, value in values.items() if known(key) != value})])
+
     def log(self, run: str, rows: Sequence[Point]) -> None:
         """Log metrics one by one, in batches: single calls cost 50 ms each."""
         from mlflow.entities import Metric
@@ -150,151 +160,3 @@ class Registry:
     def finish(self, run: str, succeeded: bool) -> None:
         """Close a run."""
         self.client.set_terminated(run, "FINISHED" if succeeded else "FAILED")
-
-    # Models
-
-    def register(self, policy: str, run: str, tags: Mapping[str, str], lineage: Mapping[str, str] | None = None) -> str:
-        """A version of the registered model for a policy; the same policy again gives the same version, with new tags.
-
-        The scores of a policy that is evaluated anew, and what the gate said of them, replace the old ones. Should
-        there be several versions of one policy, the first is meant, whoever asks. Where it comes from is said once: a
-        run that begins from another run's policy does not claim it.
-        """
-        first = {**(lineage or {}), **tags}
-        self._ensure_model()
-
-        def find(mlflow: Any) -> Any | None:
-            found = mlflow.search_model_versions(f"name={quoted(self.model)}")
-            return min((v for v in found if v.source == policy), key=lambda v: int(v.version), default=None)
-
-        def find_or_make(mlflow: Any) -> Any:
-            if known := find(mlflow):
-                return known
-            made = mlflow.create_model_version(self.model, policy, run_id=run, tags=first, await_creation_for=0)
-            # An earlier request whose answer got lost may have made one as well.
-            return find(mlflow) or made
-
-        version = self.client.patiently(find_or_make)
-        for key, value in first.items():
-            if key not in version.tags or (key in tags and version.tags[key] != value):
-                self.client.set_model_version_tag(self.model, version.version, key, value)
-        return str(version.version)
-
-    def _ensure_model(self) -> None:
-        try:
-            self.client.create_registered_model(self.model, description="Policies of self-emo, one version a round.")
-        except Refused as error:
-            if error.code != "RESOURCE_ALREADY_EXISTS":
-                raise
-
-    def alias(self, name: str) -> Any | None:
-        """The version that an alias names, or None."""
-        try:
-            return self.client.get_model_version_by_alias(self.model, name)
-        except Refused as error:
-            if error.code in MISSING:
-                return None
-            raise
-
-    def set_alias(self, name: str, version: str, lease: Lease | None = None) -> None:
-        """Point an alias at a version.
-
-        Args:
-            name: Of the alias.
-            version: Number of the version.
-            lease: Of the lock; it is renewed right before each try.
-        """
-
-        def move(mlflow: Any) -> None:
-            if lease is not None:
-                lease.renew()
-            mlflow.set_registered_model_alias(self.model, name, version)
-
-        self.client.patiently(move)
-
-    def unset_alias(self, name: str) -> None:
-        """Take an alias away."""
-        self.client.delete_registered_model_alias(self.model, name)
-
-    def version(self, number: str) -> Any:
-        """A version of the model.
-
-        Raises:
-            UserError: If there is none.
-        """
-        try:
-            return self.client.get_model_version(self.model, number)
-        except Refused as error:
-            if error.code not in MISSING:
-                raise
-            raise UserError(
-                f"model {self.model!r} has no version {number}",
-                where="registry",
-                fix="see its versions with `selfemo ui`",
-            ) from None
-
-    def promote(
-        self,
-        number: str,
-        *,
-        passed: bool,
-        reason: str,
-        force: bool = False,
-        evidence: str = "",
-        lease: Lease | None = None,
-    ) -> str | None:
-        """Move the champion alias, through the gate only; under the lock of promotions.
-
-        Args:
-            number: Version to promote.
-            passed: What the gate said.
-            reason: Why: the gate's words, or a person's with ``force``.
-            force: Promote against the gate; kept as a tag.
-            evidence: What the gate saw, as JSON; kept as a tag.
-            lease: Of the lock.
-
-        Returns:
-            The version that was champion before, or None.
-
-        Raises:
-            GateClosed: If the gate did not pass and ``force`` is not given.
-        """
-        if not passed and not force:
-            raise GateClosed(
-                f"version {number} is not promoted: {reason}",
-                where="gate",
-                fix="train a better challenger, or use --force --reason WHY",
-            )
-        tags = {"selfemo.promotion_evidence": evidence, "selfemo.promotion_forced": str(force).lower()}
-        return self.champion.promote(str(number), tags, reason, lease)
-
-    def rollback(self, reason: str, lease: Lease | None = None) -> tuple[str, str]:
-        """Make the previous champion champion again; under the lock of promotions.
-
-        Returns:
-            The version that was champion, and the one that is now.
-
-        Raises:
-            UserError: If there is no previous champion.
-        """
-        return self.champion.rollback(reason, lease)
-
-    def source(self, name: str) -> str:
-        """URI of the weights of ``models:/name@alias`` or ``models:/name/version``.
-
-        Raises:
-            UserError: If there is no such model, version or alias.
-        """
-        rest = name.removeprefix("models:/")
-        try:
-            if "/" in rest:  # a model's name has none
-                model, _, number = rest.partition("/")
-                found = self.client.get_model_version(model, number)
-            else:
-                model, _, alias = rest.rpartition("@")
-                found = self.client.get_model_version_by_alias(model, alias)
-        except Refused as error:
-            if error.code not in MISSING:
-                raise
-            raise UserError(error.message, where=name, fix="write models:/NAME@champion or models:/NAME/3") from None
-        return str(found.source)

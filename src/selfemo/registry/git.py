@@ -50,7 +50,7 @@ class Reference:
 
 
 def proposed(settings: Gitops, wanted: Reference, why: str) -> str:
-    """Bring Git in line with a reference.
+    """Make Git agree with a reference.
 
     Args:
         settings: Of the configuration; they name a repository.

@@ -2,7 +2,7 @@
 
 A record is tried once when it comes, so that training waits for nobody; what could not be sent stays, and goes with a
 later one. At the end it is tried as patiently as any other call. What is given up then is lost to MLflow alone: the
-step publishes the same figures beside its weights.
+step publishes the same figures next to its weights.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Outbox:
             self._send(self._patient if error is None else self._hasty)
         except UserError as away:
             log.warning(
-                "%d metrics and %d files did not reach MLflow, and are beside the step's weights alone: %s",
+                "%d metrics and %d files did not reach MLflow, and are kept next to the step's weights only: %s",
                 len(self._points),
                 len(self._files),
                 away.message,

@@ -1,4 +1,4 @@
-"""Promotion: by the loop or by hand, through one gate, under one lock; and Git brought in line with it.
+"""Promotion: by the loop or by hand, through one gate, under one lock; and Git made to agree with it.
 
 The alias in the registry is the truth. Who changes it holds a lock in the store, since the registry itself lets the
 last writer win (:mod:`selfemo.registry.champion` has the order of the writes). Git follows: at once where a person
@@ -20,9 +20,9 @@ from selfemo.method import gate
 from selfemo.method.gate import Decision
 from selfemo.registry import git as gitops
 from selfemo.registry.champion import PROMOTED, ROLLED_BACK, kept
-from selfemo.registry.client import CHALLENGER, CHAMPION
 from selfemo.registry.git import Reference
 from selfemo.registry.surroundings import Surroundings
+from selfemo.registry.versions import CHALLENGER, CHAMPION
 from selfemo.store.artifacts import Manifest
 from selfemo.store.lock import SECONDS, Lease, Lost, held
 
@@ -79,13 +79,13 @@ def decisions(context: Surroundings) -> list[Manifest]:
 
 def against_registry(context: Surroundings, scores: str) -> Decision:
     """What the gate says of a policy's scores against the champion that the registry has now."""
-    champion = context.registry.alias(CHAMPION)
+    champion = context.registry.versions.alias(CHAMPION)
     if champion is None:
         return Decision(True, "there was no champion")
     known = predictions(context, champion.tags.get("selfemo.scores", ""))
     if not known:
         return Decision(False, f"the champion, version {champion.version}, has no scores to compare with")
-    return gate.decide(known, predictions(context, scores), context.config)
+    return gate.check(known, predictions(context, scores), context.config)
 
 
 def after_decision(context: Surroundings, version: Any, decision: Decision, champion: str, scores: str) -> str:
@@ -108,15 +108,15 @@ def after_decision(context: Surroundings, version: Any, decision: Decision, cham
     registry = context.registry
     if said := _before(version):
         return said
-    registry.set_alias(CHALLENGER, version.version)
+    registry.versions.set_alias(CHALLENGER, version.version)
     if not decision.promoted:
         return decision.reason
 
     def promote(lease: Lease) -> str:
-        registry.champion.settle(lease)  # the promotion may have been cut off the last time
-        if said := _before(registry.version(version.version)):
+        registry.champion.recover(lease)  # the promotion may have been cut off the last time
+        if said := _before(registry.versions.get(version.version)):
             return said
-        current = registry.alias(CHAMPION)
+        current = registry.versions.alias(CHAMPION)
         decided = decision
         if current is not None and current.source not in (champion, version.source):
             try:
@@ -125,7 +125,9 @@ def after_decision(context: Surroundings, version: Any, decision: Decision, cham
                 decided = Decision(False, f"the registry's champion is not comparable: {error.message}")
         if decided.promoted:
             evidence = _evidence(decided, scores, current)
-            registry.promote(version.version, passed=True, reason=decided.reason, evidence=evidence, lease=lease)
+            registry.champion.promote(
+                version.version, passed=True, reason=decided.reason, evidence=evidence, lease=lease
+            )
         return decided.reason
 
     return alone(context, promote, LOOP_WAITS)
@@ -161,13 +163,13 @@ def promote_version(context: Surroundings, number: str, *, force: bool = False, 
         UserError: If the version was made champion by hand, has no scores, or somebody else promotes just now.
     """
     config, registry = context.config, context.registry
-    version = registry.version(number)
+    version = registry.versions.get(number)
     if config.gitops.repository:
         reference(context, version)  # what cannot be served is not promoted
 
     def promote(lease: Lease) -> tuple[str, str]:
-        registry.champion.settle(lease)
-        version, champion = registry.version(number), registry.alias(CHAMPION)
+        registry.champion.recover(lease)
+        version, champion = registry.versions.get(number), registry.versions.alias(CHAMPION)
         if champion is not None and str(champion.version) == str(version.version):
             already = f"version {number} is the champion already"
             if PROMOTED not in version.tags:
@@ -186,7 +188,7 @@ def promote_version(context: Surroundings, number: str, *, force: bool = False, 
             decision = against_registry(context, scores)
         else:
             raise UserError(f"version {number} has no scores", where="registry", fix="use --force --reason WHY")
-        previous = registry.promote(
+        previous = registry.champion.promote(
             number,
             passed=decision.promoted,
             reason=decision.reason,
@@ -207,7 +209,7 @@ def roll_back(context: Surroundings, reason: str) -> str:
     Raises:
         UserError: If there is no earlier champion, or somebody else promotes just now.
     """
-    was, now = alone(context, lambda lease: context.registry.rollback(reason, lease))
+    was, now = alone(context, lambda lease: context.registry.champion.rollback(reason, lease))
     done = f"champion of {context.registry.model}: version {now} (was {was})"
     return f"{done}\n{synchronise(context, f'Rolled back from version {was}: {reason}')}"
 
@@ -234,7 +236,7 @@ def synchronise(context: Surroundings, why: str = "") -> str:
     """Compare the champion with what Git says, and repair the difference; what was done, in words."""
     if not context.config.gitops.repository:
         return "Git is left alone: gitops.repository is not set"
-    champion = context.registry.alias(CHAMPION)
+    champion = context.registry.versions.alias(CHAMPION)
     if champion is None:
         return f"{context.registry.model} has no champion: nothing to serve"
     known = champion.tags.get("selfemo.promotion_reason", "moved by hand in the registry, without the gate")

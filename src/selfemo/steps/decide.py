@@ -43,7 +43,7 @@ def decide(config: Config, state: LoopState, challenger: str, scores: str, round
         if stopped or not trained:
             decision = Decision(False, stopped or "the filter kept nothing to train on")
         else:
-            decision = gate.decide(predictions(context, state.scores), predictions(context, scores), config)
+            decision = gate.check(predictions(context, state.scores), predictions(context, scores), config)
         misses = 0 if decision.promoted else state.misses + 1
         go_on = (trained or bool(stopped)) and round < config.loop.rounds and misses < config.loop.patience
         champion = (policy.uri, scores) if decision.promoted else (state.policy, state.scores)
@@ -71,7 +71,7 @@ def decide(config: Config, state: LoopState, challenger: str, scores: str, round
 
 
 def _record(context: Context, done: Published, state: LoopState, policy: Policy, scores: str, round: int) -> None:
-    """Bring MLflow in line with a decision; runs for a resumed decision too, and changes nothing twice."""
+    """Record a decision in MLflow; runs for a resumed decision too, and changes nothing twice."""
     registry = context.registry
     run = registry.round(round)
     result = done.result
@@ -100,8 +100,8 @@ def _record(context: Context, done: Published, state: LoopState, policy: Policy,
         ours = policy.uri == done.manifest.inputs["challenger"]
         # What another run's guard stopped stays stopped: this run only took it over, and has nothing to say of it.
         (tags if ours or result["stopped"] else lineage)["selfemo.stopped"] = result["stopped"]
-        version = registry.register(policy.uri, run, tags, lineage)
-        outcome = after_decision(context, registry.version(version), decision, state.policy, scores)
+        version = registry.versions.register(policy.uri, run, tags, lineage)
+        outcome = after_decision(context, registry.versions.get(version), decision, state.policy, scores)
         registry.tags(run, {"selfemo.model_version": version, "selfemo.registry": outcome})
         _publish_card(context, done, policy, version, run)
     noted = json.loads(registry.client.get_run(registry.parent).data.tags.get("selfemo.decisions", "[]"))
@@ -111,26 +111,26 @@ def _record(context: Context, done: Published, state: LoopState, policy: Policy,
     registry.tags(run, tags | evidence | {"selfemo.stopped": result["stopped"]})
     row = result["row"]
     numbers = {f"round/{k}": float(v) for k, v in row.items() if isinstance(v, (int, float))}
-    registry.metrics(registry.parent, [(round, numbers)])
+    registry.metrics_once(registry.parent, round, numbers)
     registry.finish(run, True)
 
 
 def _publish_card(context: Context, done: Published, policy: Policy, version: str, run: str) -> None:
-    """The version's card: beside its weights, in the round's run, and as the version's description.
+    """The version's card: next to its weights, in the round's run, and as the version's description.
 
     Weights that an earlier run made, which this one began from, keep the card that says how they were made.
     """
     from selfemo.registry.card import model_card, summary
 
     store, registry = context.store, context.registry
-    backend, beside = store.backend(policy.uri), f"{policy.uri}/README.md"
+    backend, readme = store.backend(policy.uri), f"{policy.uri}/README.md"
     ours = policy.uri == done.manifest.inputs["challenger"]
     with tempfile.TemporaryDirectory() as directory:
         card = Path(directory) / "card.md"
         text = model_card(context, done.manifest, version, policy.uri, policy.digest)
         card.write_text(text, encoding="utf-8")
-        if ours or (policy.uri.startswith(f"{store.root}/") and backend.read(beside) is None):
-            backend.upload(card, beside)
+        if ours or (policy.uri.startswith(f"{store.root}/") and backend.read(readme) is None):
+            backend.upload(card, readme)
         registry.artifacts(run, [card])
-    if ours or not registry.version(version).description:
+    if ours or not registry.versions.get(version).description:
         registry.client.update_model_version(registry.model, version, summary(done.manifest))

@@ -28,7 +28,7 @@ def evaluate(config: Config, policy: str, prepared: str, round: int, shard: int)
         answer(context, policy, held_out, list(read_jsonl(data / "training.jsonl")), out, part)
         return {}
 
-    return shard_of(context, "evaluate", round, {"policy": policy, "prepared": prepared}, part, work)
+    return shard_of(context, "evaluate", "score", round, {"policy": policy, "prepared": prepared}, part, work)
 
 
 def answer(

@@ -25,7 +25,7 @@ def gather(config: Config, shards: Sequence[str], policy: str, prepared: str, ro
         return {"rollouts": len(rows), "shard_seconds": seconds}
 
     inputs = {"policy": context.policies.find(policy).uri, "prepared": prepared, "round": round}
-    return context.step("generate", round, inputs, work)
+    return context.step("gather", round, inputs, work)
 
 
 def self_play(config: Config, policy: str, prepared: str, round: int) -> Published:

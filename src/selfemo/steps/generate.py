@@ -44,4 +44,5 @@ def generate(config: Config, policy: str, prepared: str, round: int, shard: int)
         write_records(out / ROLLOUTS, rollouts)
         return {"rollouts": len(rollouts)}
 
-    return shard_of(context, "generate", round, {"policy": found.uri, "prepared": prepared, "round": round}, part, work)
+    inputs = {"policy": found.uri, "prepared": prepared, "round": round}
+    return shard_of(context, "generate", "gather", round, inputs, part, work)

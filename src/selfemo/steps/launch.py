@@ -61,7 +61,7 @@ def launch(
     logs.mkdir(parents=True, exist_ok=True)
     settings = logs / "config.json"
     settings.write_text(config.to_json())
-    _ = policy.directory  # brought to this machine once, not by every process at the same time
+    _ = policy.directory  # copied to this machine once, not by every process at the same time
     processes.start(config.launch.processes, ["train", "--config", str(settings), *arguments], logs)
     if context.store.manifest(uri) is None:
         fix = "was the code edited while it started? Give the same command again"
@@ -86,6 +86,6 @@ def training_log(outbox: Outbox) -> Callable[[int, Mapping[str, float]], None]:
 
 
 def plot_training(outbox: Outbox, out: Path) -> None:
-    """The training curves, beside the weights and in the round's run."""
+    """The training curves, next to the weights and in the round's run."""
     plots.training(json.loads((out / "training.json").read_text()), out / "training.png")
     outbox.artifacts([out / "training.png"], "plots")

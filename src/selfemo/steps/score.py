@@ -49,7 +49,7 @@ def score(config: Config, shards: Sequence[str], policy: str, prepared: str, rou
             "weighted_f1_interval": scores[gate_corpus]["weighted_f1_interval"],
         }
 
-    return context.step("evaluate", round, {"policy": context.policies.find(policy).uri, "prepared": prepared}, work)
+    return context.step("score", round, {"policy": context.policies.find(policy).uri, "prepared": prepared}, work)
 
 
 def evaluation(config: Config, policy: str, prepared: str, round: int) -> Published:

@@ -1,4 +1,4 @@
-"""Shards of a step: one of them done, all of them brought together."""
+"""Shards of a step: one of them done, all of them put together."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ class Shard:
 def shard_of(
     context: Context,
     name: str,
+    together: str,
     round: int,
     inputs: Mapping[str, Any],
     part: Shard,
@@ -46,16 +47,17 @@ def shard_of(
 
     Args:
         context: Of the run.
-        name: Of the whole step.
+        name: Of the step.
+        together: Name of the step that makes one artifact of all shards.
         round: Number of the round.
-        inputs: Of the whole step.
+        inputs: Of both.
         part: Which shard.
         work: Given an empty directory for the files to publish, does the shard and returns its small result.
     """
-    if done := context.done(name, round, inputs):
+    if done := context.done(together, round, inputs):
         return done
     place = {"shard": part.number, "of": part.count}
-    return context.step(f"{name}_shard", round, {**inputs, **place}, lambda out, _: {**work(out), **place})
+    return context.step(name, round, {**inputs, **place}, lambda out, _: {**work(out), **place})
 
 
 def whole(context: Context, shards: Sequence[str]) -> tuple[list[Path], float]:

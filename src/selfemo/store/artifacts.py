@@ -193,7 +193,7 @@ class Store:
         """An artifact's files in a local directory, every hash checked when they came here.
 
         Later calls find the mark of that check and hash nothing, in this process and in others; a file that was changed
-        since is noticed by its size, time or inode, and then all is checked again, and brought again if it is damaged.
+        since is noticed by its size, time or inode, and then all is checked again, and fetched again if it is damaged.
 
         Args:
             uri: The artifact's URI.
@@ -236,7 +236,7 @@ class Store:
         return stamps
 
     def download(self, uri: str, manifest: Manifest, directory: Path) -> marks.Stamps:
-        """Bring an artifact's files to a new directory, every hash checked.
+        """Copy an artifact's files to a new directory, every hash checked.
 
         Args:
             uri: The artifact's URI.

@@ -1,6 +1,6 @@
 """Marks of directories whose every file was verified, so that the next to use one need not hash it all again.
 
-A mark is a small file beside the directory, or in it, written last and atomically. It holds the digest and, for each
+A mark is a small file next to the directory, or in it, written last and atomically. It holds the digest and, for each
 file, size, time of change and inode as they were just before the file was hashed: whatever changes or replaces a file
 afterwards, or during the hashing, leaves others. Bytes that rot on the disk without a write are not seen. Defined here.
 """

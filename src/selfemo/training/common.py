@@ -160,7 +160,7 @@ def save(
 
     Args:
         trainer: Done training.
-        tokenizer: Saved beside the weights.
+        tokenizer: Saved with the weights.
         directory: For both.
         adapter_over: Save a LoRA adapter alone, over the policy of this URI; else it is merged.
     """

@@ -1,4 +1,4 @@
-"""Gold dialogues learnt beside a round's rollouts, so that the policy keeps what it was taught.
+"""Gold dialogues learnt together with a round's rollouts, so that the policy keeps what it was taught.
 
 A policy gradient on one's own labels has no anchor: a learning rate at which it learns anything is one at which it
 drifts. A supervised term on the labelled few holds it, as pretraining gradients do in PPO-ptx (Ouyang et al. 2022).

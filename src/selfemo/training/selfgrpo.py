@@ -32,7 +32,7 @@ from selfemo.training.examples import Example, prompt_of
 from selfemo.training.order import StepOrder
 from selfemo.training.packed_grpo import PackedGrpoTrainer
 from selfemo.training.replay import Replay
-from selfemo.training.rewards import PARTS, GroupRewards, weights_of
+from selfemo.training.reward_functions import PARTS, GroupRewards, weights_of
 
 
 class SelfGrpoTrainer(PackedGrpoTrainer):
@@ -45,7 +45,7 @@ class SelfGrpoTrainer(PackedGrpoTrainer):
         prompts: Token ids of each sample's prompt.
         balance: What each sample's group counts.
         config: Of the run.
-        replay: Gold dialogues learnt beside the rollouts.
+        replay: Gold dialogues learnt together with the rollouts.
         **kwargs: Of GRPOTrainer.
     """
 
@@ -227,7 +227,7 @@ def train(
         top_p=config.selfplay.top_p,
         num_train_epochs=grpo.epochs,
         learning_rate=grpo.learning_rate,
-        lr_scheduler_type="cosine",  # each round starts from a settled policy, and settles again
+        lr_scheduler_type="cosine",  # each round starts from a policy that has converged, and converges again
         warmup_steps=steps // 10,
         beta=grpo.beta,
         epsilon=grpo.epsilon,

@@ -46,7 +46,7 @@ def train(
     grpo = config.grpo
     own = pseudo_labelled(samples, prompter, config)
     again = gold_examples(gold, prompter, config, replies=0) if grpo.replay else []
-    # A step has as many of the round's dialogues as one of SELF-GRPO, and beside them as many gold ones.
+    # A step has as many of the round's dialogues as one of SELF-GRPO, and as many gold ones besides.
     per_step = max(1, round(grpo.prompts_per_step * len(own) / len(samples)))
     replayed = grpo.replay * -(-len(own) // per_step) if again else 0
     data = own + [again[seed_of(config.seed, "replay", i) % len(again)] for i in range(replayed)]

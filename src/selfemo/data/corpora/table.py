@@ -1,4 +1,4 @@
-"""The corpora, a line each: labels, loader, terms. Who adds one writes a loader beside the others, and a line here."""
+"""The corpora, a line each: labels, loader, terms. Who adds one writes a loader next to the others, and a line here."""
 
 from __future__ import annotations
 
