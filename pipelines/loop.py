@@ -114,11 +114,17 @@ def loop(rounds: int, cluster: Cluster, images: Images) -> BaseComponent:
         display_name=f"self-emo, up to {rounds} rounds",
         description="A data flywheel: self-play, filter, SELF-GRPO, evaluation and promotion, round after round.",
     )
-    def selfemo(config: str) -> None:
-        with dsl.ExitHandler(place(report(config=config), "report", cluster, images), name="flywheel"):
-            data = place(prepare(config=config), "prepare", cluster, images)
-            where = {"config": config, "prepared": data.outputs["prepared"], "shards": data.outputs["shards"]}
-            base = place(warmup(config=config, prepared=where["prepared"]), "warmup", cluster, images)
+    def selfemo(config: str, cycle: str = "") -> None:
+        # A constant of the tasks themselves: Kubeflow's driver puts the time in its place there, and in no parameter.
+        when = {"cycle": cycle, "scheduled_at": dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER}
+        with dsl.ExitHandler(place(report(config=config, **when), "report", cluster, images), name="flywheel"):
+            data = place(prepare(config=config, **when), "prepare", cluster, images)
+            where = {
+                "config": data.outputs["settings"],
+                "prepared": data.outputs["prepared"],
+                "shards": data.outputs["shards"],
+            }
+            base = place(warmup(config=where["config"], prepared=where["prepared"]), "warmup", cluster, images)
             state = judging(challenger=base.outputs["Output"], round=0, **LoopState()._asdict(), **where)
             state.set_display_name("Round 0: judge")
             for number in range(1, rounds + 1):

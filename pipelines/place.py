@@ -27,8 +27,9 @@ class Step:
     retries: int
 
 
-# Retries are for evicted pods, and servers that come back; each waits 10 s, 20 s, 40 s... A finished step, or shard,
-# returns at once by its manifest, and training goes on from its last checkpoint where there is a volume.
+# Retries are for pods that are evicted, preempted or lost with their node: KFP 2.17 tells Argo to retry nothing else
+# (retryPolicy OnError), so what may pass by itself, such as a server that is away, is waited for inside the step. A
+# finished step, or shard, returns at once by its manifest, and training goes on from its last checkpoint.
 STEPS = {
     "prepare": Step("Prepare", "light", 2),
     "warmup": Step("Warm-up", "train", 2),
@@ -46,6 +47,21 @@ STEPS = {
 
 IMAGES = {"light": "pipeline", "generate": "generation", "evaluate": "generation", "train": "training"}
 """Which of :class:`components.images.Images` each kind of pod runs."""
+
+
+QUEUED_DAYS = 14
+"""A step that waits for a TrainJob may wait in a queue, for no more than this if it is to be retried."""
+
+
+def _window(retries: int, minutes: int) -> str:
+    """How long a step may be retried.
+
+    KFP hands ``backoff_max_duration`` to Argo as ``maxDuration``, which counts from the start of the first try: a
+    retry that begins later is not made, and one that runs then is killed. So it is all tries together, and some more
+    for the pods to come.
+    """
+    longest = minutes * 60 if minutes else QUEUED_DAYS * 86_400
+    return f"{(retries + 1) * (longest + 600)}s"
 
 
 def place(task: dsl.PipelineTask, step: str, cluster: Cluster, images: Images) -> dsl.PipelineTask:
@@ -71,8 +87,9 @@ def place(task: dsl.PipelineTask, step: str, cluster: Cluster, images: Images) -
     # KFP's cache key holds the image's name and nothing of the library inside; the manifests of the store are ours.
     task.set_caching_options(False)
     if step != "report":  # exit tasks are not retried by KFP
-        task.set_retry(what.retries, "10s", 2.0, "60s")
-    task.set_cpu_request(pod.cpu).set_cpu_limit(pod.cpu).set_memory_request(pod.memory).set_memory_limit(pod.memory)
+        task.set_retry(what.retries, "10s", 2.0, _window(what.retries, minutes))
+    cpu, memory = pod.requests
+    task.set_cpu_request(cpu).set_cpu_limit(pod.cpu).set_memory_request(memory).set_memory_limit(pod.memory)
     if pod.accelerators:
         task.set_accelerator_type(pod.accelerator).set_accelerator_limit(pod.accelerators)
     if minutes:

@@ -1,4 +1,4 @@
-"""Run the pipeline on a cluster: ``python -m pipelines.submit CONFIG.json [--wait] [--recurring CRON]``.
+"""Run the pipeline on a cluster: ``python -m pipelines.submit CONFIG.json [--form FILE] [--wait] [--recurring CRON]``.
 
 Safe to repeat: pipeline and version are there once by name and content, an active run or schedule of the same name is
 found again, and a run that failed is started anew, whose finished steps return at once.
@@ -8,31 +8,23 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
-import time
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from components.images import Images
 from pipelines.compile import compile_to, form_for, version_of
-from pipelines.place import STEPS
+from pipelines.kubeflow import connect, listed, say
+from pipelines.watch import ENDED, watch
+from selfemo import cycles
 from selfemo.cluster.trainjob import WORKDIR
 from selfemo.config import Config
 from selfemo.errors import UserError
-from selfemo.logs import printable
-
-ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
-TOKEN = "SELFEMO_KFP_TOKEN"
-"""Variable that holds the bearer token, where one is needed."""
-TOKEN_FILE = "KF_PIPELINES_SA_TOKEN_PATH"
-"""Kubeflow's own name for the variable that says where a pod's token for it is mounted."""
-FAULTS = 20
-"""Looks in a row that may fail."""
 
 
 class Submission:
@@ -41,32 +33,64 @@ class Submission:
     Args:
         config: Of the run.
         client: A kfp.Client.
-        images: That steps run in.
+        form: The compiled pipeline, such as Git has it; None compiles it from this checkout.
+        images: That steps run in, where it is compiled.
+        cycle: Name of the cycle, for a run of a schedule that is started by hand.
         poll: Seconds between two looks.
     """
 
-    def __init__(self, config: Config, client: Any, images: Images, poll: float = 10.0) -> None:
-        self.config, self.client, self.images, self.poll = config, client, images, poll
+    def __init__(
+        self,
+        config: Config,
+        client: Any,
+        form: Path | None = None,
+        images: Images | None = None,
+        cycle: str = "",
+        poll: float = 10.0,
+    ) -> None:
+        self.config, self.client, self.form, self.poll = config, client, form, poll
+        self.images = images or Images.from_environment()
+        self.name = cycles.of(config, cycle).run
         there = config.model_copy(update={"workdir": WORKDIR})
-        self.parameters = {"config": there.to_json()}
-        self.experiment = str(client.create_experiment(config.cluster.experiment).experiment_id)
+        self.parameters = {"config": there.to_json(), "cycle": cycle}
+        # Kubeflow for one user has no namespaces, and refuses to be told one.
+        self.namespace = config.cluster.namespace if client.get_kfp_healthz().multi_user else None
+        self.experiment = str(
+            client.create_experiment(config.cluster.experiment, namespace=self.namespace).experiment_id
+        )
 
-    def version(self) -> tuple[str, str]:
-        """Ids of pipeline and version, uploaded if they are not there: versions are named by their content."""
-        with tempfile.TemporaryDirectory() as directory:
-            compile_to(Path(directory), self.config.cluster, self.images)
-            form = form_for(self.config.loop.rounds, Path(directory))
-            pipeline = self.client.get_pipeline_id(form.stem)
+    def version(self) -> tuple[str, str, str]:
+        """Ids of pipeline and version, and its name; uploaded if they are not there: it is named by its content."""
+        with self._form() as form:
+            wanted, name = pipeline_of(form), version_of(form)
+            pipeline = next(
+                (
+                    p.pipeline_id
+                    for p in listed(self.client.list_pipelines, "pipelines", namespace=self.namespace)
+                    if wanted in (p.display_name, getattr(p, "name", None))
+                ),
+                None,
+            )
             if pipeline is None:
-                pipeline = self.client.upload_pipeline(str(form), form.stem).pipeline_id
-            name = version_of(form)
-            for version in self._all(
-                lambda **p: self.client.list_pipeline_versions(pipeline, **p), "pipeline_versions"
-            ):
-                if version.display_name == name:
-                    return pipeline, version.pipeline_version_id
+                made = self.client.upload_pipeline(str(form), wanted, namespace=self.namespace)
+                pipeline = made.pipeline_id
+            for version in listed(self.client.list_pipeline_versions, "pipeline_versions", pipeline_id=pipeline):
+                if name in (version.display_name, getattr(version, "name", None)):
+                    return pipeline, version.pipeline_version_id, name
             uploaded = self.client.upload_pipeline_version(str(form), name, pipeline_id=pipeline)
-            return pipeline, uploaded.pipeline_version_id
+            return pipeline, uploaded.pipeline_version_id, name
+
+    def runs(self) -> list[Any]:
+        """The runs of this name, the newest first."""
+        found = listed(
+            self.client.list_runs,
+            "runs",
+            experiment_id=self.experiment,
+            namespace=self.namespace,
+            sort_by="created_at desc",
+            filter=_named(self.name),
+        )
+        return [run for run in found if run.display_name == self.name]
 
     def run(self) -> str:
         """Id of the run of this name: the one that is active, or a new one.
@@ -74,39 +98,56 @@ class Submission:
         Raises:
             UserError: If the active one has another configuration.
         """
-        for run in self._all(self._runs, "runs"):
-            if run.display_name != self.config.run or run.state in ENDED:
+        for run in self.runs():
+            if run.state in ENDED:
                 continue
             if (run.runtime_config.parameters or {}).get("config") != self.parameters["config"]:
                 raise UserError(
-                    f"a run named {self.config.run} is active with another configuration",
+                    f"a run named {self.name} is active with another configuration",
                     where=f"run {run.run_id}",
                     fix="wait for it, terminate it in the user interface, or set another run name",
                 )
-            say(f"run {self.config.run} is already active")
+            say(f"run {self.name} is already active")
             return str(run.run_id)
-        pipeline, version = self.version()
-        account = self.config.cluster.service_account
+        pipeline, version, named = self.version()
         started = self.client.run_pipeline(
             self.experiment,
-            self.config.run,
+            self.name,
             params=self.parameters,
             pipeline_id=pipeline,
             version_id=version,
             enable_caching=False,
-            service_account=account,
+            service_account=self.config.cluster.service_account,
         )
-        say(f"run {self.config.run} is started: version {version}")
+        say(f"run {self.name} is started: version {named}")
         return str(started.run_id)
 
     def recurring(self, cron: str) -> str:
-        """Id of the schedule of this name; one that differs is replaced."""
-        pipeline, version = self.version()
-        for job in self._all(self._recurring, "recurring_runs"):
+        """Id of the schedule of this name; one that differs is replaced. Each of its runs is a cycle of its own.
+
+        Raises:
+            UserError: If the schedule has no field for seconds, as Kubeflow's have.
+        """
+        if not cron.startswith("@") and len(cron.split()) != 6:
+            raise UserError(
+                f"{cron!r} has {len(cron.split())} fields, and Kubeflow's schedules have six, seconds first",
+                where="--recurring",
+                fix=f"write '0 {cron}'" if len(cron.split()) == 5 else "write it like '0 0 3 * * *'",
+            )
+        parameters = {**self.parameters, "cycle": cycles.SCHEDULED}
+        pipeline, version, named = self.version()
+        schedules = listed(
+            self.client.list_recurring_runs,
+            "recurring_runs",
+            experiment_id=self.experiment,
+            namespace=self.namespace,
+            filter=_named(self.config.run),
+        )
+        for job in schedules:
             if job.display_name != self.config.run:
                 continue
             given = job.pipeline_version_reference, job.trigger.cron_schedule, job.runtime_config.parameters or {}
-            if (given[0].pipeline_version_id, given[1].cron, given[2]) == (version, cron, self.parameters):
+            if (given[0].pipeline_version_id, given[1].cron, given[2]) == (version, cron, parameters):
                 say(f"schedule {self.config.run} is already there")
                 return str(job.recurring_run_id)
             self.client.delete_recurring_run(job.recurring_run_id)
@@ -117,134 +158,80 @@ class Submission:
             cron_expression=cron,
             max_concurrency=1,
             no_catchup=True,
-            params=self.parameters,
+            params=parameters,
             pipeline_id=pipeline,
             version_id=version,
             enable_caching=False,
             service_account=self.config.cluster.service_account,
         )
-        say(f"schedule {self.config.run} is made: {cron}")
+        say(f"schedule {self.config.run} is made: {cron}, version {named}")
         return str(made.recurring_run_id)
 
     def wait(self, run: str) -> bool:
         """Follow a run to its end, a line for each step that changes; whether it succeeded."""
-        titles = {step.title for step in STEPS.values()}
-        known: dict[str, str] = {}
-        faults = 0
-        while True:
-            try:
-                found = self.client.get_run(run)
-                faults = 0
-            except Exception as error:
-                faults += 1
-                if faults >= FAULTS:
-                    raise UserError(
-                        f"Kubeflow Pipelines failed {FAULTS} times in a row: {type(error).__name__}",
-                        where=f"run {run}",
-                        fix="give the same command again: it finds the run",
-                    ) from None
-                say(f"Kubeflow Pipelines does not answer ({type(error).__name__}); looking again")
-                time.sleep(self.poll)
-                continue
-            for task in (found.run_details and found.run_details.task_details) or []:
-                state = task.state or "PENDING"
-                if known.get(task.task_id) != state and task.display_name in titles | set(STEPS):
-                    say(f"{task.display_name}: {state.lower()}")
-                known[task.task_id] = state
-            if found.state in ENDED:
-                detail = f": {printable(found.error.message or '')}" if found.error else ""
-                say(f"run {self.config.run} has ended: {found.state.lower()}{detail}")
-                return bool(found.state == "SUCCEEDED")
-            time.sleep(self.poll)
+        return watch(self.client, run, self.name, self.poll)
 
-    def _runs(self, **page: Any) -> Any:
-        return self.client.list_runs(experiment_id=self.experiment, filter=_named(self.config.run), **page)
+    def see_through(self, resume: int) -> bool:
+        """Run, wait, and run again what failed; whether it succeeded in the end.
 
-    def _recurring(self, **page: Any) -> Any:
-        return self.client.list_recurring_runs(experiment_id=self.experiment, filter=_named(self.config.run), **page)
+        Kubeflow starts no step anew whose program failed, nor a driver's pod that was lost: a new run of the same name
+        does both, and what is finished returns at once.
 
-    def _all(self, listed: Callable[..., Any], what: str) -> Iterator[Any]:
-        """Everything of a listing, page by page."""
-        token = ""
-        while True:
-            answer = listed(page_token=token, page_size=100)
-            yield from getattr(answer, what) or []
-            token = answer.next_page_token or ""
-            if not token:
-                return
+        Args:
+            resume: Times that a failed run is started again.
+        """
+        for left in range(resume, -1, -1):
+            if self.wait(self.run()):
+                return True
+            if left:
+                say(f"run {self.name} is started again; {left - 1} more times if it fails")
+        return False
 
-
-def check(config: Config) -> None:
-    """Whether a cluster can run this.
-
-    Raises:
-        UserError: If it names servers of this machine.
-    """
-    if not (config.store.root or "").startswith("s3://"):
-        raise UserError(
-            "a cluster cannot reach the embedded store", where="store.root", fix="set store.root to s3://bucket/prefix"
-        )
-    if not (config.mlflow.tracking_uri or "").startswith(("http://", "https://")):
-        raise UserError(
-            "a cluster cannot reach the embedded MLflow", where="mlflow.tracking_uri", fix="set it to the server's URL"
-        )
+    @contextmanager
+    def _form(self) -> Iterator[Path]:
+        if self.form is not None:
+            yield self.form
+            return
+        with tempfile.TemporaryDirectory() as directory:
+            compile_to(Path(directory), self.config.cluster, self.images)
+            yield form_for(self.config.loop.rounds, Path(directory))
 
 
 def _named(name: str) -> str:
     return json.dumps({"predicates": [{"operation": "EQUALS", "key": "name", "stringValue": name}]})
 
 
-def say(line: str) -> None:
-    """A line for the person who waits."""
-    print(line, file=sys.stderr, flush=True)
-
-
-def token() -> str | None:
-    """The bearer token: given, or that of a pod's service account for Kubeflow's audience; None is none."""
-    if given := os.environ.get(TOKEN):
-        return given
-    file = os.environ.get(TOKEN_FILE)
-    return Path(file).read_text(encoding="utf-8").strip() if file and Path(file).is_file() else None
-
-
-def connect(config: Config) -> Any:
-    """A client of Kubeflow Pipelines.
+def pipeline_of(form: Path) -> str:
+    """Name of the pipeline that a form is.
 
     Raises:
-        UserError: If there is none at the host, or it refuses us, or a cluster cannot run the configuration.
+        UserError: If the file is no compiled pipeline.
     """
-    check(config)
-    warnings.filterwarnings("ignore")
-    from kfp import Client
-
     try:
-        client = Client(host=config.cluster.host or None, namespace=config.cluster.namespace, existing_token=token())
-        client.list_experiments(page_size=1, namespace=config.cluster.namespace)  # made without asking anything
-        return client
-    except Exception as error:
-        raise UserError(
-            f"Kubeflow Pipelines cannot be used: {type(error).__name__}: {printable(str(error))[:300]}",
-            where=f"cluster.host: {config.cluster.host or '(none)'}",
-            fix=f"check the URL, and {TOKEN}",
-        ) from None
+        return str(next(yaml.safe_load_all(form.read_text(encoding="utf-8")))["pipelineInfo"]["name"])
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, StopIteration, KeyError, TypeError):
+        raise UserError("no compiled pipeline", where=str(form), fix="write it with `make compile`") from None
 
 
 def main() -> int:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", type=Path)
+    parser.add_argument("--form", type=Path)
+    parser.add_argument("--cycle", default="")
     parser.add_argument("--wait", action="store_true")
+    parser.add_argument("--resume", type=int, default=0)
     parser.add_argument("--recurring", metavar="CRON")
     given = parser.parse_args()
     try:
         config = Config.from_json(given.config.read_text(encoding="utf-8"))
         with redirect_stdout(sys.stderr):  # kfp tells of links there; ours is the id alone
-            submission = Submission(config, connect(config), Images.from_environment())
+            submission = Submission(config, connect(config), given.form, cycle=given.cycle)
             made = submission.recurring(given.recurring) if given.recurring else submission.run()
         print(made, flush=True)
-        if given.recurring:
+        if given.recurring or not given.wait:
             return 0
-        return 0 if not given.wait or submission.wait(made) else 1
+        return 0 if submission.see_through(given.resume) else 1
     except UserError as error:
         say(f"selfemo: {error}")
         return 2

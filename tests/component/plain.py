@@ -31,9 +31,16 @@ def artifact(kind: type, name: str) -> Any:
 
 def prepare(text: str) -> str:
     """URI of the prepared data."""
-    uri, shards = prepare_.python_func(text, artifact(dsl.Dataset, "prepare/dataset"))
+    settings, uri, shards = prepare_cycle(text, "", "")
+    assert Config.from_json(settings) == Config.from_json(text)
     assert shards == list(range(Config.from_json(text).launch.shards))
-    return str(uri)
+    return uri
+
+
+def prepare_cycle(text: str, cycle: str, scheduled_at: str) -> tuple[str, str, list[int]]:
+    """Configuration of the cycle, URI of the prepared data, numbers of the shards."""
+    settings, uri, shards = prepare_.python_func(text, cycle, scheduled_at, artifact(dsl.Dataset, "prepare/dataset"))
+    return str(settings), str(uri), shards
 
 
 def warmup(text: str, data: str) -> str:

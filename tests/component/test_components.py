@@ -66,7 +66,7 @@ def test_the_plain_functions_make_a_round(small_local: Config) -> None:
     after = plain.decide(text, champion, champion_scores, misses, challenger, new_scores, 1)
     assert after[0] in (policy, challenger)
     assert after[3] is True
-    report.python_func(text, SimpleNamespace(state="FAILED", error_message="<b>it broke</b>"))
+    report.python_func(text, "", "", SimpleNamespace(state="FAILED", error_message="<b>it broke</b>"))
     page = (Path(small_local.workdir) / "runs" / small_local.run / "report.html").read_text()
     assert "&lt;b&gt;it broke&lt;/b&gt;" in page
     assert "Round 1" in page
@@ -229,7 +229,7 @@ def test_a_round_whose_rollouts_tell_of_collapse_is_stopped_and_marked(
     assert row.rejected is not None
     run = context.registry.client.get_run(context.registry.round(1))
     assert run.data.tags["selfemo.stopped"] == row.stopped
-    report.python_func(text, SimpleNamespace(state="SUCCEEDED", error_message=""))
+    report.python_func(text, "", "", SimpleNamespace(state="SUCCEEDED", error_message=""))
     page = (Path(small_local.workdir) / "runs" / small_local.run / "report.html").read_text()
     assert "Round 1: stopped" in page and words in page
 
@@ -349,3 +349,58 @@ def test_a_run_that_starts_warmed_up_keeps_its_base_and_still_sets_dialogues_apa
     assert context.store.manifest(policy).result["steps"] == 0  # type: ignore[union-attr]
     chosen = json.loads((context.store.fetch(data) / "warmup.json").read_text())
     assert len(chosen) == settings.warmup.dialogues
+
+
+@pytest.mark.parametrize(
+    ("state", "closed"),
+    [
+        ("SUCCEEDED", "FINISHED"),  # Kubeflow without ML Metadata, and its local runner
+        ("COMPLETE", "FINISHED"),  # with it: 2.17's word
+        ("FAILED", "FAILED"),
+        ("CANCELED", "KILLED"),
+    ],
+)
+def test_the_run_is_closed_as_kubeflow_says_with_the_round_that_was_cut_off(
+    small_local: Config, state: str, closed: str
+) -> None:
+    registry = Context(small_local).registry
+    decided, cut_off = registry.round(0), registry.round(1)
+    registry.finish(decided)
+    report.python_func(small_local.to_json(), "", "", SimpleNamespace(state=state, error_message=""))
+    status = {run: registry.client.get_run(run).info.status for run in (registry.parent, decided, cut_off)}
+    assert status == {registry.parent: closed, decided: "FINISHED", cut_off: closed}
+
+
+def test_a_scheduled_run_has_a_name_of_its_own_from_its_first_step_to_its_report(small_local: Config) -> None:
+    when = "2026-11-26T03:00:00Z"
+    settings, _, _ = plain.prepare_cycle(small_local.to_json(), "scheduled", when)
+    tonight = Config.from_json(settings)
+    assert tonight.run == f"{small_local.run}-20261126-030000"
+    assert tonight.model_copy(update={"run": small_local.run}) == small_local
+    report.python_func(small_local.to_json(), "scheduled", when, SimpleNamespace(state="COMPLETE", error_message=""))
+    registry = Context(tonight).registry
+    assert registry.client.get_run(registry.parent).info.status == "FINISHED"
+    again, data, _ = plain.prepare_cycle(small_local.to_json(), "20261126-030000", "")  # resubmitted by name
+    assert again == settings
+    assert f"/{tonight.run}/" in data
+
+
+def test_a_cycle_starts_from_the_champion_there_is_and_keeps_to_it_when_it_is_run_again(small_local: Config) -> None:
+    from selfemo.registry.versions import CHAMPION
+
+    def cycle(name: str) -> tuple[str, str]:
+        settings, data, _ = plain.prepare_cycle(nightly.to_json(), name, "")
+        return settings, plain.warmup(settings, data)
+
+    policy = small_local.policy.model_copy(update={"start": f"models:/{small_local.mlflow.model}@{CHAMPION}"})
+    nightly = small_local.model_copy(update={"policy": policy})
+    context = Context(small_local)
+    _, first = cycle("first")
+    assert context.store.manifest(first).result["steps"] > 0  # type: ignore[union-attr]  # nothing to start from yet
+    number = context.registry.versions.register(first, context.registry.round(0), {})
+    context.registry.versions.set_alias(CHAMPION, number)
+    settings, second = cycle("second")
+    assert context.policies.find(second).uri == first
+    other = context.registry.versions.register("s3://another", context.registry.round(0), {})
+    context.registry.versions.set_alias(CHAMPION, other)
+    assert cycle("second") == (settings, second)

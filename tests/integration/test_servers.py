@@ -157,7 +157,7 @@ def test_s3_what_nothing_needs_is_removed_and_the_disk_is_given_back(tmp_path: P
             store.publish(folder, made[-1], step=name.split("-")[0])
         store.backend(made[0]).upload(tmp_path / name / "model.safetensors", f"{made[0]}/files-cut/model.safetensors")
         registry.versions.register(made[0], registry.parent, {})
-        registry.finish(registry.parent, True)
+        registry.finish(registry.parent)
         before = disk()
         command = [
             "gc",
@@ -243,7 +243,7 @@ registry.artifacts(run, [Path({file!r})], "plots")
 version = registry.versions.register("s3://bucket/policy", run, {{"selfemo.round": "1"}})
 assert registry.versions.get(version).source == "s3://bucket/policy"
 assert registry.versions.alias("nobody") is None
-registry.finish(run, True)
+registry.finish(run)
 """
 
 

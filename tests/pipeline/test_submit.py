@@ -13,8 +13,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from components.images import DEFAULT, Images
-from pipelines.submit import TOKEN, Submission, connect
+from pipelines.compile import COMPILED, version_of
+from pipelines.kubeflow import TOKEN, USER, connect
+from pipelines.submit import Submission
 from selfemo import config as configuration
 from selfemo.config import Config
 from selfemo.errors import UserError
@@ -26,6 +27,7 @@ class Stub:
     """Pipelines, versions, experiments, runs and schedules, kept in memory.
 
     Attributes:
+        multi_user: Whether it has namespaces: then it refuses to be told none, and else to be told one.
         states: What a run says of itself at each look, the last one for ever.
         faults: How many of the next looks at a run fail.
     """
@@ -35,8 +37,10 @@ class Stub:
             k: [] for k in ("pipelines", "versions", "experiments", "runs", "recurringRuns")
         }
         self.states = ["SUCCEEDED"]
+        self.multi_user = True
         self.faults = 0
         self.tokens: set[str | None] = set()
+        self.users: set[str | None] = set()
         self.uploads: list[bytes] = []
 
     def add(self, kind: str, key: str, what: dict[str, Any]) -> dict[str, Any]:
@@ -46,7 +50,7 @@ class Stub:
 
     def get(self, path: str, query: dict[str, str]) -> dict[str, Any] | None:
         if path == "/healthz":
-            return {"multi_user": False}
+            return {"multi_user": self.multi_user}
         if match := re.fullmatch(r"/pipelines/names/(.+)", path):
             return next((p for p in self.kept["pipelines"] if p["display_name"] == match.group(1)), None)
         if path == "/pipelines":
@@ -62,6 +66,13 @@ class Stub:
         if match := re.fullmatch(r"/runs/([^/]+)", path):
             return self.look(match.group(1))
         return None
+
+    def refuses(self, command: str, path: str, query: dict[str, str], body: bytes) -> bool:
+        """As the API server of 2.17.0 does, with a store of pipelines in Kubernetes too."""
+        if path in ("/pipelines/upload", "/experiments", "/pipelines") or (command, path) == ("GET", "/runs"):
+            given = json.loads(body).get("namespace") if (command, path) == ("POST", "/experiments") else None
+            return bool(given or query.get("namespace") or query.get("experiment_id")) != self.multi_user
+        return False
 
     def look(self, name: str) -> dict[str, Any]:
         run = next(r for r in self.kept["runs"] if r["run_id"] == name)
@@ -99,6 +110,10 @@ def stub() -> Iterator[Stub]:
             query = {k: v[0] for k, v in parse_qs(parts.query).items()}
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             found.tokens.add(self.headers.get("Authorization"))
+            found.users.add(self.headers.get("kubeflow-userid"))
+            if found.refuses(self.command, path, query, body):
+                self.send_error(400, "namespace")
+                return
             try:
                 if self.command == "GET":
                     what = found.get(path, query)
@@ -145,7 +160,7 @@ def settings(stub: Stub, *overrides: str) -> Config:
 
 def submission(stub: Stub, *overrides: str) -> Submission:
     config = settings(stub, *overrides)
-    return Submission(config, connect(config), Images.from_environment(), poll=0.01)
+    return Submission(config, connect(config), poll=0.01)
 
 
 def test_a_run_is_started_once_by_name_and_its_version_uploaded_once_by_content(stub: Stub) -> None:
@@ -232,4 +247,66 @@ def test_servers_of_this_machine_are_refused(stub: Stub, override: str, words: s
 def test_a_host_that_is_none_is_an_error_that_names_it(stub: Stub) -> None:
     config = settings(stub, "cluster.host=http://127.0.0.1:9")
     with pytest.raises(UserError, match=r"cluster\.host: http://127\.0\.0\.1:9"):
-        Submission(config, connect(config), DEFAULT)
+        Submission(config, connect(config))
+
+
+def test_what_git_has_is_what_runs(stub: Stub, tmp_path: Path) -> None:
+    form = tmp_path / "form.yaml"
+    form.write_text((COMPILED / "selfemo-5.yaml").read_text().replace("selfemo/pipeline-python:0.1.0", "of/git:1"))
+    config = settings(stub)
+    for _ in range(2):
+        Submission(config, connect(config), form).recurring("0 0 3 * * *")
+    Submission(config, connect(config), form).run()
+    assert [p["display_name"] for p in stub.kept["pipelines"]] == ["selfemo-5"]
+    (version,) = stub.kept["versions"]
+    assert version["display_name"] == version_of(form)
+    assert all(b"of/git:1" in upload for upload in stub.uploads)
+    (run,), (job,) = stub.kept["runs"], stub.kept["recurringRuns"]
+    assert run["pipeline_version_reference"] == job["pipeline_version_reference"]
+
+
+def test_each_run_of_a_schedule_is_a_cycle_and_one_can_be_run_by_hand(stub: Stub) -> None:
+    submission(stub).recurring("0 0 3 * * *")
+    (job,) = stub.kept["recurringRuns"]
+    assert job["runtime_config"]["parameters"]["cycle"] == "scheduled"
+    config = settings(stub)
+    Submission(config, connect(config), cycle="20261126-030000").run()
+    (run,) = stub.kept["runs"]
+    assert run["display_name"] == "demo-20261126-030000"
+    assert run["runtime_config"]["parameters"]["cycle"] == "20261126-030000"
+
+
+def test_kubeflow_for_one_user_is_told_no_namespace(stub: Stub) -> None:
+    stub.multi_user = False
+    config = settings(stub, "cluster.namespace=kubeflow")
+    assert Submission(config, connect(config)).run()
+
+
+@pytest.mark.parametrize(("cron", "fix"), [("0 3 * * *", "write '0 0 3 * * *'"), ("3am", "write it like")])
+def test_a_schedule_without_seconds_is_refused_with_the_one_that_is_meant(stub: Stub, cron: str, fix: str) -> None:
+    with pytest.raises(UserError, match=re.escape(fix)):
+        submission(stub).recurring(cron)
+    assert not stub.kept["recurringRuns"]
+
+
+def test_a_run_that_failed_is_started_again_as_often_as_asked(stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
+    stub.states = ["FAILED", "FAILED", "SUCCEEDED"]
+    assert submission(stub).see_through(resume=2)
+    assert len(stub.kept["runs"]) == 3
+    stub.states = ["FAILED"]
+    assert not submission(stub).see_through(resume=1)
+    assert len(stub.kept["runs"]) == 5
+    assert "run demo is started again; 1 more times if it fails" in capsys.readouterr().err
+
+
+def test_who_we_are_can_be_said_where_nothing_in_front_asks(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(USER, "jane@example.org")
+    submission(stub).run()
+    assert "jane@example.org" in stub.users
+
+
+def test_a_form_that_is_none_is_named(stub: Stub, tmp_path: Path) -> None:
+    (tmp_path / "form.yaml").write_text("kind: ConfigMap")
+    config = settings(stub)
+    with pytest.raises(UserError, match="no compiled pipeline"):
+        Submission(config, connect(config), tmp_path / "form.yaml").run()

@@ -53,7 +53,7 @@ class Stores:
         registry = context.registry
         tags = {"selfemo.decisions": json.dumps(decisions), "selfemo.prepared": prepared}
         registry.tags(registry.parent, tags)
-        registry.finish(registry.parent, True)
+        registry.finish(registry.parent)
 
     def put(
         self, place: str, inputs: dict[str, Any] | None = None, files: tuple[str, ...] = ("a",), **result: Any

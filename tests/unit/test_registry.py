@@ -27,7 +27,7 @@ def test_runs_are_found_again_by_name_with_rounds_as_children(registry: Registry
     assert registry.round(2) == again.round(2) != registry.round(1)
     assert [r.data.tags["selfemo.round"] for r in registry.rounds()] == ["1", "2"]
     assert registry.rounds()[0].data.tags["mlflow.parentRunId"] == registry.parent
-    registry.finish(registry.parent, False)
+    registry.finish(registry.parent, "FAILED")
     assert registry.client.get_run(again.parent).info.status == "FAILED"
 
 
@@ -41,10 +41,13 @@ def test_what_is_logged_again_is_logged_once_and_what_changed_is_kept(registry: 
     assert [m.value for m in registry.client.get_metric_history(run, "accuracy")] == [0.6, 0.7]
 
 
-def test_a_run_that_kfp_provides_is_used(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = registry.client.create_run(registry.experiment).info.run_id
-    monkeypatch.setenv("MLFLOW_RUN_ID", given)
-    assert Registry(registry.tracking_uri, registry.config).parent == given
+def test_the_run_that_kfp_makes_for_each_task_is_not_taken_for_the_pipelines(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = registry.parent
+    for _ in range(2):
+        monkeypatch.setenv("MLFLOW_RUN_ID", registry.client.create_run(registry.experiment).info.run_id)
+        assert Registry(registry.tracking_uri, registry.config).parent == pipeline
 
 
 def test_parameters_metrics_datasets_and_files_are_logged(registry: Registry, tmp_path: Path) -> None:

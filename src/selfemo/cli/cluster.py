@@ -35,12 +35,17 @@ def compile_(config: Config, out: Path) -> None:
 @click.command()
 @configured
 @click.option("--wait", is_flag=True, help="Follow the run; the exit code is its outcome.")
+@click.option("--resume", type=click.IntRange(0), default=0, metavar="N", help="With --wait: start what failed again.")
 @click.option("--recurring", metavar="CRON", help="Make it a schedule, such as '0 0 3 * * *': with seconds first.")
-def submit(config: Config, wait: bool, recurring: str | None) -> None:
+@click.option("--cycle", default="", metavar="NAME", help="Run one cycle of the schedule, such as 20261126-030000.")
+@click.option("--form", type=click.Path(path_type=Path), help="Compiled pipeline; default: form.yaml beside --config.")
+def submit(config: Config, wait: bool, resume: int, recurring: str | None, cycle: str, form: Path | None) -> None:
     """Run the loop on a cluster, through Kubeflow Pipelines; prints the run's id.
 
     The same command again finds the run that is active. One that failed is started anew, and finished steps return
-    at once. A bearer token is read from SELFEMO_KFP_TOKEN.
+    at once. Where form.yaml lies beside the configuration, that is what runs, as Git has it; elsewhere the pipeline is
+    compiled from this checkout. A schedule gives each of its runs a name of its own. Who we are is read from
+    SELFEMO_KFP_TOKEN, SELFEMO_KFP_COOKIE or SELFEMO_KFP_USER.
 
     \b
     Example:
@@ -48,5 +53,10 @@ def submit(config: Config, wait: bool, recurring: str | None) -> None:
     """
     from selfemo.local.runner import in_checkout
 
-    flags = [*(["--wait"] if wait else []), *(["--recurring", recurring] if recurring else [])]
+    path = click.get_current_context().params.get("path")
+    if form is None and path is not None and (path.parent / "form.yaml").is_file():
+        form = path.parent / "form.yaml"
+    flags = ["--cycle", cycle, "--resume", str(resume), *(["--wait"] if wait else [])]
+    flags += ["--recurring", recurring] if recurring else []
+    flags += ["--form", str(form.absolute())] if form else []
     sys.exit(in_checkout("pipelines.submit", config, "CONFIG", *flags))

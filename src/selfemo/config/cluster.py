@@ -36,7 +36,11 @@ class Pod(Section):
     """What the pod of a step asks for and is limited to, and where it may run."""
 
     cpu: Cpu = "1"
+    """Most of it, and what is asked for where cpu_request does not say less."""
     memory: Memory = "2Gi"
+    cpu_request: Cpu | Literal[""] = ""
+    """What the scheduler sets aside; empty is all of cpu. A node of two cores has no two to set aside."""
+    memory_request: Memory | Literal[""] = ""
     accelerator: str = Field("nvidia.com/gpu", min_length=1)
     """Resource name of the accelerators."""
     accelerators: int = Field(0, ge=0)
@@ -48,6 +52,11 @@ class Pod(Section):
     """Kueue's LocalQueue; empty is none."""
     minutes: int = Field(60, ge=1)
     """After which the step has failed."""
+
+    @property
+    def requests(self) -> tuple[str, str]:
+        """CPU and memory that are set aside."""
+        return self.cpu_request or self.cpu, self.memory_request or self.memory
 
 
 class Pods(Section):
@@ -71,12 +80,20 @@ class Pods(Section):
 _LIGHT = {"cpu": "1", "memory": "4Gi", "minutes": 30}
 _GPU = {"tolerations": [{"key": "nvidia.com/gpu"}]}
 PROFILES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
-    # A cluster on a laptop, or CI: everything on the CPU, SmolLM2-135M.
+    # A cluster on a laptop, or CI: everything on the CPU, SmolLM2-135M, on nodes from two cores and 16 GB on: what is
+    # set aside leaves room for MLflow, the stores and Argo's own container in each pod.
     "cpu": {
-        "light": _LIGHT,
-        "generate": {"cpu": "2", "memory": "6Gi", "minutes": 120},
-        "evaluate": {"cpu": "2", "memory": "6Gi", "minutes": 60},
-        "train": {"cpu": "2", "memory": "12Gi", "shm": "1Gi", "minutes": 240},
+        "light": {**_LIGHT, "cpu_request": "250m", "memory_request": "1Gi"},
+        "generate": {"cpu": "2", "memory": "6Gi", "minutes": 120, "cpu_request": "500m", "memory_request": "3Gi"},
+        "evaluate": {"cpu": "2", "memory": "6Gi", "minutes": 60, "cpu_request": "500m", "memory_request": "3Gi"},
+        "train": {
+            "cpu": "2",
+            "memory": "12Gi",
+            "shm": "1Gi",
+            "minutes": 240,
+            "cpu_request": "500m",
+            "memory_request": "6Gi",
+        },
     },
     # Nodes with one L4 or A10 (24 GB): bases up to about 1.5B parameters, 4B with adapters.
     "l4": {

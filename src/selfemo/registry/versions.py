@@ -12,6 +12,10 @@ from selfemo.store.lock import Lease
 CHAMPION, CHALLENGER = "champion", "challenger"
 
 
+class Unregistered(UserError):
+    """There is no such model, version or alias."""
+
+
 class Versions:
     """Versions of one registered model.
 
@@ -107,7 +111,7 @@ class Versions:
         """URI of the weights of ``models:/name@alias`` or ``models:/name/version``.
 
         Raises:
-            UserError: If there is no such model, version or alias.
+            Unregistered: If there is no such model, version or alias.
         """
         rest = name.removeprefix("models:/")
         try:
@@ -120,5 +124,6 @@ class Versions:
         except Refused as error:
             if error.code not in MISSING:
                 raise
-            raise UserError(error.message, where=name, fix="write models:/NAME@champion or models:/NAME/3") from None
+            fix = "write models:/NAME@champion or models:/NAME/3"
+            raise Unregistered(error.message, where=name, fix=fix) from None
         return str(found.source)

@@ -112,7 +112,7 @@ def _record(context: Context, done: Published, state: LoopState, policy: Policy,
     row = result["row"]
     numbers = {f"round/{k}": float(v) for k, v in row.items() if isinstance(v, (int, float))}
     registry.metrics_once(registry.parent, round, numbers)
-    registry.finish(run, True)
+    registry.finish(run)
 
 
 def _publish_card(context: Context, done: Published, policy: Policy, version: str, run: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -16,6 +17,9 @@ from selfemo.data.corpora import Corpora, load_corpora
 from selfemo.data.dialogue import Dialogue, head, read_jsonl, write_jsonl
 from selfemo.data.divide import LEAST_DIALOGUES, Division, divide
 from selfemo.errors import UserError
+from selfemo.registry.versions import Unregistered
+
+log = logging.getLogger(__name__)
 
 
 def prepare(config: Config) -> Published:
@@ -30,6 +34,7 @@ def prepare(config: Config) -> Published:
 
     least = least_dialogues(config)
     divided = divide_corpora(config, corpora)
+    start = config.policy.start
 
     def work(out: Path, _: Path) -> dict[str, Any]:
         write_jsonl(out / "training.jsonl", divided.training)
@@ -43,9 +48,10 @@ def prepare(config: Config) -> Published:
             "leaked_utterances": corpora.leaked,
             "selection_copies": divided.copies,
             "quarantined_rows": len(corpora.quarantine),
+            "start": _policy_of(context, start),
         }
 
-    done = context.step("prepare", 0, {"content": content, "least": least}, work)
+    done = context.step("prepare", 0, {"content": content, "least": least, "start": start}, work)
     tags = {"selfemo.prepared": done.uri, "selfemo.decisions": "[]", "selfemo.code": code_version()}
     registry.tags(registry.parent, tags)
     registry.dataset(registry.parent, "prepared", done.manifest.digest, done.uri, "training")
@@ -54,6 +60,23 @@ def prepare(config: Config) -> Published:
         file.write_text(config.model_dump_json(indent=1))
         registry.artifacts(registry.parent, [file])
     return done
+
+
+def _policy_of(context: Context, start: str) -> str:
+    """URI of the policy that the run starts from, as it is now; empty for a warm-up.
+
+    Kept in the prepared data's record: the champion may change while the run goes on, and what is run again must start
+    from the same one.
+    """
+    if not start:
+        return ""
+    try:
+        return context.policies.find(start).uri
+    except Unregistered as missing:
+        if "@" not in start:
+            raise
+        log.info("%s: round 0 warms the base up (%s)", start, missing.message)
+        return ""
 
 
 def corpora_of(config: Config) -> Corpora:

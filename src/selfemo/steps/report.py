@@ -9,9 +9,19 @@ from selfemo.context import Context
 from selfemo.registry.promotion import decisions
 from selfemo.registry.rounds import RoundRow
 
+SUCCEEDED = ("SUCCEEDED", "COMPLETE", "CACHED")
+"""How Kubeflow says so: the first without ML Metadata, the others with it; KFP's local runner says the first."""
+KILLED = ("CANCELED", "CANCELING")
+"""And that somebody ended it; 2.17 mostly says that it failed."""
 
-def report(config: Config, succeeded: bool, error: str = "") -> Path:
-    """The run as one page, whatever became of it; closes the MLflow run.
+
+def report(config: Config, state: str, error: str = "") -> Path:
+    """The run as one page, whatever became of it; closes the MLflow run, and those of rounds that were cut off.
+
+    Args:
+        config: Of the run.
+        state: What Kubeflow says became of the loop.
+        error: And why.
 
     Returns:
         The page, on this machine.
@@ -23,11 +33,15 @@ def report(config: Config, succeeded: bool, error: str = "") -> Path:
     rows = finished_rounds(context)
     page = context.workdir / "runs" / config.run / "report.html"
     page.parent.mkdir(parents=True, exist_ok=True)
-    write_report(context, rows, page, succeeded, error)
+    write_report(context, rows, page, state in SUCCEEDED, error)
     registry.artifacts(registry.parent, [page])
     if error:
         registry.tags(registry.parent, {"selfemo.error": error[:4000]})
-    registry.finish(registry.parent, succeeded)
+    status = "FINISHED" if state in SUCCEEDED else "KILLED" if state in KILLED else "FAILED"
+    for round in registry.rounds():
+        if round.info.status == "RUNNING":
+            registry.finish(round.info.run_id, status)
+    registry.finish(registry.parent, status)
     return page
 
 

@@ -17,16 +17,18 @@ from selfemo.steps.prepare import labelled
 def warmup(config: Config, prepared: str) -> Published:
     """The base model to ``theta_0``: supervised on the warm-up dialogues.
 
-    Without dialogues or epochs nothing is learnt and no process is started: the result stands for the base itself, if
-    that is an artifact, and else for a copy of it, since neither a registry nor other machines can do with a name.
+    Without dialogues or epochs, and where ``policy.start`` names a policy in place of a warm-up, nothing is learnt and
+    no process is started: the result stands for the base or that policy itself, if it is an artifact, and else for a
+    copy of it, since neither a registry nor other machines can do with a name.
     """
     check_compiled_for(config)
     context = Context(config)
-    base = context.policies.find(config.policy.base)
+    start = _start(context, prepared)
+    base = context.policies.find(start or config.policy.base)
     inputs = {"prepared": prepared, "base": base.uri}
     if done := context.done("warmup", 0, inputs):
         return done
-    gold = labelled(context.store.fetch(prepared)) if config.warmup.epochs else []
+    gold = labelled(context.store.fetch(prepared)) if config.warmup.epochs and not start else []
 
     def work(out: Path, scratch: Path) -> dict[str, Any]:
         if not gold:
@@ -44,6 +46,12 @@ def warmup(config: Config, prepared: str) -> Published:
     if gold or (base.manifest is None and config.cluster.trainer == "trainjob"):
         launch(context, "warmup", 0, inputs, base, ["--prepared", prepared])
     return context.step("warmup", 0, inputs, work)
+
+
+def _start(context: Context, prepared: str) -> str:
+    """URI of the policy that the run starts from in place of a warm-up, as the prepared data's record has it."""
+    manifest = context.store.manifest(prepared)
+    return "" if manifest is None else str(manifest.result.get("start", ""))
 
 
 def _as_artifact(context: Context, base: Policy, place: Path) -> str:

@@ -185,8 +185,9 @@ class S3Backend:
         config = Config(
             connect_timeout=10,
             read_timeout=60,
-            # An embedded server that was killed serves again after some 20 s; five attempts end before that.
-            retries={"mode": "adaptive", "max_attempts": 10},
+            # Some three minutes: Kubeflow does not start a step anew whose program failed, and a server that was
+            # killed, or moved to another node, is back before that.
+            retries={"mode": "adaptive", "max_attempts": 16},
             max_pool_connections=32,
         )
         key, secret = self._credentials or (None, None)

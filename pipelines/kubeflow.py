@@ -1,0 +1,104 @@
+"""Kubeflow Pipelines as a client sees it: the connection, who we are there, and listings page by page."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from selfemo.config import Config
+from selfemo.errors import UserError
+from selfemo.logs import printable
+
+TOKEN = "SELFEMO_KFP_TOKEN"
+"""Variable that holds the bearer token, where one is needed."""
+COOKIE = "SELFEMO_KFP_COOKIE"
+"""The same for a session of a login page, as the browser has it: ``oauth2_proxy_kubeflow=...``."""
+USER = "SELFEMO_KFP_USER"
+"""Who we are where nothing in front of Kubeflow asks, as through a port-forward: sent as ``kubeflow-userid``."""
+CA = "SELFEMO_KFP_CA"
+"""File with the certificates of the authority that signed the host's, where the system does not know it."""
+TOKEN_FILE = "KF_PIPELINES_SA_TOKEN_PATH"
+"""Kubeflow's own name for the variable that says where a pod's token for it is mounted."""
+
+
+def say(line: str) -> None:
+    """A line for the person who waits."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def check(config: Config) -> None:
+    """Whether a cluster can run this.
+
+    Raises:
+        UserError: If it names servers of this machine.
+    """
+    if not (config.store.root or "").startswith("s3://"):
+        raise UserError(
+            "a cluster cannot reach the embedded store", where="store.root", fix="set store.root to s3://bucket/prefix"
+        )
+    if not (config.mlflow.tracking_uri or "").startswith(("http://", "https://")):
+        raise UserError(
+            "a cluster cannot reach the embedded MLflow", where="mlflow.tracking_uri", fix="set it to the server's URL"
+        )
+
+
+def token() -> str | None:
+    """The bearer token: given, or that of a pod's service account for Kubeflow's audience; None is none."""
+    if given := os.environ.get(TOKEN):
+        return given
+    file = os.environ.get(TOKEN_FILE)
+    return Path(file).read_text(encoding="utf-8").strip() if file and Path(file).is_file() else None
+
+
+def connect(config: Config) -> Any:
+    """A client of Kubeflow Pipelines.
+
+    Raises:
+        UserError: If there is none at the host, or it refuses us, or a cluster cannot run the configuration.
+    """
+    check(config)
+    warnings.filterwarnings("ignore")
+    from kfp import Client
+
+    authority = os.environ.get(CA)
+    if authority and not Path(authority).is_file():
+        raise UserError("no such file", where=f"{CA}={authority}", fix="name a file of PEM certificates")
+    try:
+        client = Client(
+            host=config.cluster.host or None,
+            namespace=config.cluster.namespace,
+            existing_token=token(),
+            cookies=os.environ.get(COOKIE),
+            ssl_ca_cert=authority,
+        )
+        if user := os.environ.get(USER):
+            client._experiment_api.api_client.set_default_header("kubeflow-userid", user)
+        client.list_experiments(page_size=1, namespace=config.cluster.namespace)  # made without asking anything
+        return client
+    except Exception as error:
+        raise UserError(
+            f"Kubeflow Pipelines cannot be used: {type(error).__name__}: {printable(str(error))[:300]}",
+            where=f"cluster.host: {config.cluster.host or '(none)'}",
+            fix=f"check the URL, and {TOKEN}, {COOKIE} or {USER} (docs/deploy.md, step 6)",
+        ) from None
+
+
+def listed(ask: Callable[..., Any], what: str, **given: Any) -> Iterator[Any]:
+    """Everything of a listing, page by page.
+
+    Args:
+        ask: A method of the client that lists.
+        what: Field of its answers that holds the items.
+        given: To the method.
+    """
+    page = ""
+    while True:
+        answer = ask(page_token=page, page_size=100, **given)
+        yield from getattr(answer, what) or []
+        page = answer.next_page_token or ""
+        if not page:
+            return
