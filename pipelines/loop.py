@@ -2,7 +2,8 @@
 
 KFP v2 has no recursion, so rounds are unrolled, in two halves each. A half's gate is an input parameter of its
 sub-pipeline: a condition on a field of a task's output, or on a OneOf, is silently skipped by the local runner.
-Self-play and evaluation fan out over the shards that `prepare` counts, and a light step puts them together.
+Self-play and evaluation fan out over the shards that `prepare` counts; the step that comes after puts them
+together.
 """
 
 from kfp import dsl
@@ -12,12 +13,10 @@ from components.carry.component import carry
 from components.decide.component import decide
 from components.evaluate.component import evaluate
 from components.filter.component import filter as filter_rollouts
-from components.gather.component import gather
 from components.generate.component import generate
 from components.images import Images
 from components.prepare.component import prepare
 from components.report.component import report
-from components.score.component import score
 from components.train.component import train
 from components.warmup.component import warmup
 from pipelines.place import place
@@ -40,10 +39,9 @@ def learn(cluster: Cluster, images: Images) -> BaseComponent:
             with dsl.ParallelFor(shards, name="self-play") as shard:
                 played = generate(policy=policy, prepared=prepared, shard=shard, **where)
                 place(played, "generate", cluster, images)
-            rollouts = gather(shards=dsl.Collected(played.output), policy=policy, prepared=prepared, **where)
-            samples = filter_rollouts(rollouts=rollouts.outputs["Output"], **where)
+            samples = filter_rollouts(shards=dsl.Collected(played.output), policy=policy, prepared=prepared, **where)
             trained = train(policy=policy, samples=samples.outputs["Output"], prepared=prepared, **where)
-            for step, task in {"gather": rollouts, "filter": samples, "train": trained}.items():
+            for step, task in {"filter": samples, "train": trained}.items():
                 place(task, step, cluster, images)
         with dsl.Else(name="stopped"):
             carried = place(carry(policy=policy, scores="", misses=0), "carry", cluster, images)
@@ -80,17 +78,16 @@ def judge(cluster: Cluster, images: Images) -> BaseComponent:
             with dsl.ParallelFor(shards, name="evaluation") as shard:
                 answered = evaluate(policy=challenger, prepared=prepared, shard=shard, **where)
                 place(answered, "evaluate", cluster, images)
-            scored = score(shards=dsl.Collected(answered.output), policy=challenger, prepared=prepared, **where)
             decided = decide(
                 champion=policy,
                 champion_scores=scores,
                 misses=misses,
                 challenger=challenger,
-                challenger_scores=scored.outputs["Output"],
+                shards=dsl.Collected(answered.output),
+                prepared=prepared,
                 **where,
             )
-            for step, task in {"score": scored, "decide": decided}.items():
-                place(task, step, cluster, images)
+            place(decided, "decide", cluster, images)
         with dsl.Else(name="stopped"):
             carried = place(carry(policy=policy, scores=scores, misses=misses), "carry", cluster, images)
         fields = (dsl.OneOf(decided.outputs[f], carried.outputs[f]) for f in LoopState._fields)

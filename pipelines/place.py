@@ -34,11 +34,9 @@ STEPS = {
     "prepare": Step("Prepare", "light", 2),
     "warmup": Step("Warm-up", "train", 2),
     "generate": Step("Self-play", "generate", 3),  # a shard is short, and many run at once: more of them are evicted
-    "gather": Step("Gather rollouts", "light", 2),
     "filter": Step("Filter", "light", 2),
     "train": Step("SELF-GRPO", "train", 2),
     "evaluate": Step("Evaluate", "evaluate", 3),
-    "score": Step("Score", "light", 2),
     "decide": Step("Decide", "light", 2),  # resumes by its record: registry and alias are made to agree with it
     "carry": Step("Carry on", "light", 1),
     "report": Step("Report", "light", 1),  # the run's own result must not hang on its page

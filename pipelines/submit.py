@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from components.images import Images
+from pipelines import size
 from pipelines.compile import compile_to, form_for, version_of
 from pipelines.kubeflow import connect, listed, say
 from pipelines.watch import ENDED, watch
@@ -225,6 +226,7 @@ def main() -> int:
     given = parser.parse_args()
     try:
         config = Config.from_json(given.config.read_text(encoding="utf-8"))
+        say(size.check(config))
         with redirect_stdout(sys.stderr):  # kfp tells of links there; ours is the id alone
             submission = Submission(config, connect(config), given.form, cycle=given.cycle)
             made = submission.recurring(given.recurring) if given.recurring else submission.run()

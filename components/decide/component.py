@@ -13,12 +13,15 @@ def decide(
     champion_scores: str,
     misses: int,
     challenger: str,
-    challenger_scores: str,
+    shards: list[str],
+    prepared: str,
     round: int,
+    metrics: dsl.Output[dsl.Metrics],
+    confusion: dsl.Output[dsl.ClassificationMetrics],
     summary: dsl.Output[dsl.Markdown],
     page: dsl.Output[dsl.HTML],
 ) -> loop_state():
-    """Register the challenger, promote it through the gate, and say whether the loop goes on.
+    """Score the challenger, register it, promote it through the gate, and say whether the loop goes on.
 
     Args:
         config: The run's configuration, as JSON.
@@ -26,8 +29,11 @@ def decide(
         champion_scores: URI of its scores.
         misses: Rounds in a row without promotion.
         challenger: URI of the round's weights.
-        challenger_scores: URI of their scores.
+        shards: URIs of the shards of what it answered.
+        prepared: URI of the prepared data.
         round: Number of the round.
+        metrics: Scores, shown in the user interface.
+        confusion: Of the gate corpus, shown in the user interface.
         summary: The round in a few lines, shown in the user interface.
         page: The round with its curves and examples, shown in the user interface.
 
@@ -40,8 +46,10 @@ def decide(
     from selfemo.report import kubeflow
 
     with logs.step("decide", round):
-        state = LoopState(champion, champion_scores, misses)
         settings = Config.from_json(config)
-        after, record = steps.decide(settings, state, challenger, challenger_scores, round)
+        scores = steps.score(settings, shards, challenger, prepared, round).uri
+        kubeflow.scores(metrics, confusion, settings, scores)
+        state = LoopState(champion, champion_scores, misses)
+        after, record = steps.decide(settings, state, challenger, scores, round)
         kubeflow.pages(summary, page, settings, record)
         return after

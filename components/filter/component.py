@@ -7,15 +7,25 @@ from components.images import DEFAULT
 
 @dsl.component(base_image=DEFAULT.pipeline, install_kfp_package=False)
 def filter(
-    config: str, rollouts: str, round: int, dataset: dsl.Output[dsl.Dataset], metrics: dsl.Output[dsl.Metrics]
+    config: str,
+    shards: list[str],
+    policy: str,
+    prepared: str,
+    round: int,
+    rollouts: dsl.Output[dsl.Dataset],
+    dataset: dsl.Output[dsl.Dataset],
+    metrics: dsl.Output[dsl.Metrics],
 ) -> str:
-    """The data flywheel: what is kept of the rollouts, by smoothed IoU and agreement.
+    """The data flywheel: what is kept of the rollouts of all shards, by smoothed IoU and agreement.
 
     Args:
         config: The run's configuration, as JSON.
-        rollouts: URI of the round's rollouts.
+        shards: URIs of the shards' rollouts.
+        policy: URI of the policy that played.
+        prepared: URI of the prepared data.
         round: Number of the round.
-        dataset: Shown in the user interface.
+        rollouts: Of all shards, the same for any number of them; shown in the user interface.
+        dataset: The training samples, shown in the user interface.
         metrics: Counts, acceptance and pseudo-label accuracy, shown in the user interface.
 
     Returns:
@@ -27,7 +37,9 @@ def filter(
 
     with logs.step("filter", round):
         settings = Config.from_json(config)
-        done = steps.filter(settings, rollouts, round)
+        gathered = steps.gather(settings, shards, policy, prepared, round).uri
+        kubeflow.describe(rollouts, settings, gathered, round)
+        done = steps.filter(settings, gathered, round)
         kubeflow.describe(dataset, settings, done.uri, round)
         kubeflow.scalars(metrics, done.result)
         return done.uri

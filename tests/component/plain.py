@@ -11,13 +11,13 @@ from kfp import dsl
 from components.decide.component import decide as decide_
 from components.evaluate.component import evaluate
 from components.filter.component import filter as filter_
-from components.gather.component import gather
 from components.generate.component import generate
 from components.prepare.component import prepare as prepare_
-from components.score.component import score
 from components.train.component import train as train_
 from components.warmup.component import warmup as warmup_
+from selfemo import steps
 from selfemo.config import Config
+from selfemo.context import Context
 
 SHOWN: dict[str, Any] = {}
 """The artifact that a component wrote last, by its and the component's name."""
@@ -52,13 +52,15 @@ def rollouts(text: str, policy: str, data: str, round: int) -> str:
     """URI of the rollouts, from all shards."""
     shards = range(Config.from_json(text).launch.shards)
     shards = [generate.python_func(text, policy, data, round, shard) for shard in shards]
-    return str(gather.python_func(text, shards, policy, data, round, artifact(dsl.Dataset, "gather/dataset")))
+    return steps.gather(Config.from_json(text), shards, policy, data, round).uri
 
 
 def samples(text: str, rollouts: str, round: int) -> str:
     """URI of the training samples."""
-    shown = artifact(dsl.Dataset, "filter/dataset"), artifact(dsl.Metrics, "filter/metrics")
-    return str(filter_.python_func(text, rollouts, round, *shown))
+    given = _inputs(text, rollouts)
+    shown = [artifact(dsl.Dataset, f"filter/{name}") for name in ("rollouts", "dataset")]
+    shown.append(artifact(dsl.Metrics, "filter/metrics"))
+    return str(filter_.python_func(text, [rollouts], given["policy"], given["prepared"], round, *shown))
 
 
 def train(text: str, policy: str, samples: str, data: str, round: int) -> str:
@@ -70,12 +72,30 @@ def scores(text: str, policy: str, data: str, round: int) -> str:
     """URI of the scores, from all shards."""
     shards = range(Config.from_json(text).launch.shards)
     shards = [evaluate.python_func(text, policy, data, round, shard) for shard in shards]
-    shown = artifact(dsl.Metrics, "score/metrics"), artifact(dsl.ClassificationMetrics, "score/confusion")
-    return str(score.python_func(text, shards, policy, data, round, *shown))
+    return steps.score(Config.from_json(text), shards, policy, data, round).uri
 
 
-def decide(*given: Any) -> Any:
+def decide(
+    text: str, champion: str, champion_scores: str, misses: int, challenger: str, scores: str, round: int
+) -> Any:
     """Policy, scores, misses, whether to go on."""
     return decide_.python_func(
-        *given, artifact(dsl.Markdown, "decide/summary.md"), artifact(dsl.HTML, "decide/page.html")
+        text,
+        champion,
+        champion_scores,
+        misses,
+        challenger,
+        [scores],  # all shards are there as one: that is what a shard that is asked for again gives
+        _inputs(text, scores)["prepared"],
+        round,
+        artifact(dsl.Metrics, "decide/metrics"),
+        artifact(dsl.ClassificationMetrics, "decide/confusion"),
+        artifact(dsl.Markdown, "decide/summary.md"),
+        artifact(dsl.HTML, "decide/page.html"),
     )
+
+
+def _inputs(text: str, uri: str) -> dict[str, Any]:
+    """What an artifact was made from; nothing where there is none."""
+    manifest = Context(Config.from_json(text)).store.manifest(uri)
+    return {"policy": "", "prepared": ""} if manifest is None else dict(manifest.inputs)

@@ -19,11 +19,9 @@ from components.carry.component import carry
 from components.decide.component import decide
 from components.evaluate.component import evaluate
 from components.filter.component import filter as filter_rollouts
-from components.gather.component import gather
 from components.generate.component import generate
 from components.prepare.component import prepare
 from components.report.component import report
-from components.score.component import score
 from components.train.component import train
 from components.warmup.component import warmup
 from selfemo.config import Config
@@ -32,7 +30,7 @@ from selfemo.context import Context
 from selfemo.policies import Policy
 from tests.component import plain
 
-ALL = [prepare, warmup, generate, gather, filter_rollouts, train, evaluate, score, decide, carry, report]
+ALL = [prepare, warmup, generate, filter_rollouts, train, evaluate, decide, carry, report]
 ROOT = Path(__file__).parents[2] / "components"
 STATE = ("policy", "scores", "misses", "go_on")
 
@@ -83,7 +81,7 @@ def test_the_user_interface_is_told_what_there_is_to_see(small_local: Config) ->
     plain.decide(text, policy, scores, 0, challenger, plain.scores(text, challenger, data, 1), 1)
     store = Context(small_local).store
     for name, uri, counts in (
-        ("gather/dataset", store.manifest(samples).inputs["rollouts"], {"rollouts"}),  # type: ignore[union-attr]
+        ("filter/rollouts", store.manifest(samples).inputs["rollouts"], {"rollouts"}),  # type: ignore[union-attr]
         ("filter/dataset", samples, {"samples"}),
         ("train/model", challenger, {"samples", "steps"}),
     ):
@@ -94,10 +92,10 @@ def test_the_user_interface_is_told_what_there_is_to_see(small_local: Config) ->
         assert (shown.metadata["round"], shown.metadata["base_model"]) == (1, small_local.policy.base)
         assert counts <= set(shown.metadata)
         assert json.loads(Path(shown.path).read_text()) == shown.metadata  # small: the data stay in the store
-    assert 0 <= plain.SHOWN["score/metrics"].metadata["weighted_f1"] <= 1
+    assert 0 <= plain.SHOWN["decide/metrics"].metadata["weighted_f1"] <= 1
     assert plain.SHOWN["filter/metrics"].metadata["candidates"] > 0
-    rows = plain.SHOWN["score/confusion"].metadata["confusionMatrix"]["rows"]
-    assert sum(sum(r["row"]) for r in rows) == plain.SHOWN["score/metrics"].metadata["turns"]
+    rows = plain.SHOWN["decide/confusion"].metadata["confusionMatrix"]["rows"]
+    assert sum(sum(r["row"]) for r in rows) == plain.SHOWN["decide/metrics"].metadata["turns"]
     summary = Path(plain.SHOWN["decide/summary.md"].path).read_text()
     assert summary.startswith("## Round 1: ") and "| weighted F1 [95 %] |" in summary
     page = Path(plain.SHOWN["decide/page.html"].path).read_text()
@@ -111,7 +109,7 @@ def test_the_user_interface_is_told_what_there_is_to_see(small_local: Config) ->
     card = (store.backend(challenger).read(f"{challenger}/README.md") or b"").decode()
     front = yaml.safe_load(card.split("---\n")[1])
     assert (front["license"], front["base_model"]) == ("unknown", small_local.policy.base)
-    assert front["metrics"][1]["value"] == round(plain.SHOWN["score/metrics"].metadata["weighted_f1"], 4)
+    assert front["metrics"][1]["value"] == round(plain.SHOWN["decide/metrics"].metadata["weighted_f1"], 4)
     for what in (
         f"version {version.version}\n",
         "Nobody has stated the base",
@@ -163,6 +161,7 @@ def read(store: Any, uri: str) -> bytes:
 
 
 def test_a_shard_that_is_missing_is_an_error(small_local: Config) -> None:
+    from selfemo import steps
     from selfemo.errors import UserError
 
     cut = small_local.model_copy(update={"launch": small_local.launch.model_copy(update={"shards": 2})})
@@ -172,7 +171,7 @@ def test_a_shard_that_is_missing_is_an_error(small_local: Config) -> None:
     first, second = (generate.python_func(text, policy, data, 1, n) for n in range(2))
     for parts in ([first], [first, first], [first, second, second]):
         with pytest.raises(UserError, match="not all shards"):
-            gather.python_func(text, parts, policy, data, 1, plain.artifact(dsl.Dataset, "gather/dataset"))
+            steps.gather(cut, parts, policy, data, 1)
 
 
 def test_a_round_that_keeps_nothing_stops_the_loop_and_keeps_the_champion(small_local: Config) -> None:
@@ -221,7 +220,7 @@ def test_a_round_whose_rollouts_tell_of_collapse_is_stopped_and_marked(
     assert plain.decide(text, "", "", 0, policy, scores, 0)[0] == policy  # nothing to go back to
     samples = plain.samples(text, plain.rollouts(text, policy, data, 1), 1)
     challenger = plain.train(text, policy, samples, data, 1)
-    after = plain.decide(text, policy, scores, 0, challenger, scores, 1)
+    after = plain.decide(text, policy, scores, 0, challenger, plain.scores(text, challenger, data, 1), 1)
     assert after == (policy, scores, 1, True)  # the next round plays other dialogues
     context = Context(collapsed)
     row = steps.finished_rounds(context)[1]
@@ -284,23 +283,20 @@ def test_every_component_runs_under_the_local_runner_and_does_what_its_function_
 
     ran: list[str] = []
     where = {"config": text}
-    prepared = run(prepare, **where)
+    prepared = run(prepare, **where, cycle="", scheduled_at="")
     assert prepared["shards"] == [0]
     data = prepared["prepared"]
     assert data == plain.prepare(text)
     policy = run(warmup, **where, prepared=data)["Output"]
     assert policy == plain.warmup(text, data)
     part = run(evaluate, **where, policy=policy, prepared=data, round=0, shard=0)["Output"]
-    scores = run(score, **where, shards=[part], policy=policy, prepared=data, round=0)["Output"]
-    assert scores == plain.scores(text, policy, data, 0)
     nothing = {"champion": "", "champion_scores": "", "misses": 0}
-    decided = run(decide, **where, **nothing, challenger=policy, challenger_scores=scores, round=0)
+    decided = run(decide, **where, **nothing, challenger=policy, shards=[part], prepared=data, round=0)
+    scores = plain.scores(text, policy, data, 0)
     assert {name: decided[name] for name in STATE} == {"policy": policy, "scores": scores, "misses": 0, "go_on": True}
     part = run(generate, **where, policy=policy, prepared=data, round=1, shard=0)["Output"]
-    rollouts = run(gather, **where, shards=[part], policy=policy, prepared=data, round=1)["Output"]
-    assert rollouts == plain.rollouts(text, policy, data, 1)
-    samples = run(filter_rollouts, **where, rollouts=rollouts, round=1)["Output"]
-    assert samples == plain.samples(text, rollouts, 1)
+    samples = run(filter_rollouts, **where, shards=[part], policy=policy, prepared=data, round=1)["Output"]
+    assert samples == plain.samples(text, plain.rollouts(text, policy, data, 1), 1)
     challenger = run(train, **where, policy=policy, samples=samples, prepared=data, round=1)["Output"]
     assert challenger == plain.train(text, policy, samples, data, 1)
     carried = run(carry, policy="p", scores="s", misses=2)

@@ -147,20 +147,18 @@ def pods(small: Config, images: dict[str, str], runtime: str, tiny: Path, tmp_pa
 
 
 def test_every_step_of_the_loop_runs_in_its_image(pods: Pods, small: Config) -> None:
-    prepared = pods.run("prepare")
+    prepared = pods.run("prepare", cycle="", scheduled_at="")
     data = prepared["prepared"]
     assert prepared["shards"] == [0]
     policy = pods.run("warmup", prepared=data)["Output"]
 
     def judged(policy: str, number: int, **state: Any) -> Json:
         part = pods.run("evaluate", policy=policy, prepared=data, round=number, shard=0)["Output"]
-        scores = pods.run("score", shards=[part], policy=policy, prepared=data, round=number)["Output"]
-        return pods.run("decide", challenger=policy, challenger_scores=scores, round=number, **state)
+        return pods.run("decide", challenger=policy, shards=[part], prepared=data, round=number, **state)
 
     state = judged(policy, 0, champion="", champion_scores="", misses=0)
     part = pods.run("generate", policy=policy, prepared=data, round=1, shard=0)["Output"]
-    rollouts = pods.run("gather", shards=[part], policy=policy, prepared=data, round=1)["Output"]
-    samples = pods.run("filter", rollouts=rollouts, round=1)["Output"]
+    samples = pods.run("filter", shards=[part], policy=policy, prepared=data, round=1)["Output"]
     challenger = pods.run("train", policy=policy, samples=samples, prepared=data, round=1)["Output"]
     assert challenger != policy
     before = {"champion": state["policy"], "champion_scores": state["scores"], "misses": state["misses"]}

@@ -18,8 +18,8 @@ from selfemo.context import Context
 from selfemo.steps import finished_rounds
 from tests.conftest import small_of
 
-ROUND = ["generate", "gather", "filter", "train", "evaluate", "score", "decide"]
-START = ["prepare", "warmup", "evaluate", "score", "decide"]
+ROUND = ["generate", "filter", "train", "evaluate", "decide"]
+START = ["prepare", "warmup", "evaluate", "decide"]
 FORM = 5  # rounds that the compiled form has room for
 
 
@@ -99,7 +99,7 @@ def test_a_second_run_does_nothing_again(config: Config, tmp_path: Path) -> None
     before = sorted(store.backend(store.root).list(store.uri("e2e")))
     code, _ran, printed = run(test, tmp_path)
     assert code == 0, printed
-    assert printed.count("is already there") == len(START + 2 * ROUND)
+    assert printed.count("is already there") == len(START + 2 * ROUND) + 1 + 2 * 2  # with what is gathered and scored
     assert sorted(store.backend(store.root).list(store.uri("e2e"))) == before
     assert [r.round for r in finished_rounds(Context(config))] == [0, 1, 2]
     registry = Context(config).registry
@@ -111,7 +111,7 @@ def test_shards_of_self_play_and_evaluation_are_tasks_of_their_own(config: Confi
     cut = with_(with_(config, "launch", shards=2), "loop", rounds=1).model_copy(update={"run": "shards"})
     code, ran, printed = run(cut, tmp_path)
     assert code == 0, printed
-    assert [ran.count(step) for step in ("generate", "gather", "evaluate", "score")] == [2, 1, 4, 2]
+    assert [ran.count(step) for step in ("generate", "filter", "evaluate", "decide")] == [2, 1, 4, 2]
     assert [r.round for r in finished_rounds(Context(cut))] == [0, 1]
 
 
@@ -138,7 +138,7 @@ def test_a_failing_round_fails_the_run_keeps_what_is_done_and_can_be_resumed(con
     shutil.rmtree(store.cache)
     code, ran, printed = run(broken, tmp_path)
     assert code == 1
-    assert ran == [*START, "generate", "gather", "filter", *["train"] * 3, "report"]  # tried three times, as compiled
+    assert ran == [*START, "generate", "filter", *["train"] * 3, "report"]  # tried three times, as compiled
     assert "differs from its manifest" in printed
     assert "the run failed" in printed
     assert "Traceback" not in printed

@@ -1,5 +1,8 @@
 """The steps of the pipeline, a module each, named as its component: what the command line and the components both call.
 
+``gather`` and ``score`` are light, and have no pod of their own: the filter's and the decision's components begin with
+them.
+
 Each takes the configuration and URIs, publishes one artifact, and returns a small result. Called again with
 the same inputs, it returns what is already there: that is how a killed run resumes.
 """
