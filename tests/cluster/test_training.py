@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from selfemo import steps
 from selfemo.cluster import launcher
 from selfemo.config import Config
 from selfemo.context import Context
 from selfemo.errors import UserError
-from tests.cluster.conftest import Api
+from tests.cluster.conftest import Api, kubeconfig
 from tests.conftest import ROOT
 from tests.integration.test_processes import publish, same, samples, settings
 
@@ -78,21 +77,7 @@ class Controller(threading.Thread):
 @pytest.fixture
 def controller(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Controller]:
     """A cluster that this process's kubeconfig points to."""
-    file = tmp_path / "kubeconfig"
-    file.write_text(
-        yaml.safe_dump(
-            {
-                "apiVersion": "v1",
-                "kind": "Config",
-                "current-context": "here",
-                "clusters": [{"name": "here", "cluster": {"server": api.client.configuration.host}}],
-                "users": [{"name": "me", "user": {}}],
-                "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
-            }
-        )
-    )
-    monkeypatch.setenv("KUBECONFIG", str(file))
-    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(file))
+    kubeconfig(api, tmp_path, monkeypatch)
     monkeypatch.setenv("SELFEMO_IMAGE_TRAINING", "selfemo/training@sha256:" + "0" * 64)
     monkeypatch.setattr(launcher.Launcher, "poll", 0.05)
     work = tmp_path / "pod"
