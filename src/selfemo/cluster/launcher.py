@@ -188,7 +188,7 @@ class Launcher:
                     raise UserError(
                         "the TrainJob is gone: somebody deleted it",
                         where=f"TrainJob {namespace}/{name}",
-                        fix="run the step again: training goes on from its last checkpoint if there is a volume",
+                        fix="run the step again: training goes on from its last checkpoint in the store or volume",
                     ) from None
                 faults = self._fault(faults, error, name)
             except HTTPError as error:
