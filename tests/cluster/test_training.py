@@ -25,6 +25,9 @@ from tests.cluster.conftest import Api, kubeconfig
 from tests.conftest import ROOT
 from tests.integration.test_processes import publish, same, samples, settings
 
+CODE = f"{ROOT / 'src'}:{ROOT}"
+"""Where the pods find the code under test, wherever else it is installed."""
+
 
 class Controller(threading.Thread):
     """Runs each TrainJob as Trainer's torch runtime does: torchrun's settings in PET_* variables, then its command."""
@@ -69,7 +72,7 @@ class Controller(threading.Thread):
             "MASTER_PORT": port,
         }
         kept = {k: os.environ[k] for k in ("PATH", "HOME", "LANG") if k in os.environ}
-        env = {**kept, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **own, **self.variables}
+        env = {**kept, "PYTHONPATH": CODE, "OMP_NUM_THREADS": "1", **own, **self.variables}
         env |= {f"PET_{k}": str(v) for k, v in launch.items()}
         command = [sys.executable, *trainer["command"][1:], *trainer["args"]]
         return subprocess.Popen(
@@ -126,7 +129,7 @@ def test_when_a_node_is_lost_the_next_pods_go_on_from_the_store_though_no_disk_h
 ) -> None:
     if strategy == "zero3" and importlib.util.find_spec("deepspeed") is None:
         pytest.skip("deepspeed is not installed")
-    controller.variables = {"PYTHONPATH": f"{ROOT / 'tests' / 'support'}:{ROOT / 'src'}:{ROOT}"}
+    controller.variables = {"PYTHONPATH": f"{ROOT / 'tests' / 'support'}:{CODE}"}
     if strategy == "zero3":
         controller.variables["SELFEMO_TEST_DEEPSPEED_ON_CPU"] = "1"
     calm = on_cluster(small_local, "calm", 2, checkpoints="store", strategy=strategy)
