@@ -32,6 +32,16 @@ def rank() -> int:
     return int(os.environ["RANK"]) if launched() else 0
 
 
+def local_rank() -> int:
+    """This process's number among those of its machine."""
+    return int(os.environ["LOCAL_RANK"]) if launched() else 0
+
+
+def node() -> tuple[int, int]:
+    """This machine's number, and how many of them train together."""
+    return (int(os.environ["GROUP_RANK"]), int(os.environ["GROUP_WORLD_SIZE"])) if launched() else (0, 1)
+
+
 def world() -> int:
     """How many processes train together."""
     return int(os.environ["WORLD_SIZE"]) if launched() else 1

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from kmock import KubernetesEmulator, Server
 from kubernetes import client
 
@@ -80,6 +82,25 @@ class Time:
         self.goes_by(seconds)
         if self.acts and self.there():
             self.acts.pop(0)()
+
+
+def kubeconfig(api: Api, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the served API the cluster that this process's kubeconfig points to."""
+    file = directory / "kubeconfig"
+    file.write_text(
+        yaml.safe_dump(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "current-context": "here",
+                "clusters": [{"name": "here", "cluster": {"server": api.client.configuration.host}}],
+                "users": [{"name": "me", "user": {}}],
+                "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
+            }
+        )
+    )
+    monkeypatch.setenv("KUBECONFIG", str(file))
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(file))
 
 
 @pytest.fixture

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -14,14 +17,14 @@ from selfemo.cluster import launcher as module
 from selfemo.cluster.launcher import Launcher
 from selfemo.cluster.trainjob import HASH, manifest
 from selfemo.errors import UserError
-from tests.cluster.conftest import Api, Time
+from tests.cluster.conftest import JOBS, PODS, Api, Time
 
 NAME = "demo-train-1-abc"
 
 
-def job(**changes: Any) -> dict[str, Any]:
+def job(owner: tuple[str, str] | None = None, **changes: Any) -> dict[str, Any]:
     config = configuration.load(None, ["cluster.trainer=trainjob"])
-    return manifest(config, NAME, "image@sha256:1", ["train"], environment=changes, owner=None)
+    return manifest(config, NAME, "image@sha256:1", ["train"], environment=changes, owner=owner)
 
 
 @pytest.fixture
@@ -61,16 +64,67 @@ def test_a_failed_job_is_an_error_with_its_reason_and_stays(api: Api, launcher: 
 
 
 def test_the_same_job_that_is_there_already_is_adopted(api: Api, launcher: Launcher, time: Time) -> None:
-    api.objects["trainer.kubeflow.org/v1alpha1/trainjobs", "self-emo", NAME] = job()
+    api.objects[JOBS, "self-emo", NAME] = job()
     time.meanwhile(lambda: api.say(NAME, "Complete"))
     launcher.run(job(), minutes=10)
     assert not api.calls("delete")
 
 
+def collect_garbage(api: Api) -> None:
+    """What Kubernetes does with a job that has owners: it goes when none of them is there any more."""
+    owners = [o["name"] for o in api.objects[JOBS, "self-emo", NAME].raw["metadata"]["ownerReferences"]]
+    there = [key[2] for key in api.objects if key[0].plural == "pods" and not api.objects[key].deleted]
+    if not set(owners) & set(there):
+        del api.objects[JOBS, "self-emo", NAME]
+
+
+def test_an_adopted_job_stays_when_the_pod_that_made_it_goes(api: Api, launcher: Launcher, time: Time) -> None:
+    api.objects[JOBS, "self-emo", NAME] = job(owner=("first", "uid-1"))
+    for pod in ("first", "second"):
+        api.objects[PODS, "self-emo", pod] = {"metadata": {"name": pod, "namespace": "self-emo"}}
+
+    def first_goes() -> None:
+        del api.objects[PODS, "self-emo", "first"]
+        collect_garbage(api)
+
+    time.meanwhile(first_goes, lambda: api.say(NAME, "Complete"))
+    launcher.run(job(owner=("second", "uid-2")), minutes=10)
+    assert api.exists(NAME)
+    (patch,) = api.calls("patch")
+    assert patch.headers["Content-Type"] == "application/merge-patch+json"
+    assert [o["uid"] for o in patch.data["metadata"]["ownerReferences"]] == ["uid-1", "uid-2"]
+
+
+def test_a_job_that_is_ours_already_is_not_changed(api: Api, launcher: Launcher, time: Time) -> None:
+    api.objects[JOBS, "self-emo", NAME] = job(owner=("first", "uid-1"))
+    time.meanwhile(lambda: api.say(NAME, "Complete"))
+    launcher.run(job(owner=("first", "uid-1")), minutes=10)
+    assert not api.calls("patch")
+
+
+def test_a_job_that_changed_while_it_was_adopted_is_looked_at_again(api: Api, launcher: Launcher, time: Time) -> None:
+    found = job(owner=("first", "uid-1"))
+    found["metadata"]["resourceVersion"] = "7"
+    api.objects[JOBS, "self-emo", NAME] = found
+    api.server["patch"][:1] << 409
+    time.meanwhile(lambda: None, lambda: api.say(NAME, "Complete"))
+    launcher.run(job(owner=("second", "uid-2")), minutes=10)
+    assert api.calls("patch")[0].data["metadata"]["resourceVersion"] == "7"
+    assert api.exists(NAME)
+
+
+def test_an_account_that_may_not_patch_is_told_so(api: Api, launcher: Launcher) -> None:
+    api.objects[JOBS, "self-emo", NAME] = job(owner=("first", "uid-1"))
+    api.server["patch"] << 403
+    with pytest.raises(UserError, match=r"refused the TrainJob \(403"):
+        launcher.run(job(owner=("second", "uid-2")), minutes=10)
+    assert api.exists(NAME)
+
+
 def test_a_job_of_another_spec_is_neither_adopted_nor_touched(api: Api, launcher: Launcher) -> None:
     other = job(AWS_REGION="elsewhere")
     assert other["metadata"]["annotations"][HASH] != job()["metadata"]["annotations"][HASH]
-    api.objects["trainer.kubeflow.org/v1alpha1/trainjobs", "self-emo", NAME] = other
+    api.objects[JOBS, "self-emo", NAME] = other
     with pytest.raises(UserError, match="another spec"):
         launcher.run(job(), minutes=10)
     assert api.exists(NAME)
@@ -78,7 +132,7 @@ def test_a_job_of_another_spec_is_neither_adopted_nor_touched(api: Api, launcher
 
 
 def test_a_job_that_failed_before_is_made_again(api: Api, launcher: Launcher, time: Time) -> None:
-    api.objects["trainer.kubeflow.org/v1alpha1/trainjobs", "self-emo", NAME] = job()
+    api.objects[JOBS, "self-emo", NAME] = job()
     api.say(NAME, "Failed", "Evicted")
 
     time.meanwhile(lambda: api.say(NAME, "Complete"))
@@ -130,7 +184,7 @@ def test_a_job_that_is_there_but_cannot_be_looked_at_is_an_error_in_the_end(
     api: Api, launcher: Launcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "FAULTS", 5)
-    api.objects["trainer.kubeflow.org/v1alpha1/trainjobs", "self-emo", NAME] = job()
+    api.objects[JOBS, "self-emo", NAME] = job()
     api.server["get"] << 500
     with pytest.raises(UserError, match="failed 5 times in a row: 500"):
         launcher.run(job(), minutes=10)
@@ -139,7 +193,7 @@ def test_a_job_that_is_there_but_cannot_be_looked_at_is_an_error_in_the_end(
 
 def test_a_job_that_somebody_deletes_is_an_error(api: Api, launcher: Launcher, time: Time) -> None:
     def gone() -> None:
-        del api.objects["trainer.kubeflow.org/v1alpha1/trainjobs", "self-emo", NAME]
+        del api.objects[JOBS, "self-emo", NAME]
 
     time.meanwhile(gone)
     with pytest.raises(UserError, match="gone"):
@@ -167,6 +221,57 @@ def test_when_we_are_stopped_the_job_is_deleted(api: Api, launcher: Launcher, ti
         launcher.run(job(), minutes=10)
     assert not api.exists(NAME)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+LAUNCHER = """
+import json, logging, sys
+from kubernetes import client
+from selfemo.cluster import joblog
+from selfemo.cluster.launcher import Launcher
+logging.basicConfig(level="INFO")
+joblog.LAST_LINES = 600  # who waits for the log before the job is deleted, waits for longer than the test
+configuration = client.Configuration(host=sys.argv[1])
+Launcher(client.ApiClient(configuration), poll=0.2).run(json.loads(sys.argv[2]), minutes=10)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_launcher_that_is_told_to_stop_deletes_the_job_though_its_log_hangs(api: Api, number: signal.Signals) -> None:
+    """Argo kills the container about a second after it has told it to stop."""
+    api.objects[PODS, "self-emo", f"{NAME}-node-0-0"] = {
+        "metadata": {"name": f"{NAME}-node-0-0", "namespace": "self-emo"},
+        "status": {"phase": "Running"},
+    }
+    api.server[f"get /api/v1/namespaces/self-emo/pods/{NAME}-node-0-0/log"] << (b"step 1\n", ...)
+    command = [sys.executable, "-c", LAUNCHER, api.client.configuration.host, json.dumps(job())]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    try:
+        for line in process.stderr:
+            if "| step 1" in line:  # it reads the log, and the log never ends
+                break
+        process.send_signal(number)
+        process.wait(timeout=120)
+    finally:
+        process.kill()
+        process.stderr.close()
+    assert not api.exists(NAME)
+    assert len(api.calls("delete")) == 1
+
+
+def test_the_last_lines_of_a_log_are_shown_though_the_time_is_up(
+    api: Api, launcher: Launcher, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its poll is too long for the reader to look before the job is deleted."""
+    api.objects[PODS, "self-emo", f"{NAME}-node-0-0"] = {
+        "metadata": {"name": f"{NAME}-node-0-0", "namespace": "self-emo"},
+        "status": {"phase": "Running"},
+    }
+    api.server[f"get /api/v1/namespaces/self-emo/pods/{NAME}-node-0-0/log"] << b"step 9\n"
+    with caplog.at_level("INFO", "selfemo"), pytest.raises(UserError, match="has not ended"):
+        launcher.run(job(), minutes=10)
+    said = [r.getMessage() for r in caplog.records]
+    assert said.index(f"TrainJob {NAME} is deleted") < said.index("| step 9")
 
 
 def test_the_first_nodes_log_is_shown_without_control_characters(

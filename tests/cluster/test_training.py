@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -13,16 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from selfemo import steps
 from selfemo.cluster import launcher
 from selfemo.config import Config
 from selfemo.context import Context
 from selfemo.errors import UserError
-from tests.cluster.conftest import Api
+from tests.cluster.conftest import Api, kubeconfig
 from tests.conftest import ROOT
 from tests.integration.test_processes import publish, same, samples, settings
+
+CODE = f"{ROOT / 'src'}:{ROOT}"
+"""Where the pods find the code under test, wherever else it is installed."""
 
 
 class Controller(threading.Thread):
@@ -32,6 +36,7 @@ class Controller(threading.Thread):
         super().__init__(daemon=True)
         self.api, self.work, self.over = api, work, threading.Event()
         self.ran: list[str] = []
+        self.variables: dict[str, str] = {}
         self.said = ""
 
     def run(self) -> None:
@@ -67,7 +72,7 @@ class Controller(threading.Thread):
             "MASTER_PORT": port,
         }
         kept = {k: os.environ[k] for k in ("PATH", "HOME", "LANG") if k in os.environ}
-        env = {**kept, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **own}
+        env = {**kept, "PYTHONPATH": CODE, "OMP_NUM_THREADS": "1", **own, **self.variables}
         env |= {f"PET_{k}": str(v) for k, v in launch.items()}
         command = [sys.executable, *trainer["command"][1:], *trainer["args"]]
         return subprocess.Popen(
@@ -78,21 +83,7 @@ class Controller(threading.Thread):
 @pytest.fixture
 def controller(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Controller]:
     """A cluster that this process's kubeconfig points to."""
-    file = tmp_path / "kubeconfig"
-    file.write_text(
-        yaml.safe_dump(
-            {
-                "apiVersion": "v1",
-                "kind": "Config",
-                "current-context": "here",
-                "clusters": [{"name": "here", "cluster": {"server": api.client.configuration.host}}],
-                "users": [{"name": "me", "user": {}}],
-                "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
-            }
-        )
-    )
-    monkeypatch.setenv("KUBECONFIG", str(file))
-    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(file))
+    kubeconfig(api, tmp_path, monkeypatch)
     monkeypatch.setenv("SELFEMO_IMAGE_TRAINING", "selfemo/training@sha256:" + "0" * 64)
     monkeypatch.setattr(launcher.Launcher, "poll", 0.05)
     work = tmp_path / "pod"
@@ -130,6 +121,35 @@ def test_a_trainjobs_pods_train_as_this_machine_would_and_publish_themselves(
     assert not list(controller.work.rglob("scratch/**/*.safetensors"))  # nothing is left in the pods
     assert steps.train(config, str(tiny), uri, tiny.as_uri(), 1).uri == done.uri
     assert len(controller.ran) == 1  # it is already there: no second job
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "zero3"])
+def test_when_a_node_is_lost_the_next_pods_go_on_from_the_store_though_no_disk_had_all_of_the_checkpoint(
+    small_local: Config, tiny: Path, controller: Controller, tmp_path: Path, strategy: str
+) -> None:
+    if strategy == "zero3" and importlib.util.find_spec("deepspeed") is None:
+        pytest.skip("deepspeed is not installed")
+    controller.variables = {"PYTHONPATH": f"{ROOT / 'tests' / 'support'}:{CODE}"}
+    if strategy == "zero3":
+        controller.variables["SELFEMO_TEST_DEEPSPEED_ON_CPU"] = "1"
+    calm = on_cluster(small_local, "calm", 2, checkpoints="store", strategy=strategy)
+    undisturbed = steps.train(calm, str(tiny), publish(calm, samples()), tiny.as_uri(), 1)
+    config = on_cluster(small_local, "shaken", 2, checkpoints="store", strategy=strategy)
+    uri = publish(config, samples())
+    there = tmp_path / "store" / "shaken" / "checkpoints"
+    controller.variables |= {"SELFEMO_TEST_DIE": str(tmp_path / "died"), "SELFEMO_TEST_DIE_AFTER": str(there)}
+    with pytest.raises(UserError, match="training failed"):
+        steps.train(config, str(tiny), uri, tiny.as_uri(), 1)
+    for disk in controller.work.iterdir():
+        shutil.rmtree(disk)
+    controller.said, controller.ran = "", []
+    done = steps.train(config, str(tiny), uri, tiny.as_uri(), 1)
+    assert controller.said.count("checkpoint-1 is fetched from the store") == 2
+    assert "training goes on from checkpoint-1" in controller.said
+    store = Context(config).store
+    same_files = [{n: f.sha256 for n, f in published.manifest.files.items()} for published in (done, undisturbed)]
+    assert same_files[0] == same_files[1]
+    assert not list(store.backend(store.root).list(store.uri("shaken", "checkpoints")))
 
 
 def test_a_users_error_in_the_pods_fails_the_step_and_publishes_nothing(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from transformers import TrainerState
 
 from selfemo import steps
 from selfemo.config import Config
@@ -75,14 +77,23 @@ elif point == "computing":
         if state.global_step == 2:
             die()
     common.Recorder.on_step_end = second
+elif point == "kept":
+    from selfemo.training import checkpoints
+    saved = checkpoints.Keeper.on_save
+    def copied(self, args, state, control, **rest):
+        saved(self, args, state, control, **rest)
+        self.upload.join()
+        if state.global_step == {step}:
+            die()
+    checkpoints.Keeper.on_save = copied
 from test_resume import Run
 Run(Config.from_json({config!r}), {made!r}).step({name!r})
 """
 
 
-def kill(run: Run, name: str, point: str) -> None:
+def kill(run: Run, name: str, point: str, step: int = 0) -> None:
     code = textwrap.dedent(KILLED).format(
-        tests=str(Path(__file__).parent), point=point, config=run.config.to_json(), made=run.made, name=name
+        tests=str(Path(__file__).parent), point=point, step=step, config=run.config.to_json(), made=run.made, name=name
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
@@ -127,6 +138,90 @@ def test_each_step_killed_twice_and_run_again_ends_with_the_same_artifacts(
         after = {n: f.sha256 for n, f in manifest.files.items()}
         assert after == files, f"{name} ended differently after it was killed"
         assert store.fetch(uri).is_dir()
+
+
+def steps_trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Numbers of the optimizer steps that are taken in this process, as they come."""
+    from selfemo.training.common import Recorder
+
+    seen: list[int] = []
+    after = Recorder.on_step_end
+
+    def note(self: Recorder, args: object, state: TrainerState, control: object, **rest: object) -> None:
+        seen.append(state.global_step)
+        after(self, args, state, control, **rest)
+
+    monkeypatch.setattr(Recorder, "on_step_end", note)
+    return seen
+
+
+def checkpoints_of(config: Config) -> list[str]:
+    store = Context(config).store
+    return list(store.backend(store.root).list(store.uri(config.run, "checkpoints")))
+
+
+def in_store_config(config: Config, run: str) -> Config:
+    launch = config.launch.model_copy(update={"checkpoints": "store"})
+    return config.model_copy(update={"run": run, "launch": launch})
+
+
+@pytest.mark.parametrize(("name", "last"), [("warmup", 6), ("train", 1)])
+def test_training_whose_machine_is_lost_goes_on_from_the_stores_checkpoint_and_ends_the_same(
+    whole: dict[str, tuple[str, dict[str, str]]],
+    small: Config,
+    name: str,
+    last: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It dies after checkpoint number ``last`` is in the store, and its disk with it."""
+    run = Run(in_store_config(small, "killed"))
+    for before in STEPS[: STEPS.index(name)]:
+        run.step(before)
+    uri, files = whole[name]
+    context = Context(run.config)
+    context.store.backend(uri).remove_tree(uri)  # of the other tests
+    kill(run, name, "kept", last)
+    assert {u.split("/checkpoint-")[1].split("/")[0] for u in checkpoints_of(run.config)} == {str(last)}
+    shutil.rmtree(context.workdir / "scratch" / run.config.run)
+    seen = steps_trained(monkeypatch)
+    with caplog.at_level("INFO", "selfemo"):
+        assert run.step(name) == uri
+    said = [r.getMessage() for r in caplog.records]
+    assert f"checkpoint-{last} is fetched from the store" in said
+    assert f"training goes on from checkpoint-{last}" in said
+    assert seen[0] == last + 1
+    manifest = context.store.manifest(uri)
+    assert manifest is not None
+    assert {n: f.sha256 for n, f in manifest.files.items()} == files
+    assert checkpoints_of(run.config) == []  # the artifact is there: they have done their work
+
+
+def test_a_damaged_checkpoint_of_the_store_is_not_loaded_and_the_step_ends_the_same(
+    whole: dict[str, tuple[str, dict[str, str]]],
+    small: Config,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    run = Run(in_store_config(small, "killed"))
+    run.step("prepare")
+    uri, files = whole["warmup"]
+    context = Context(run.config)
+    backend = context.store.backend(uri)
+    backend.remove_tree(uri)
+    kill(run, "warmup", "kept", 6)
+    shutil.rmtree(context.workdir / "scratch" / run.config.run)
+    (tmp_path / "another").write_bytes(b"not what was saved")
+    backend.upload(tmp_path / "another", next(u for u in checkpoints_of(run.config) if u.endswith("/optimizer.pt")))
+    seen = steps_trained(monkeypatch)
+    with caplog.at_level("INFO", "selfemo"):
+        run.step("warmup")
+    assert any("optimizer.pt differs from its manifest" in r.getMessage() for r in caplog.records)
+    assert seen[0] == 1
+    manifest = context.store.manifest(uri)
+    assert manifest is not None
+    assert {n: f.sha256 for n, f in manifest.files.items()} == files
 
 
 def test_a_finished_step_is_not_done_again(

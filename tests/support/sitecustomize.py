@@ -2,11 +2,13 @@
 
 DeepSpeed is tested on the CPU over gloo, which accelerate does not offer: it takes "no accelerator" for "one
 process". DeepSpeed would compile a shared-memory extension there first, for a minute, in every rank of every fresh
-machine: only its inference uses it, so it goes without. And a rank can be told to die.
+machine: only its inference uses it, so it goes without. And a rank can be told to die,
+at once or when checkpoints are in the store.
 """
 
 import os
 import signal
+import time
 from importlib import import_module
 from pathlib import Path
 
@@ -33,6 +35,9 @@ if os.environ.get("SELFEMO_TEST_DIE") and os.environ.get("RANK") == "1":
     def _die(self, args, state, control, **_):
         flag = Path(os.environ["SELFEMO_TEST_DIE"])
         if state.global_step == 1 and not flag.exists():
+            wait_for = os.environ.get("SELFEMO_TEST_DIE_AFTER", "")  # manifests of both machines' first checkpoint
+            while wait_for and len(list(Path(wait_for).rglob("checkpoint-1/part-*/manifest.json"))) < 2:
+                time.sleep(0.1)
             flag.touch()
             print("this rank was told to die", file=__import__("sys").stderr, flush=True)
             os.kill(os.getpid(), signal.SIGKILL)

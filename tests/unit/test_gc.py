@@ -20,6 +20,7 @@ from selfemo.gc import collect
 from selfemo.gc.needs import recorded
 from selfemo.store.artifacts import MANIFEST
 from selfemo.store.backends import LocalBackend
+from selfemo.store.checkpoints import Checkpoints, place
 
 
 class Stores:
@@ -239,6 +240,42 @@ def test_of_uploads_that_were_cut_off_only_old_ones_go_and_the_one_that_counts_s
     collect.delete(stores.context, stores.plan())
     assert (stores.store.fetch(whole) / "a").is_file()
     assert [u.rsplit("/", 2)[1] for u in stores.store.backend(half).list(half)] == ["files-new"]
+
+
+def test_checkpoints_stay_with_an_unfinished_run_and_go_with_a_finished_one(stores: Stores) -> None:
+    """A step that has published removes its own: these are of steps that were killed, and never done again."""
+    source = stores.folder / "checkpoint-8"
+    source.mkdir()
+    (source / "optimizer.pt").write_text("state")
+    kept = {}
+    for run in ("going", "demo", "strange"):
+        step = stores.store.uri(run, "round-1", "train-0123456789ab")
+        kept[run] = Checkpoints(stores.store, f"{place(stores.store, step)}/ddp-1")
+        kept[run].save(source, "checkpoint-8")
+    stores.begin("going")
+    stores.end(stores.begin("demo"))
+    assert stores.goes() == set()  # it was written lately
+    stores.grow_old()
+    plan = stores.plan()
+    assert [x.uri for x in plan.leftovers] == [stores.store.uri("demo", "checkpoints", "round-1", "train-0123456789ab")]
+    assert plan.unknown == ["strange"]
+    collect.delete(stores.context, plan)
+    assert [kept[run].newest() for run in kept] == ["checkpoint-8", None, "checkpoint-8"]
+
+
+def test_checkpoints_of_a_run_that_begins_again_meanwhile_stay(stores: Stores) -> None:
+    source = stores.folder / "checkpoint-8"
+    source.mkdir()
+    (source / "optimizer.pt").write_text("state")
+    kept = Checkpoints(stores.store, f"{stores.store.root}/demo/checkpoints/round-1/train-0123456789ab/ddp-1")
+    kept.save(source, "checkpoint-8")
+    context = stores.begin("demo")
+    stores.end(context)
+    stores.grow_old()
+    found = stores.plan()
+    context.registry.reopen(context.registry.parent)
+    assert collect.delete(stores.context, found) == ["demo"]
+    assert kept.newest() == "checkpoint-8"
 
 
 def test_what_was_written_lately_stays(stores: Stores) -> None:

@@ -30,6 +30,7 @@ for command in (
     run.ui,
     cluster.compile_,
     cluster.submit,
+    cluster.reap_trainjobs,
     steps.generate,
     steps.filter_,
     steps.train,

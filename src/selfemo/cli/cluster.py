@@ -1,4 +1,4 @@
-"""``selfemo compile`` and ``selfemo submit``: the pipeline on a cluster."""
+"""The pipeline on a cluster, ``selfemo compile`` and ``selfemo submit``; what is left there, ``reap-trainjobs``."""
 
 from __future__ import annotations
 
@@ -60,3 +60,27 @@ def submit(config: Config, wait: bool, resume: int, recurring: str | None, cycle
     flags += ["--recurring", recurring] if recurring else []
     flags += ["--form", str(form.absolute())] if form else []
     sys.exit(in_checkout("pipelines.submit", config, "CONFIG", *flags))
+
+
+@click.command()
+@configured
+@click.option("--namespace", help="Where to look; default: cluster.namespace.")
+def reap_trainjobs(config: Config, namespace: str | None) -> None:
+    """Delete TrainJobs whose launchers were killed: their accelerators are free again.
+
+    A TrainJob goes if it runs or waits, and all pods that own it are gone or have ended some minutes ago. It may be run
+    at any time; what it deleted, and why, is printed. In a pod it uses the pod's account, elsewhere the kubeconfig.
+
+    \b
+    Example:
+      selfemo reap-trainjobs --namespace self-emo
+    """
+    from selfemo.cluster.reaper import reap
+    from selfemo.cluster.train import api_client
+
+    namespace = namespace or config.cluster.namespace
+    deleted = reap(api_client(fix="run it in a pod of the cluster, or with a kubeconfig"), namespace)
+    for name, why in deleted.items():
+        click.echo(f"TrainJob {namespace}/{name} is deleted: {why}")
+    if not deleted:
+        click.echo(f"no TrainJob of namespace {namespace} is without a launcher")

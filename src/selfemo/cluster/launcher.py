@@ -6,7 +6,8 @@ What a cluster does to such a wait, and what this makes of it:
 - it waits in a queue (Suspended): so do we, and that time is not counted;
 - it ends between two looks, or before the first: its conditions say so, running is never waited for;
 - the API fails a few times in a row: we look again; the job is gone: that is an error;
-- it fails: its reason is raised; the time is up, or this process is told to stop: the job is deleted.
+- it fails: its reason is raised; the time is up, or this process is told to stop: the job is deleted, before anything
+  else is done: Argo kills a container about a second after it has told it to stop.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
-from selfemo.cluster.trainjob import GROUP, HASH, PLURAL, VERSION, Json
+from selfemo.cluster.joblog import following
+from selfemo.cluster.trainjob import GROUP, HASH, PLURAL, VERSION, Json, ending, suspended
 from selfemo.errors import UserError
-from selfemo.logs import printable
 
 log = logging.getLogger(__name__)
 
@@ -68,14 +69,12 @@ class Launcher:
         name, namespace = job["metadata"]["name"], job["metadata"]["namespace"]
         with _stoppable():
             self._create(job)
-            over = False
-            try:
-                with self._logs(name, namespace):
+            with following(self.api, name, namespace, self.poll):
+                try:
                     end = self._wait(name, namespace, minutes * 60)
-                over = True
-            finally:
-                if not over:
-                    self._delete(name, namespace)
+                except BaseException:
+                    self._delete(name, namespace)  # at once: the log may hang, and this process be killed meanwhile
+                    raise
         if end["type"] == "Failed":
             raise UserError(
                 f"training failed: {end.get('reason') or 'no reason given'}: {end.get('message') or 'no message'}",
@@ -126,12 +125,9 @@ class Launcher:
     def _adopted(self, job: Json) -> bool:
         """Whether the job under this name can be waited for; if not, it is gone or going, and is created again."""
         name, namespace = job["metadata"]["name"], job["metadata"]["namespace"]
-        try:
-            found: Json = self.jobs.get_namespaced_custom_object(GROUP, VERSION, namespace, PLURAL, name)
-        except ApiException as error:
-            if error.status == 404:
-                return False
-            raise
+        found = self._found(name, namespace)
+        if found is None:
+            return False
         metadata = found["metadata"]
         if metadata.get("deletionTimestamp"):
             log.info("TrainJob %s is being deleted; a new one is made when it is gone", name)
@@ -148,8 +144,37 @@ class Launcher:
             log.info("TrainJob %s failed before (%s); it is made again", name, end.get("reason"))
             self._delete(name, namespace)
             return False
+        self._own(metadata, job["metadata"])
         log.info("TrainJob %s is already there: adopted", name)
         return True
+
+    def _found(self, name: str, namespace: str) -> Json | None:
+        """The job, or None if there is none."""
+        try:
+            found: Json = self.jobs.get_namespaced_custom_object(GROUP, VERSION, namespace, PLURAL, name)
+        except ApiException as error:
+            if error.status == 404:
+                return None
+            raise
+        return found
+
+    def _own(self, theirs: Json, ours: Json) -> None:
+        """Make our pod an owner of an adopted job.
+
+        The pods that were owners before stay in the list: Kubernetes removes a job when all of its owners are gone,
+        and strikes out by itself those that are.
+
+        Args:
+            theirs: Metadata of the job as it is there.
+            ours: Metadata as we would have made it.
+        """
+        owners = theirs.get("ownerReferences") or []
+        new = [o for o in ours.get("ownerReferences", ()) if o["uid"] not in {known["uid"] for known in owners}]
+        if not new:
+            return
+        # With the version that was read: if somebody changed it meanwhile, that is a conflict, and we look again.
+        change = {"metadata": {"resourceVersion": theirs.get("resourceVersion"), "ownerReferences": [*owners, *new]}}
+        self.jobs.patch_namespaced_custom_object(GROUP, VERSION, ours["namespace"], PLURAL, ours["name"], change)
 
     def _wait(self, name: str, namespace: str, seconds: float) -> Json:
         """Look until the job has ended; the condition that says how."""
@@ -163,7 +188,7 @@ class Launcher:
                     raise UserError(
                         "the TrainJob is gone: somebody deleted it",
                         where=f"TrainJob {namespace}/{name}",
-                        fix="run the step again: training goes on from its last checkpoint if there is a volume",
+                        fix="run the step again: training goes on from its last checkpoint in the store or volume",
                     ) from None
                 faults = self._fault(faults, error, name)
             except HTTPError as error:
@@ -208,51 +233,6 @@ class Launcher:
             if getattr(error, "status", None) != 404:
                 log.warning("TrainJob %s could not be deleted (%s); it ends with this pod", name, type(error).__name__)
 
-    @contextmanager
-    def _logs(self, name: str, namespace: str) -> Iterator[None]:
-        """Show the first node's log meanwhile, if it can be had: a wait does not fail over a log."""
-        over = threading.Event()
-        reader = threading.Thread(target=self._follow, args=(name, namespace, over), daemon=True, name="logs")
-        reader.start()
-        try:
-            yield
-        finally:
-            over.set()
-            reader.join(2 * self.poll)  # the last lines; a stream that hangs is left behind
-
-    def _follow(self, name: str, namespace: str, over: threading.Event) -> None:
-        pods = client.CoreV1Api(self.api)
-        first = f"jobset.sigs.k8s.io/jobset-name={name},batch.kubernetes.io/job-completion-index=0"
-        last_look = False
-        while not last_look:
-            last_look = over.wait(self.poll)  # a job that ended fast has a log all the same
-            try:
-                found = pods.list_namespaced_pod(namespace, label_selector=first).items
-                ready = [p for p in found if p.status and p.status.phase in ("Running", "Succeeded", "Failed")]
-                if not ready:
-                    continue
-                stream = pods.read_namespaced_pod_log(
-                    ready[-1].metadata.name, namespace, follow=not last_look, _preload_content=False
-                )
-                for raw in stream:
-                    for line in raw.decode(errors="replace").splitlines():
-                        log.info("| %s", printable(line))
-                return
-            except (ApiException, HTTPError, ValueError) as error:
-                log.debug("no log of %s: %s", name, error)
-
-
-def ending(job: Json) -> Json | None:
-    """The condition by which a job has ended: Complete, or Failed with its reason; None while it has not."""
-    conditions = (job.get("status") or {}).get("conditions") or []
-    return next((c for c in conditions if c["type"] in ("Complete", "Failed") and c["status"] == "True"), None)
-
-
-def suspended(job: Json) -> bool:
-    """Whether it waits in a queue."""
-    conditions = (job.get("status") or {}).get("conditions") or []
-    return any(c["type"] == "Suspended" and c["status"] == "True" for c in conditions)
-
 
 def _message(error: ApiException) -> str:
     """What the API server says of it, out of its Status object."""
@@ -264,16 +244,21 @@ def _message(error: ApiException) -> str:
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """SIGTERM ends the wait as an interrupt does, so that the job is deleted."""
+    """SIGTERM and SIGINT end the wait by an interrupt, so that the job is deleted."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def interrupt(*_: object) -> None:
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)  # told again: the job is being deleted already
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    for number in before:
+        signal.signal(number, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

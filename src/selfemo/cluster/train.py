@@ -67,11 +67,15 @@ def train_on_cluster(config: Config, step: str, round: int, uri: str, arguments:
     """
     from selfemo.cluster.launcher import Launcher
 
-    Launcher(api_client()).run(job_of(config, step, round, uri, arguments), config.cluster.pods.train.minutes)
+    api = api_client(fix="set cluster.trainer: pod")
+    Launcher(api).run(job_of(config, step, round, uri, arguments), config.cluster.pods.train.minutes)
 
 
-def api_client() -> ApiClient:
+def api_client(fix: str) -> ApiClient:
     """A client of the cluster that this process runs in, or else of the one that kubectl would use.
+
+    Args:
+        fix: What to do where there is neither, for the error.
 
     Raises:
         UserError: If there is neither.
@@ -85,6 +89,6 @@ def api_client() -> ApiClient:
             config.load_kube_config()
     except config.ConfigException as error:
         raise UserError(
-            f"no Kubernetes cluster: {error}", where="cluster.trainer: trainjob", fix="set cluster.trainer: pod"
+            f"no Kubernetes cluster: {error}", where="this pod's service account, or the kubeconfig", fix=fix
         ) from None
     return client.ApiClient()

@@ -129,3 +129,15 @@ def label(value: str) -> str:
 def spec_hash(spec: Json) -> str:
     """Of a spec as it is asked for; what the cluster fills in is not in it."""
     return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def ending(job: Json) -> Json | None:
+    """The condition by which a job has ended: Complete, or Failed with its reason; None while it has not."""
+    conditions = (job.get("status") or {}).get("conditions") or []
+    return next((c for c in conditions if c["type"] in ("Complete", "Failed") and c["status"] == "True"), None)
+
+
+def suspended(job: Json) -> bool:
+    """Whether it waits in a queue."""
+    conditions = (job.get("status") or {}).get("conditions") or []
+    return any(c["type"] == "Suspended" and c["status"] == "True" for c in conditions)

@@ -134,7 +134,7 @@ class Cluster(Section):
     runtime: str = Field("torch-distributed", pattern=NAME)
     """ClusterTrainingRuntime of TrainJobs."""
     volume: str = Field("", pattern=rf"{NAME}|^$")
-    """PersistentVolumeClaim for checkpoints, writable by all nodes; empty: training whose pod dies starts over."""
+    """PersistentVolumeClaim for checkpoints, writable by all nodes; empty: see launch.checkpoints."""
 
     @model_validator(mode="before")
     @classmethod

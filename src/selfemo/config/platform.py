@@ -92,6 +92,9 @@ class Launch(Section):
     """Parts that self-play and evaluation are cut into; on a cluster each is a pod. Results do not hang on it."""
     pack_tokens: int | None = Field(None, ge=1)
     """Most tokens of one training pass; null is 2048 on a CPU, which gains nothing by more, and 16384 on a GPU."""
+    checkpoints: Literal["auto", "store", "local"] = "auto"
+    """Where training keeps its checkpoints: store copies the newest to the store, so that a lost machine costs minutes;
+    local leaves them in workdir. auto: store in a pod of a cluster that has no cluster.volume, else local."""
 
 
 class Store(Section):

@@ -1,9 +1,9 @@
 """What can go from a store and from this machine's caches, and its removal. Defined here.
 
 What the steps of a run have laid down and nothing needs (:mod:`selfemo.gc.needs`): what earlier attempts with another
-configuration or code made, shards whose whole is there, uploads that were cut off, all of a run that was deleted in
-MLflow. What this layout did not make is not looked at, nor is anything that was written lately: it may be half of
-something.
+configuration or code made, shards whose whole is there, uploads that were cut off, checkpoints of a run that has
+finished, all of a run that was deleted in MLflow. What this layout did not make is not looked at, nor is anything that
+was written lately: it may be half of something.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from selfemo.context import Context
 from selfemo.gc.needs import Known, ask, needed, recorded
 from selfemo.store.artifacts import MANIFEST
 from selfemo.store.backends import Stored
+from selfemo.store.checkpoints import FOLDER
 
 HERE = "(this machine)"
 """Stands for a run's name where caches are meant."""
@@ -30,6 +31,9 @@ BASES = "(bases)"
 _ARTIFACT = re.compile(
     r"(?P<artifact>(?P<run>[a-z0-9][a-z0-9._-]*)/round-\d+/(?:" + "|".join(SECTIONS) + r")-[0-9a-f]{12}"
     r"|bases/[0-9a-f]{16})/(?P<file>.+)"
+)
+_CHECKPOINTS = re.compile(
+    rf"(?P<step>[a-z0-9][a-z0-9._-]*/{FOLDER}/round-\d+/(?:warmup|train)-[0-9a-f]{{12}})/(?P<file>.+)"
 )
 _RESERVED = ("mlflow", "locks")
 
@@ -42,7 +46,7 @@ class Leftover:
         run: Whose; :data:`HERE` for caches.
         uri: Of an artifact, of one of its attempts, or the path of a directory of this machine.
         size: In bytes.
-        whole: Whether it is an artifact with its manifest.
+        whole: Whether a run that begins again would miss it: an artifact with its manifest, checkpoints.
     """
 
     run: str
@@ -89,9 +93,9 @@ def plan(context: Context, records: Sequence[Path] = (), older: float = 24.0) ->
         UserError: If MLflow or a record cannot be read: what they need is not known then.
     """
     latest = time.time() - older * 3600
-    there = _survey(context)
+    there, checkpoints = _survey(context)
     known = ask(context)
-    runs = {uri: _run_of(context, uri) for uri in there}
+    runs = {uri: _run_of(context, uri) for uri in (*there, *checkpoints)}
     unknown = sorted({run for run in runs.values() if run not in known.names and run != BASES})
     going_on = {uri for uri, run in runs.items() if run in known.unfinished or run in unknown}
     kept = needed(context, set(there), going_on | known.roots, known.versions | recorded(records))
@@ -107,6 +111,9 @@ def plan(context: Context, records: Sequence[Path] = (), older: float = 24.0) ->
             for name, stored in _attempts(files).items():
                 if name != counts and _last(stored) < latest:
                     leftovers.append(Leftover(runs[uri], f"{uri}/{name}", _size(stored)))
+    for uri, files in checkpoints.items():
+        if runs[uri] not in known.unfinished and runs[uri] not in unknown and _last(files) < latest:
+            leftovers.append(Leftover(runs[uri], uri, _size(files), whole=True))
     leftovers += _scratch(context, known, latest)
     leftovers += _cached(context, {manifest.digest for manifest in kept.values()}, latest)
     return Plan(leftovers, unknown)
@@ -141,15 +148,22 @@ def delete(context: Context, found: Plan) -> list[str]:
     return sorted(begun)
 
 
-def _survey(context: Context) -> dict[str, list[Stored]]:
-    """Files of all artifacts, whole ones and others, by the artifact's URI; names are relative to it."""
+def _survey(context: Context) -> tuple[dict[str, list[Stored]], dict[str, list[Stored]]]:
+    """Files of all artifacts, whole ones and others, by the artifact's URI; those of steps' checkpoints likewise.
+
+    Names are relative to the URI.
+    """
     there: dict[str, list[Stored]] = {}
+    checkpoints: dict[str, list[Stored]] = {}
     for stored in context.store.backend(context.store.root).scan(context.store.root):
         match = _ARTIFACT.fullmatch(stored.name)
         if match and match["run"] not in _RESERVED:
             file = Stored(match["file"], stored.size, stored.modified)
             there.setdefault(context.store.uri(match["artifact"]), []).append(file)
-    return there
+        elif match := _CHECKPOINTS.fullmatch(stored.name):
+            file = Stored(match["file"], stored.size, stored.modified)
+            checkpoints.setdefault(context.store.uri(match["step"]), []).append(file)
+    return there, checkpoints
 
 
 def _run_of(context: Context, uri: str) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,10 @@ from selfemo.errors import UserError
 from selfemo.policies import Policy
 from selfemo.registry.outbox import Outbox
 from selfemo.report import plots
+from selfemo.store import checkpoints as stored
+from selfemo.store.checkpoints import Checkpoints
+
+log = logging.getLogger(__name__)
 
 
 def check_compiled_for(config: Config) -> None:
@@ -35,6 +41,29 @@ def check_compiled_for(config: Config) -> None:
             where=f"cluster.trainer: {asked}",
             fix=f"compile it again with this configuration (`selfemo submit` does), or set cluster.trainer: {compiled}",
         )
+
+
+def check_writable(context: Context) -> None:
+    """Make sure that files can be written where training works, before hours are spent.
+
+    A volume that is mounted into a step's pod belongs to root unless somebody has seen to it: Kubeflow Pipelines sets
+    no fsGroup.
+
+    Raises:
+        UserError: If they cannot.
+    """
+    try:
+        context.workdir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=context.workdir):
+            pass
+    except OSError as error:
+        uid = os.getuid()
+        raise UserError(
+            f"uid {uid} cannot write here: {error.strerror}",
+            where=str(context.workdir),
+            fix=f"give it to that user once (chown {uid} from a pod that runs as root and mounts the volume of"
+            " cluster.volume), or take a storage class whose volumes all may write to, or leave cluster.volume empty",
+        ) from None
 
 
 def launch(
@@ -69,8 +98,56 @@ def launch(
 
 
 def checkpoints(config: Config, scratch: Path) -> Path:
-    """Where checkpoints go: those of another number of processes or strategy cannot be resumed."""
-    return scratch / f"{config.launch.strategy}-{processes.world()}"
+    """Directory of checkpoints on this machine."""
+    return scratch / _kind(config)
+
+
+def _kind(config: Config) -> str:
+    """What checkpoints must have in common with a training that goes on from them: strategy and number of processes."""
+    return f"{config.launch.strategy}-{processes.world()}"
+
+
+def in_store(config: Config) -> bool:
+    """Whether training copies its checkpoints to the store.
+
+    A pod's own disk is lost with the pod. A volume is not, and neither is this machine's disk, where a copy would only
+    cost room and time; the embedded store lies on the same disk anyway.
+    """
+    if config.launch.checkpoints != "auto":
+        return config.launch.checkpoints == "store"
+    in_pod = "KUBERNETES_SERVICE_HOST" in os.environ
+    return in_pod and not config.cluster.volume and config.store.root is not None
+
+
+def kept_checkpoints(context: Context, uri: str) -> Checkpoints | None:
+    """Where a training step keeps its checkpoints in the store; None if they stay where they are made.
+
+    Args:
+        context: Of the run.
+        uri: Where the step publishes.
+    """
+    config = context.config
+    if not in_store(config):
+        return None
+    # Machines that share a volume write to one disk: what is there, one process uploads.
+    part, parts = (0, 1) if config.cluster.volume else processes.node()
+    place = f"{stored.place(context.store, uri)}/{_kind(config)}"
+    return Checkpoints(context.store, place, part, parts)
+
+
+def forget_checkpoints(context: Context, uri: str) -> None:
+    """Remove a published step's checkpoints from the store; where that fails, `selfemo gc` does it later.
+
+    Args:
+        context: Of the run.
+        uri: Where the step has published.
+    """
+    if processes.rank() or not in_store(context.config):
+        return
+    try:
+        stored.forget(context.store, uri)
+    except Exception as error:  # whatever a store may say: the artifact is there, and that is what counts
+        log.warning("checkpoints of %s are left in the store (%s: %s)", uri, type(error).__name__, error)
 
 
 def training_log(outbox: Outbox) -> Callable[[int, Mapping[str, float]], None]:

@@ -12,7 +12,16 @@ from selfemo.config import Config
 from selfemo.context import Context, Published
 from selfemo.data.records import Sample, read_records
 from selfemo.registry.outbox import Outbox
-from selfemo.steps.launch import check_compiled_for, checkpoints, launch, plot_training, training_log
+from selfemo.steps.launch import (
+    check_compiled_for,
+    check_writable,
+    checkpoints,
+    forget_checkpoints,
+    kept_checkpoints,
+    launch,
+    plot_training,
+    training_log,
+)
 from selfemo.steps.prepare import labelled
 
 
@@ -24,6 +33,7 @@ def train(config: Config, policy: str, samples: str, prepared: str, round: int) 
     """
     check_compiled_for(config)
     context = Context(config)
+    check_writable(context)
     found = context.policies.find(policy)
     policy = found.uri
     inputs = {"policy": policy, "samples": samples, "prepared": prepared}
@@ -43,13 +53,14 @@ def train(config: Config, policy: str, samples: str, prepared: str, round: int) 
 
         resumed_from = checkpoints(config, scratch)
         gold = labelled(context.store.fetch(prepared)) if config.grpo.replay or config.grpo.balance else []
+        kept = kept_checkpoints(context, context.uri("train", round, inputs))
         base = found.directory
         with Outbox(context.registry, round) as outbox:
             log_to = training_log(outbox)
             if config.grpo.objective == "cross-entropy":
-                steps = self_training(base, rows, gold, config, resumed_from, out, log_to)
+                steps = self_training(base, rows, gold, config, resumed_from, out, log_to, kept)
             else:
-                steps = self_grpo(base, policy, rows, gold, config, resumed_from, out, log_to)
+                steps = self_grpo(base, policy, rows, gold, config, resumed_from, out, log_to, kept)
             if processes.rank() == 0:
                 plot_training(outbox, out)
         history = json.loads((out / "training.json").read_text()) if processes.rank() == 0 else []
@@ -58,7 +69,9 @@ def train(config: Config, policy: str, samples: str, prepared: str, round: int) 
     if rows and not stopped:
         arguments = ["--policy", policy, "--samples", samples, "--prepared", prepared, "--round", str(round)]
         launch(context, "train", round, inputs, found, arguments)
-    return context.step("train", round, inputs, work)
+    published = context.step("train", round, inputs, work)
+    forget_checkpoints(context, published.uri)
+    return published
 
 
 def _means(history: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -10,7 +10,16 @@ from selfemo.config import Config
 from selfemo.context import Context, Published, code_version
 from selfemo.policies import Policy
 from selfemo.registry.outbox import Outbox
-from selfemo.steps.launch import check_compiled_for, checkpoints, launch, plot_training, training_log
+from selfemo.steps.launch import (
+    check_compiled_for,
+    check_writable,
+    checkpoints,
+    forget_checkpoints,
+    kept_checkpoints,
+    launch,
+    plot_training,
+    training_log,
+)
 from selfemo.steps.prepare import labelled
 
 
@@ -23,6 +32,7 @@ def warmup(config: Config, prepared: str) -> Published:
     """
     check_compiled_for(config)
     context = Context(config)
+    check_writable(context)
     start = _start(context, prepared)
     base = context.policies.find(start or config.policy.base)
     inputs = {"prepared": prepared, "base": base.uri}
@@ -37,7 +47,8 @@ def warmup(config: Config, prepared: str) -> Published:
 
         with Outbox(context.registry, 0) as outbox:
             resumed_from = checkpoints(config, scratch)
-            steps = warm_up(base.directory, gold, config, resumed_from, out, training_log(outbox))
+            kept = kept_checkpoints(context, context.uri("warmup", 0, inputs))
+            steps = warm_up(base.directory, gold, config, resumed_from, out, training_log(outbox), kept)
             if processes.rank() == 0:
                 plot_training(outbox, out)
         return {"dialogues": len(gold), "steps": steps, "base": config.policy.base}
@@ -45,7 +56,9 @@ def warmup(config: Config, prepared: str) -> Published:
     # A step that only waits for a TrainJob has neither torch nor memory for a model: a copy is made by the job.
     if gold or (base.manifest is None and config.cluster.trainer == "trainjob"):
         launch(context, "warmup", 0, inputs, base, ["--prepared", prepared])
-    return context.step("warmup", 0, inputs, work)
+    published = context.step("warmup", 0, inputs, work)
+    forget_checkpoints(context, published.uri)
+    return published
 
 
 def _start(context: Context, prepared: str) -> str:

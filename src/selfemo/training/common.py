@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import PrinterCallback, TrainerCallback
-from transformers.trainer_utils import get_last_checkpoint
 from trl.models.utils import unwrap_model_for_generation
 
 from selfemo import processes
@@ -20,6 +18,8 @@ from selfemo.errors import UserError
 from selfemo.policy import adapters
 from selfemo.policy.compute import PACK_TOKENS, compute
 from selfemo.progress import Meter
+from selfemo.store.checkpoints import Checkpoints
+from selfemo.training.checkpoints import Keeper, restore
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments
@@ -128,27 +128,26 @@ def history_of(trainer: Trainer) -> list[dict[str, float]]:
     return [row for entry in trainer.state.log_history if (row := numbers(entry))]
 
 
-def run(trainer: Trainer, checkpoints: Path) -> None:
-    """Train, from the last complete checkpoint if there is one."""
+def run(trainer: Trainer, checkpoints: Path, kept: Checkpoints | None = None) -> None:
+    """Train, from the last complete checkpoint if there is one.
+
+    Args:
+        trainer: Whose checkpoints lie in that directory.
+        checkpoints: Directory.
+        kept: Where they are kept in the store; None keeps them here alone.
+    """
     trainer.remove_callback(PrinterCallback)  # the metrics go to the history, not to the screen
-    trainer.accelerator.wait_for_everyone()
-    if processes.rank() == 0:
-        _drop_incomplete(checkpoints)
-    trainer.accelerator.wait_for_everyone()
-    last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
+    last = restore(checkpoints, kept)
     if processes.launched():
         state = trainer.accelerator.state
         stage = f" ZeRO-{state.deepspeed_plugin.zero_stage}" if trainer.is_deepspeed_enabled else ""
         log.info("%d processes train together: %s%s", state.num_processes, state.distributed_type.value, stage)
+    keeper = Keeper(checkpoints, kept) if kept is not None else None
+    if keeper is not None:
+        trainer.add_callback(keeper)
     trainer.train(resume_from_checkpoint=last)
-
-
-def _drop_incomplete(checkpoints: Path) -> None:
-    """Remove checkpoints that a run was killed in: the one before them counts. Their state is written last."""
-    last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
-    while last is not None and not (Path(last) / "trainer_state.json").is_file():
-        shutil.rmtree(last)
-        last = get_last_checkpoint(str(checkpoints))
+    if keeper is not None:
+        keeper.finish()
 
 
 def save(

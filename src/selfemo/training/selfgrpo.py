@@ -27,6 +27,7 @@ from selfemo.policy.trees.sampler import TransformersEngine
 from selfemo.policy.weights import load_model, load_tokenizer
 from selfemo.processes import share, world
 from selfemo.progress import meter
+from selfemo.store.checkpoints import Checkpoints
 from selfemo.training.common import Log, Recorder, arguments, check_processes, pack_tokens, run, save
 from selfemo.training.examples import Example, prompt_of
 from selfemo.training.order import StepOrder
@@ -187,6 +188,7 @@ def train(
     workdir: Path,
     out: Path,
     log: Log = lambda step, values: None,
+    kept: Checkpoints | None = None,
 ) -> int:
     """Train the round's policy on its kept samples and save the challenger.
 
@@ -199,6 +201,7 @@ def train(
         workdir: For checkpoints: the same directory again resumes.
         out: Directory for the result.
         log: Is given the metrics of each step as they come.
+        kept: Where checkpoints are kept in the store, if they are.
 
     Returns:
         Optimizer steps taken.
@@ -269,6 +272,6 @@ def train(
         )
         if listener is not None:
             frozen.to(trainer.accelerator.device)
-        run(trainer, workdir)
+        run(trainer, workdir, kept)
     save(trainer, tokenizer, out, over if grpo.lora_rank and not grpo.lora_merge else None)
     return int(trainer.state.global_step)

@@ -14,6 +14,7 @@ from selfemo.data.seeds import seed_of
 from selfemo.method.prompts import Prompter
 from selfemo.policy.weights import load_tokenizer
 from selfemo.processes import world
+from selfemo.store.checkpoints import Checkpoints
 from selfemo.training.common import Log, arguments
 from selfemo.training.examples import gold_examples, pseudo_labelled
 from selfemo.training.warmup import fit
@@ -27,6 +28,7 @@ def train(
     workdir: Path,
     out: Path,
     log: Log = lambda step, values: None,
+    kept: Checkpoints | None = None,
 ) -> int:
     """Learn a round's targets by cross-entropy, with replayed gold dialogues among them.
 
@@ -38,6 +40,7 @@ def train(
         workdir: For checkpoints: the same directory again resumes.
         out: Directory for the result.
         log: Is given the metrics of each step as they come.
+        kept: Where checkpoints are kept in the store, if they are.
 
     Returns:
         Optimizer steps taken.
@@ -62,4 +65,4 @@ def train(
         warmup_steps=steps // 10,
         save_steps=grpo.save_steps,
     )
-    return fit(base, data, settings, config, out, ("self-training", steps), log)
+    return fit(base, data, settings, config, out, ("self-training", steps), log, kept)

@@ -14,6 +14,7 @@ from selfemo.method.prompts import Prompter
 from selfemo.policy.weights import load_model, load_tokenizer
 from selfemo.processes import share
 from selfemo.progress import meter
+from selfemo.store.checkpoints import Checkpoints
 from selfemo.training.common import Log, Recorder, arguments, check_processes, pack_tokens, run, save
 from selfemo.training.examples import Example, collate, gold_examples, loss
 from selfemo.training.packed import PackedStep
@@ -45,6 +46,7 @@ def warm_up(
     workdir: Path,
     out: Path,
     log: Log = lambda step, values: None,
+    kept: Checkpoints | None = None,
 ) -> int:
     """Fine-tune ``base`` on gold dialogues and save ``theta_0``.
 
@@ -55,6 +57,7 @@ def warm_up(
         workdir: For checkpoints: the same directory again resumes.
         out: Directory for the result.
         log: Is given the metrics of each step as they come.
+        kept: Where checkpoints are kept in the store, if they are.
 
     Returns:
         Optimizer steps taken.
@@ -72,7 +75,7 @@ def warm_up(
         warmup_steps=max(1, steps // 10),
         save_strategy="epoch",
     )
-    return fit(base, data, settings, config, out, ("warm-up", steps), log)
+    return fit(base, data, settings, config, out, ("warm-up", steps), log, kept)
 
 
 def fit(
@@ -83,6 +86,7 @@ def fit(
     out: Path,
     shown: tuple[str, int],
     log: Log,
+    kept: Checkpoints | None,
 ) -> int:
     """Learn examples by cross-entropy and save the result.
 
@@ -94,6 +98,7 @@ def fit(
         out: Directory for the result.
         shown: Name and number of steps, for the progress meter.
         log: Is given the metrics of each step as they come.
+        kept: Where checkpoints are kept in the store, if they are.
 
     Returns:
         Optimizer steps taken.
@@ -109,6 +114,6 @@ def fit(
         )
         trainer.pack_tokens = pack_tokens(config)
         trainer.enable_trees(trainer.model)
-        run(trainer, Path(settings.output_dir))
+        run(trainer, Path(settings.output_dir), kept)
     save(trainer, load_tokenizer(base), out)
     return int(trainer.state.global_step)
