@@ -49,13 +49,14 @@ def overlay_to(overlay: Path) -> list[Path]:
         made["form.yaml"] = HEAD + form.read_text()
         version, objects = version_of(form), resources_of(form, config.cluster.namespace)
     made["release.yaml"] = HEAD + _dump(_release(version, values["cron"], made["config.yaml"]))
-    # Argo CD waits for the Pipeline before it sends the version, and keeps old versions: schedules and runs name them.
+    # A version comes after its Pipeline, and stays when the next one comes: schedules and runs name it.
     waves = {"Pipeline": ("pipeline", "0"), "PipelineVersion": ("version", "1")}
     for one in objects:
         step, wave = waves[one["kind"]]
         one["metadata"]["labels"] = {"selfemo/step": step}
         one["metadata"]["annotations"] = {"argocd.argoproj.io/sync-wave": wave}
-    objects[1]["metadata"]["annotations"]["argocd.argoproj.io/sync-options"] = "Prune=false"
+    kept = {"argocd.argoproj.io/sync-options": "Prune=false", "kustomize.toolkit.fluxcd.io/prune": "disabled"}
+    objects[1]["metadata"]["annotations"].update(kept)
     made["native/pipeline.yaml"] = HEAD + yaml.safe_dump_all(objects, width=1000)
     component = {"apiVersion": "kustomize.config.k8s.io/v1alpha1", "kind": "Component", "resources": ["pipeline.yaml"]}
     made["native/kustomization.yaml"] = HEAD + _dump(component)
