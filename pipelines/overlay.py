@@ -25,9 +25,9 @@ Json = dict[str, Any]
 def overlay_to(overlay: Path) -> list[Path]:
     """Write what an overlay's values and settings make.
 
-    ``config.yaml`` is the whole configuration; ``form.yaml`` the pipeline with the overlay's images; ``native/`` the same
-    as custom resources, a kustomize component; ``release.yaml`` the version's name, for kustomize. Nothing is compiled
-    on the cluster: what stands here is what runs.
+    ``config.yaml`` is the whole configuration; ``form.yaml`` the pipeline with the overlay's images; ``native/`` the
+    same as custom resources, a kustomize component; ``release.yaml`` the version's name, for kustomize. Nothing is
+    compiled on the cluster: what stands here is what runs.
 
     Args:
         overlay: Directory with ``values.yaml`` and ``settings.yaml``.

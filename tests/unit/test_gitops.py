@@ -172,7 +172,9 @@ def test_references_round_trip_whatever_the_names(model: str, version: str) -> N
     assert of(reference.to_yaml()) == reference
 
 
-@pytest.mark.parametrize(("there", "then"), [("0", "1"), ("1", "1"), ("3", "3"), ("-1", "1"), ("many", "1"), (None, "1")])
+@pytest.mark.parametrize(
+    ("there", "then"), [("0", "1"), ("1", "1"), ("3", "3"), ("-1", "1"), ("many", "1"), (None, "1")]
+)
 def test_a_version_is_served_by_as_many_pods_as_the_file_says_and_one_at_least(
     server: Path, remote: Gitops, tmp_path: Path, there: str | None, then: str
 ) -> None:

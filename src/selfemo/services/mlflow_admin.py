@@ -4,8 +4,8 @@ Both are brought to the schema of the MLflow that is installed, and two users ma
 admin, and one for clients, who is no admin. MLflow itself sets the admin's password at the first start only; here a
 password that was changed in the Secret is changed in the database, so that it can be rotated.
 
-What a client may do needs no grants: whoever makes an experiment or a registered model may manage it. The server's default
-permission is NO_PERMISSIONS, so that one may see nothing that others have made.
+What a client may do needs no grants: whoever makes an experiment or a registered model may manage it. The server's
+default permission is NO_PERMISSIONS, so that one may see nothing that others have made.
 """
 
 from __future__ import annotations
