@@ -125,7 +125,7 @@ def test_what_cannot_be_compiled_is_said(overlay: Path) -> None:
         overlay_to(overlay)
     (overlay / "values.yaml").write_text(values)
     edit(overlay / "settings.yaml", "  licence:", "  model: mine\n  licence:")
-    with pytest.raises(UserError, match="mlflow.model is said twice"):
+    with pytest.raises(UserError, match="model is said twice"):
         settings_of(overlay, values_of(overlay))
     (overlay / "values.yaml").unlink()
     with pytest.raises(UserError, match="no values"):
