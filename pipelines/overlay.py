@@ -91,7 +91,7 @@ def settings_of(overlay: Path, values: dict[str, str]) -> Json:
     """
     file = overlay / "settings.yaml"
     settings = yaml.safe_load(file.read_text().replace("{bucket}", values["bucket"]))
-    placed = {
+    placed: dict[str, Json] = {
         "store": {"root": f"s3://{values['bucket']}/{values['prefix']}", "endpoint": values["store-endpoint"] or None},
         "mlflow": {"tracking_uri": MLFLOW, "model": values["model"]},
         "cluster": {"host": values["kfp-host"], "namespace": values["namespace"]},

@@ -1,4 +1,4 @@
-"""One file says where things are: where it says another place nothing names the old one, and any component can be taken."""
+"""One file says where things are: nothing names the old place when it says another, and any component can be taken."""
 
 from __future__ import annotations
 
