@@ -31,13 +31,13 @@ lint: $(VENV)/.dev  ## ruff, mypy, the direction of imports, drift of the compil
 	$(BIN)/hadolint images/Dockerfile
 	$(BIN)/python -m pipelines.compile --check
 
-compile: $(VENV)/.local  ## Write pipelines/compiled, and the pipeline of each overlay
+compile: $(VENV)/.local  ## Write pipelines/compiled, and what is compiled of each overlay
 	$(BIN)/python -m pipelines.compile
 	for overlay in dev staging prod; do $(BIN)/python -m pipelines.compile --overlay manifests/overlays/$$overlay; done
 
 manifests: $(VENV)/.dev $(VENV)-checkov/.done  ## Check every overlay offline: kustomize, schemas, names, policy
 	$(BIN)/python manifests/dev_secrets.py
-	$(BIN)/python manifests/check.py --out build/manifests
+	$(BIN)/python -m manifests.check --out build/manifests
 	$(VENV)-checkov/bin/checkov --framework kubernetes --directory build/manifests --compact --quiet --skip-download
 
 test-vllm:  ## The engines' contract with vLLM on the CPU, in an environment of its own

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import sys
 import tempfile
 import warnings
-from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -57,86 +58,51 @@ def manifests_to(directory: Path, cluster: Cluster, images: Images) -> list[Path
     """
     paths = []
     for form in compile_to(directory, cluster, images):
-        spec, *platform = yaml.safe_load_all(form.read_text())
-        group = {"apiVersion": "pipelines.kubeflow.org/v2beta1"}
-        shown = {k: spec["pipelineInfo"][k] for k in ("displayName", "description")}
-        pipeline = {
-            **group,
-            "kind": "Pipeline",
-            "metadata": {"name": form.stem, "namespace": cluster.namespace},
-            "spec": shown,
-        }
-        version = {
-            **group,
-            "kind": "PipelineVersion",
-            "metadata": {"name": version_of(form), "namespace": cluster.namespace},
-            "spec": {
-                "pipelineName": form.stem,
-                **shown,
-                "displayName": version_of(form),
-                "pipelineSpec": spec,
-                **({"platformSpec": platform[0]} if platform else {}),
-            },
-        }
         path = directory / f"{form.stem}-manifest.yaml"
-        path.write_text(yaml.safe_dump_all([pipeline, version], width=1000))
+        path.write_text(yaml.safe_dump_all(resources_of(form, cluster.namespace), width=1000))
         paths += [form, path]
     return paths
 
 
-def overlay_to(overlay: Path) -> Path:
-    """Write ``pipeline.yaml`` of an overlay: the form its configuration needs, with the images it names.
+def resources_of(form: Path, namespace: str) -> list[dict[str, Any]]:
+    """Pipeline and PipelineVersion of a form, for Kubeflow's Kubernetes-native store.
 
-    Kustomize's own image replacement does not reach into a PipelineVersion, so images are baked in here.
-
-    Args:
-        overlay: Directory with ``config.yaml`` and ``kustomization.yaml``.
-
-    Raises:
-        UserError: If an image is not named.
+    The client looks a pipeline up by its display name, so that it is the name.
     """
-    from selfemo import config as configuration
-
-    config = configuration.load(overlay / "config.yaml")
-    images = images_of(overlay)
-    with tempfile.TemporaryDirectory() as directory:
-        made = manifests_to(Path(directory), config.cluster, images)
-        form = form_for(config.loop.rounds, Path(directory))
-        text = next(p for p in made if p.name == f"{form.stem}-manifest.yaml").read_text()
-    waves = {"Pipeline": "0", "PipelineVersion": "1"}
-    objects = list(yaml.safe_load_all(text))
-    for one in objects:
-        one["metadata"]["annotations"] = {"argocd.argoproj.io/sync-wave": waves[one["kind"]]}
-    head = (
-        "# Written by `make compile` from config.yaml and kustomization.yaml's images; `make manifests` finds drift.\n"
-    )
-    path = overlay / "pipeline.yaml"
-    path.write_text(head + yaml.safe_dump_all(objects, width=1000))
-    return path
-
-
-def images_of(overlay: Path) -> Images:
-    """The images that an overlay's ``kustomization.yaml`` names.
-
-    Raises:
-        UserError: If one is not named.
-    """
-    kustomization = overlay / "kustomization.yaml"
-    named = {image["name"]: image for image in yaml.safe_load(kustomization.read_text()).get("images", [])}
-    found = {}
-    for kind in (field.name for field in fields(Images)):
-        ours = f"selfemo/{kind}-python"
-        if ours not in named:
-            raise UserError(f"no image {ours}", where=str(kustomization), fix="name it under images:")
-        image = named[ours]
-        at = f"@{image['digest']}" if "digest" in image else f":{image['newTag']}"
-        found[kind] = image.get("newName", ours) + at
-    return Images(**found)
+    spec, *platform = yaml.safe_load_all(form.read_text())
+    group = {"apiVersion": "pipelines.kubeflow.org/v2beta1"}
+    name, version = spec["pipelineInfo"]["name"], version_of(form)
+    described = {"description": spec["pipelineInfo"]["description"]}
+    return [
+        {
+            **group,
+            "kind": "Pipeline",
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {"displayName": name, **described},
+        },
+        {
+            **group,
+            "kind": "PipelineVersion",
+            "metadata": {"name": version, "namespace": namespace},
+            "spec": {
+                "pipelineName": name,
+                "displayName": version,
+                **described,
+                "pipelineSpec": spec,
+                **({"platformSpec": platform[0]} if platform else {}),
+            },
+        },
+    ]
 
 
 def version_of(form: Path) -> str:
-    """Name of the version of a form: a hash of its content."""
-    return f"{form.stem}-{hashlib.sha256(form.read_bytes()).hexdigest()[:12]}"
+    """Name of the version of a form: the pipeline's name, and a hash of what the form says.
+
+    Neither the file's name nor a comment in it counts.
+    """
+    spec, *platform = yaml.safe_load_all(form.read_text())
+    content = json.dumps([spec, *platform], sort_keys=True)
+    return f"{spec['pipelineInfo']['name']}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
 
 
 def form_for(rounds: int, directory: Path = COMPILED) -> Path:
@@ -151,11 +117,13 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="compare with the checked-in form instead of writing it")
     parser.add_argument("--config", type=Path, help="a configuration, as JSON; its cluster section counts")
     parser.add_argument("--out", type=Path, help="directory for forms and manifests")
-    parser.add_argument("--overlay", type=Path, help="directory of manifests/overlays whose pipeline.yaml is written")
+    parser.add_argument("--overlay", type=Path, help="directory of manifests/overlays that is compiled")
     given = parser.parse_args()
     if given.overlay:
+        from pipelines.overlay import overlay_to
+
         try:
-            print(overlay_to(given.overlay))
+            print(*overlay_to(given.overlay), sep="\n")
         except UserError as error:
             print(f"pipelines.compile: {error}", file=sys.stderr)
             return 2

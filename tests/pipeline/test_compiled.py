@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import FrozenInstanceError
 from pathlib import Path
@@ -14,16 +13,14 @@ import yaml
 from components.carry.component import carry
 from components.decide.component import decide
 from components.images import DEFAULT, Images
-from pipelines.compile import COMPILED, SIZES, compile_to, form_for, manifests_to, overlay_to
+from pipelines.compile import COMPILED, SIZES, compile_to, form_for, manifests_to
 from pipelines.local import form_of
 from pipelines.loop import judge
 from pipelines.place import STEPS
 from selfemo import config as configuration
 from selfemo.config.cluster import TRAINER, Cluster
-from selfemo.errors import UserError
 from selfemo.loop import LoopState
 from tests.cluster.schemas import closed, schema
-from tests.conftest import ROOT
 
 
 @pytest.fixture(scope="module", params=SIZES)
@@ -244,7 +241,6 @@ def test_steps_run_in_their_images_and_import_the_library(spec: dict[str, Any]) 
 
 
 KINDS = ("pipeline", "generation", "training")
-REGISTRY = {"dev": "selfemo/", "staging": "registry.example.org/self-emo/"}
 RELEASE = Images(*(f"registry.example.org/{kind}-python@sha256:{'1' * 64}" for kind in ("p", "g", "t")))
 
 
@@ -262,21 +258,6 @@ def test_every_step_runs_in_the_image_it_is_given(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("order", [("dev", "staging"), ("staging", "dev")])
-def test_two_overlays_compiled_in_one_process_each_carry_their_own_images(
-    tmp_path: Path, order: tuple[str, str]
-) -> None:
-    for overlay in order:
-        there = tmp_path / overlay
-        shutil.copytree(ROOT / "manifests" / "overlays" / overlay, there)
-        written = overlay_to(there)
-        assert written.read_bytes() == (ROOT / "manifests" / "overlays" / overlay / "pipeline.yaml").read_bytes()
-        _, version = yaml.safe_load_all(written.read_text())
-        carried = images_in(version["spec"]["pipelineSpec"]).values()
-        assert all(image.startswith(REGISTRY[overlay]) for image in carried)
-    assert compile_to(tmp_path)[0].read_bytes() == (COMPILED / "selfemo-5.yaml").read_bytes()  # nothing stays behind
-
-
 def test_images_come_from_the_environment_where_it_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SELFEMO_IMAGE_GENERATION", RELEASE.generation)
     monkeypatch.setenv("SELFEMO_IMAGE_TRAINING", "")
@@ -290,14 +271,6 @@ def test_the_checked_in_form_does_not_hang_on_the_environment(tmp_path: Path, mo
     for kind in KINDS:
         monkeypatch.setenv(f"SELFEMO_IMAGE_{kind.upper()}", f"elsewhere/{kind}-python:9")
     assert compile_to(tmp_path)[0].read_bytes() == (COMPILED / "selfemo-5.yaml").read_bytes()
-
-
-def test_an_overlay_that_does_not_name_an_image_is_refused(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "manifests" / "overlays" / "dev", tmp_path / "dev")
-    file = tmp_path / "dev" / "kustomization.yaml"
-    file.write_text(file.read_text().replace("selfemo/training-python", "selfemo/trainer-python"))
-    with pytest.raises(UserError, match="no image selfemo/training-python"):
-        overlay_to(tmp_path / "dev")
 
 
 def test_the_loops_state_is_what_its_components_and_its_rounds_put_out() -> None:

@@ -16,7 +16,7 @@ from selfemo.config.platform import Gitops
 from selfemo.context import Context
 from selfemo.data.records import write_records
 from selfemo.errors import UserError
-from selfemo.registry.git import Reference, proposed
+from selfemo.registry.git import Reference, proposed, replicas_of
 from selfemo.registry.promotion import promote_version, roll_back, synchronise
 from selfemo.registry.versions import CHAMPION, Versions
 from selfemo.store.lock import Busy
@@ -40,7 +40,13 @@ def present(settings: Gitops) -> Reference | None:
     place = Path(settings.repository.removeprefix("file://"))
     if FILE not in git(place, "ls-tree", "-r", "--name-only", settings.base).split("\n"):
         return None
-    return Reference(**yaml.safe_load(git(place, "show", f"{settings.base}:{FILE}"))["data"])
+    return of(git(place, "show", f"{settings.base}:{FILE}"))
+
+
+def of(text: str) -> Reference:
+    """The version that a file names, whatever it says of how many pods serve it."""
+    data = yaml.safe_load(text)["data"]
+    return Reference(**{name: data[name] for name in ("model", "version", "uri", "digest")})
 
 
 @pytest.fixture
@@ -163,7 +169,33 @@ def test_references_round_trip_whatever_the_names(model: str, version: str) -> N
     reference = Reference(model, version, "s3://b/x", "0")
     row = yaml.safe_load(reference.to_yaml())
     assert row["kind"] == "ConfigMap"
-    assert Reference(**row["data"]) == reference
+    assert of(reference.to_yaml()) == reference
+
+
+@pytest.mark.parametrize(
+    ("there", "then"), [("0", "1"), ("1", "1"), ("3", "3"), ("-1", "1"), ("many", "1"), (None, "1")]
+)
+def test_a_version_is_served_by_as_many_pods_as_the_file_says_and_one_at_least(
+    server: Path, remote: Gitops, tmp_path: Path, there: str | None, then: str
+) -> None:
+    if there is not None:
+        file = tmp_path / "seed" / FILE
+        file.parent.mkdir(parents=True)
+        file.write_text(wanted("2").to_yaml(there))
+        git(tmp_path / "seed", "add", ".")
+        git(tmp_path / "seed", "commit", "--quiet", "-m", "scaled by a person")
+        git(tmp_path / "seed", "push", "--quiet", "origin", "main")
+    proposed(remote, wanted(), "why")
+    data = yaml.safe_load(git(server, "show", f"serve-self-emo-3:{FILE}"))["data"]
+    assert (data["replicas"], data["stop"]) == (then, "false")
+    assert "already holds the change" in proposed(remote, wanted(), "why")
+
+
+def test_nothing_is_served_at_first() -> None:
+    """What an overlay begins with: no pod of a Deployment, and KServe's own word for none."""
+    data = yaml.safe_load(wanted("0").to_yaml("0"))["data"]
+    assert (data["replicas"], data["stop"]) == ("0", "true")
+    assert replicas_of("no: [yaml") == "1"
 
 
 # With the registry

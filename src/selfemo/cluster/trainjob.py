@@ -60,6 +60,7 @@ def manifest(
     cluster = config.cluster
     pod = cluster.pods.train
     resources: Json = {"cpu": pod.cpu, "memory": pod.memory}
+    cpu, memory = pod.requests
     if pod.accelerators:
         resources[pod.accelerator] = str(pod.accelerators)
     env: list[Json] = [{"name": k, "value": v} for k, v in sorted(environment.items())]
@@ -77,7 +78,7 @@ def manifest(
             "env": env,
             "numNodes": cluster.nodes,
             "numProcPerNode": config.launch.processes,
-            "resourcesPerNode": {"requests": resources, "limits": dict(resources)},
+            "resourcesPerNode": {"requests": resources | {"cpu": cpu, "memory": memory}, "limits": resources},
         },
         "runtimePatches": [{"manager": "selfemo/launcher", "trainingRuntimeSpec": _patch(config)}],
     }

@@ -42,11 +42,29 @@ class Reference:
     uri: str
     digest: str
 
-    def to_yaml(self) -> str:
-        """The file's text: a ConfigMap, the same for the same version."""
+    def to_yaml(self, replicas: str = "1") -> str:
+        """The file's text: a ConfigMap, the same for the same version.
+
+        Args:
+            replicas: Pods that serve it, where a Deployment does; ``stop`` is KServe's word for none.
+        """
         metadata = {"name": "served-model", "labels": {"app.kubernetes.io/name": "selfemo"}}
-        row = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": vars(self)}
+        served = {"replicas": replicas, "stop": "true" if replicas == "0" else "false"}
+        row = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {**vars(self), **served}}
         return HEADER + yaml.safe_dump(row, sort_keys=False, width=1000)
+
+
+def replicas_of(text: str | None) -> str:
+    """How many pods are to serve a version: as many as the file says, which a person may have set, and one at least.
+
+    A file that has served nothing yet says none.
+    """
+    try:
+        row = yaml.safe_load(text or "")
+        given = row["data"]["replicas"]
+        return str(int(given)) if int(given) > 0 else "1"
+    except (yaml.YAMLError, KeyError, TypeError, ValueError):
+        return "1"
 
 
 def proposed(settings: Gitops, wanted: Reference, why: str) -> str:
@@ -69,12 +87,13 @@ def proposed(settings: Gitops, wanted: Reference, why: str) -> str:
         if not file.resolve().is_relative_to(tree.resolve()):
             raise UserError("lies outside the repository", where=settings.reference, fix="set gitops.reference")
         now = file.read_text(encoding="utf-8") if file.is_file() else None
-        if now == wanted.to_yaml():
+        text = wanted.to_yaml(replicas_of(now))
+        if now == text:
             return f"Git already serves version {wanted.version}"
-        if branch != settings.base and _pending(tree, branch, base, settings.reference, wanted):
+        if branch != settings.base and _pending(tree, branch, base, settings.reference, text):
             return f"branch {branch} already holds the change"
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(wanted.to_yaml(), encoding="utf-8")
+        file.write_text(text, encoding="utf-8")
         title = f"Serve version {wanted.version} of {printable(wanted.model)}"
         body = f"{printable(why)}\n\nDigest {wanted.digest}, {wanted.uri}\nBy {printable(who())}"
         _git(tree, "add", "--", settings.reference)
@@ -120,13 +139,13 @@ def _worktree(settings: Gitops) -> Iterator[tuple[Path, str]]:
             _git(home, "worktree", "remove", "--force", str(tree))
 
 
-def _pending(tree: Path, branch: str, base: str, reference: str, wanted: Reference) -> bool:
+def _pending(tree: Path, branch: str, base: str, reference: str, text: str) -> bool:
     """Whether the branch holds the change already, and was made after the last change of the file on the base.
 
     A branch of an earlier promotion of the same version was merged, in whatever way, before that change.
     """
     for ref in (f"refs/remotes/origin/{branch}", f"refs/heads/{branch}"):
-        if _try(tree, "show", f"{ref}:{reference}") != wanted.to_yaml():
+        if _try(tree, "show", f"{ref}:{reference}") != text:
             continue
         last = _git(tree, "log", "-1", "--format=%H", base, "--", reference)
         if not last or _try(tree, "merge-base", "--is-ancestor", last, ref) is not None:

@@ -1,0 +1,122 @@
+"""An overlay of the manifests, compiled: what its values and its settings make of configuration and pipeline."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from components.images import Images
+from pipelines.compile import compile_to, form_for, resources_of, version_of
+from selfemo import config as configuration
+from selfemo.errors import UserError
+
+HEAD = "# Written by `make compile` from values.yaml and settings.yaml; `make manifests` finds drift.\n"
+MLFLOW = "http://mlflow:5000"
+"""MLflow as pods of the same namespace find it, whatever the namespace is called."""
+
+Json = dict[str, Any]
+
+
+def overlay_to(overlay: Path) -> list[Path]:
+    """Write what an overlay's values and settings make.
+
+    ``config.yaml`` is the whole configuration; ``form.yaml`` the pipeline with the overlay's images; ``native/`` the
+    same as custom resources, a kustomize component; ``release.yaml`` the version's name, for kustomize. Nothing is
+    compiled on the cluster: what stands here is what runs.
+
+    Args:
+        overlay: Directory with ``values.yaml`` and ``settings.yaml``.
+
+    Returns:
+        The files.
+
+    Raises:
+        UserError: If a value is missing, or the configuration is none.
+    """
+    values = values_of(overlay)
+    made = {"config.yaml": HEAD + yaml.safe_dump(settings_of(overlay, values), sort_keys=False, width=1000)}
+    (overlay / "config.yaml").write_text(made["config.yaml"])
+    config = configuration.load(overlay / "config.yaml")
+    images = Images(**{kind.name: values[f"{kind.name}-image"] for kind in fields(Images)})
+    with tempfile.TemporaryDirectory() as directory:
+        compile_to(Path(directory), config.cluster, images)
+        form = form_for(config.loop.rounds, Path(directory))
+        made["form.yaml"] = HEAD + form.read_text()
+        version, objects = version_of(form), resources_of(form, config.cluster.namespace)
+    made["release.yaml"] = HEAD + _dump(_release(version, values["cron"], made["config.yaml"]))
+    # A version comes after its Pipeline, and stays when the next one comes: schedules and runs name it.
+    waves = {"Pipeline": ("pipeline", "0"), "PipelineVersion": ("version", "1")}
+    for one in objects:
+        step, wave = waves[one["kind"]]
+        one["metadata"]["labels"] = {"selfemo/step": step}
+        one["metadata"]["annotations"] = {"argocd.argoproj.io/sync-wave": wave}
+    kept = {"argocd.argoproj.io/sync-options": "Prune=false", "kustomize.toolkit.fluxcd.io/prune": "disabled"}
+    objects[1]["metadata"]["annotations"].update(kept)
+    made["native/pipeline.yaml"] = HEAD + yaml.safe_dump_all(objects, width=1000)
+    component = {"apiVersion": "kustomize.config.k8s.io/v1alpha1", "kind": "Component", "resources": ["pipeline.yaml"]}
+    made["native/kustomization.yaml"] = HEAD + _dump(component)
+    (overlay / "native").mkdir(exist_ok=True)
+    for name, text in made.items():
+        (overlay / name).write_text(text)
+    return [overlay / name for name in made]
+
+
+def values_of(overlay: Path) -> dict[str, str]:
+    """What ``values.yaml`` says.
+
+    Raises:
+        UserError: If it is not there, or something is missing.
+    """
+    file = overlay / "values.yaml"
+    if not file.is_file():
+        raise UserError("no values", where=str(file), fix="write it after manifests/overlays/dev/values.yaml")
+    values = (yaml.safe_load(file.read_text()) or {}).get("data") or {}
+    wanted = ["namespace", "kfp-host", "store-endpoint", "bucket", "prefix", "model", "cron", "repository", "reference"]
+    wanted += [f"{kind.name}-image" for kind in fields(Images)]
+    if missing := [name for name in wanted if not isinstance(values.get(name), str)]:
+        raise UserError(f"no {', '.join(missing)}", where=str(file), fix="set it under data, as a string")
+    return {str(name): str(value) for name, value in values.items()}
+
+
+def settings_of(overlay: Path, values: dict[str, str]) -> Json:
+    """The configuration: the overlay's settings, and where the values say that things are.
+
+    Raises:
+        UserError: If both say it.
+    """
+    file = overlay / "settings.yaml"
+    settings = yaml.safe_load(file.read_text().replace("{bucket}", values["bucket"]))
+    placed: dict[str, Json] = {
+        "store": {"root": f"s3://{values['bucket']}/{values['prefix']}", "endpoint": values["store-endpoint"] or None},
+        "mlflow": {"tracking_uri": MLFLOW, "model": values["model"]},
+        "cluster": {"host": values["kfp-host"], "namespace": values["namespace"]},
+        "gitops": {"repository": values["repository"], "reference": values["reference"]},
+    }
+    for section, given in placed.items():
+        if twice := sorted(set(given) & set(settings.get(section) or {})):
+            raise UserError(
+                f"{section}.{twice[0]} is said twice", where=str(file), fix="take it out: values.yaml says it"
+            )
+        settings[section] = {**(settings.get(section) or {}), **given}
+    return dict(settings)
+
+
+def _release(version: str, cron: str, config: str) -> Json:
+    """What kustomize writes into the Job that makes the schedule: another text makes it another Job."""
+    schedule = hashlib.sha256("\n".join([version, cron, config]).encode()).hexdigest()[:12]
+    metadata = {
+        "name": "release",
+        "labels": {"selfemo/step": "values"},
+        "annotations": {"config.kubernetes.io/local-config": "true"},
+    }
+    data = {"version": version, "schedule": schedule}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+
+
+def _dump(row: Json) -> str:
+    return yaml.safe_dump(row, sort_keys=False, width=1000)

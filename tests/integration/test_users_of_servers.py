@@ -1,0 +1,193 @@
+"""Who may do what on a cluster's S3 and MLflow: the dev overlay's own secrets, against the real servers."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from manifests import dev_secrets
+from selfemo import config as configuration
+from selfemo.config import Config
+from selfemo.context import Context
+from selfemo.registry.promotion import promote_version, roll_back
+from selfemo.registry.versions import CHAMPION
+from selfemo.services.network import answers_mlflow, answers_s3, free_ports
+from tests.unit.test_gitops import version
+
+Servers = tuple[str, dict[str, str]]
+"""URL of S3, and the secrets by file and key."""
+
+
+def read(files: dict[str, str]) -> dict[str, str]:
+    """Every line NAME=VALUE of the secrets, as file:NAME."""
+    rows = [(file, line.partition("=")) for file, text in files.items() for line in text.splitlines()]
+    return {f"{file}:{name}": value for file, (name, _, value) in rows if file.endswith(".env")}
+
+
+@contextmanager
+def running(command: list[str], env: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, env={**os.environ, **env}, stdout=out, stderr=out, start_new_session=True)
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, 15)
+        process.wait(60)
+
+
+def until(answers: Callable[[], bool], log: Path) -> None:
+    for _ in range(240):
+        if answers():
+            return
+        time.sleep(0.5)
+    pytest.fail(log.read_text()[-2000:])
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("servers")
+
+
+@pytest.fixture(scope="module")
+def store(place: Path) -> Iterator[Servers]:
+    files = dev_secrets.files("selfemo")
+    (place / "s3.json").write_text(files["s3.json"])
+    (place / "data").mkdir()
+    master, volume, filer, s3 = free_ports(4)
+    command = [str(Path(sys.executable).with_name("weed")), "mini", f"-dir={place / 'data'}", "-ip=127.0.0.1"]
+    command += ["-ip.bind=127.0.0.1", f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}"]
+    command += [f"-s3.port={s3}", "-webdav=false", "-admin.ui=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]
+    command += ["-bucket=selfemo", f"-s3.config={place / 's3.json'}"]
+    with running(command, {}, place / "s3.log"):
+        url = f"http://127.0.0.1:{s3}"
+        until(lambda: answers_s3(url, "selfemo"), place / "s3.log")
+        yield url, {**read(files), "basic_auth.ini": files["basic_auth.ini"]}
+
+
+def bucket(store: Servers, file: str):  # type: ignore[no-untyped-def]  # boto3 has no types
+    import boto3
+
+    url, secrets = store
+    key, secret = secrets[f"{file}:AWS_ACCESS_KEY_ID"], secrets[f"{file}:AWS_SECRET_ACCESS_KEY"]
+    return boto3.resource(
+        "s3", endpoint_url=url, aws_access_key_id=key, aws_secret_access_key=secret, region_name="us-east-1"
+    ).Bucket("selfemo")
+
+
+def test_serving_reads_the_bucket_and_writes_nothing(store: Servers) -> None:
+    from botocore.exceptions import ClientError
+
+    flywheel, serving = bucket(store, "selfemo.env"), bucket(store, "serving-s3.env")
+    for _ in range(60):  # the bucket is made a moment after the server answers
+        with suppress(ClientError):
+            flywheel.put_object(Key="weights", Body=b"1")
+            break
+        time.sleep(0.5)
+    assert [o.key for o in serving.objects.all()] == ["weights"]
+    assert serving.Object("weights").get()["Body"].read() == b"1"
+    for write in (
+        lambda: serving.put_object(Key="other", Body=b"2"),
+        lambda: serving.put_object(Key="weights", Body=b"2"),
+        lambda: serving.Object("weights").delete(),
+    ):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            write()
+    assert flywheel.Object("weights").get()["Body"].read() == b"1"
+    flywheel.Object("weights").delete()
+
+
+def prepare(env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "ignore", "-m", "selfemo.services.mlflow_admin", "migrate"]
+    return subprocess.run(command, env={**os.environ, **env}, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def prepared(place: Path, store: Servers) -> dict[str, str]:
+    """What MLflow's pod is told, with both databases prepared."""
+    pytest.importorskip("flask_wtf", reason="MLflow's users want mlflow[auth]")
+    auth = configparser.ConfigParser(interpolation=None)
+    auth.read_string(store[1]["basic_auth.ini"])
+    auth["mlflow"]["database_uri"] = f"sqlite:///{place / 'auth.db'}"
+    with (place / "basic_auth.ini").open("w") as file:
+        auth.write(file)
+    secrets = store[1]
+    env = {
+        "MLFLOW_AUTH_CONFIG_PATH": str(place / "basic_auth.ini"),
+        "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{place / 'mlflow.db'}",
+        "MLFLOW_CLIENT_USERNAME": secrets["mlflow.env:MLFLOW_CLIENT_USERNAME"],
+        "MLFLOW_CLIENT_PASSWORD": secrets["mlflow.env:MLFLOW_CLIENT_PASSWORD"],
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets["mlflow.env:MLFLOW_FLASK_SERVER_SECRET_KEY"],
+    }
+    done = prepare(env)
+    assert done.stdout.split("\n")[:2] == ["admin: made", "selfemo: made"], done.stderr
+    return env
+
+
+def test_a_password_that_is_changed_in_the_secret_is_changed(prepared: dict[str, str]) -> None:
+    assert prepare(prepared).stdout == "admin: as it was\nselfemo: as it was\n"
+    other = prepare({**prepared, "MLFLOW_CLIENT_PASSWORD": "another password"})
+    assert other.stdout == "admin: as it was\nselfemo: password and rights set\n"
+    assert prepare(prepared).stdout == "admin: as it was\nselfemo: password and rights set\n"
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"MLFLOW_CLIENT_PASSWORD": "short"}, "at least 12 characters"),
+        ({"MLFLOW_CLIENT_USERNAME": "admin"}, "clients would be the admin"),
+        ({"MLFLOW_CLIENT_USERNAME": ""}, "not set: MLFLOW_CLIENT_USERNAME"),
+        ({"MLFLOW_BACKEND_STORE_URI": "postgresql://a:hidden@127.0.0.1:1/b"}, "postgresql+psycopg2://"),
+    ],
+)
+def test_what_cannot_be_is_said_without_a_password(
+    prepared: dict[str, str], changed: dict[str, str], said: str
+) -> None:
+    done = prepare({**prepared, **changed})
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "hidden" not in done.stderr + done.stdout
+
+
+@pytest.fixture
+def config(
+    place: Path, store: Servers, prepared: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Config]:
+    """A configuration that uses both servers as pods do, with the Secret `selfemo`."""
+    (port,) = free_ports(1)
+    url, secrets = f"http://127.0.0.1:{port}", store[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--serve-artifacts", "--artifacts-destination", f"file://{place / 'art'}", "--app-name", "basic-auth"]
+    with running(command, {**prepared, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}, place / "mlflow.log"):
+        until(lambda: answers_mlflow(url), place / "mlflow.log")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_USERNAME"):
+            monkeypatch.setenv(name, secrets[f"selfemo.env:{name}"])
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", secrets["selfemo.env:MLFLOW_TRACKING_PASSWORD"])
+        places = ["store.root=s3://selfemo/x", f"store.endpoint={store[0]}", f"mlflow.tracking_uri={url}"]
+        yield configuration.load(None, [*places, f"workdir={tmp_path / 'w'}"])
+
+
+def test_the_flywheel_does_all_it_does_as_a_user_who_is_no_admin(config: Config, tmp_path: Path) -> None:
+    import mlflow
+    from mlflow.exceptions import MlflowException
+    from mlflow.server.auth.client import AuthServiceClient
+
+    context = Context(config)
+    first, second = version(context, tmp_path, "a", 0.5), version(context, tmp_path, "b", 0.9)
+    promote_version(Context(config), first)
+    promote_version(Context(config), second, force=True, reason="a person's wish")
+    roll_back(Context(config), "a person's regret")
+    assert str(context.registry.versions.alias(CHAMPION).version) == first  # type: ignore[union-attr]
+    uri = str(config.mlflow.tracking_uri)
+    with pytest.raises(MlflowException, match="Permission denied"):
+        AuthServiceClient(uri).create_user("somebody", "a long password")
+    with pytest.raises(MlflowException, match="Permission denied"):
+        mlflow.MlflowClient(uri).get_experiment("0")  # which somebody else has made

@@ -1,0 +1,218 @@
+"""One file says where things are: nothing names the old place when it says another, and any component can be taken."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from manifests import dev_secrets
+from manifests.objects import Json, build, pods, unresolved
+from manifests.order import argo
+from tests.conftest import ROOT
+
+MANIFESTS = ROOT / "manifests"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    copy = Path(
+        shutil.copytree(MANIFESTS, tmp_path / "manifests", ignore=shutil.ignore_patterns("secrets*", "__pycache__"))
+    )
+    assert dev_secrets.write(copy / "components" / "dev-secrets" / "secrets")
+    return copy
+
+
+def change(place: Path, overlay: str, **values: str) -> None:
+    """Set values, as an operator does."""
+    file = place / "overlays" / overlay / "values.yaml"
+    row = yaml.safe_load(file.read_text())
+    row["data"].update({name.replace("_", "-"): value for name, value in values.items()})
+    file.write_text(yaml.safe_dump(row))
+
+
+def take(place: Path, overlay: str, *components: str, instead_of: str = "") -> list[Json]:
+    """The overlay with components added to those that it takes."""
+    file = place / "overlays" / overlay / "kustomization.yaml"
+    row = yaml.safe_load(file.read_text())
+    row["components"] = [c for c in row["components"] if not instead_of or not c.endswith(f"/{instead_of}")]
+    row["components"] += [c if c == "native" else f"../../components/{c}" for c in components]
+    file.write_text(yaml.safe_dump(row))
+    return build(place / "overlays" / overlay)
+
+
+def one(objects: list[Json], kind: str, name: str) -> Json:
+    return next(o for o in objects if (o["kind"], o["metadata"]["name"]) == (kind, name))
+
+
+def strings(node: Any) -> list[str]:
+    if isinstance(node, dict):
+        return [s for pair in node.items() for part in pair for s in strings(part)]
+    return [s for part in node for s in strings(part)] if isinstance(node, list) else [str(node)]
+
+
+def test_two_installations_share_a_cluster(place: Path) -> None:
+    """Another namespace and another Kubeflow: nothing that is applied names the old ones."""
+    from pipelines.overlay import overlay_to
+
+    before = {(o["kind"], o["metadata"]["name"]) for o in build(place / "overlays/dev")}
+    change(
+        place, "dev", namespace="emotions", kubeflow_namespace="kfp", kfp_host="http://ml-pipeline.kfp:8888", model="e"
+    )
+    overlay_to(place / "overlays/dev")
+    objects = take(place, "dev", "native")
+    for owner in objects:
+        if owner["kind"] == "Namespace":
+            assert owner["metadata"]["name"] == "emotions"
+            continue
+        assert owner["metadata"]["namespace"] == "emotions", owner["metadata"]["name"]
+        for text in strings(owner):
+            assert "kubeflow.svc" not in text and "self-emo." not in text, (owner["metadata"]["name"], text[:200])
+    subjects = [s for o in objects if o["kind"] == "RoleBinding" for s in o["subjects"]]
+    assert {s["namespace"] for s in subjects} == {"emotions"}
+    selected = re.findall(
+        r"kubernetes.io/metadata.name: (.*)", yaml.safe_dump([o for o in objects if o["kind"] == "NetworkPolicy"])
+    )
+    assert set(selected) == {"kfp", "kube-system"}
+    config = yaml.safe_load(one(objects, "ConfigMap", "selfemo-config")["data"]["config.yaml"])
+    assert config["cluster"]["namespace"] == "emotions"
+    after = {(o["kind"], o["metadata"]["name"]) for o in objects}
+    assert {k for k, _ in after - before} == {"Namespace", "Pipeline", "PipelineVersion"}
+    # Cluster-scoped objects are shared, and none of an installation's but its namespace.
+    assert {o["kind"] for o in objects} & {
+        "PriorityClass",
+        "ClusterQueue",
+        "ClusterRole",
+        "ClusterRoleBinding",
+    } == set()
+
+
+def test_values_are_read_and_never_applied() -> None:
+    for overlay in ("staging", "prod"):
+        names = {o["metadata"]["name"] for o in build(MANIFESTS / "overlays" / overlay) if o["kind"] == "ConfigMap"}
+        assert names == {"selfemo-config", "selfemo-pipeline", "served-model"}
+
+
+def test_mlflow_is_told_hosts_store_and_destination(place: Path) -> None:
+    change(place, "staging", gateway_host="mlflow.corp", store_endpoint="https://s3.corp", bucket="b", prefix="p/q")
+    (container,) = one(build(place / "overlays/staging"), "Deployment", "mlflow")["spec"]["template"]["spec"][
+        "containers"
+    ]
+    env = {e["name"]: e.get("value") for e in container["env"]}
+    assert (env["GATEWAY_HOST"], env["AWS_ENDPOINT_URL_S3"]) == ("mlflow.corp", "https://s3.corp")
+    assert (env["BUCKET"], env["PREFIX"]) == ("b", "p/q")
+    hosts = env["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
+    assert {"mlflow:5000", "localhost:*", "$(GATEWAY_HOST)"} <= set(
+        hosts
+    )  # as pods, a port-forward and a gateway say it
+    names = [e["name"] for e in container["env"]]  # a variable may use those that stand before it
+    assert names.index("NAMESPACE") < names.index("MLFLOW_SERVER_ALLOWED_HOSTS") > names.index("GATEWAY_HOST")
+    assert names.index("BUCKET") < names.index("MLFLOW_ARTIFACTS_DESTINATION") > names.index("PREFIX")
+
+
+def test_dns_is_where_the_values_say(place: Path) -> None:
+    change(place, "staging", dns_namespace="openshift-dns", dns_port="5353")
+    (rule,) = one(build(place / "overlays/staging"), "NetworkPolicy", "dns")["spec"]["egress"]
+    assert rule["to"][0]["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "openshift-dns"}
+    assert rule["ports"] == [{"protocol": "UDP", "port": 5353}, {"protocol": "TCP", "port": 5353}]
+
+
+def test_kubeflows_store_is_reached_at_the_ports_of_its_pods() -> None:
+    """Policies see the pod's port: SeaweedFS of KFP listens on 8333 behind a Service on 9000."""
+    (rule,) = one(build(MANIFESTS / "overlays/staging"), "NetworkPolicy", "steps-to-kubeflow")["spec"]["egress"]
+    assert {p["port"] for p in rule["ports"]} == {8080, 8333, 8887, 8888, 9000}
+
+
+def test_the_namespace_is_one_that_kubeflow_serves() -> None:
+    labels = one(build(MANIFESTS / "overlays/staging"), "Namespace", "self-emo")["metadata"]["labels"]
+    assert labels["pipelines.kubeflow.org/enabled"] == "true"
+    assert labels["app.kubernetes.io/part-of"] == "kubeflow-profile"  # and not self-emo: KFP's store asks for it
+
+
+def test_the_schedule_runs_what_git_holds() -> None:
+    objects = build(MANIFESTS / "overlays/staging")
+    (container,) = one(objects, "Job", "schedule")["spec"]["template"]["spec"]["containers"]
+    assert "--form=/etc/selfemo-pipeline/form.yaml" in container["args"]
+    mounts = {m["mountPath"]: m["name"] for m in container["volumeMounts"]}
+    volumes = {v["name"]: v for v in one(objects, "Job", "schedule")["spec"]["template"]["spec"]["volumes"]}
+    assert volumes[mounts["/etc/selfemo-pipeline"]]["configMap"]["name"] == "selfemo-pipeline"
+    form = one(objects, "ConfigMap", "selfemo-pipeline")["data"]["form.yaml"]
+    assert form == (MANIFESTS / "overlays/staging/form.yaml").read_text()
+    assert len(form) < 900_000  # a ConfigMap holds a megabyte
+
+
+TAKEN: dict[str, dict[str, str]] = {
+    "profile": {"owner": "ann@example.org"},
+    "kueue": {},
+    "trainer": {},
+    "submitters": {"submitters": "emotion-team"},
+    "egress-store": {"store_port": "9443"},
+    "egress-proxy": {"proxy": "http://proxy:3128", "proxy_port": "3128", "no_proxy": ".svc"},
+    "egress-ssh": {},
+    "dns-node-local": {},
+    "istio-ambient": {},
+    "image-pull-secret": {},
+    "ca-bundle": {},
+    "s3-by-role": {},
+    "monitoring": {},
+    "native": {},
+}
+
+
+@pytest.mark.parametrize("component", TAKEN)
+def test_every_component_can_be_taken(place: Path, component: str) -> None:
+    change(place, "staging", namespace="emotions", **TAKEN[component])
+    objects = take(place, "staging", component, instead_of="namespace" if component == "profile" else "")
+    text = yaml.safe_dump_all(objects)
+    assert "set-from-" not in text
+    for value in TAKEN[component].values():
+        assert value in text
+    assert list(argo(objects)) == []
+    assert list(unresolved(objects, build(place / "cluster-gpu"))) == []
+    for owner in objects:
+        cluster_wide = owner["kind"] in ("Namespace", "Profile")
+        assert owner["metadata"].get("namespace") == (None if cluster_wide else "emotions"), owner["metadata"]["name"]
+
+
+def test_all_components_are_tried_here_or_taken_by_an_overlay() -> None:
+    taken = {
+        Path(c).name
+        for overlay in ("dev", "staging", "prod")
+        for c in yaml.safe_load((MANIFESTS / "overlays" / overlay / "kustomization.yaml").read_text())["components"]
+    }
+    assert {p.name for p in (MANIFESTS / "components").iterdir()} - {"values"} <= taken | set(TAKEN)
+
+
+def test_dev_wants_kubeflow_pipelines_alone(place: Path) -> None:
+    groups = {o["apiVersion"].partition("/")[0] for o in [*build(place / "overlays/dev"), *build(place / "cluster")]}
+    ours = {"v1", "apps", "batch", "policy", "networking.k8s.io", "rbac.authorization.k8s.io", "scheduling.k8s.io"}
+    assert groups <= ours
+
+
+def amount(text: str) -> float:
+    units = {"m": 1e-3, "Mi": 2**20, "Gi": 2**30}
+    unit = next((u for u in units if str(text).endswith(u)), "")
+    return float(str(text).removesuffix(unit)) * units.get(unit, 1)
+
+
+def test_dev_fits_two_cores_and_16_gb(place: Path) -> None:
+    """The servers, and one step with Argo's container beside it."""
+    from selfemo import config as configuration
+
+    objects = build(place / "overlays/dev")
+    containers = [c for o in objects if o["kind"] == "Deployment" for pod in pods(o) for c in pod["containers"]]
+    kinds = configuration.load(place / "overlays/dev/config.yaml").cluster.pods
+    for step in (kinds.light, kinds.generate, kinds.evaluate, kinds.train):
+        cpu = sum(amount(c["resources"]["requests"]["cpu"]) for c in containers) + amount(step.cpu) + 0.1
+        memory = sum(amount(c["resources"]["requests"]["memory"]) for c in containers) + amount(step.memory)
+        assert cpu <= 1.8 and memory <= 14 * 2**30
+
+
+def test_training_drives_no_step_away() -> None:
+    """A TrainJob of one run evicted a step of another, whose pods have no class."""
+    work = one(build(MANIFESTS / "cluster"), "PriorityClass", "selfemo-work")
+    assert work["preemptionPolicy"] == "Never"

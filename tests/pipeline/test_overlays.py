@@ -1,0 +1,132 @@
+"""An overlay, compiled: what Git holds is what runs, and both stores of Kubeflow's give it the same name."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipelines.compile import COMPILED, compile_to, form_for, version_of
+from pipelines.overlay import overlay_to, settings_of, values_of
+from selfemo import config as configuration
+from selfemo.errors import UserError
+from tests.conftest import ROOT
+
+OVERLAYS = ROOT / "manifests" / "overlays"
+
+
+@pytest.fixture
+def overlay(tmp_path: Path) -> Path:
+    """A copy of the dev overlay without what is compiled."""
+    there = tmp_path / "dev"
+    there.mkdir()
+    for name in ("values.yaml", "settings.yaml"):
+        shutil.copy(OVERLAYS / "dev" / name, there)
+    return there
+
+
+def edit(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+def documents(file: Path) -> list[dict[str, Any]]:
+    return [one for one in yaml.safe_load_all(file.read_text()) if one]
+
+
+def test_compiling_gives_what_is_checked_in_and_each_overlay_its_own_images(tmp_path: Path) -> None:
+    for name in ("dev", "staging", "dev"):
+        there = Path(shutil.copytree(OVERLAYS / name, tmp_path / name, dirs_exist_ok=True))
+        for written in overlay_to(there):
+            assert written.read_bytes() == (OVERLAYS / name / written.relative_to(there)).read_bytes()
+        values = values_of(there)
+        executors = documents(there / "form.yaml")[0]["deploymentSpec"]["executors"].values()
+        assert {e["container"]["image"] for e in executors} == {
+            values[f"{kind}-image"] for kind in ("pipeline", "generation", "training")
+        }
+    assert compile_to(tmp_path)[0].read_bytes() == (COMPILED / "selfemo-5.yaml").read_bytes()  # nothing stays behind
+
+
+def test_every_place_comes_from_the_values_and_the_method_from_the_settings(overlay: Path) -> None:
+    edit(overlay / "values.yaml", "namespace: self-emo", "namespace: other")
+    edit(overlay / "values.yaml", "store-endpoint: http://seaweedfs:8333", 'store-endpoint: ""')
+    edit(overlay / "values.yaml", "bucket: selfemo", "bucket: emotions")
+    edit(overlay / "values.yaml", "model: self-emo", "model: empath")
+    edit(overlay / "settings.yaml", "warmup:", "corpora: [{name: meld, path: 's3://{bucket}/meld'}]\nwarmup:")
+    overlay_to(overlay)
+    config = configuration.load(overlay / "config.yaml")
+    assert (config.cluster.namespace, config.mlflow.model) == ("other", "empath")
+    assert (config.store.root, config.store.endpoint) == ("s3://emotions/dev", None)
+    assert config.corpora[0].path == "s3://emotions/meld"
+    assert config.mlflow.tracking_uri == "http://mlflow:5000"  # of the same namespace, whatever it is called
+    assert config.warmup.dialogues == 24
+    assert {o["metadata"]["namespace"] for o in documents(overlay / "native" / "pipeline.yaml")} == {"other"}
+
+
+def test_a_version_is_named_by_what_its_form_says_not_by_its_file_or_a_comment(tmp_path: Path) -> None:
+    form = COMPILED / "selfemo-5.yaml"
+    (tmp_path / "form.yaml").write_bytes(form.read_bytes())
+    assert version_of(tmp_path / "form.yaml") == version_of(form)
+    (tmp_path / "form.yaml").write_text("# a comment\n" + form.read_text())
+    assert version_of(tmp_path / "form.yaml") == version_of(form)
+    (tmp_path / "form.yaml").write_text(form.read_text().replace("selfemo/training-python:0.1.0", "other:1"))
+    assert version_of(tmp_path / "form.yaml") != version_of(form)
+    assert version_of(tmp_path / "form.yaml").startswith("selfemo-5-")
+
+
+@pytest.mark.parametrize("name", ["dev", "staging", "prod"])
+def test_both_stores_know_one_pipeline_and_one_version(name: str) -> None:
+    overlay = OVERLAYS / name
+    pipeline, version = documents(overlay / "native" / "pipeline.yaml")
+    form = documents(overlay / "form.yaml")
+    # `submit` looks a pipeline up by its display name, and a version by the name that the form gives.
+    assert pipeline["metadata"]["name"] == pipeline["spec"]["displayName"] == form[0]["pipelineInfo"]["name"]
+    assert version["metadata"]["name"] == version["spec"]["displayName"] == version_of(overlay / "form.yaml")
+    assert [version["spec"]["pipelineSpec"], version["spec"]["platformSpec"]] == form
+    assert documents(overlay / "release.yaml")[0]["data"]["version"] == version["metadata"]["name"]
+
+
+def test_a_person_who_compiles_with_the_overlays_images_gets_gits_version(tmp_path: Path) -> None:
+    from components.images import Images
+
+    values = values_of(OVERLAYS / "staging")
+    images = Images(values["pipeline-image"], values["generation-image"], values["training-image"])
+    config = configuration.load(OVERLAYS / "staging" / "config.yaml")
+    compile_to(tmp_path, config.cluster, images)
+    assert version_of(form_for(config.loop.rounds, tmp_path)) == version_of(OVERLAYS / "staging" / "form.yaml")
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("values.yaml", "cron: 0 0 3 * * *", "cron: 0 0 4 * * *"),
+        ("values.yaml", "selfemo/training-python-cpu:0.1.0", "selfemo/training-python-cpu:0.2.0"),
+        ("settings.yaml", "samples: 12", "samples: 13"),
+    ],
+)
+def test_another_time_image_or_setting_is_another_schedule(overlay: Path, file: str, old: str, new: str) -> None:
+    overlay_to(overlay)
+    before = documents(overlay / "release.yaml")[0]["data"]["schedule"]
+    overlay_to(overlay)
+    assert documents(overlay / "release.yaml")[0]["data"]["schedule"] == before
+    edit(overlay / file, old, new)
+    overlay_to(overlay)
+    assert documents(overlay / "release.yaml")[0]["data"]["schedule"] != before
+
+
+def test_what_cannot_be_compiled_is_said(overlay: Path) -> None:
+    values = (overlay / "values.yaml").read_text()
+    edit(overlay / "values.yaml", "training-image", "trainer-image")
+    with pytest.raises(UserError, match="no training-image"):
+        overlay_to(overlay)
+    (overlay / "values.yaml").write_text(values)
+    edit(overlay / "settings.yaml", "  licence:", "  model: mine\n  licence:")
+    with pytest.raises(UserError, match="model is said twice"):
+        settings_of(overlay, values_of(overlay))
+    (overlay / "values.yaml").unlink()
+    with pytest.raises(UserError, match="no values"):
+        overlay_to(overlay)
