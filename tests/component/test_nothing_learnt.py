@@ -15,7 +15,7 @@ from selfemo.data.dialogue import Dialogue, write_jsonl
 from selfemo.data.records import Sample, write_records
 from selfemo.registry.card import model_card
 from tests.component import plain
-from tests.unit.test_training import sample
+from tests.unit.training.samples import sample
 
 APART: list[dict[str, Any]] = [{"launch": {"processes": 2}}, {"cluster": {"trainer": "trainjob"}}]
 

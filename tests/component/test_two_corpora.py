@@ -14,7 +14,7 @@ from selfemo.data.dialogue import read_jsonl
 from selfemo.data.records import Scored, read_records
 from selfemo.errors import UserError
 from selfemo.loop import LoopState
-from tests.unit.test_corpora import MELD_HEADER
+from tests.unit.corpora.meld import MELD_HEADER
 
 
 @pytest.fixture

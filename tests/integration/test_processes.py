@@ -18,7 +18,7 @@ from selfemo.data.records import Sample, write_records
 from selfemo.errors import UserError
 from selfemo.policy.weights import load_model
 from tests.conftest import ROOT
-from tests.unit.test_training import sample
+from tests.unit.training.samples import sample
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 

@@ -1,0 +1,128 @@
+"""A server that listens on a real socket, with an engine that answers when it is told to."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from selfemo.policy.engine import Completion, Sampling
+
+SECONDS = 60
+"""That anything is waited for before a test fails; nothing takes that long when it works."""
+CHAT = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 3}
+MIB = 1 << 20
+
+
+class Tokenizer:
+    def apply_chat_template(self, messages: Sequence[Any], **_: Any) -> str:
+        return str(messages[-1]["content"])
+
+    def __call__(self, text: str, **_: Any) -> dict[str, list[int]]:
+        return {"input_ids": list(text.encode())}
+
+
+class Prompter:
+    tokenizer = Tokenizer()
+
+    def neutralise_lines(self, text: str) -> str:
+        return text
+
+
+@dataclass
+class Engine:
+    """Says its prompt again, once it may. `begun` is what it was asked, in order."""
+
+    may: threading.Event = field(default_factory=threading.Event)
+    begun: list[str] = field(default_factory=list)
+    changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def sample(self, prompts: Any, seeds: Any, sampling: Sampling) -> list[list[Completion]]:
+        text = bytes(prompts[0]).decode()
+        with self.changed:
+            self.begun.append(text)
+            self.changed.notify_all()
+        assert self.may.wait(SECONDS)
+        return [[Completion((1,), text, (0.0,))] * sampling.n]
+
+
+@dataclass
+class Player:
+    engine: Engine
+    prompter: Prompter = field(default_factory=Prompter)
+
+
+@dataclass
+class Counted:
+    """The application, and the bytes of bodies that the server has handed to it."""
+
+    app: ASGIApp
+    bytes: int = 0
+    requests: int = 0
+    ended: int = 0
+    changed: threading.Condition = field(default_factory=threading.Condition)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def counted() -> Message:
+            message = await receive()
+            self.bytes += len(message.get("body", b""))
+            return message
+
+        with self.changed:
+            self.requests += scope["type"] == "http"
+            self.changed.notify_all()
+        await self.app(scope, counted, send)
+        with self.changed:
+            self.ended += scope["type"] == "http"
+            self.changed.notify_all()
+
+
+@dataclass
+class Running:
+    """A server that listens."""
+
+    port: int
+    engine: Engine
+    counted: Counted
+    stop: Callable[[], None]
+
+    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any, dict[str, str]]:
+        """One request over a connection of its own: status, parsed body, headers."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)
+        with contextlib.closing(connection):
+            given = {"content-type": "application/json"} | {k.replace("_", "-"): v for k, v in headers.items()}
+            connection.request(method, path, body if isinstance(body, bytes) else json.dumps(body), given)
+            answer = connection.getresponse()
+            text = answer.read()
+            parsed = json.loads(text) if answer.getheader("content-type") == "application/json" else text.decode()
+            return answer.status, parsed, {k.lower(): v for k, v in answer.getheaders()}
+
+    def chat(self, text: str = "hi", **headers: str) -> tuple[int, Any, dict[str, str]]:
+        return self.ask("POST", "/v1/chat/completions", {"messages": [{"role": "user", "content": text}]}, **headers)
+
+    def open(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=SECONDS)
+
+    def saw(self, requests: int = 0, ended: int = 0) -> None:
+        """Wait until so many requests have reached the application, and so many left it."""
+
+        def seen() -> bool:
+            return self.counted.requests >= requests and self.counted.ended >= ended
+
+        with self.counted.changed:
+            assert self.counted.changed.wait_for(seen, SECONDS)
+
+    def begun(self, count: int) -> None:
+        """Wait until the engine has begun so many."""
+        with self.engine.changed:
+            assert self.engine.changed.wait_for(lambda: len(self.engine.begun) >= count, SECONDS)
+
+
+Start = Callable[..., Running]

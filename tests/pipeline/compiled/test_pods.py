@@ -1,0 +1,94 @@
+"""What each step's pod is given: resources, places, secrets, a volume, and the trainer it is made for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipelines.compile import COMPILED
+from pipelines.local import form_of
+from pipelines.place import STEPS
+from selfemo import config as configuration
+from selfemo.config.cluster import TRAINER
+from tests.pipeline.compiled.forms import environment, executors, placed
+
+
+@pytest.mark.parametrize("profile", ["cpu", "l4", "node8"])
+def test_steps_hold_what_their_profile_gives_and_light_ones_never_an_accelerator(
+    forms: Callable[..., list[dict[str, Any]]], profile: str
+) -> None:
+    form = forms(f"profile={profile}")
+    pods = configuration.load(None, [f"cluster.profile={profile}"]).cluster.pods
+    for name, container in executors(form[0]).items():
+        pod = getattr(pods, STEPS[name].kind)
+        resources = container["resources"]
+        assert resources["resourceMemoryLimit"] == resources["resourceMemoryRequest"] == pod.memory
+        assert resources["resourceCpuLimit"] == resources["resourceCpuRequest"] == pod.cpu
+        held = resources.get("accelerator", {})
+        assert int(held.get("resourceCount", 0)) == pod.accelerators
+        assert STEPS[name].kind != "light" or not held
+        where = placed(form)[name]
+        mounts = {m["mountPath"]: m for m in where["emptyDirMounts"]}
+        assert "/work" in mounts
+        assert mounts.get("/dev/shm", {}).get("sizeLimit", "") == pod.shm
+        assert where["activeDeadlineSeconds"] == str(pod.minutes * 60)
+        assert [t["key"] for t in where.get("tolerations", [])] == [t.key for t in pod.tolerations]
+
+
+def test_places_queues_and_secrets_are_named(forms: Callable[..., list[dict[str, Any]]]) -> None:
+    form = forms(
+        "pods.train.node_selector={pool: gpus}",
+        "pods.train.queue=gpus",
+        "secret=s3-access",
+        "pods.train.tolerations=[{key: spot, operator: Equal, value: 'yes', effect: NoExecute}]",
+    )
+    where = placed(form)["train"]
+    assert where["nodeSelector"]["labels"] == {"pool": "gpus"}
+    assert where["podMetadata"]["labels"] == {"kueue.x-k8s.io/queue-name": "gpus"}
+    assert where["tolerations"] == [{"key": "spot", "operator": "Equal", "value": "yes", "effect": "NoExecute"}]
+    assert "nodeSelector" not in placed(form)["filter"]
+    for what in placed(form).values():
+        (secret,) = what["secretAsEnv"]
+        assert (secret["secretName"], secret["optional"]) == ("s3-access", True)
+        assert "AWS_SECRET_ACCESS_KEY" in {k["envVar"] for k in secret["keyToEnv"]}
+
+
+def test_what_waits_for_a_trainjob_is_light_and_names_its_image(forms: Callable[..., list[dict[str, Any]]]) -> None:
+    form = forms("profile=node8", "trainer=trainjob")
+    for name in ("train", "warmup"):
+        container = executors(form[0])[name]
+        assert "accelerator" not in container["resources"]
+        assert "pipeline" in container["image"]
+        assert "training" in environment(container)["SELFEMO_IMAGE_TRAINING"]
+        assert "activeDeadlineSeconds" not in placed(form)[name]  # a queue may take days: the launcher keeps the time
+
+
+@pytest.mark.parametrize("trainer", ["pod", "trainjob"])
+def test_training_steps_are_told_for_which_trainer_their_pods_were_made(
+    forms: Callable[..., list[dict[str, Any]]], trainer: str
+) -> None:
+    told = {name: environment(c).get(TRAINER) for name, c in executors(forms(f"trainer={trainer}")[0]).items()}
+    assert told == {name: trainer if step.kind == "train" else None for name, step in STEPS.items()}
+
+
+@pytest.mark.parametrize("trainer", ["pod", "trainjob"])
+def test_a_run_on_this_machine_has_a_form_for_its_trainer(tmp_path: Path, trainer: str) -> None:
+    form = form_of(configuration.load(None, [f"cluster.trainer={trainer}", "loop.rounds=7"]), tmp_path)
+    assert form.name == "selfemo-10.yaml"
+    assert (form.parent == COMPILED) == (trainer == "pod")  # nothing is compiled where there is no need
+    assert environment(executors(next(yaml.safe_load_all(form.read_text())))["train"])[TRAINER] == trainer
+
+
+def test_training_keeps_its_checkpoints_on_the_volume_and_other_steps_do_not(
+    forms: Callable[..., list[dict[str, Any]]],
+) -> None:
+    where = placed(forms("volume=checkpoints"))
+    for name, what in where.items():
+        claims = [c["constant"] for c in what.get("pvcMount", [])]
+        assert claims == (["checkpoints"] if STEPS[name].kind == "train" else []), name
+        mounts = [m["mountPath"] for m in [*what.get("pvcMount", []), *what.get("emptyDirMounts", [])]]
+        assert mounts.count("/work") == 1

@@ -1,0 +1,64 @@
+"""Two who move the champion at the same time: the one who has lost the lock moves nothing."""
+
+from __future__ import annotations
+
+import mlflow
+import pytest
+
+from selfemo.context import Context
+from selfemo.method.gate import Decision
+from selfemo.registry.promotion import LOOP_WAITS, after_decision
+from selfemo.registry.versions import CHAMPION
+from selfemo.store.lock import SECONDS
+from tests.unit.champion.world import Mortal, World
+
+
+def test_who_has_lost_the_lock_moves_no_alias(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gate takes long, and somebody else promotes meanwhile: the new champion is what it is compared with then."""
+    first, second, third = world.fresh(3)
+    world.by_hand(first)
+    asked: list[str] = []
+
+    def slow_gate(context: Context, scores: str) -> Decision:
+        asked.append(world.champion())
+        if len(asked) == 1:
+            world.by_hand(third)  # whose lock is taken over, since the first holder has not been heard of for long
+        return Decision(len(asked) == 1, "the gate")
+
+    monkeypatch.setattr("selfemo.registry.promotion.against_registry", slow_gate)
+    context = Context(world.context.config)
+    said = after_decision(context, context.registry.versions.get(second), Decision(True, "loop"), "another", "")
+    assert said == "the gate"
+    assert asked == [first, third]
+    assert world.champion() == third
+    assert "selfemo.promoted_at" not in world.tags(second)
+
+
+def test_an_alias_that_was_moved_too_late_is_put_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow has no compare-and-swap: the process stalls after its last look, and its request comes over another's."""
+    first, second, third = world.fresh(3)
+    world.by_hand(first)
+    stalled: list[bool] = []
+    real = mlflow.MlflowClient("").client
+
+    class Stalls(Mortal):
+        def set_registered_model_alias(self, name: str, alias: str, version: str) -> None:
+            if (alias, version, stalled) == (CHAMPION, second, []):
+                stalled.append(True)
+                world.by_hand(third)
+            self.client.set_registered_model_alias(name, alias, version)
+
+    monkeypatch.setattr(mlflow, "MlflowClient", lambda tracking_uri: Stalls(real, world.life))
+    monkeypatch.setattr(
+        "selfemo.registry.promotion.against_registry", lambda context, scores: Decision(False, "no better")
+    )
+    assert world.by_the_loop(second) == "no better"
+    assert stalled
+    assert world.champion() == third
+    assert "selfemo.promoted_at" not in world.tags(second)
+    world.back()
+    assert world.champion() == first
+
+
+def test_a_step_that_was_killed_inside_the_lock_is_not_kept_out_by_itself() -> None:
+    assert LOOP_WAITS > SECONDS

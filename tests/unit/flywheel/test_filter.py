@@ -1,0 +1,99 @@
+"""What the filter keeps of rollouts, what target it gives to what it keeps, and how it counts the rest."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from selfemo import config as configuration
+from selfemo.config import Config
+from selfemo.data.records import Candidate
+from selfemo.method.flywheel.filtering import filter_rollouts
+from tests.unit.flywheel.rollouts import CONFIG, EVERYTHING, candidate, expression, understanding
+
+
+def test_a_confident_varied_group_becomes_a_sample_with_its_consensus() -> None:
+    kept = filter_rollouts([understanding(["joy"] * 6 + ["fear", None], gold="joy")], CONFIG)
+    assert kept.reasons["understanding"] == Counter(kept=6, low_reward=1, unparseable=1)
+    (sample,) = kept.samples
+    assert (sample.target, sample.gold, sample.parents) == (("joy",), False, ("u",))
+    assert kept.metrics["pseudo_label_accuracy"] == 1
+
+
+def test_noise_and_unanimity_are_rejected_each_for_its_reason() -> None:
+    noise = understanding(["joy", "fear", "anger", "neutral", "sadness", "disgust", "surprise", "joy"], "noise")
+    kept = filter_rollouts([noise, understanding(["joy"] * 8, "same")], CONFIG)
+    assert kept.reasons["understanding"] == Counter(low_agreement=8, trivial=8)
+    assert kept.samples == []
+    assert kept.metrics["acceptance"] == 0
+
+
+def test_where_cross_entropy_learns_unanimous_groups_are_kept_if_they_are_right() -> None:
+    everything = configuration.load(None, [*EVERYTHING, "flywheel.unanimous=true", "flywheel.use_gold=true"])
+    agreed = [understanding(["joy"] * 8, "right", gold="joy"), understanding(["joy"] * 8, "wrong", gold="fear")]
+    kept = filter_rollouts([*agreed, expression(candidate(), candidate())], everything)
+    assert kept.reasons["understanding"] == Counter(kept=8, low_reward=8)
+    assert kept.reasons["expression"] == Counter(kept=2)
+
+
+def test_calibrated_targets_follow_the_labelled_turns_where_the_policy_says_one_label_too_often() -> None:
+    rollouts = [understanding(["neutral"] * 5 + ["anger"] * 3, f"turn {i}") for i in range(9)]
+    calibrated = configuration.load(None, [*EVERYTHING, "flywheel.calibration=1"])
+    told = {"sample": {"neutral": 3, "anger": 9}}
+    assert filter_rollouts(rollouts, calibrated).before["understanding"] == Counter(neutral=9)
+    assert filter_rollouts(rollouts, calibrated, told).before["understanding"] == Counter(anger=9)
+    plain = configuration.load(None, EVERYTHING)
+    assert filter_rollouts(rollouts, plain, told).before["understanding"] == Counter(neutral=9)
+
+
+def test_gold_is_a_target_only_where_the_run_says_so() -> None:
+    rollout = understanding(["joy"] * 6 + ["fear"] * 2, gold="fear")
+    semi = configuration.load(None, [*EVERYTHING, "flywheel.use_gold=true", "flywheel.quota=0.4"])
+    assert filter_rollouts([rollout], CONFIG).samples[0].target == ("joy",)
+    (sample,) = filter_rollouts([rollout], semi).samples
+    assert (sample.target, sample.gold) == (("fear",), True)
+
+
+@pytest.mark.parametrize("score", [1.0, 0.4])
+def test_one_candidate_is_no_group_without_variance(score: float) -> None:
+    kept = filter_rollouts([expression(candidate(score=score))], Config())
+    assert kept.reasons["expression"] == Counter(kept=1)
+    assert [s.task for s in kept.samples] == ["expression", "understanding"]
+    assert filter_rollouts([expression(candidate(score=0.2))], Config()).reasons["expression"] == Counter(low_reward=1)
+
+
+def test_a_kept_reply_teaches_both_tasks() -> None:
+    kept = filter_rollouts([expression(candidate(), candidate("Go away.", "anger", 0.05))], CONFIG)
+    assert kept.reasons["expression"] == Counter(kept=1, low_reward=1)
+    express, understand = sorted(kept.samples, key=lambda s: s.task)
+    assert express.reply == "That is wonderful news!"
+    assert understand.history[-1].text == "That is wonderful news!"
+    assert understand.target == express.target == ("joy",)
+
+
+def test_replies_are_rejected_each_for_its_reason() -> None:
+    bad = Candidate(text="?", labels=None, reply=None)
+    kept = filter_rollouts(
+        [expression(candidate(), bad, candidate(reply=" "), candidate(sure=0.1), candidate(reply="so " * 50))], CONFIG
+    )
+    assert kept.reasons["expression"] == Counter(kept=1, unparseable=1, empty=1, low_agreement=1, too_long=1)
+    same = filter_rollouts([expression(candidate(), candidate())], CONFIG)
+    assert same.reasons["expression"] == Counter(trivial=2)
+
+
+def test_counts_add_up_whatever_happens() -> None:
+    rollouts = [understanding(["joy"] * 5 + [None, "fear", "anger"], str(i)) for i in range(6)]
+    rollouts += [
+        expression(candidate(f"reply {i} it is"), candidate("x y z w", "fear", 0.2), name=f"e{i}") for i in range(6)
+    ]
+    kept = filter_rollouts(rollouts, CONFIG)
+    assert sum(kept.reasons["understanding"].values()) == 48
+    assert sum(kept.reasons["expression"].values()) == 12
+    assert kept.metrics["accepted"] + kept.metrics["rejected"] == kept.metrics["candidates"] == 60
+
+
+def test_nothing_in_nothing_out() -> None:
+    kept = filter_rollouts([], CONFIG)
+    assert kept.samples == []
+    assert kept.metrics["candidates"] == 0

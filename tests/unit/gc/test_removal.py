@@ -1,0 +1,79 @@
+"""How things are removed: when told, again after an interruption, and not while a run goes on or MLflow is away."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+from selfemo.cli import main
+from selfemo.gc import collect
+from selfemo.store.artifacts import MANIFEST
+from selfemo.store.backends import LocalBackend
+from tests.unit.gc.stores import Stores
+
+
+def test_an_interrupted_removal_leaves_no_half_artifact_and_can_be_done_again(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = stores.put("demo/0/warmup")
+    stores.end(stores.begin("demo"))
+    stores.grow_old()
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LocalBackend, "remove_tree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        collect.delete(stores.context, stores.plan())
+    monkeypatch.undo()
+    assert list(stores.store.backend(made).list(made))
+    assert stores.store.backend(made).read(f"{made}/{MANIFEST}") is None  # nobody takes it for whole
+    stores.grow_old()
+    collect.delete(stores.context, stores.plan())
+    assert list(stores.store.backend(made).list(made)) == []
+
+
+def test_a_run_that_begins_again_meanwhile_keeps_its_own(stores: Stores) -> None:
+    made = stores.put("demo/0/warmup")
+    context = stores.begin("demo")
+    stores.end(context)
+    stores.grow_old()
+    found = stores.plan()
+    context.registry.reopen(context.registry.parent)
+    assert collect.delete(stores.context, found) == ["demo"]
+    assert stores.store.fetch(made).is_dir()
+
+
+def test_an_mlflow_that_cannot_be_read_removes_nothing(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    stores.put("demo/0/warmup")
+    stores.end(stores.begin("demo"))
+    stores.grow_old()
+
+    def down(*_: object, **__: object) -> None:
+        raise MlflowException("no answer")
+
+    monkeypatch.setattr(MlflowClient, "search_model_versions", down)
+    settings = [part for setting in stores.settings for part in ("--set", setting)]
+    result = CliRunner().invoke(main, ["gc", "--delete", *settings])
+    assert (result.exit_code, "no answer" in result.output) == (2, True)
+    monkeypatch.undo()
+    assert len(stores.goes()) == 1
+
+
+def test_the_command_says_what_would_go_and_does_it_when_told(stores: Stores) -> None:
+    made = stores.put("demo/0/warmup")
+    stores.put("strange/0/warmup")
+    stores.end(stores.begin("demo"))
+    stores.grow_old()
+    command = ["gc", *(part for setting in stores.settings for part in ("--set", setting))]
+    said = CliRunner().invoke(main, command).output
+    assert "demo" in said and "do it with --delete" in said
+    assert "strange: no run of this MLflow" in said
+    assert stores.store.manifest(made) is not None
+    assert CliRunner().invoke(main, [*command, "--records", "nowhere"]).exit_code == 2
+    assert "removed" in CliRunner().invoke(main, [*command, "--delete"]).output
+    assert stores.store.manifest(made) is None
+    assert "nothing to remove" in CliRunner().invoke(main, command).output
