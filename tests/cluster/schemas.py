@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from manifests.check import closed as close
+from manifests.schemas import closed as close
 
 PLACE = Path(os.environ.get("SELFEMO_SCHEMAS", Path(__file__).parents[3] / "shared" / "schemas"))
 
