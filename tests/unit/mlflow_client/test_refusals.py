@@ -30,11 +30,11 @@ from tests.unit.mlflow_client.faults import LOGIN, Server, Time
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda r: r.version("1"),
-        lambda r: r.alias(CHAMPION),
-        lambda r: r.source("models:/m/1"),
+        lambda r: r.versions.get("1"),
+        lambda r: r.versions.alias(CHAMPION),
+        lambda r: r.versions.source("models:/m/1"),
         lambda r: r.experiment,
-        lambda r: r.register("s3://b/a", "run", {}),
+        lambda r: r.versions.register("s3://b/a", "run", {}),
         lambda r: r.parent,
     ],
     ids=["version", "alias", "source", "experiment", "register", "parent"],
