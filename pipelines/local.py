@@ -36,10 +36,13 @@ def form_of(config: Config, directory: Path) -> Path:
 def run(config: Config) -> bool:
     """Run the loop; whether it succeeded."""
     warnings.filterwarnings("ignore")
-    from kfp import components, local
+    from kfp import components, dsl, local
 
     with tempfile.TemporaryDirectory(prefix="selfemo-") as forms:
-        pipeline = components.load_component_from_file(str(form_of(config, Path(forms))))
+        form = form_of(config, Path(forms)).read_text(encoding="utf-8")
+        # The local runner knows no such placeholder, and falls over it; nothing was scheduled here.
+        form = form.replace(dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER, "")
+        pipeline = components.load_component_from_text(form)
     with tempfile.TemporaryDirectory(prefix="selfemo-") as outputs:
         local.init(local.SubprocessRunner(use_venv=False), pipeline_root=outputs, raise_on_error=True)
         try:
