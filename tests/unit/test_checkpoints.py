@@ -107,6 +107,13 @@ def test_a_checkpoint_whose_files_are_not_what_was_saved_is_not_there(
     assert not list((tmp_path / "here").iterdir())
 
 
+def test_a_damaged_manifest_makes_no_checkpoint_and_the_one_before_it_counts(kept: Checkpoints, tmp_path: Path) -> None:
+    kept.save(checkpoint(tmp_path, 8), "checkpoint-8")
+    half = f"{kept.uri}/checkpoint-16/part-0/{MANIFEST}"
+    assert kept.store.backend(half).create(half, b'{"step": "checkp')
+    assert kept.newest() == "checkpoint-8"
+
+
 def test_an_interrupted_removal_leaves_no_checkpoint(
     kept: Checkpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
