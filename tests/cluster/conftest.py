@@ -13,8 +13,13 @@ import yaml
 from kmock import KubernetesEmulator, Server
 from kubernetes import client
 
+from selfemo import config as configuration
+from selfemo.cluster.launcher import Launcher
+from selfemo.cluster.trainjob import manifest
+
 JOBS = "trainer.kubeflow.org/v1alpha1/trainjobs"
 PODS = "v1/pods"
+NAME = "demo-train-1-abc"
 
 
 class Api:
@@ -131,3 +136,19 @@ def api() -> Iterator[Api]:
     running.result()
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
+
+
+def job(owner: tuple[str, str] | None = None, **changes: Any) -> dict[str, Any]:
+    """A TrainJob of that name; with other variables it is one of another spec."""
+    config = configuration.load(None, ["cluster.trainer=trainjob"])
+    return manifest(config, NAME, "image@sha256:1", ["train"], environment=changes, owner=owner)
+
+
+@pytest.fixture
+def time(api: Api) -> Time:
+    return Time(lambda: api.exists(NAME))
+
+
+@pytest.fixture
+def launcher(api: Api, time: Time) -> Launcher:
+    return Launcher(api.client, poll=30, clock=time.clock, sleep=time.sleep)

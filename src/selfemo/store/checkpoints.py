@@ -71,8 +71,11 @@ class Checkpoints:
         return f"checkpoint-{max(complete)}" if complete else None
 
     def _parts_of(self, step: int) -> int:
-        """Of how many parts a checkpoint is; the first says so, and without it none is complete."""
-        manifest = self.store.manifest(f"{self.uri}/checkpoint-{step}/part-0")
+        """Of how many parts a checkpoint is; the first says so. 0 without it, or if its manifest is damaged."""
+        try:
+            manifest = self.store.manifest(f"{self.uri}/checkpoint-{step}/part-0")
+        except CorruptArtifact:
+            return 0
         return int(manifest.result["parts"]) if manifest else 0
 
     def save(self, directory: Path, name: str) -> None:
