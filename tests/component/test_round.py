@@ -1,0 +1,96 @@
+"""A round by the components' plain functions, and what the user interface is shown of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import yaml
+
+from components.report.component import report
+from selfemo.config import Config
+from selfemo.context import Context
+from tests.component import plain
+
+
+def test_the_plain_functions_make_a_round(small_local: Config) -> None:
+    replaying = small_local.model_copy(update={"grpo": small_local.grpo.model_copy(update={"replay": 1})})
+    text = replaying.to_json()
+    data = plain.prepare(text)
+    policy = plain.warmup(text, data)
+    scores = plain.scores(text, policy, data, 0)
+    champion, champion_scores, misses, go_on = plain.decide(text, "", "", 0, policy, scores, 0)
+    assert (champion, champion_scores, misses, go_on) == (policy, scores, 0, True)
+    rollouts = plain.rollouts(text, policy, data, 1)
+    samples = plain.samples(text, rollouts, 1)
+    challenger = plain.train(text, policy, samples, data, 1)
+    assert challenger != policy
+    history = json.loads((Context(replaying).store.fetch(challenger) / "training.json").read_text())
+    assert all("replay_loss" in row for row in history)
+    new_scores = plain.scores(text, challenger, data, 1)
+    after = plain.decide(text, champion, champion_scores, misses, challenger, new_scores, 1)
+    assert after[0] in (policy, challenger)
+    assert after[3] is True
+    report.python_func(text, "", "", SimpleNamespace(state="FAILED", error_message="<b>it broke</b>"))
+    page = (Path(small_local.workdir) / "runs" / small_local.run / "report.html").read_text()
+    assert "&lt;b&gt;it broke&lt;/b&gt;" in page
+    assert "Round 1" in page
+
+
+def test_the_user_interface_is_told_what_there_is_to_see(small_local: Config) -> None:
+    text = small_local.to_json()
+    data = plain.prepare(text)
+    policy = plain.warmup(text, data)
+    scores = plain.scores(text, policy, data, 0)
+    plain.decide(text, "", "", 0, policy, scores, 0)
+    samples = plain.samples(text, plain.rollouts(text, policy, data, 1), 1)
+    challenger = plain.train(text, policy, samples, data, 1)
+    plain.decide(text, policy, scores, 0, challenger, plain.scores(text, challenger, data, 1), 1)
+    store = Context(small_local).store
+    for name, uri, counts in (
+        ("filter/rollouts", store.manifest(samples).inputs["rollouts"], {"rollouts"}),  # type: ignore[union-attr]
+        ("filter/dataset", samples, {"samples"}),
+        ("train/model", challenger, {"samples", "steps"}),
+    ):
+        shown = plain.SHOWN[name]
+        manifest = store.manifest(uri)
+        assert manifest is not None
+        assert (shown.metadata["store_uri"], shown.metadata["sha256"]) == (uri, manifest.digest)
+        assert (shown.metadata["round"], shown.metadata["base_model"]) == (1, small_local.policy.base)
+        assert counts <= set(shown.metadata)
+        assert json.loads(Path(shown.path).read_text()) == shown.metadata  # small: the data stay in the store
+    assert 0 <= plain.SHOWN["decide/metrics"].metadata["weighted_f1"] <= 1
+    assert plain.SHOWN["filter/metrics"].metadata["candidates"] > 0
+    rows = plain.SHOWN["decide/confusion"].metadata["confusionMatrix"]["rows"]
+    assert sum(sum(r["row"]) for r in rows) == plain.SHOWN["decide/metrics"].metadata["turns"]
+    summary = Path(plain.SHOWN["decide/summary.md"].path).read_text()
+    assert summary.startswith("## Round 1: ") and "| weighted F1 [95 %] |" in summary
+    page = Path(plain.SHOWN["decide/page.html"].path).read_text()
+    for what in ("Training curves", "Label mix", "Candidates by reason", "Rejected", "data:image/png;base64,"):
+        assert what in page
+    assert len(page) < 2_000_000
+    assert not re.search(r"<script|src=\"(?!data:)|href=|url\(", page)  # self-contained, nothing runs
+
+    registry = Context(small_local).registry
+    version = next(v for v in registry.client.search_model_versions("name='self-emo'") if v.source == challenger)
+    card = (store.backend(challenger).read(f"{challenger}/README.md") or b"").decode()
+    front = yaml.safe_load(card.split("---\n")[1])
+    assert (front["license"], front["base_model"]) == ("unknown", small_local.policy.base)
+    assert front["metrics"][1]["value"] == round(plain.SHOWN["decide/metrics"].metadata["weighted_f1"], 4)
+    for what in (
+        f"version {version.version}\n",
+        "Nobody has stated the base",
+        "F1 joy",
+        "| 0 |",
+        "| 1 |",
+        "gain in weighted F1",
+        challenger,
+        "must not decide over people",
+    ):
+        assert what in card
+    assert version.description.startswith("Round 1, ")
+    assert store.fetch(challenger).joinpath("model.safetensors").is_file()  # the card is beside the artifact, not in it
+    round_1 = registry.rounds()[1].info.run_id
+    assert "card.md" in {a.path for a in registry.client.list_artifacts(round_1)}

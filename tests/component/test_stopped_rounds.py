@@ -1,0 +1,95 @@
+"""Rounds that keep nothing, or that tell of collapse, do not change the champion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from components.report.component import report
+from selfemo.config import Config
+from selfemo.config.sections import Guard
+from selfemo.context import Context
+from tests.component import plain
+
+
+def test_a_round_that_keeps_nothing_stops_the_loop_and_keeps_the_champion(small_local: Config) -> None:
+    from selfemo import config as configuration
+
+    nothing = configuration.Config.model_validate(
+        small_local.model_dump() | {"flywheel": {"tau_low": 1.0}, "warmup": {"dialogues": 0}}
+    )
+    text = nothing.to_json()
+    data = plain.prepare(text)
+    policy = plain.warmup(text, data)
+    assert Context(nothing).store.manifest(policy).result["dialogues"] == 0  # type: ignore[union-attr]
+    scores = plain.scores(text, policy, data, 0)
+    champion = plain.decide(text, "", "", 0, policy, scores, 0)[0]
+    assert champion == Context(nothing).policies.find(policy).uri  # the base's copy, not the record that stands for it
+    samples = plain.samples(text, plain.rollouts(text, champion, data, 1), 1)
+    challenger = plain.train(text, champion, samples, data, 1)
+    new_scores = plain.scores(text, challenger, data, 1)  # it stands for the policy itself
+    scored = Context(nothing).store.manifest(new_scores)
+    assert scored is not None and scored.inputs["policy"] == champion
+    assert Context(nothing).policies.find(challenger).uri == champion  # wherever it is named
+    after = plain.decide(text, champion, scores, 0, challenger, new_scores, 1)
+    assert after == (champion, scores, 1, False)
+
+
+@pytest.mark.parametrize(
+    ("bound", "words"),
+    [
+        ("guard.min_eligible=1", "share of eligible candidates"),
+        ("guard.min_label_entropy=9", "label entropy of the predictions"),
+    ],
+)
+def test_a_round_whose_rollouts_tell_of_collapse_is_stopped_and_marked(
+    small_local: Config, bound: str, words: str
+) -> None:
+    from selfemo import config as configuration
+    from selfemo import steps
+
+    section, _, value = bound.partition("=")
+    guard = {section.removeprefix("guard."): float(value)}
+    collapsed = configuration.Config.model_validate(small_local.model_dump() | {"guard": guard})
+    text = collapsed.to_json()
+    data = plain.prepare(text)
+    policy = plain.warmup(text, data)
+    scores = plain.scores(text, policy, data, 0)
+    assert plain.decide(text, "", "", 0, policy, scores, 0)[0] == policy  # nothing to go back to
+    samples = plain.samples(text, plain.rollouts(text, policy, data, 1), 1)
+    challenger = plain.train(text, policy, samples, data, 1)
+    after = plain.decide(text, policy, scores, 0, challenger, plain.scores(text, challenger, data, 1), 1)
+    assert after == (policy, scores, 1, True)  # the next round plays other dialogues
+    context = Context(collapsed)
+    row = steps.finished_rounds(context)[1]
+    assert row.stopped.startswith("collapse: ") and words in row.stopped
+    assert row.rejected is not None
+    run = context.registry.client.get_run(context.registry.round(1))
+    assert run.data.tags["selfemo.stopped"] == row.stopped
+    report.python_func(text, "", "", SimpleNamespace(state="SUCCEEDED", error_message=""))
+    page = (Path(small_local.workdir) / "runs" / small_local.run / "report.html").read_text()
+    assert "Round 1: stopped" in page and words in page
+
+
+def test_a_challenger_with_one_label_for_everything_is_not_promoted(small_local: Config) -> None:
+    from selfemo import steps
+
+    strict = small_local.model_copy(update={"guard": Guard(min_label_entropy=9)})
+    text = strict.to_json()
+    data = plain.prepare(text)
+    policy = plain.warmup(text, data)
+    scores = plain.scores(text, policy, data, 0)
+    lenient = small_local.to_json()
+    samples = plain.samples(lenient, plain.rollouts(text, policy, data, 1), 1)
+    challenger = plain.train(text, policy, samples, data, 1)
+    new_scores = plain.scores(text, challenger, data, 1)
+    plain.decide(text, "", "", 0, policy, scores, 0)
+    after = plain.decide(text, policy, scores, 0, challenger, new_scores, 1)
+    assert after == (policy, scores, 1, True)
+    context = Context(strict)
+    assert "label entropy on held-out turns" in steps.finished_rounds(context)[1].stopped
+    version = context.registry.versions.get("2")
+    assert version.source == challenger
+    assert version.tags["selfemo.stopped"].startswith("collapse: ")

@@ -1,0 +1,55 @@
+"""What the warm-up learns from and what it sets apart, and a run that has only a warm-up or none."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from selfemo.config import Config
+from selfemo.context import Context
+from tests.component import plain
+
+
+def test_rounds_are_gated_on_labelled_dialogues_kept_from_the_warm_up(small_local: Config) -> None:
+    from selfemo import config as configuration
+    from selfemo.data.dialogue import read_jsonl
+    from selfemo.errors import UserError
+
+    data = small_local.model_dump()
+    apart = configuration.Config.model_validate(data | {"warmup": data["warmup"] | {"dialogues": 12, "selection": 8}})
+    files = Context(apart).store.fetch(plain.prepare(apart.to_json()))
+    held_out = {d.id for d in read_jsonl(files / "held_out.jsonl")}
+    training = {d.id for d in read_jsonl(files / "training.jsonl")}
+    warm = set(yaml.safe_load((files / "warmup.json").read_text()))
+    assert len(held_out) == 8
+    assert len(warm) == 4
+    assert warm < training
+    assert not held_out & training
+    assert all("/train/" in name for name in held_out)  # the evaluation split is left alone
+    with pytest.raises(UserError, match=r"less than warmup\.dialogues"):
+        configuration.load(None, ["warmup.dialogues=6", "warmup.selection=6"])
+    greedy = configuration.Config.model_validate(data | {"warmup": {"dialogues": 5000, "selection": 4000}})
+    with pytest.raises(UserError, match=r"none is left to learn from|no training dialogues are left"):
+        plain.prepare(greedy.to_json())
+
+
+def test_no_rounds_is_the_warm_up_alone(small_local: Config) -> None:
+    alone = small_local.model_copy(update={"loop": small_local.loop.model_copy(update={"rounds": 0})})
+    text = alone.to_json()
+    data = plain.prepare(text)
+    policy = plain.warmup(text, data)
+    scores = plain.scores(text, policy, data, 0)
+    assert plain.decide(text, "", "", 0, policy, scores, 0) == (policy, scores, 0, False)
+
+
+def test_a_run_that_starts_warmed_up_keeps_its_base_and_still_sets_dialogues_apart(small_local: Config) -> None:
+    settings = small_local.model_copy(update={"warmup": small_local.warmup.model_copy(update={"epochs": 0})})
+    text = settings.to_json()
+    data = plain.prepare(text)
+    policy = plain.warmup(text, data)
+    context = Context(settings)
+    assert context.store.manifest(policy).result["steps"] == 0  # type: ignore[union-attr]
+    chosen = json.loads((context.store.fetch(data) / "warmup.json").read_text())
+    assert len(chosen) == settings.warmup.dialogues
