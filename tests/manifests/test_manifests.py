@@ -195,16 +195,30 @@ def test_a_new_reference_changes_the_pods(place: Path) -> None:
     assert one(build(place / "overlays/dev"), "Deployment", "serving")["spec"]["replicas"] == 1
 
 
-def test_the_accounts_role_is_exactly_what_the_launcher_calls() -> None:
-    source = (ROOT / "src/selfemo/cluster/launcher.py").read_text()
-    called = set(re.findall(r"\.(create|get|delete|patch|list|watch|replace)_namespaced_custom_object", source))
-    pods = set(re.findall(r"\.(list|read|delete|create)_namespaced_pod(_log)?\(", source))
-    roles = built("overlays/prod")
-    rules = {r["resources"][0]: set(r["verbs"]) for r in one(roles, "Role", "selfemo-launcher")["rules"]}
-    # `patch` is the adoption of a TrainJob by the pod that goes on with it.
-    assert rules == {"trainjobs": called | {"patch"}, "pods": {"list"}, "pods/log": {"get"}}
-    assert pods == {("list", ""), ("read", "_log")}
-    for role in (o for o in roles if o["kind"] == "Role"):
+CALLS = {"create": "create", "read": "get", "get": "get", "list": "list", "delete": "delete", "patch": "patch"}
+"""What the Kubernetes client calls a request, and what a role calls it."""
+
+
+def called(*modules: str) -> dict[str, set[str]]:
+    """What is asked of TrainJobs, pods and their logs, by the source."""
+    source = "".join((ROOT / f"src/selfemo/cluster/{module}.py").read_text() for module in modules)
+    found: dict[str, set[str]] = {}
+    for verb, kind in re.findall(r"\.([a-z]+)_namespaced_(custom_object|pod_log|pod)\(", source):
+        resource = {"custom_object": "trainjobs", "pod_log": "pods/log", "pod": "pods"}[kind]
+        found.setdefault(resource, set()).add(CALLS[verb])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("role", "modules"), [("selfemo-launcher", ("launcher", "joblog")), ("selfemo-reaper", ("reaper",))]
+)
+def test_a_role_is_exactly_what_its_code_calls(role: str, modules: tuple[str, ...]) -> None:
+    rules = {r["resources"][0]: set(r["verbs"]) for r in one(built("overlays/prod"), "Role", role)["rules"]}
+    assert rules == called(*modules)
+
+
+def test_no_role_takes_all_of_something() -> None:
+    for role in (o for o in built("overlays/prod") if o["kind"] == "Role"):
         for rule in role["rules"]:
             assert "*" not in rule["verbs"] + rule["resources"] + rule["apiGroups"]
 

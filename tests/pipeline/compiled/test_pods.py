@@ -26,8 +26,8 @@ def test_steps_hold_what_their_profile_gives_and_light_ones_never_an_accelerator
     for name, container in executors(form[0]).items():
         pod = getattr(pods, STEPS[name].kind)
         resources = container["resources"]
-        assert resources["resourceMemoryLimit"] == resources["resourceMemoryRequest"] == pod.memory
-        assert resources["resourceCpuLimit"] == resources["resourceCpuRequest"] == pod.cpu
+        assert (resources["resourceCpuLimit"], resources["resourceMemoryLimit"]) == (pod.cpu, pod.memory)
+        assert (resources["resourceCpuRequest"], resources["resourceMemoryRequest"]) == pod.requests
         held = resources.get("accelerator", {})
         assert int(held.get("resourceCount", 0)) == pod.accelerators
         assert STEPS[name].kind != "light" or not held
