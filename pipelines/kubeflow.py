@@ -77,7 +77,11 @@ def connect(config: Config) -> Any:
         )
         if user := os.environ.get(USER):
             client._experiment_api.api_client.set_default_header("kubeflow-userid", user)
-        client.list_experiments(page_size=1, namespace=config.cluster.namespace)  # made without asking anything
+        # The client is made without asking anything, and its own look at the server's health tries for half a minute.
+        several = client._healthz_api.healthz_service_get_healthz().multi_user
+        if not several:
+            client._context_setting["namespace"] = ""  # or every call is given it
+        client.list_experiments(page_size=1, namespace=config.cluster.namespace if several else "")
         return client
     except Exception as error:
         raise UserError(
