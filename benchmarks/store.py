@@ -29,7 +29,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 def fetched(root: str, cache: Path, uri: str, barrier: object, out: multiprocessing.Queue[float]) -> None:
     """One of several processes that fetch at once."""
-    barrier.wait()  # type: ignore[attr-defined] # a barrier of multiprocessing has no public type
+    barrier.wait()  # type: ignore[attr-defined]  # a barrier of multiprocessing has no public type
     out.put(seconds(lambda: Store(root, cache).fetch(uri)))
 
 

@@ -57,7 +57,7 @@ def joy(completions: list[str], **_: Any) -> list[float]:
 def answer(tokenizer: Any, rng: np.random.Generator, tokens: int) -> list[int]:
     """A completion: random tokens, or, of no fixed length, one or two labels as a recogniser writes them."""
     if tokens:
-        return rng.integers(100, 40_000, tokens).tolist()  # type: ignore[no-any-return]
+        return rng.integers(100, 40_000, tokens).tolist()  # type: ignore[no-any-return]  # the library has no types
     labels = rng.permutation(MELD.labels)[: 1 + (rng.random() < 0.3)]
     return list(Prompter(tokenizer).answer([str(label) for label in labels]))
 
@@ -77,7 +77,7 @@ def work(name: str, bf16: bool, prompts: list[list[int]], tokens: int, fixed: bo
     base = PackedGrpoTrainer if packed else GRPOTrainer
     tokenizer = load_tokenizer(directory(name))
 
-    class Trainer(base):  # type: ignore[misc, valid-type]
+    class Trainer(base):  # type: ignore[misc, valid-type]  # the base is chosen when it runs
         def _tokenize_prompts(self, texts: list[str]) -> Any:
             return [prompts[int(t)] for t in texts], None, {}
 

@@ -55,7 +55,7 @@ def token() -> str | None:
 
 
 def connect(config: Config) -> Any:
-    """A client of Kubeflow Pipelines.
+    """A client of Kubeflow Pipelines, of the configuration's namespace where Kubeflow has several users.
 
     Raises:
         UserError: If there is none at the host, or it refuses us, or a cluster cannot run the configuration.
@@ -80,10 +80,10 @@ def connect(config: Config) -> Any:
         # The client is made without asking anything, and its own look at the server's health tries for half a minute.
         several = client._healthz_api.healthz_service_get_healthz().multi_user
         if not several:
-            client._context_setting["namespace"] = ""  # or every call is given it
+            client._context_setting["namespace"] = ""  # it has no namespaces, and refuses to be told one
         client.list_experiments(page_size=1, namespace=config.cluster.namespace if several else "")
         return client
-    except Exception as error:
+    except Exception as error:  # the client lets through what its own libraries raise, and raises plain ones itself
         raise UserError(
             f"Kubeflow Pipelines cannot be used: {type(error).__name__}: {printable(str(error))[:300]}",
             where=f"cluster.host: {config.cluster.host or '(none)'}",

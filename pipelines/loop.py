@@ -45,7 +45,7 @@ def learn(cluster: Cluster, images: Images) -> BaseComponent:
                 place(task, step, cluster, images)
         with dsl.Else(name="stopped"):
             carried = place(carry(policy=policy, scores="", misses=0), "carry", cluster, images)
-        return dsl.OneOf(trained.outputs["Output"], carried.outputs["policy"])  # type: ignore[no-any-return]
+        return dsl.OneOf(trained.outputs["Output"], carried.outputs["policy"])  # type: ignore[no-any-return]  # kfp has no types
 
     return half
 

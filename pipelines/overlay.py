@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from components.images import Images
+from pipelines import size
 from pipelines.compile import compile_to, form_for, resources_of, version_of
 from selfemo import config as configuration
 from selfemo.errors import UserError
@@ -36,12 +37,14 @@ def overlay_to(overlay: Path) -> list[Path]:
         The files.
 
     Raises:
-        UserError: If a value is missing, or the configuration is none.
+        UserError: If a value is missing, the configuration is none, or its run would be too large for a cluster; then
+            nothing is written.
     """
     values = values_of(overlay)
-    made = {"config.yaml": HEAD + yaml.safe_dump(settings_of(overlay, values), sort_keys=False, width=1000)}
-    (overlay / "config.yaml").write_text(made["config.yaml"])
-    config = configuration.load(overlay / "config.yaml")
+    settings = settings_of(overlay, values)
+    config = configuration.validate(settings, lambda _: f"{overlay}: settings.yaml or values.yaml")
+    size.check(config)
+    made = {"config.yaml": HEAD + yaml.safe_dump(settings, sort_keys=False, width=1000)}
     images = Images(**{kind.name: values[f"{kind.name}-image"] for kind in fields(Images)})
     with tempfile.TemporaryDirectory() as directory:
         compile_to(Path(directory), config.cluster, images)

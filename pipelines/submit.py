@@ -52,10 +52,11 @@ class Submission:
         self.config, self.client, self.form, self.poll = config, client, form, poll
         self.images = images or Images.from_environment()
         self.name = cycles.of(config, cycle).run
-        there = config.model_copy(update={"workdir": WORKDIR})
+        # Where Kubeflow is seen from here is no part of the run: a laptop and the schedule's Job see it elsewhere.
+        cluster = config.cluster.model_copy(update={"host": ""})
+        there = config.model_copy(update={"workdir": WORKDIR, "cluster": cluster})
         self.parameters = {"config": there.to_json(), "cycle": cycle}
-        # Kubeflow for one user has no namespaces, and refuses to be told one.
-        self.namespace = config.cluster.namespace if client.get_kfp_healthz().multi_user else None
+        self.namespace = client.get_user_namespace() or None
         self.experiment = str(
             client.create_experiment(config.cluster.experiment, namespace=self.namespace).experiment_id
         )
@@ -225,6 +226,10 @@ def main() -> int:
     parser.add_argument("--recurring", metavar="CRON")
     given = parser.parse_args()
     try:
+        if given.resume and not given.wait:
+            raise UserError("nobody would see that the run failed", where="--resume", fix="give --wait as well")
+        if given.recurring and (given.cycle or given.wait):
+            raise UserError("a schedule is made, not run", where="--recurring", fix="leave out --cycle and --wait")
         config = Config.from_json(given.config.read_text(encoding="utf-8"))
         say(size.check(config))
         with redirect_stdout(sys.stderr):  # kfp tells of links there; ours is the id alone

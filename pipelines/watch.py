@@ -34,7 +34,7 @@ def watch(client: Any, run: str, name: str, poll: float) -> bool:
         try:
             found = client.get_run(run)
             faults = 0
-        except Exception as error:
+        except Exception as error:  # of the client's own libraries, whatever they are: it is looked at again
             faults += 1
             if faults >= FAULTS:
                 raise UserError(

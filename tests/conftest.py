@@ -26,7 +26,6 @@ CHATML = (
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads of models this small wait for each other most of the time
 os.environ.pop("MLFLOW_TRACKING_URI", None)
-os.environ.pop("MLFLOW_RUN_ID", None)
 
 
 def race(count: int, work: Callable[[int], None]) -> None:

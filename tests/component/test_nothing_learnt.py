@@ -138,14 +138,14 @@ def test_a_run_that_begins_from_another_ones_policy_goes_on_with_that_policys_ve
     data = plain.prepare(text)
     stand_in = plain.warmup(text, data)
     shown = plain.SHOWN["warmup/model"].metadata
-    assert (shown["store_uri"], shown["sha256"]) == (theta, context.store.manifest(theta).digest)  # type: ignore[union-attr]
+    assert (shown["store_uri"], shown["sha256"]) == (theta, context.store.manifest(theta).digest)  # type: ignore[union-attr]  # it is there
     scores = plain.scores(text, stand_in, data, 0)
     state = plain.decide(text, "", "", 0, stand_in, scores, 0)
     assert state == (theta, scores, 0, True)  # the policy itself goes on, not what stands for it
 
     versions = context.registry.client.search_model_versions("name='self-emo'")
     assert [v.source for v in versions] == [theta]
-    assert versions[0].tags["selfemo.digest"] == context.store.manifest(theta).digest  # type: ignore[union-attr]
+    assert versions[0].tags["selfemo.digest"] == context.store.manifest(theta).digest  # type: ignore[union-attr]  # it is there
     assert (
         versions[0].tags["selfemo.stopped"] == "collapse: by hand"
     )  # the guard of the first run said so, of the first

@@ -50,7 +50,7 @@ def test_the_user_interface_is_told_what_there_is_to_see(small_local: Config) ->
     plain.decide(text, policy, scores, 0, challenger, plain.scores(text, challenger, data, 1), 1)
     store = Context(small_local).store
     for name, uri, counts in (
-        ("filter/rollouts", store.manifest(samples).inputs["rollouts"], {"rollouts"}),  # type: ignore[union-attr]
+        ("filter/rollouts", store.manifest(samples).inputs["rollouts"], {"rollouts"}),  # type: ignore[union-attr]  # it is there
         ("filter/dataset", samples, {"samples"}),
         ("train/model", challenger, {"samples", "steps"}),
     ):

@@ -127,7 +127,7 @@ class Pods:
         assert done.returncode == 0, f"{step}: {done.stderr[-3000:]}"
         self.ran.append(step)
         written = json.loads((place / "outputs.json").read_text())
-        return written.get("parameterValues", {})  # type: ignore[no-any-return]
+        return written.get("parameterValues", {})  # type: ignore[no-any-return]  # the library has no types
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ def test_every_step_of_the_loop_runs_in_its_image(pods: Pods, small: Config) -> 
     judged(challenger, 1, **before)
     here = Context(small.model_copy(update={"run": pods.config.run}))
     assert [r.round for r in finished_rounds(here)] == [0, 1]
-    assert here.store.manifest(challenger).code.startswith(__version__)  # type: ignore[union-attr]
+    assert here.store.manifest(challenger).code.startswith(__version__)  # type: ignore[union-attr]  # it is there
 
 
 def test_the_command_line_answers_in_every_image_and_torch_is_where_it_belongs(

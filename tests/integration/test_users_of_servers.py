@@ -185,7 +185,7 @@ def test_the_flywheel_does_all_it_does_as_a_user_who_is_no_admin(config: Config,
     promote_version(Context(config), first)
     promote_version(Context(config), second, force=True, reason="a person's wish")
     roll_back(Context(config), "a person's regret")
-    assert str(context.registry.versions.alias(CHAMPION).version) == first  # type: ignore[union-attr]
+    assert str(context.registry.versions.alias(CHAMPION).version) == first  # type: ignore[union-attr]  # it is there
     uri = str(config.mlflow.tracking_uri)
     with pytest.raises(MlflowException, match="Permission denied"):
         AuthServiceClient(uri).create_user("somebody", "a long password")

@@ -86,7 +86,7 @@ def test_all_rounds(config: Config, first: tuple[int, list[str], str]) -> None:
     }
     version = registry.versions.get(children[2].data.tags["selfemo.model_version"])
     assert version.tags["selfemo.round"] == "2"
-    assert version.tags["selfemo.digest"] == context.store.manifest(version.source).digest  # type: ignore[union-attr]
+    assert version.tags["selfemo.digest"] == context.store.manifest(version.source).digest  # type: ignore[union-attr]  # it is there
     page = (Path(config.workdir) / "runs" / "e2e" / "report.html").read_text()
     assert "Round 2" in page
     assert "<script" not in page

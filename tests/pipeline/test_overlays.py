@@ -130,3 +130,21 @@ def test_what_cannot_be_compiled_is_said(overlay: Path) -> None:
     (overlay / "values.yaml").unlink()
     with pytest.raises(UserError, match="no values"):
         overlay_to(overlay)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("samples: 12", "samples: many", "settings.yaml or values.yaml"),
+        ("shards: 2", "shards: 64", "a cluster takes 1024"),
+    ],
+)
+def test_an_overlay_that_would_not_run_is_refused_and_nothing_is_written(
+    overlay: Path, old: str, new: str, words: str
+) -> None:
+    before = {f: f.read_bytes() for f in sorted(overlay.rglob("*.yaml")) if f.name != "settings.yaml"}
+    edit(overlay / "settings.yaml", old, new)
+    with pytest.raises(UserError) as refused:
+        overlay_to(overlay)
+    assert words in str(refused.value)
+    assert {f: f.read_bytes() for f in before} == before

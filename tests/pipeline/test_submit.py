@@ -4,146 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from pipelines.compile import COMPILED, version_of
 from pipelines.kubeflow import TOKEN, USER, connect
-from pipelines.submit import Submission
+from pipelines.submit import Submission, main
 from selfemo import config as configuration
 from selfemo.config import Config
 from selfemo.errors import UserError
-
-ROOT = "/apis/v2beta1"
-
-
-class Stub:
-    """Pipelines, versions, experiments, runs and schedules, kept in memory.
-
-    Attributes:
-        multi_user: Whether it has namespaces: then it refuses to be told none, and else to be told one.
-        states: What a run says of itself at each look, the last one for ever.
-        faults: How many of the next looks at a run fail.
-    """
-
-    def __init__(self) -> None:
-        self.kept: dict[str, list[dict[str, Any]]] = {
-            k: [] for k in ("pipelines", "versions", "experiments", "runs", "recurringRuns")
-        }
-        self.states = ["SUCCEEDED"]
-        self.multi_user = True
-        self.faults = 0
-        self.tokens: set[str | None] = set()
-        self.users: set[str | None] = set()
-        self.uploads: list[bytes] = []
-
-    def add(self, kind: str, key: str, what: dict[str, Any]) -> dict[str, Any]:
-        what[key] = f"{kind}-{len(self.kept[kind]) + 1}"
-        self.kept[kind].append(what)
-        return what
-
-    def get(self, path: str, query: dict[str, str]) -> dict[str, Any] | None:
-        if path == "/healthz":
-            return {"multi_user": self.multi_user}
-        if match := re.fullmatch(r"/pipelines/names/(.+)", path):
-            return next((p for p in self.kept["pipelines"] if p["display_name"] == match.group(1)), None)
-        if path == "/pipelines":
-            return {"pipelines": self.kept["pipelines"]}
-        if match := re.fullmatch(r"/pipelines/([^/]+)/versions", path):
-            return {"pipeline_versions": [v for v in self.kept["versions"] if v["pipeline_id"] == match.group(1)]}
-        if path == "/experiments":
-            return {"experiments": self.kept["experiments"]}
-        if path == "/runs":
-            return {"runs": self.kept["runs"]}
-        if path == "/recurringruns":
-            return {"recurringRuns": self.kept["recurringRuns"]}
-        if match := re.fullmatch(r"/runs/([^/]+)", path):
-            return self.look(match.group(1))
-        return None
-
-    def refuses(self, command: str, path: str, query: dict[str, str], body: bytes) -> bool:
-        """As the API server of 2.17.0 does, with a store of pipelines in Kubernetes too."""
-        if path in ("/pipelines/upload", "/experiments", "/pipelines"):
-            given = json.loads(body).get("namespace") if (command, path) == ("POST", "/experiments") else None
-            return bool(given or query.get("namespace")) != self.multi_user
-        return False
-
-    def look(self, name: str) -> dict[str, Any]:
-        run = next(r for r in self.kept["runs"] if r["run_id"] == name)
-        if self.faults:
-            self.faults -= 1
-            raise RuntimeError("not now")
-        run["state"] = self.states.pop(0) if len(self.states) > 1 else self.states[0]
-        done = {"task_id": "t1", "display_name": "Self-play", "state": run["state"]}
-        return {**run, "run_details": {"task_details": [done]}}
-
-    def post(self, path: str, query: dict[str, str], body: bytes) -> dict[str, Any]:
-        if path == "/pipelines/upload":
-            self.uploads.append(body)
-            return self.add("pipelines", "pipeline_id", {"display_name": query["name"]})
-        if path == "/pipelines/upload_version":
-            self.uploads.append(body)
-            what = {"display_name": query["name"], "pipeline_id": query["pipelineid"]}
-            return self.add("versions", "pipeline_version_id", what)
-        given = json.loads(body)
-        if path == "/experiments":
-            return self.add("experiments", "experiment_id", given)
-        if path == "/runs":
-            return self.add("runs", "run_id", {**given, "state": "RUNNING"})
-        return self.add("recurringRuns", "recurring_run_id", given)
-
-
-@pytest.fixture
-def stub() -> Iterator[Stub]:
-    found = Stub()
-
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            parts = urlsplit(self.path)
-            path = parts.path.removeprefix(ROOT)
-            query = {k: v[0] for k, v in parse_qs(parts.query).items()}
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            found.tokens.add(self.headers.get("Authorization"))
-            found.users.add(self.headers.get("kubeflow-userid"))
-            if found.refuses(self.command, path, query, body):
-                self.send_error(400, "namespace")
-                return
-            try:
-                if self.command == "GET":
-                    what = found.get(path, query)
-                elif self.command == "DELETE":
-                    found.kept["recurringRuns"] = [
-                        r for r in found.kept["recurringRuns"] if not path.endswith(r["recurring_run_id"])
-                    ]
-                    what = {}
-                else:
-                    what = found.post(path, query, body)
-            except RuntimeError:
-                self.send_error(503)
-                return
-            text = json.dumps({} if what is None else what).encode()
-            self.send_response(404 if what is None else 200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
-        do_GET = do_POST = do_DELETE = answer
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    found.url = f"http://127.0.0.1:{server.server_port}"  # type: ignore[attr-defined]
-    yield found
-    server.shutdown()
+from tests.pipeline.stub import Stub
 
 
 def settings(stub: Stub, *overrides: str) -> Config:
@@ -151,7 +22,7 @@ def settings(stub: Stub, *overrides: str) -> Config:
         None,
         [
             f"cluster.host={stub.url}",
-            "store.root=s3://bucket/self-emo",  # type: ignore[attr-defined]
+            "store.root=s3://bucket/self-emo",
             "mlflow.tracking_uri=https://mlflow.example.org",
             *overrides,
         ],
@@ -176,6 +47,36 @@ def test_a_run_is_started_once_by_name_and_its_version_uploaded_once_by_content(
     assert len(stub.kept["versions"]) == 1
     submission(stub, "run=bigger", "cluster.profile=node8").run()
     assert len(stub.kept["versions"]) == 2
+
+
+def test_where_kubeflow_is_seen_from_is_no_part_of_the_run(stub: Stub) -> None:
+    first = submission(stub).run()
+    elsewhere = stub.url.replace("127.0.0.1", "localhost")
+    assert submission(stub, f"cluster.host={elsewhere}").run() == first
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--resume", "2"], "give --wait as well"),
+        (["--recurring", "0 0 3 * * *", "--cycle", "tonight"], "leave out --cycle and --wait"),
+        (["--recurring", "0 0 3 * * *", "--wait"], "leave out --cycle and --wait"),
+    ],
+)
+def test_flags_that_say_nothing_together_are_refused(
+    stub: Stub,
+    flags: list[str],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(settings(stub).to_json())
+    monkeypatch.setattr("sys.argv", ["submit", str(file), *flags])
+    assert main() == 2
+    assert words in capsys.readouterr().err
+    assert not stub.kept["runs"] and not stub.kept["recurringRuns"]
 
 
 def test_an_active_run_of_another_configuration_is_not_taken_for_ours(stub: Stub) -> None:

@@ -55,7 +55,7 @@ def test_an_unparseable_prediction_is_wrong_for_every_label() -> None:
     assert summary["accuracy"] == 0.5
     assert summary["unparseable"] == 0.5
     assert summary["mean_iou"] == pytest.approx(0.5)
-    assert summary["f1"]["joy"] == pytest.approx(2 / 3)  # type: ignore[index]
+    assert summary["f1"]["joy"] == pytest.approx(2 / 3)  # type: ignore[index]  # a summary holds values of several kinds
 
 
 def test_sets_are_scored_by_iou_and_the_primary_label_by_f1() -> None:
@@ -258,9 +258,9 @@ def test_expression_consistency_counts_what_is_read_back(dialogues: list[Dialogu
     settings = configuration.load(None, ["evaluation.replies=5"])
 
     def score(reply: str, reading: str, judge: str) -> dict[str, float]:
-        player = Player(Scripted(prompter, reading=reading, replies=(reply,)), prompter, "p")  # type: ignore[arg-type]
+        player = Player(Scripted(prompter, reading=reading, replies=(reply,)), prompter, "p")  # type: ignore[arg-type]  # a stand-in of the test
         cut = prefixes(held_out, settings)
-        return consistency(replies_of(player, cut, {"sample": Always(judge)}, settings))  # type: ignore[dict-item]
+        return consistency(replies_of(player, cut, {"sample": Always(judge)}, settings))  # type: ignore[dict-item]  # a stand-in of the test
 
     read = score(" joy, surprise\nReply: What a day!", " joy", "surprise")
     assert (read["own"], read["judge"], read["answered"], read["replies"]) == (1, 1, 1, 5)
@@ -268,4 +268,4 @@ def test_expression_consistency_counts_what_is_read_back(dialogues: list[Dialogu
     assert (misread["own"], misread["judge"], misread["answered"]) == (0, 0, 1)
     silent = score("nonsense", " joy", "joy")
     assert (silent["own"], silent["judge"], silent["answered"]) == (0, 0, 0)
-    assert consistency(replies_of(Player(None, prompter, "p"), [], {}, settings)) == {}  # type: ignore[arg-type]
+    assert consistency(replies_of(Player(None, prompter, "p"), [], {}, settings)) == {}  # type: ignore[arg-type]  # a stand-in of the test

@@ -227,16 +227,16 @@ def test_promotion_and_rollback_move_registry_and_git_together(context: Context,
     first, second = version(context, tmp_path, "a", 0.5), version(context, tmp_path, "b", 0.9)
     said = promote_version(Context(context.config), first)
     assert "committed on main, pushed" in said
-    assert present(context.config.gitops).version == first  # type: ignore[union-attr]
+    assert present(context.config.gitops).version == first  # type: ignore[union-attr]  # it is there
     promote_version(Context(context.config), second)
     tags = context.registry.versions.get(second).tags
     assert tags["selfemo.promoted_by"]
     assert tags["selfemo.previous_champion"] == first
     assert '"gains"' in tags["selfemo.promotion_evidence"]
-    assert present(context.config.gitops).version == second  # type: ignore[union-attr]
+    assert present(context.config.gitops).version == second  # type: ignore[union-attr]  # it is there
     roll_back(Context(context.config), "it shouts")
-    assert str(context.registry.versions.alias(CHAMPION).version) == first  # type: ignore[union-attr]
-    assert present(context.config.gitops).version == first  # type: ignore[union-attr]
+    assert str(context.registry.versions.alias(CHAMPION).version) == first  # type: ignore[union-attr]  # it is there
+    assert present(context.config.gitops).version == first  # type: ignore[union-attr]  # it is there
     assert "it shouts" in context.registry.versions.get(second).tags["selfemo.rolled_back"]
 
 
@@ -249,7 +249,7 @@ def test_an_alias_that_was_moved_by_hand_is_drift_that_the_reconciler_repairs(
     assert "already serves" in synchronise(context)
     context.registry.versions.set_alias(CHAMPION, second)
     assert "committed" in synchronise(context)
-    assert present(context.config.gitops).version == second  # type: ignore[union-attr]
+    assert present(context.config.gitops).version == second  # type: ignore[union-attr]  # it is there
     assert "without the gate" in git(server, "log", "-1", "--format=%B", "main")
 
 
@@ -278,12 +278,12 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_says_so(
 
     monkeypatch.setattr("selfemo.registry.versions.Versions.set_alias", slowly)
     race(2, work)
-    winner = str(context.registry.versions.alias(CHAMPION).version)  # type: ignore[union-attr]
+    winner = str(context.registry.versions.alias(CHAMPION).version)  # type: ignore[union-attr]  # it is there
     (loser,) = set(versions) - {winner}
     assert outcomes[winner].startswith(f"champion of self-emo: version {winner}")
     assert outcomes[loser].startswith(f"{Busy.__name__}: held by ")
     assert "selfemo.promoted_at" not in context.registry.versions.get(loser).tags
-    assert present(context.config.gitops).version == winner  # type: ignore[union-attr]
+    assert present(context.config.gitops).version == winner  # type: ignore[union-attr]  # it is there
 
 
 def test_weights_that_are_not_those_that_were_registered_are_not_served(context: Context, tmp_path: Path) -> None:

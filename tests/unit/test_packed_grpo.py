@@ -136,5 +136,5 @@ def test_steps_are_whole_groups_with_dialogues_side_by_side(
 
 
 def test_another_epoch_takes_another_order() -> None:
-    orders = {tuple(StepOrder(list("abcdefgh"), 2, 1, 1, 7, lambda e=e: e)) for e in range(4)}  # type: ignore[misc]
+    orders = {tuple(StepOrder(list("abcdefgh"), 2, 1, 1, 7, lambda e=e: e)) for e in range(4)}  # type: ignore[misc]  # mypy cannot infer such a lambda
     assert len(orders) == 4

@@ -147,7 +147,7 @@ def test_flex_attention_agrees_with_sdpa(tiny_of_each_kind: Path, monkeypatch: p
     """Uncompiled here; on a GPU it is compiled, and has gradients."""
     from torch.nn.attention.flex_attention import flex_attention
 
-    def plain(module, query, key, value, mask, scaling):  # type: ignore[no-untyped-def]
+    def plain(module, query, key, value, mask, scaling):  # type: ignore[no-untyped-def]  # as the library calls it
         return flex_attention(query, key, value, block_mask=mask, scale=scaling, enable_gqa=True).transpose(1, 2), None
 
     monkeypatch.setattr(attention, "flex_attention_forward", plain)

@@ -15,6 +15,7 @@ import pytest
 import torch
 from accelerate import PartialState
 from accelerate.state import GradientState
+from kfp import Client
 from transformers import PretrainedConfig, Trainer, TrainingArguments
 from trl import GRPOTrainer
 
@@ -66,6 +67,11 @@ PRIVATE: dict[str, Callable[[], bool]] = {
     "_generate_and_score_completions": lambda: takes(GRPOTrainer._generate_and_score_completions, "inputs"),
     "_metrics": lambda: sets(GRPOTrainer, "_metrics"),
     "_step": lambda: sets(GRPOTrainer, "_step"),
+    # kfp: what is sent besides a token; a look at the server that does not try for half a minute; and the namespace
+    # that calls are given, which its public setter writes into the user's home (pipelines/kubeflow.py).
+    "_experiment_api": lambda: sets(Client, "_experiment_api"),
+    "_healthz_api": lambda: sets(Client, "_healthz_api"),
+    "_context_setting": lambda: "self._context_setting['namespace']" in inspect.getsource(Client.get_user_namespace),
     # TRL: the benchmark's stock trainer is given prompts as ids (benchmarks/training.py).
     "_tokenize_prompts": lambda: takes(GRPOTrainer._tokenize_prompts, "prompts"),
     "_generate_single_turn": lambda: takes(

@@ -18,7 +18,7 @@ def test_a_log_gets_plain_lines_now_and_then_and_at_the_end(
 ) -> None:
     lines: list[str] = []
     handler = logging.Handler()
-    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]  # replaced for the test
     monkeypatch.setattr(progress.log, "handlers", [handler])
     request.addfinalizer(functools.partial(progress.log.setLevel, progress.log.level))
     progress.log.setLevel(logging.INFO)

@@ -54,7 +54,7 @@ def test_parameters_metrics_datasets_and_files_are_logged(registry: Registry, tm
     run = registry.round(1)
     registry.params(run, {"a": 1, "b": "x"})
     registry.params(run, {"a": 2, "b": "x"})  # a resumed run with another value keeps both, and does not fail
-    registry.metrics(run, [(s, {"loss": 1.0 / (s + 1), "name": "ignored"}) for s in range(1200)])  # type: ignore[dict-item]
+    registry.metrics(run, [(s, {"loss": 1.0 / (s + 1), "name": "ignored"}) for s in range(1200)])  # type: ignore[dict-item]  # what is no number is left out
     registry.dataset(run, "prepared", "d" * 64, "s3://x", "training")
     data = registry.client.get_run(run)
     assert data.data.params == {"a": "1", "b": "x"}

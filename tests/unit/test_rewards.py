@@ -97,7 +97,7 @@ def test_a_unanimous_group_agrees_fully(mask: int, k: int) -> None:
 @given(groups(), st.randoms())
 def test_the_order_of_a_group_does_not_matter(group: np.ndarray, random: object) -> None:
     order = list(range(group.shape[1]))
-    random.shuffle(order)  # type: ignore[attr-defined]
+    random.shuffle(order)  # type: ignore[attr-defined]  # hypothesis' own random
     assert np.allclose(rewards.agreement(group, M)[:, order], rewards.agreement(group[:, order], M))
     assert np.array_equal(rewards.consensus(group, M), rewards.consensus(group[:, order], M))
 

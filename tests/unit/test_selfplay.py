@@ -27,7 +27,7 @@ class Scripted:
         self.prompter, self.reading, self.replies = prompter, reading, replies
         self.asked: list[str] = []
 
-    def sample(self, prompts, seeds, sampling: Sampling, progress=lambda _: None):  # type: ignore[no-untyped-def]
+    def sample(self, prompts, seeds, sampling: Sampling, progress=lambda _: None):  # type: ignore[no-untyped-def]  # as the library calls it
         results = []
         for prompt in prompts:
             text = self.prompter.tokenizer.decode(prompt)
@@ -52,7 +52,7 @@ def test_each_view_of_the_history_gives_its_share_of_the_predictions(
     engine = Scripted(prompter)
     config = configuration.load(None, ["selfplay.predictions=4", "selfplay.views=[24,1]"])
     chosen = dialogues[0]
-    rollouts = understand_corpus(Player(engine, prompter, "p"), [chosen], 1, config, lambda _: None)  # type: ignore[arg-type]
+    rollouts = understand_corpus(Player(engine, prompter, "p"), [chosen], 1, config, lambda _: None)  # type: ignore[arg-type]  # a stand-in of the test
     assert [len(r.predictions) for r in rollouts] == [4] * len(chosen.turns)
     whole, last = engine.asked[len(chosen.turns) - 1], engine.asked[-1]
     first_words = prompter.neutralise(chosen.turns[0].text)
@@ -71,7 +71,7 @@ def test_records_keep_what_prompts_show_and_give_the_prompts_of_the_whole(prompt
     short = Prompter(prompter.tokenizer, history_turns=6)
     config = configuration.load(None, ["selfplay.predictions=2", "selfplay.turns=3", f"selfplay.views={views}"])
     talk = _talk(40)
-    player = Player(Scripted(short, replies=REPLIES), short, "p")  # type: ignore[arg-type]
+    player = Player(Scripted(short, replies=REPLIES), short, "p")  # type: ignore[arg-type]  # a stand-in of the test
     space = SPACES[talk.corpus]
     shown = talk.hidden().turns
     for t, rollout in enumerate(understand_corpus(player, [talk], 1, config, lambda _: None)):
@@ -95,7 +95,7 @@ def test_each_view_of_a_long_dialogue_is_cut_from_the_whole_of_it(prompter: Prom
     engine = Scripted(short)
     config = configuration.load(None, ["selfplay.predictions=2", "selfplay.views=[1,9]"])
     talk = _talk(20)
-    understand_corpus(Player(engine, short, "p"), [talk], 1, config, lambda _: None)  # type: ignore[arg-type]
+    understand_corpus(Player(engine, short, "p"), [talk], 1, config, lambda _: None)  # type: ignore[arg-type]  # a stand-in of the test
     ends = [(view, t) for view in (1, 9) for t in range(20)]
     asked = [short.understanding(talk.turns[: t + 1][-view:], SPACES["meld"]) for view, t in ends]
     assert engine.asked == [short.tokenizer.decode(prompt) for prompt in asked]
@@ -106,7 +106,7 @@ def test_a_dialogue_is_hidden_once_however_many_turns_are_asked(
 ) -> None:
     hidden, hide = [], Dialogue.hidden
     monkeypatch.setattr(Dialogue, "hidden", lambda dialogue: hidden.append(dialogue.id) or hide(dialogue))
-    player = Player(Scripted(prompter), prompter, "p")  # type: ignore[arg-type]
+    player = Player(Scripted(prompter), prompter, "p")  # type: ignore[arg-type]  # a stand-in of the test
     understand_corpus(player, [_talk(40)], 1, configuration.load(), lambda _: None)
     assert len(hidden) == 1
     assert len(predict(player, [_talk(40)])) == 40
@@ -119,7 +119,7 @@ def settings() -> Config:
 
 
 def play(prompter: Prompter, dialogues: list[Dialogue], settings: Config, **script: object) -> list[Rollout]:
-    engine = Scripted(prompter, **{"replies": REPLIES, **script})  # type: ignore[arg-type]
+    engine = Scripted(prompter, **{"replies": REPLIES, **script})  # type: ignore[arg-type]  # a stand-in of the test
     return play_episodes(Player(engine, prompter, "p"), dialogues, 1, settings, lambda _: None)
 
 

@@ -78,4 +78,4 @@ def configured(command: F) -> F:
             return command(config.Config.from_json(given), **rest)
         return command(config.load(path, overrides), **rest)
 
-    return wrapped  # type: ignore[return-value]
+    return wrapped  # type: ignore[return-value]  # functools.wraps keeps the signature

@@ -35,7 +35,13 @@ def compile_(config: Config, out: Path) -> None:
 @click.command()
 @configured
 @click.option("--wait", is_flag=True, help="Follow the run; the exit code is its outcome.")
-@click.option("--resume", type=click.IntRange(0), default=0, metavar="N", help="With --wait: start what failed again.")
+@click.option(
+    "--resume",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="With --wait: run again what failed.",
+)
 @click.option("--recurring", metavar="CRON", help="Make it a schedule, such as '0 0 3 * * *': with seconds first.")
 @click.option("--cycle", default="", metavar="NAME", help="Run one cycle of the schedule, such as 20261126-030000.")
 @click.option("--form", type=click.Path(path_type=Path), help="Compiled pipeline; default: form.yaml beside --config.")

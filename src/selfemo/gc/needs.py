@@ -73,7 +73,7 @@ def ask(context: Context) -> Known:
 
 
 def _name_of(run: Any) -> str:
-    """Whose whole an MLflow run is: our run's name. One that KFP provides has no tag of ours, but the configuration."""
+    """Whose whole an MLflow run is: our run's name. Old ones of KFP's lack our tag, not the configuration."""
     tags, params = run.data.tags, run.data.params
     if tags.get("selfemo.kind") == "round":
         return ""

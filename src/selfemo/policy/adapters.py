@@ -32,13 +32,13 @@ def settings(directory: str | Path) -> dict[str, Any]:
     """
     file = Path(directory) / _CONFIG
     try:
-        read = json.loads(file.read_text())
+        read: dict[str, Any] = json.loads(file.read_text())
         named = isinstance(read[_BASE], str)
     except (ValueError, KeyError, TypeError):
         named = False
     if not named:
         raise UserError(f"names no {_BASE}", where=str(file), fix="save the adapter with PEFT")
-    return read  # type: ignore[no-any-return]
+    return read
 
 
 def view(directory: Path, fetch: Callable[[str], str], cache: Path) -> str:

@@ -23,7 +23,7 @@ def is_faster() -> bool:
     return (
         processor.is_file()
         and "AuthenticAMD" in processor.read_text()
-        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # torch does not annotate it
         and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     )
 
@@ -46,12 +46,12 @@ class OneDnnLinear(torch.nn.Linear):
             return super().forward(input)
         if not torch.is_grad_enabled():
             return _multiply(input, self.weight, self.bias)
-        return _Linear.apply(input, self.weight, self.bias)  # type: ignore[no-untyped-call,no-any-return]
+        return _Linear.apply(input, self.weight, self.bias)  # type: ignore[no-untyped-call,no-any-return]  # torch does not annotate it
 
 
 def _multiply(left: torch.Tensor, right: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
     """``left @ right.T + bias``; neither needs to lie in order."""
-    return torch.ops.mkldnn._linear_pointwise(left, right, bias, "none", [], "")  # type: ignore[no-any-return]
+    return torch.ops.mkldnn._linear_pointwise(left, right, bias, "none", [], "")  # type: ignore[no-any-return]  # the library has no types
 
 
 class _Linear(torch.autograd.Function):
@@ -63,7 +63,7 @@ class _Linear(torch.autograd.Function):
         return _multiply(input, weight, bias)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         input, weight = ctx.saved_tensors
         rows = grad.flatten(0, -2)

@@ -28,7 +28,7 @@ def load_tokenizer(directory: str) -> PreTrainedTokenizerBase:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.clean_up_tokenization_spaces = False  # else decoding eats spaces before punctuation
-    return tokenizer  # type: ignore[no-any-return]
+    return tokenizer
 
 
 def load_model(directory: str, *, bf16: bool = False, trainable_adapter: bool = False) -> PreTrainedModel:
@@ -54,9 +54,9 @@ def load_model(directory: str, *, bf16: bool = False, trainable_adapter: bool = 
         base = load_model(adapters.base_directory(directory))
         with _readable(directory):
             adapted = PeftModel.from_pretrained(base, directory, is_trainable=trainable_adapter)
-        return adapted if trainable_adapter else adapted.merge_and_unload().to(dtype)  # type: ignore[no-any-return]
+        return adapted if trainable_adapter else adapted.merge_and_unload().to(dtype)
     with _readable(directory):
-        return AutoModelForCausalLM.from_pretrained(  # type: ignore[no-any-return]
+        return AutoModelForCausalLM.from_pretrained(
             directory, dtype=dtype, trust_remote_code=False, use_safetensors=True
         )
 

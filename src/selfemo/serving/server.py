@@ -64,7 +64,7 @@ class _Connection(H11Protocol):
     seconds: float
     _look: TimerHandle | None = None
 
-    def connection_made(self, transport: Transport) -> None:  # type: ignore[override] # as uvicorn's own
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
         self._look = self.loop.call_later(self.seconds, self._look_after, None)
 

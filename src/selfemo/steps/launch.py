@@ -39,7 +39,7 @@ def check_compiled_for(config: Config) -> None:
         raise UserError(
             f"the pipeline was compiled for cluster.trainer: {compiled}, and runs with {asked}",
             where=f"cluster.trainer: {asked}",
-            fix=f"compile it again with this configuration (`selfemo submit` does), or set cluster.trainer: {compiled}",
+            fix=f"compile it again with this configuration (`make compile`), or set cluster.trainer: {compiled}",
         )
 
 

@@ -97,7 +97,7 @@ def _drop_incomplete(directory: Path) -> None:
         last = _last(directory)
 
 
-class Keeper(TrainerCallback):  # type: ignore[misc]
+class Keeper(TrainerCallback):  # type: ignore[misc]  # transformers and trl have no types
     """Copies each checkpoint to the store in the background. A copy that fails is a warning: training goes on.
 
     Args:

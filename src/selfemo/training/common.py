@@ -102,7 +102,7 @@ Log = Callable[[int, Mapping[str, float]], None]
 """Where metrics go as they come: optimizer step, and values by name."""
 
 
-class Recorder(TrainerCallback):  # type: ignore[misc]
+class Recorder(TrainerCallback):  # type: ignore[misc]  # transformers and trl have no types
     """Advances the progress meter after each optimizer step, and hands its metrics on."""
 
     def __init__(self, meter: Meter, log: Log) -> None:

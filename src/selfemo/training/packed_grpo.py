@@ -11,7 +11,7 @@ from selfemo.policy.trees.packing import log_probs_of_packs
 from selfemo.training.packed import PackedStep, agreed_packs
 
 
-class PackedGrpoTrainer(PackedStep, GRPOTrainer):  # type: ignore[misc]
+class PackedGrpoTrainer(PackedStep, GRPOTrainer):  # type: ignore[misc]  # transformers and trl have no types
     """GRPOTrainer that computes a shared token once: same loss, same gradients.
 
     Args:

@@ -20,7 +20,7 @@ from selfemo.training.examples import Example, collate, gold_examples, loss
 from selfemo.training.packed import PackedStep
 
 
-class ExampleTrainer(PackedStep, Trainer):  # type: ignore[misc]
+class ExampleTrainer(PackedStep, Trainer):  # type: ignore[misc]  # transformers and trl have no types
     """Weighted cross-entropy over the answers' tokens; the turns of a dialogue share its history."""
 
     def rows(self, inputs: Any) -> list[list[int]]:

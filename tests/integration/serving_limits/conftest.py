@@ -24,7 +24,7 @@ def start() -> Iterator[Start]:
 
         def started(key: str = "", hosts: Sequence[str] = (), **limits: Any) -> Running:
             engine, bounds = Engine(), Limits(**limits)
-            service = Service(Player(engine), "self-emo", "sample", {})  # type: ignore[arg-type]
+            service = Service(Player(engine), "self-emo", "sample", {})  # type: ignore[arg-type]  # a stand-in of the test
             counted = Counted(app(service, key, hosts, bounds))
             ours = server(counted, "127.0.0.1", 0, bounds)
             listening = socket.create_server(("127.0.0.1", 0), backlog=2048)

@@ -14,7 +14,7 @@ from selfemo import config as configuration
 
 @pytest.fixture(scope="session", params=SIZES)
 def spec(request: pytest.FixtureRequest) -> dict[str, Any]:
-    return next(yaml.safe_load_all((COMPILED / f"selfemo-{request.param}.yaml").read_text()))  # type: ignore[no-any-return]
+    return next(yaml.safe_load_all((COMPILED / f"selfemo-{request.param}.yaml").read_text()))  # type: ignore[no-any-return]  # the library has no types
 
 
 @pytest.fixture(scope="session")

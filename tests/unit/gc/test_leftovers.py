@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-
 from selfemo.gc import collect
 from selfemo.store.checkpoints import Checkpoints, place
 from tests.unit.gc.stores import Stores
 
 
-def test_of_uploads_that_were_cut_off_only_old_ones_go_and_the_one_that_counts_stays(
-    stores: Stores, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_uploads_that_were_cut_off_only_old_ones_go_and_the_one_that_counts_stays(stores: Stores) -> None:
     stores.begin("demo")
     whole = stores.put("demo/0/warmup")
     source = stores.folder / "x"
@@ -97,18 +93,3 @@ def test_checkpoints_stay_with_an_unfinished_run_and_go_with_a_finished_one(stor
     assert plan.unknown == ["strange"]
     collect.delete(stores.context, plan)
     assert [kept[run].newest() for run in kept] == ["checkpoint-8", None, "checkpoint-8"]
-
-
-def test_checkpoints_of_a_run_that_begins_again_meanwhile_stay(stores: Stores) -> None:
-    source = stores.folder / "checkpoint-8"
-    source.mkdir()
-    (source / "optimizer.pt").write_text("state")
-    kept = Checkpoints(stores.store, f"{stores.store.root}/demo/checkpoints/round-1/train-0123456789ab/ddp-1")
-    kept.save(source, "checkpoint-8")
-    context = stores.begin("demo")
-    stores.end(context)
-    stores.grow_old()
-    found = stores.plan()
-    context.registry.reopen(context.registry.parent)
-    assert collect.delete(stores.context, found) == ["demo"]
-    assert kept.newest() == "checkpoint-8"

@@ -9,6 +9,7 @@ from selfemo.cli import main
 from selfemo.gc import collect
 from selfemo.store.artifacts import MANIFEST
 from selfemo.store.backends import LocalBackend
+from selfemo.store.checkpoints import Checkpoints
 from tests.unit.gc.stores import Stores
 
 
@@ -35,13 +36,19 @@ def test_an_interrupted_removal_leaves_no_half_artifact_and_can_be_done_again(
 
 def test_a_run_that_begins_again_meanwhile_keeps_its_own(stores: Stores) -> None:
     made = stores.put("demo/0/warmup")
+    (stores.folder / "checkpoint-8").mkdir()
+    (stores.folder / "checkpoint-8" / "optimizer.pt").write_text("state")
+    kept = Checkpoints(stores.store, f"{stores.store.root}/demo/checkpoints/round-1/train-0123456789ab/ddp-1")
+    kept.save(stores.folder / "checkpoint-8", "checkpoint-8")
     context = stores.begin("demo")
     stores.end(context)
     stores.grow_old()
     found = stores.plan()
+    assert {x.uri for x in found.leftovers} >= {made, kept.uri.removesuffix("/ddp-1")}
     context.registry.reopen(context.registry.parent)
     assert collect.delete(stores.context, found) == ["demo"]
     assert stores.store.fetch(made).is_dir()
+    assert kept.newest() == "checkpoint-8"
 
 
 def test_an_mlflow_that_cannot_be_read_removes_nothing(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,7 +55,7 @@ class Server:
         self.asked.append(path)
         fault = self.fault(path)
         if fault is None:
-            return self._app(environ, start_response)  # type: ignore[no-any-return]
+            return self._app(environ, start_response)  # type: ignore[no-any-return]  # the library has no types
         if isinstance(fault, str):
             list(self._app(environ, lambda *_: lambda data: None))
             environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)

@@ -29,7 +29,7 @@ def test_vllm_for_rollouts_is_trls_own(warmed: Path, tmp_path: Path, monkeypatch
     class Stop(Exception):
         pass
 
-    def spy(**kwargs):  # type: ignore[no-untyped-def]
+    def spy(**kwargs):  # type: ignore[no-untyped-def]  # as the library calls it
         seen.update(kwargs)
         raise Stop
 

@@ -50,7 +50,7 @@ def _attention(
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     if tree is None:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)  # type: ignore[no-any-return]
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)  # type: ignore[no-any-return]  # the library has no types
     return tree.attend(module, query, key, value), None
 
 
@@ -120,7 +120,7 @@ class PackedAttention:
     def attend(self, module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """See :class:`Attend`."""
         if self.flex:
-            return flex_attention_forward(module, query, key, value, self._blocks, scaling=module.scaling)[0]  # type: ignore[no-any-return]
+            return flex_attention_forward(module, query, key, value, self._blocks, scaling=module.scaling)[0]  # type: ignore[no-any-return]  # the library has no types
         parts = []
         for (start, stop), bias in zip(self.tree.spans, self._biases, strict=True):
             q, k, v = (x[:, :, start:stop] for x in (query, key, value))

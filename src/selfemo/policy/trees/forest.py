@@ -73,7 +73,7 @@ class Forest:
         self.seen[np.arange(len(tree)), slot] = True
         self.tree = tree
         attend = _Next(self, row, slot, int(counts.max()), int(self.sizes.max()))
-        return self.body(**inputs(ids, depth, attend, self.device)).last_hidden_state[0]  # type: ignore[no-any-return]
+        return self.body(**inputs(ids, depth, attend, self.device)).last_hidden_state[0]  # type: ignore[no-any-return]  # the library has no types
 
     def _enlarge(self, least: int) -> None:
         more = max(least, self.capacity * 3 // 2) - self.capacity

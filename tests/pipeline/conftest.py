@@ -1,0 +1,60 @@
+"""Kubeflow Pipelines' API, served from memory."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from tests.pipeline.stub import ROOT, Stub
+
+
+@pytest.fixture
+def stub() -> Iterator[Stub]:
+    found = Stub()
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            parts = urlsplit(self.path)
+            path = parts.path.removeprefix(ROOT)
+            query = {k: v[0] for k, v in parse_qs(parts.query).items()}
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            found.tokens.add(self.headers.get("Authorization"))
+            found.users.add(self.headers.get("kubeflow-userid"))
+            if found.refuses(self.command, path, query, body):
+                self.send_error(400, "namespace")
+                return
+            try:
+                if self.command == "GET":
+                    what = found.get(path, query)
+                elif self.command == "DELETE":
+                    found.kept["recurringRuns"] = [
+                        r for r in found.kept["recurringRuns"] if not path.endswith(r["recurring_run_id"])
+                    ]
+                    what = {}
+                else:
+                    what = found.post(path, query, body)
+            except RuntimeError:
+                self.send_error(503)
+                return
+            text = json.dumps({} if what is None else what).encode()
+            self.send_response(404 if what is None else 200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        do_GET = do_POST = do_DELETE = answer
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    found.url = f"http://127.0.0.1:{server.server_port}"
+    yield found
+    server.shutdown()

@@ -1,0 +1,86 @@
+"""A stub of Kubeflow Pipelines' API, which remembers what it was told."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+ROOT = "/apis/v2beta1"
+
+
+class Stub:
+    """Pipelines, versions, experiments, runs and schedules, kept in memory.
+
+    Attributes:
+        multi_user: Whether it has namespaces: then it refuses to be told none, and else to be told one.
+        states: What a run says of itself at each look, the last one for ever.
+        faults: How many of the next looks at a run fail.
+    """
+
+    def __init__(self) -> None:
+        self.kept: dict[str, list[dict[str, Any]]] = {
+            k: [] for k in ("pipelines", "versions", "experiments", "runs", "recurringRuns")
+        }
+        self.states = ["SUCCEEDED"]
+        self.multi_user = True
+        self.faults = 0
+        self.url = ""
+        self.tokens: set[str | None] = set()
+        self.users: set[str | None] = set()
+        self.uploads: list[bytes] = []
+
+    def add(self, kind: str, key: str, what: dict[str, Any]) -> dict[str, Any]:
+        what[key] = f"{kind}-{len(self.kept[kind]) + 1}"
+        self.kept[kind].append(what)
+        return what
+
+    def get(self, path: str, query: dict[str, str]) -> dict[str, Any] | None:
+        if path == "/healthz":
+            return {"multi_user": self.multi_user}
+        if match := re.fullmatch(r"/pipelines/names/(.+)", path):
+            return next((p for p in self.kept["pipelines"] if p["display_name"] == match.group(1)), None)
+        if path == "/pipelines":
+            return {"pipelines": self.kept["pipelines"]}
+        if match := re.fullmatch(r"/pipelines/([^/]+)/versions", path):
+            return {"pipeline_versions": [v for v in self.kept["versions"] if v["pipeline_id"] == match.group(1)]}
+        if path == "/experiments":
+            return {"experiments": self.kept["experiments"]}
+        if path == "/runs":
+            return {"runs": self.kept["runs"]}
+        if path == "/recurringruns":
+            return {"recurringRuns": self.kept["recurringRuns"]}
+        if match := re.fullmatch(r"/runs/([^/]+)", path):
+            return self.look(match.group(1))
+        return None
+
+    def refuses(self, command: str, path: str, query: dict[str, str], body: bytes) -> bool:
+        """As the API server of 2.17.0 does, with a store of pipelines in Kubernetes too."""
+        if path in ("/pipelines/upload", "/experiments", "/pipelines"):
+            given = json.loads(body).get("namespace") if (command, path) == ("POST", "/experiments") else None
+            return bool(given or query.get("namespace")) != self.multi_user
+        return False
+
+    def look(self, name: str) -> dict[str, Any]:
+        run = next(r for r in self.kept["runs"] if r["run_id"] == name)
+        if self.faults:
+            self.faults -= 1
+            raise RuntimeError("not now")
+        run["state"] = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+        done = {"task_id": "t1", "display_name": "Self-play", "state": run["state"]}
+        return {**run, "run_details": {"task_details": [done]}}
+
+    def post(self, path: str, query: dict[str, str], body: bytes) -> dict[str, Any]:
+        if path == "/pipelines/upload":
+            self.uploads.append(body)
+            return self.add("pipelines", "pipeline_id", {"display_name": query["name"]})
+        if path == "/pipelines/upload_version":
+            self.uploads.append(body)
+            what = {"display_name": query["name"], "pipeline_id": query["pipelineid"]}
+            return self.add("versions", "pipeline_version_id", what)
+        given = json.loads(body)
+        if path == "/experiments":
+            return self.add("experiments", "experiment_id", given)
+        if path == "/runs":
+            return self.add("runs", "run_id", {**given, "state": "RUNNING"})
+        return self.add("recurringRuns", "recurring_run_id", given)
