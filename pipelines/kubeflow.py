@@ -87,7 +87,7 @@ def connect(config: Config) -> Any:
         raise UserError(
             f"Kubeflow Pipelines cannot be used: {type(error).__name__}: {printable(str(error))[:300]}",
             where=f"cluster.host: {config.cluster.host or '(none)'}",
-            fix=f"check the URL, and {TOKEN}, {COOKIE} or {USER} (docs/deploy.md, step 6)",
+            fix=f"check the URL, and {TOKEN}, {COOKIE} or {USER} (docs/operations.md, Run)",
         ) from None
 
 

@@ -38,4 +38,4 @@ def check(config: Config) -> str:
             where="loop.rounds, launch.shards",
             fix=f"set launch.shards to {most} or fewer, or play fewer rounds",
         )
-    return f"the Workflow grows to some {size:.0f} of {LIMIT} KB: {rounds} rounds, {shards} shards"
+    return f"the Workflow grows to some {size:.0f} of {LIMIT} KB with rounds: {rounds}, shards: {shards}"
