@@ -21,7 +21,7 @@ demo: $(VENV)/.local  ## The whole loop, with a real model: two rounds in five t
 
 test: $(VENV)/.dev lint  ## Lint, types, unit, component, pipeline and integration tests, with coverage
 	rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal --cov --cov-report=term --cov-fail-under=90
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal --cov --cov-report=term --cov-fail-under=90 --durations=15
 
 lint: $(VENV)/.dev  ## ruff, mypy, the direction of imports, drift of the compiled pipeline
 	$(BIN)/ruff check .

@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ class Submission:
             client.create_experiment(config.cluster.experiment, namespace=self.namespace).experiment_id
         )
 
+    @cached_property
     def version(self) -> tuple[str, str, str]:
         """Ids of pipeline and version, and its name; uploaded if they are not there: it is named by its content."""
         with self._form() as form:
@@ -111,7 +113,7 @@ class Submission:
                 )
             say(f"run {self.name} is already active")
             return str(run.run_id)
-        pipeline, version, named = self.version()
+        pipeline, version, named = self.version
         started = self.client.run_pipeline(
             self.experiment,
             self.name,
@@ -137,7 +139,7 @@ class Submission:
                 fix=f"write '0 {cron}'" if len(cron.split()) == 5 else "write it like '0 0 3 * * *'",
             )
         parameters = {**self.parameters, "cycle": cycles.SCHEDULED}
-        pipeline, version, named = self.version()
+        pipeline, version, named = self.version
         schedules = listed(
             self.client.list_recurring_runs,
             "recurring_runs",

@@ -108,7 +108,7 @@ def test_data_is_prepared_whole_or_not_at_all(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "wanted"),
     [
-        (["filter", "--rollouts", "URI"], "--rollouts URI: train made this\n  fix: give the URI of what generate"),
+        (["filter", "--rollouts", "URI"], "--rollouts URI: train made this\n  fix: give the URI of what gather"),
         (["generate", "--policy", "x", "--prepared", "URI"], "--prepared URI: train made this"),
         (["train", "--prepared", "URI"], "--prepared URI: train made this"),
         (["train", "--prepared", "PREPARED", "--policy", "x", "--samples", "URI"], "--samples URI: train made this"),

@@ -271,7 +271,7 @@ def test_secrets_of_development_are_random_kept_and_for_their_owner_alone(tmp_pa
 
 
 def test_configurations_of_overlays_run_on_a_cluster() -> None:
-    from pipelines.submit import check as fit
+    from pipelines.kubeflow import check as fit
     from selfemo import config as configuration
 
     for overlay in check.OVERLAYS:

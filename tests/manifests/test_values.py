@@ -207,8 +207,9 @@ def test_dev_fits_two_cores_and_16_gb(place: Path) -> None:
     containers = [c for o in objects if o["kind"] == "Deployment" for pod in pods(o) for c in pod["containers"]]
     kinds = configuration.load(place / "overlays/dev/config.yaml").cluster.pods
     for step in (kinds.light, kinds.generate, kinds.evaluate, kinds.train):
-        cpu = sum(amount(c["resources"]["requests"]["cpu"]) for c in containers) + amount(step.cpu) + 0.1
-        memory = sum(amount(c["resources"]["requests"]["memory"]) for c in containers) + amount(step.memory)
+        asked = [amount(a) for a in step.requests]  # what the scheduler sets aside
+        cpu = sum(amount(c["resources"]["requests"]["cpu"]) for c in containers) + asked[0] + 0.1
+        memory = sum(amount(c["resources"]["requests"]["memory"]) for c in containers) + asked[1]
         assert cpu <= 1.8 and memory <= 14 * 2**30
 
 

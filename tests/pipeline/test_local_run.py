@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -160,7 +161,9 @@ def test_an_interrupt_ends_the_step_it_hits_and_the_same_command_goes_on(config:
     path = tmp_path / "config.yaml"
     path.write_text(interrupted.to_json())
     command = [sys.executable, "-c", "from selfemo.cli import main; main()", "run", "--config", str(path)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    # Who runs the tests in the background ignores SIGINT, and what they start would too.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
     assert process.stderr is not None
     for line in process.stderr:
         if "warmup of round 0 starts" in line:
