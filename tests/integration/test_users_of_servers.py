@@ -17,9 +17,10 @@ from manifests import dev_secrets
 from selfemo import config as configuration
 from selfemo.config import Config
 from selfemo.context import Context
-from selfemo.registry.promotion import promote_version, roll_back
+from selfemo.registry.promotion import promote_version, roll_back, synchronise
 from selfemo.registry.versions import CHAMPION
 from selfemo.services.network import answers_mlflow, answers_s3, free_ports
+from selfemo.steps.prepare import prepare as run_prepare
 from tests.unit.test_gitops import version
 
 Servers = tuple[str, dict[str, str]]
@@ -173,6 +174,22 @@ def config(
         monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", secrets["selfemo.env:MLFLOW_TRACKING_PASSWORD"])
         places = ["store.root=s3://selfemo/x", f"store.endpoint={store[0]}", f"mlflow.tracking_uri={url}"]
         yield configuration.load(None, [*places, f"workdir={tmp_path / 'w'}"])
+
+
+def test_the_first_night_and_the_reconciler_find_no_model_yet(config: Config, tmp_path: Path) -> None:
+    """A model that is not there is refused with 403, as one that is somebody else's."""
+    nights = {"model": "nights", "experiment": "nights"}
+    first = config.model_copy(
+        update={
+            "mlflow": config.mlflow.model_copy(update=nights),
+            "policy": config.policy.model_copy(update={"start": "models:/nights@champion"}),
+        }
+    )
+    repository = config.gitops.model_copy(update={"repository": "https://git.example.org/platform.git"})
+    other = first.mlflow.model_copy(update={"model": "earlier"})
+    reconciled = Context(first.model_copy(update={"gitops": repository, "mlflow": other}))
+    assert synchronise(reconciled) == "earlier has no champion: nothing to serve"
+    assert run_prepare(first).manifest.result["start"] == ""
 
 
 def test_the_flywheel_does_all_it_does_as_a_user_who_is_no_admin(config: Config, tmp_path: Path) -> None:

@@ -236,6 +236,7 @@ def synchronise(context: Surroundings, why: str = "") -> str:
     """Compare the champion with what Git says, and repair the difference; what was done, in words."""
     if not context.config.gitops.repository:
         return "Git is left alone: gitops.repository is not set"
+    context.registry.versions.ensure()  # the reconciler may come before the first run
     champion = context.registry.versions.alias(CHAMPION)
     if champion is None:
         return f"{context.registry.model} has no champion: nothing to serve"

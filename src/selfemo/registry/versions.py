@@ -35,7 +35,7 @@ class Versions:
         run that begins from another run's policy does not claim it.
         """
         first = {**(lineage or {}), **tags}
-        self._ensure_model()
+        self.ensure()
 
         def find(mlflow: Any) -> Any | None:
             found = mlflow.search_model_versions(f"name={quoted(self.model)}")
@@ -54,7 +54,12 @@ class Versions:
                 self.client.set_model_version_tag(self.model, version.version, key, value)
         return str(version.version)
 
-    def _ensure_model(self) -> None:
+    def ensure(self) -> None:
+        """Make the registered model if there is none.
+
+        Whoever makes it may manage it. Where MLflow has users, a model that is not there is refused with 403 as one
+        that is somebody else's: a run makes its own before it first asks for it.
+        """
         try:
             self.client.create_registered_model(self.model, description="Policies of self-emo, one version a round.")
         except Refused as error:

@@ -30,6 +30,7 @@ def prepare(config: Config) -> Published:
     content = hashlib.sha256(rows.encode()).hexdigest()
     registry = context.registry
     registry.reopen(registry.parent)
+    registry.versions.ensure()
     registry.params(registry.parent, flat(config.model_dump(mode="json")))
 
     least = least_dialogues(config)
