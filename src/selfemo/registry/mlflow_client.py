@@ -153,7 +153,7 @@ class Client:
         if code in ("UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"):
             fix = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
         elif code == "PERMISSION_DENIED":
-            fix = "give this account the right, or use another one; a model that is not there is refused in the same way"
+            fix = "give this account the right, or use another one; what is not there is refused as well"
         elif str(error).startswith(NO_JSON):
             fix = (
                 "a page came in place of an answer: a login in front of MLflow? give it credentials, or another address"
