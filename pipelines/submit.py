@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ import yaml
 
 from components.images import Images
 from pipelines import size
-from pipelines.compile import compile_to, form_for, version_of
+from pipelines.compile import compile_to, version_of
 from pipelines.kubeflow import connect, listed, say
 from pipelines.watch import ENDED, watch
 from selfemo import cycles
@@ -175,20 +176,22 @@ class Submission:
         """Follow a run to its end, a line for each step that changes; whether it succeeded."""
         return watch(self.client, run, self.name, self.poll)
 
-    def see_through(self, resume: int) -> bool:
+    def see_through(self, run: str, resume: int) -> bool:
         """Run, wait, and run again what failed; whether it succeeded in the end.
 
         Kubeflow starts no step anew whose program failed, nor a driver's pod that was lost: a new run of the same name
         does both, and what is finished returns at once.
 
         Args:
+            run: Id of the run that was started, or found active.
             resume: Times that a failed run is started again.
         """
         for left in range(resume, -1, -1):
-            if self.wait(self.run()):
+            if self.wait(run):
                 return True
             if left:
                 say(f"run {self.name} is started again; {left - 1} more times if it fails")
+                run = self.run()
         return False
 
     @contextmanager
@@ -197,8 +200,7 @@ class Submission:
             yield self.form
             return
         with tempfile.TemporaryDirectory() as directory:
-            compile_to(Path(directory), self.config.cluster, self.images)
-            yield form_for(self.config.loop.rounds, Path(directory))
+            yield compile_to(Path(directory), self.config.cluster, self.images, (self.config.loop.rounds,))[0]
 
 
 def _named(name: str) -> str:
@@ -215,6 +217,21 @@ def pipeline_of(form: Path) -> str:
         return str(next(yaml.safe_load_all(form.read_text(encoding="utf-8")))["pipelineInfo"]["name"])
     except (OSError, yaml.YAMLError, UnicodeDecodeError, StopIteration, KeyError, TypeError):
         raise UserError("no compiled pipeline", where=str(form), fix="write it with `make compile`") from None
+
+
+def has_room(form: Path, config: Config) -> None:
+    """Whether a form has all the rounds that are wanted.
+
+    Raises:
+        UserError: If it has fewer: the run would end before its last round.
+    """
+    room = re.fullmatch(r"selfemo-(\d+)", pipeline_of(form))
+    if room and int(room[1]) < config.loop.rounds:
+        raise UserError(
+            f"the form has room for {room[1]} rounds, and loop.rounds is {config.loop.rounds}",
+            where=str(form),
+            fix="compile it for that configuration (`make compile` for an overlay), or ask for fewer rounds",
+        )
 
 
 def main() -> int:
@@ -235,12 +252,14 @@ def main() -> int:
         config = Config.from_json(given.config.read_text(encoding="utf-8"))
         say(size.check(config))
         with redirect_stdout(sys.stderr):  # kfp tells of links there; ours is the id alone
+            if given.form:
+                has_room(given.form, config)
             submission = Submission(config, connect(config), given.form, cycle=given.cycle)
             made = submission.recurring(given.recurring) if given.recurring else submission.run()
         print(made, flush=True)
         if given.recurring or not given.wait:
             return 0
-        return 0 if submission.see_through(given.resume) else 1
+        return 0 if submission.see_through(made, given.resume) else 1
     except UserError as error:
         say(f"selfemo: {error}")
         return 2

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.compile import COMPILED, version_of
+from pipelines.compile import COMPILED, compile_to, version_of
 from pipelines.kubeflow import TOKEN, USER, connect
-from pipelines.submit import Submission, main
+from pipelines.submit import Submission, has_room, main
 from selfemo import config as configuration
 from selfemo.config import Config
 from selfemo.errors import UserError
@@ -85,9 +85,9 @@ def test_an_active_run_of_another_configuration_is_not_taken_for_ours(stub: Stub
         submission(stub, "seed=8").run()
 
 
-def test_more_rounds_take_the_larger_form(stub: Stub) -> None:
+def test_the_form_has_the_rounds_that_are_wanted_and_no_more(stub: Stub) -> None:
     submission(stub, "loop.rounds=7").run()
-    assert stub.kept["pipelines"][0]["display_name"] == "selfemo-10"
+    assert stub.kept["pipelines"][0]["display_name"] == "selfemo-7"
 
 
 @pytest.mark.parametrize(("outcome", "good"), [("SUCCEEDED", True), ("FAILED", False), ("CANCELED", False)])
@@ -192,10 +192,12 @@ def test_a_schedule_without_seconds_is_refused_with_the_one_that_is_meant(stub: 
 
 def test_a_run_that_failed_is_started_again_as_often_as_asked(stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
     stub.states = ["FAILED", "FAILED", "SUCCEEDED"]
-    assert submission(stub).see_through(resume=2)
+    first = submission(stub)
+    assert first.see_through(first.run(), resume=2)
     assert len(stub.kept["runs"]) == 3
     stub.states = ["FAILED"]
-    assert not submission(stub).see_through(resume=1)
+    again = submission(stub)
+    assert not again.see_through(again.run(), resume=1)
     assert len(stub.kept["runs"]) == 5
     assert "run demo is started again; 1 more times if it fails" in capsys.readouterr().err
 
@@ -211,3 +213,10 @@ def test_a_form_that_is_none_is_named(stub: Stub, tmp_path: Path) -> None:
     config = settings(stub)
     with pytest.raises(UserError, match="no compiled pipeline"):
         Submission(config, connect(config), tmp_path / "form.yaml").run()
+
+
+def test_a_form_with_too_few_rounds_is_refused(stub: Stub, tmp_path: Path) -> None:
+    (form,) = compile_to(tmp_path, sizes=(2,))
+    has_room(form, settings(stub, "loop.rounds=2"))
+    with pytest.raises(UserError, match=r"room for 2 rounds, and loop.rounds is 3"):
+        has_room(form, settings(stub, "loop.rounds=3"))
