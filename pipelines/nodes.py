@@ -1,23 +1,27 @@
-"""A run's tasks by their place in the pipeline, put together again from what Kubeflow Pipelines 2.17 tells of them.
+"""A run as its Workflow has it: Argo's nodes by name, with tries, times and messages.
 
-Its API flattens Argo's tree: a task has the display name of a node ("executor", many times over) and, as ``pod_name``
-of its children, the ids of the nodes that come after it. An id is the Workflow's name and a hash of the node's full
-name (FNV-1a of 32 bits: ``NodeID`` in Argo's ``workflow_types.go``), and a full name is that of the node around it with
-a dot and the task's name, or with ``(0)`` for a try or an item of a loop. So from the root down, every full name can be
-found by trying the names that occur in the run.
+Kubeflow Pipelines 2.17 runs a pipeline as a Workflow of Argo's. Its own list of tasks (``run_details.task_details``) is
+that tree without the places: a dozen tasks called "executor". And it stops for good when the nodes grow past a
+megabyte and Argo writes them compressed, which a run of two rounds does. The Workflow itself is in the answer of the
+older API, ``v1beta1``.
 """
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+import base64
+import gzip
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from io import BytesIO
 from typing import Any
 
-BASIS, PRIME, BITS = 0x811C9DC5, 0x01000193, 0xFFFFFFFF
-NUMBER = re.compile(r"\(\d+(:\d+)?\)$")
-"""What ends the name of a try, ``(0)``, or of a loop's item, ``(0:0)``."""
+from pipelines.kubeflow import ask
+
+Json = Mapping[str, Any]
+LARGEST = 64 * 2**20
+"""Bytes of nodes that are read: etcd takes 1.5 MB, compressed some ten times."""
 
 
 @dataclass(frozen=True)
@@ -25,58 +29,59 @@ class Node:
     """A node that is tried until it succeeds; all that Kubeflow compiles are.
 
     Attributes:
-        state: Kubeflow's word for it.
+        phase: Argo's word for it, such as ``Running``.
+        message: Of its last try: why it failed, or what it waits for.
         tries: Ids of its tries, the first one first. The names of their pods end with the same number.
         seconds: From its beginning to its end; None before that.
     """
 
-    state: str
+    phase: str
+    message: str
     tries: list[str]
     seconds: float | None
 
 
-def fnv(text: str, begun: int = BASIS) -> int:
-    """FNV-1a of a text, or of one that goes on where another ended."""
-    for byte in text.encode():
-        begun = ((begun ^ byte) * PRIME) & BITS
-    return begun
-
-
-def nodes(tasks: Sequence[Any]) -> dict[str, Node]:
-    """Nodes of a run by their full names, without the Workflow's; those that have not begun are left out.
+def workflow(client: Any, run: str) -> Json | None:
+    """The Workflow of a run; None where Kubeflow does not tell of one.
 
     Args:
-        tasks: ``run_details.task_details`` of Kubeflow's answer. None of another kind of backend are understood: then
-            there are no nodes.
+        client: A kfp.Client.
+        run: Id of the run.
     """
-    ids = {child for task in tasks for child in _children(task)}
-    workflow = next(iter(ids), "").rpartition("-")[0]
-    named: dict[str, list[Any]] = defaultdict(list)
-    for task in tasks:
-        named[task.display_name].append(task)
-    numbers = sorted({match.group() for name in named if (match := NUMBER.search(name))})
-    tails = [*numbers, *(f".{name}" for name in sorted({NUMBER.sub("", name) for name in named}))]
-    found: dict[str, Node] = {}
-    todo = [(workflow, workflow)] if workflow in named else []
-    while todo:
-        full, display = todo.pop()
-        begun = fnv(full)
-        below = {tail: f"{workflow}-{fnv(tail, begun)}" for tail in tails}
-        todo += [
-            (full + tail, display + tail if tail in numbers else tail[1:]) for tail, one in below.items() if one in ids
-        ]
-        tries = [below[tail] for tail in numbers if below[tail] in ids and ":" not in tail]
-        for task in named.get(display, []) if tries else []:
-            if tries[0] in _children(task):
-                found[full.removeprefix(workflow)] = Node(str(task.state or ""), tries, _seconds(task))
+    answer = ask(client, f"/apis/v1beta1/runs/{run}")
+    manifest = ((answer or {}).get("pipeline_runtime") or {}).get("workflow_manifest")
+    return json.loads(manifest) if manifest else None
+
+
+def nodes(manifest: Json) -> dict[str, Node]:
+    """Nodes of a Workflow by their full names, without the Workflow's; those that have not begun are left out.
+
+    Raises:
+        ValueError: If it is not as Argo writes it.
+    """
+    status = manifest.get("status") or {}
+    told: dict[str, Json] = status.get("nodes") or {}
+    if not told and (packed := status.get("compressedNodes")):
+        with gzip.GzipFile(fileobj=BytesIO(base64.b64decode(packed))) as file:
+            text = file.read(LARGEST + 1)
+        if len(text) > LARGEST:
+            raise ValueError(f"nodes of more than {LARGEST} bytes")
+        told = json.loads(text)
+    found = {}
+    for node in told.values():
+        if node.get("type") != "Retry":
+            continue
+        tries = [told[child] for child in node.get("children") or [] if child in told]
+        tries = [one for one in tries if one["name"].startswith(f"{node['name']}(")]
+        if tries:
+            message = tries[-1].get("message") or node.get("message") or ""
+            name = node["name"].removeprefix(manifest["metadata"]["name"])
+            found[name] = Node(node.get("phase") or "", message, [one["id"] for one in tries], _seconds(node))
     return found
 
 
-def _seconds(task: Any) -> float | None:
-    if not task.start_time or not task.end_time or task.end_time < task.start_time:  # the year 1 stands for no time
+def _seconds(node: Json) -> float | None:
+    begun, ended = node.get("startedAt"), node.get("finishedAt")
+    if not begun or not ended:
         return None
-    return float((task.end_time - task.start_time).total_seconds())
-
-
-def _children(task: Any) -> Iterator[str]:
-    return (child.pod_name for child in task.child_tasks or [] if child.pod_name)
+    return (datetime.fromisoformat(ended) - datetime.fromisoformat(begun)).total_seconds()

@@ -8,12 +8,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pipelines.kubeflow import say
-from pipelines.nodes import Node, nodes
+from pipelines.nodes import Json, Node, nodes, workflow
 from pipelines.place import STEPS
 from selfemo.errors import UserError
 from selfemo.logs import printable
 
 ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
+FAILED = ("Failed", "Error")
+"""Argo's words: the program failed; the pod was lost."""
 FAULTS = 20
 """Looks in a row that may fail."""
 HALF = re.compile(r"\.selfemo-(learn|judge)(?:-(\d+))?\(")
@@ -39,7 +41,7 @@ def watch(client: Any, run: str, name: str, poll: float) -> bool:
     faults = 0
     while True:
         try:
-            found = client.get_run(run)
+            found, manifest = client.get_run(run), workflow(client, run)
             faults = 0
         except Exception as error:  # of the client's own libraries, whatever they are: it is looked at again
             faults += 1
@@ -52,7 +54,8 @@ def watch(client: Any, run: str, name: str, poll: float) -> bool:
             say(f"Kubeflow Pipelines does not answer ({type(error).__name__}); looking again")
             time.sleep(poll)
             continue
-        for line in lines((found.run_details and found.run_details.task_details) or [], namespace):
+        tasks = (found.run_details and found.run_details.task_details) or []
+        for line in lines(manifest, namespace) if manifest else plain(tasks):
             if line not in known:
                 say(line)
             known.add(line)
@@ -63,24 +66,29 @@ def watch(client: Any, run: str, name: str, poll: float) -> bool:
         time.sleep(poll)
 
 
-def lines(tasks: Sequence[Any], namespace: str) -> Iterator[str]:
-    """What there is to tell of a run's tasks, in the order of the pipeline.
+def lines(manifest: Json, namespace: str) -> Iterator[str]:
+    """What there is to tell of a run's steps, in the order of the pipeline.
+
+    Args:
+        manifest: The run's Workflow.
+        namespace: That pods run in.
+    """
+    for place, node in sorted(nodes(manifest).items(), key=lambda item: _order(item[0])):
+        program, driver = PROGRAM.search(place), DRIVER.search(place)
+        if program and program[1] in STEPS:
+            yield f"{_label(place, program[1])}: {_state(node)}{_why(node, namespace)}"
+        elif driver and driver[1] in STEPS and node.phase in FAILED:
+            yield f"{_label(place, driver[1])}: Kubeflow's driver failed{_why(node, namespace)}"
+
+
+def plain(tasks: Sequence[Any]) -> Iterator[str]:
+    """The same of a backend that tells of no Workflow, and names its tasks itself.
 
     Args:
         tasks: ``run_details.task_details`` of Kubeflow's answer.
-        namespace: That pods run in.
     """
-    told = nodes(tasks)
     titles = {step.title for step in STEPS.values()} | set(STEPS)
-    if not told:  # a backend that names its tasks itself
-        yield from (f"{t.display_name}: {(t.state or 'PENDING').lower()}" for t in tasks if t.display_name in titles)
-        return
-    for place, node in sorted(told.items(), key=lambda item: _order(item[0])):
-        program, driver = PROGRAM.search(place), DRIVER.search(place)
-        if program and program[1] in STEPS:
-            yield f"{_label(place, program[1])}: {_state(node)}{_log(node, namespace)}"
-        elif driver and driver[1] in STEPS and node.state == "FAILED":
-            yield f"{_label(place, driver[1])}: Kubeflow's driver failed{_log(node, namespace)}"
+    yield from (f"{t.display_name}: {(t.state or 'PENDING').lower()}" for t in tasks if t.display_name in titles)
 
 
 def _order(place: str) -> tuple[int, int, int]:
@@ -108,14 +116,15 @@ def _label(place: str, step: str) -> str:
 
 def _state(node: Node) -> str:
     attempt = f" (try {len(node.tries)})" if len(node.tries) > 1 else ""
-    took = f" in {node.seconds:.0f} s" if node.seconds is not None and node.state in ENDED else ""
-    return f"{node.state.lower()}{attempt}{took}"
+    took = f" in {node.seconds:.0f} s" if node.seconds is not None and node.phase != "Running" else ""
+    return f"{node.phase.lower()}{attempt}{took}"
 
 
-def _log(node: Node, namespace: str) -> str:
-    """How to see why, if it failed: a pod's name ends with its node's number."""
-    if node.state != "FAILED" or not node.tries:
+def _why(node: Node, namespace: str) -> str:
+    """Why it failed, and how to see its log: a pod's name ends with its node's number."""
+    if node.phase not in FAILED:
         return ""
     number = node.tries[-1].rpartition("-")[2]
     pods = f"kubectl -n {namespace} get pods -o name | grep {number}"
-    return f"\n  see: kubectl -n {namespace} logs -c main $({pods})"
+    said = f": {printable(node.message)[:300]}" if node.message else ""
+    return f"{said}\n  see: kubectl -n {namespace} logs -c main $({pods})"
