@@ -172,8 +172,8 @@ class Submission:
         say(f"schedule {self.config.run} is made: {cron}, version {named}")
         return str(made.recurring_run_id)
 
-    def wait(self, run: str) -> bool:
-        """Follow a run to its end, a line for each step that changes; whether it succeeded."""
+    def wait(self, run: str) -> str:
+        """Follow a run to its end, a line for each step that changes; how it ended."""
         return watch(self.client, run, self.name, self.poll)
 
     def see_through(self, run: str, resume: int) -> bool:
@@ -187,8 +187,11 @@ class Submission:
             resume: Times that a failed run is started again.
         """
         for left in range(resume, -1, -1):
-            if self.wait(run):
+            ended = self.wait(run)
+            if ended == "SUCCEEDED":
                 return True
+            if ended == "CANCELED":  # somebody wanted it to end
+                return False
             if left:
                 say(f"run {self.name} is started again; {left - 1} more times if it fails")
                 run = self.run()

@@ -24,8 +24,10 @@ PROGRAM = re.compile(r"\.([a-z]+)\(\d+\)\.executor$")
 DRIVER = re.compile(r"\.([a-z]+)-driver$")
 
 
-def watch(client: Any, run: str, name: str, poll: float) -> bool:
-    """Follow a run to its end, a line for each step that changes; whether it succeeded.
+def watch(client: Any, run: str, name: str, poll: float) -> str:
+    """Follow a run to its end, a line for each step that changes; Kubeflow's word for how it ended.
+
+    One that was terminated is ``CANCELED``, also where Kubeflow says ``FAILED`` in the end, as 2.17.0 does.
 
     Args:
         client: A kfp.Client.
@@ -61,8 +63,9 @@ def watch(client: Any, run: str, name: str, poll: float) -> bool:
             known.add(line)
         if found.state in ENDED:
             detail = f": {printable(found.error.message or '')}" if found.error else ""
-            say(f"run {name} has ended: {found.state.lower()}{detail}")
-            return bool(found.state == "SUCCEEDED")
+            ended = "CANCELED" if "CANCELING" in [past.state for past in found.state_history or []] else found.state
+            say(f"run {name} has ended: {ended.lower()}{detail}")
+            return str(ended)
         time.sleep(poll)
 
 

@@ -90,13 +90,13 @@ def test_the_form_has_the_rounds_that_are_wanted_and_no_more(stub: Stub) -> None
     assert stub.kept["pipelines"][0]["display_name"] == "selfemo-7"
 
 
-@pytest.mark.parametrize(("outcome", "good"), [("SUCCEEDED", True), ("FAILED", False), ("CANCELED", False)])
+@pytest.mark.parametrize("outcome", ["SUCCEEDED", "FAILED", "CANCELED"])
 def test_waiting_follows_the_run_and_tells_its_outcome(
-    stub: Stub, capsys: pytest.CaptureFixture[str], outcome: str, good: bool
+    stub: Stub, capsys: pytest.CaptureFixture[str], outcome: str
 ) -> None:
     ours = submission(stub)
     stub.states, stub.faults = ["PENDING", "RUNNING", "RUNNING", outcome], 2
-    assert ours.wait(ours.run()) is good
+    assert ours.wait(ours.run()) == outcome
     said = capsys.readouterr().err.splitlines()
     assert [line for line in said if line.startswith("Self-play")] == [
         "Self-play: pending",
@@ -213,6 +213,16 @@ def test_a_form_that_is_none_is_named(stub: Stub, tmp_path: Path) -> None:
     config = settings(stub)
     with pytest.raises(UserError, match="no compiled pipeline"):
         Submission(config, connect(config), tmp_path / "form.yaml").run()
+
+
+def test_a_run_that_was_terminated_is_not_started_again(stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
+    """Kubeflow 2.17.0 says FAILED in the end; that it was terminated is in its history."""
+    stub.history = ["PENDING", "RUNNING", "CANCELING", "FAILED"]
+    stub.states = ["FAILED"]
+    ours = submission(stub)
+    assert not ours.see_through(ours.run(), resume=3)
+    assert len(stub.kept["runs"]) == 1
+    assert "run demo has ended: canceled" in capsys.readouterr().err
 
 
 def test_a_form_with_too_few_rounds_is_refused(stub: Stub, tmp_path: Path) -> None:
