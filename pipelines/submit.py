@@ -246,10 +246,13 @@ def main() -> int:
     parser.add_argument("--wait", action="store_true")
     parser.add_argument("--resume", type=int, default=0)
     parser.add_argument("--recurring", metavar="CRON")
+    parser.add_argument("--again", type=int, default=0, metavar="N")
     given = parser.parse_args()
     try:
         if given.resume and not given.wait:
             raise UserError("nobody would see that the run failed", where="--resume", fix="give --wait as well")
+        if given.again and (given.recurring or given.cycle or given.wait):
+            raise UserError("the last cycle of the schedule is meant", where="--again", fix="give it alone")
         if given.recurring and (given.cycle or given.wait):
             raise UserError("a schedule is made, not run", where="--recurring", fix="leave out --cycle and --wait")
         config = Config.from_json(given.config.read_text(encoding="utf-8"))
@@ -257,6 +260,11 @@ def main() -> int:
         with redirect_stdout(sys.stderr):  # kfp tells of links there; ours is the id alone
             if given.form:
                 has_room(given.form, config)
+            if given.again:
+                from pipelines.resubmit import resubmit
+
+                print(resubmit(config, connect(config), given.form, given.again) or "", flush=True)
+                return 0
             submission = Submission(config, connect(config), given.form, cycle=given.cycle)
             made = submission.recurring(given.recurring) if given.recurring else submission.run()
         print(made, flush=True)

@@ -25,9 +25,7 @@ DRIVER = re.compile(r"\.([a-z]+)-driver$")
 
 
 def watch(client: Any, run: str, name: str, poll: float) -> str:
-    """Follow a run to its end, a line for each step that changes; Kubeflow's word for how it ended.
-
-    One that was terminated is ``CANCELED``, also where Kubeflow says ``FAILED`` in the end, as 2.17.0 does.
+    """Follow a run to its end, a line for each step that changes; how it ended.
 
     Args:
         client: A kfp.Client.
@@ -63,10 +61,19 @@ def watch(client: Any, run: str, name: str, poll: float) -> str:
             known.add(line)
         if found.state in ENDED:
             detail = f": {printable(found.error.message or '')}" if found.error else ""
-            ended = "CANCELED" if "CANCELING" in [past.state for past in found.state_history or []] else found.state
+            ended = how_it_ended(found)
             say(f"run {name} has ended: {ended.lower()}{detail}")
-            return str(ended)
+            return ended
         time.sleep(poll)
+
+
+def how_it_ended(run: Any) -> str:
+    """Kubeflow's word for it, of :data:`ENDED`.
+
+    One that was terminated is ``CANCELED``, also where Kubeflow says ``FAILED`` in the end, as 2.17.0 does.
+    """
+    terminated = "CANCELING" in [past.state for past in run.state_history or []]
+    return "CANCELED" if terminated and run.state == "FAILED" else str(run.state)
 
 
 def lines(manifest: Json, namespace: str) -> Iterator[str]:
