@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 import subprocess
 from typing import Any
 
@@ -120,23 +119,25 @@ def test_a_step_that_fails_is_told_with_a_command_that_shows_why(backend: Backen
 
 
 def test_a_lost_pod_is_tried_again_and_what_was_terminated_goes_on(backend: Backend) -> None:
-    command = backend.submission("lost", "--set", "loop.rounds=0", "--wait")
+    longer = ["loop.rounds=0", "warmup.dialogues=24", "warmup.epochs=3"]  # there is time to see it run
+    given = [part for one in longer for part in ("--set", one)]
+    command = backend.submission("lost", *given, "--wait")
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as waiting:
         try:
             (run,) = until(lambda: backend.runs("lost"), 300, "the run is there")
             (pod,) = until(lambda: running(backend, run.run_id, "warmup"), SECONDS_A_STEP, "warm-up runs")
             backend.ours("delete", "pod", pod, "--grace-period=0", "--force")
-            again = until(lambda: running(backend, run.run_id, "warmup", pod), SECONDS_A_STEP, "it is tried again")
-            assert again
+            until(lambda: running(backend, run.run_id, "warmup", pod), SECONDS_A_STEP, "it is tried again")
+            until(lambda: backend.told(run.run_id, "Warm-up: running (try 2)"), SECONDS_A_STEP, "Kubeflow has seen it")
             backend.client.terminate_run(run.run_id)
             _, told = waiting.communicate(timeout=SECONDS_A_STEP)
         finally:
-            waiting.send_signal(signal.SIGINT)
+            waiting.terminate()
     assert "Warm-up: running (try 2)" in told
     assert "run lost has ended: canceled" in told
     until(lambda: mlflow_runs(backend, "lost")[0]["info"]["status"] == "KILLED", 300, "MLflow says that it was killed")
 
-    done = backend.submit("lost", "--set", "loop.rounds=0", "--wait")
+    done = backend.submit("lost", *given, "--wait")
     assert done.returncode == 0, done.stderr
     assert len(backend.runs("lost")) == 2
     pod = backend.pods(backend.runs("lost")[0].run_id, "prepare")[0]
