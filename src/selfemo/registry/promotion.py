@@ -93,7 +93,7 @@ def after_decision(context: Surroundings, version: Any, decision: Decision, cham
 
     The loop's own champion may differ from the registry's: of an earlier run, or put there by hand. Then the
     challenger has to pass the gate against that one too. A version that was promoted once is left alone, so
-    that a resumed run undoes nobody's rollback.
+    that a resumed run undoes nobody's rollback; so is one that the collapse guard of any run stopped.
 
     Args:
         context: Of the run.
@@ -114,8 +114,11 @@ def after_decision(context: Surroundings, version: Any, decision: Decision, cham
 
     def promote(lease: Lease) -> str:
         registry.champion.recover(lease)  # the promotion may have been cut off the last time
-        if said := _before(registry.versions.get(version.version)):
+        now = registry.versions.get(version.version)
+        if said := _before(now):
             return said
+        if stopped := _stopped(now):  # by another run's guard: this one began from it, and has nothing to say of it
+            return stopped
         current = registry.versions.alias(CHAMPION)
         decided = decision
         if current is not None and current.source not in (champion, version.source):
@@ -138,6 +141,12 @@ def _before(version: Any) -> str:
     if PROMOTED in version.tags:
         return "promoted before"
     return "rolled back before" if version.tags.get(ROLLED_BACK) else ""
+
+
+def _stopped(version: Any) -> str:
+    """That the collapse guard stopped a version, and why; empty if it did not."""
+    why = version.tags.get("selfemo.stopped", "")
+    return f"the guard stopped it: {why}" if why else ""
 
 
 def _evidence(decision: Decision, scores: str, champion: Any | None) -> str:
@@ -175,12 +184,12 @@ def promote_version(context: Surroundings, number: str, *, force: bool = False, 
             if PROMOTED not in version.tags:
                 raise UserError(already, where=f"models:/{registry.model}@{CHAMPION}")
             return already, str(version.tags.get("selfemo.promotion_reason", ""))
-        scores, stopped = version.tags.get("selfemo.scores", ""), version.tags.get("selfemo.stopped", "")
+        scores, stopped = version.tags.get("selfemo.scores", ""), _stopped(version)
         if force:
             decision = Decision(False, kept(reason or "forced"))
         elif stopped:
             raise GateClosed(
-                f"version {number} is not promoted: the guard stopped it: {stopped}",
+                f"version {number} is not promoted: {stopped}",
                 where="guard",
                 fix="promote another version, or use --force --reason WHY",
             )
