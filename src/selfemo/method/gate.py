@@ -25,6 +25,10 @@ HEADERS = ("corpus", "gain in weighted F1 [95 %]", "p, one-sided", "dialogues")
 """Of :meth:`Decision.cells`."""
 
 
+class NotComparable(UserError):
+    """Champion and challenger were not scored on the same turns of the gate corpus: no comparison, now or later."""
+
+
 @dataclass(frozen=True)
 class Gain:
     """Gain in weighted F1 on one corpus, and how sure it is.
@@ -126,10 +130,10 @@ def paired_gain(champion: Sequence[Scored], challenger: Sequence[Scored], config
     """Gain in weighted F1 on one corpus, over the dialogues both were scored on.
 
     Raises:
-        UserError: If the two were not scored on the same turns.
+        NotComparable: If the two were not scored on the same turns.
     """
     if [(r.dialogue, r.turn, r.gold) for r in champion] != [(r.dialogue, r.turn, r.gold) for r in challenger]:
-        raise UserError(
+        raise NotComparable(
             "champion and challenger were scored on different turns", where="gate", fix="evaluate both on one corpus"
         )
     space = SPACES[champion[0].corpus]
@@ -150,14 +154,14 @@ def check(champion: Sequence[Scored], challenger: Sequence[Scored], config: Conf
         config: Its first corpus is the gate corpus; sections ``gate`` and ``evaluation``.
 
     Raises:
-        UserError: If the two were not scored on the same turns, or not on the gate corpus.
+        NotComparable: If the two were not scored on the same turns, or not on the gate corpus.
     """
     if not champion:
         return Decision(True, "there was no champion")
     name, settings = config.corpora[0].name, config.gate
     corpora = dict.fromkeys([name, *(r.corpus for r in champion), *(r.corpus for r in challenger)])
     if all(r.corpus != name for r in (*champion, *challenger)):
-        raise UserError(
+        raise NotComparable(
             f"no turn of {name}, the gate corpus, was scored", where="gate", fix="evaluate both on the gate corpus"
         )
     gains = {

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from selfemo.data.records import Scored, read_records
 from selfemo.errors import GateClosed, UserError
 from selfemo.method import gate
-from selfemo.method.gate import Decision
+from selfemo.method.gate import Decision, NotComparable
 from selfemo.registry import git as gitops
 from selfemo.registry.champion import PROMOTED, ROLLED_BACK, kept
 from selfemo.registry.git import Reference
@@ -104,6 +104,9 @@ def after_decision(context: Surroundings, version: Any, decision: Decision, cham
 
     Returns:
         What the registry came to, in words.
+
+    Raises:
+        UserError: If the registry or an artifact cannot be read or written; the same step again ends right.
     """
     registry = context.registry
     if said := _before(version):
@@ -124,7 +127,7 @@ def after_decision(context: Surroundings, version: Any, decision: Decision, cham
         if current is not None and current.source not in (champion, version.source):
             try:
                 decided = against_registry(context, scores)
-            except UserError as error:  # scored on another corpus: not comparable, so not replaced
+            except NotComparable as error:  # any other error may pass, and the step is tried again
                 decided = Decision(False, f"the registry's champion is not comparable: {error.message}")
         if decided.promoted:
             evidence = _evidence(decided, scores, current)
