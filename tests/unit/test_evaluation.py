@@ -112,6 +112,26 @@ def test_equal_or_uncertain_challengers_are_not() -> None:
     assert "p 0.5000" in unsure.reason  # one dialogue of ten differs: it may as well have been the other way round
 
 
+def counted(right: dict[int, int], dialogues: int) -> list[Scored]:
+    """Answers in dialogues of six turns, of which a number are right: three where none is told."""
+    golds = ("joy", "fear") * 3
+    return rows([(g, g if i < right.get(d, 3) else "anger") for d in range(dialogues) for i, g in enumerate(golds)], 6)
+
+
+def test_the_permutation_test_decides_and_not_the_interval() -> None:
+    unsure = gate.check(counted({}, 8), counted(dict.fromkeys(range(5), 6), 8), CONFIG)
+    assert unsure.gains["sample"].low > 0.1  # five of eight dialogues gain, none falls, so no resample falls
+    assert unsure.gains["sample"].p == 2**-5
+    assert not unsure.promoted
+    # 24 dialogues gain a turn each and one loses six: resamples that draw that one thrice or more fall, swaps hardly do
+    gaining = range(1, 25)
+    before, after = {0: 6} | dict.fromkeys(gaining, 2), {0: 0} | dict.fromkeys(gaining, 3)
+    sure = gate.check(counted(before, 60), counted(after, 60), CONFIG)
+    assert sure.gains["sample"].low < 0
+    assert sure.gains["sample"].p < 0.02
+    assert sure.promoted
+
+
 def test_few_dialogues_are_no_evidence_however_large_the_gain() -> None:
     for dialogues in (1, 2, gate.LEAST_DIALOGUES - 1):
         worse, better = _pairs(0.0, 3 * dialogues), _pairs(1.0, 3 * dialogues)
