@@ -47,7 +47,7 @@ def decide(config: Config, state: LoopState, challenger: str, scores: str, round
         misses = 0 if decision.promoted else state.misses + 1
         go_on = (trained or bool(stopped)) and round < config.loop.rounds and misses < config.loop.patience
         champion = (policy.uri, scores) if decision.promoted else (state.policy, state.scores)
-        row = RoundRow.of(context.store, round, challenger, scores, decision.promoted, stopped)
+        row = RoundRow.of(context.store, round, challenger, scores, decision.promoted, stopped, scores == state.scores)
         (out / "decision.json").write_text(json.dumps(decision.to_dict(), indent=1))
         return {
             **LoopState(*champion, misses, go_on)._asdict(),

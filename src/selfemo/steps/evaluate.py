@@ -17,8 +17,10 @@ PREDICTIONS, REPLIES = "predictions.jsonl.gz", "replies.jsonl.gz"
 
 
 def evaluate(config: Config, policy: str, prepared: str, round: int, shard: int) -> Published:
-    """What a policy answers on one shard of the held-out dialogues."""
+    """What a policy answers on one shard of the held-out dialogues; the whole's scores, where they are known."""
     context = Context(config)
+    if known := scored_before(context, policy, prepared, round):
+        return known
     policy = context.policies.find(policy).uri
     part = Shard(shard, config.launch.shards)
 
@@ -29,6 +31,24 @@ def evaluate(config: Config, policy: str, prepared: str, round: int, shard: int)
         return {}
 
     return shard_of(context, "evaluate", "score", round, {"policy": policy, "prepared": prepared}, part, work)
+
+
+def scored_before(context: Context, policy: str, prepared: str, round: int) -> Published | None:
+    """Scores of the policy that a record stands for, from the round that trained it; None if it has to be scored.
+
+    Answers depend on weights, data, configuration and code, not on the round: the champion's would be the same again.
+
+    Args:
+        context: Of the run.
+        policy: URI of what the round trained.
+        prepared: URI of the prepared data.
+        round: Number of the round.
+    """
+    uri = context.policies.find(policy).uri
+    if uri == policy:
+        return None
+    inputs = {"policy": uri, "prepared": prepared}
+    return next((done for n in reversed(range(round)) if (done := context.done("score", n, inputs))), None)
 
 
 def answer(
