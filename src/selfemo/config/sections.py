@@ -200,11 +200,6 @@ class Gate(Section):
             raise ValueError("a gain beyond chance is above 0 anyway: set 0 or more, or -1 for a gate without a test")
         return gain
 
-    @property
-    def open(self) -> bool:
-        """Whether there is no test: for runs whose every policy is looked at, such as a study's."""
-        return self.min_gain == -1
-
 
 class Loop(Section):
     """How long the flywheel turns."""

@@ -12,7 +12,7 @@ from selfemo.config import Config
 from selfemo.data.corpora.table import SPACES
 from selfemo.data.dialogue import Dialogue, Utterance
 from selfemo.data.labels import LabelSpace
-from selfemo.data.records import Reply, Scored
+from selfemo.data.records import Reply, Scored, read_records
 from selfemo.data.seeds import seed_of
 from selfemo.method.flywheel.texts import distinct_n
 from selfemo.method.judge import Judge
@@ -20,6 +20,23 @@ from selfemo.method.prompts import ANSWER_TOKENS, parse_expression
 from selfemo.method.rewards import Floats, entropy, smoothed_iou
 from selfemo.method.selfplay import Player, ranked
 from selfemo.policy.engine import Sampling
+from selfemo.store.artifacts import Store
+
+PREDICTIONS = "predictions.jsonl.gz"
+"""File of an evaluation that holds a line a held-out turn."""
+
+
+def predictions(store: Store, scores: str) -> list[Scored]:
+    """Held-out predictions of an evaluation; none for the empty URI.
+
+    Args:
+        store: That holds it.
+        scores: Its URI.
+
+    Raises:
+        UserError: If nothing is published there.
+    """
+    return list(read_records(store.fetch(scores) / PREDICTIONS, Scored)) if scores else []
 
 
 def predict(

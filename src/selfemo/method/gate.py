@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from selfemo.config import Config
 from selfemo.data.corpora.table import SPACES
-from selfemo.data.divide import LEAST_DIALOGUES
+from selfemo.data.divide import LEAST_DIALOGUES, gate_is_open
 from selfemo.data.records import Scored
 from selfemo.errors import UserError
 from selfemo.method.evaluation import confusion, interval, resample, scores_of
@@ -172,7 +172,7 @@ def check(champion: Sequence[Scored], challenger: Sequence[Scored], config: Conf
     worst = min(gains, key=lambda c: gains[c].gain)
     if gains[worst].gain < -settings.max_drop:
         return Decision(False, f"weighted F1 on {worst} fell by {-gains[worst].gain:.3f}", gains)
-    if settings.open:
+    if gate_is_open(settings.min_gain):
         return Decision(True, f"gain on {name} {found}; the gate is open", gains)
     few = min(gains, key=lambda c: gains[c].dialogues)
     if gains[few].dialogues < LEAST_DIALOGUES:

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from selfemo.data.records import Scored, read_records
 from selfemo.errors import GateClosed, UserError
 from selfemo.method import gate
+from selfemo.method.evaluation import predictions
 from selfemo.method.gate import Decision, NotComparable
 from selfemo.registry import git as gitops
 from selfemo.registry.champion import PROMOTED, ROLLED_BACK, kept
@@ -63,13 +63,6 @@ def alone(context: Surroundings, work: Callable[[Lease], T], wait: float = 0.0) 
         return work(lease)
 
 
-def predictions(context: Surroundings, scores: str) -> list[Scored]:
-    """Held-out predictions of an evaluation; none for the empty URI."""
-    if not scores:
-        return []
-    return list(read_records(context.store.fetch(scores) / "predictions.jsonl.gz", Scored))
-
-
 def decisions(context: Surroundings) -> list[Manifest]:
     """Manifests of the decisions of the current attempt at the run, by round."""
     tags = context.registry.client.get_run(context.registry.parent).data.tags
@@ -82,10 +75,10 @@ def against_registry(context: Surroundings, scores: str) -> Decision:
     champion = context.registry.versions.alias(CHAMPION)
     if champion is None:
         return Decision(True, "there was no champion")
-    known = predictions(context, champion.tags.get("selfemo.scores", ""))
+    known = predictions(context.store, champion.tags.get("selfemo.scores", ""))
     if not known:
         return Decision(False, f"the champion, version {champion.version}, has no scores to compare with")
-    return gate.check(known, predictions(context, scores), context.config)
+    return gate.check(known, predictions(context.store, scores), context.config)
 
 
 def after_decision(context: Surroundings, version: Any, decision: Decision, champion: str, scores: str) -> str:

@@ -10,10 +10,11 @@ from selfemo.config import Config
 from selfemo.context import Context, Published
 from selfemo.data.dialogue import Dialogue, head, read_jsonl
 from selfemo.data.records import write_records
+from selfemo.method.evaluation import PREDICTIONS
 from selfemo.progress import meter
 from selfemo.steps.shards import Shard, shard_of
 
-PREDICTIONS, REPLIES = "predictions.jsonl.gz", "replies.jsonl.gz"
+REPLIES = "replies.jsonl.gz"
 
 
 def evaluate(config: Config, policy: str, prepared: str, round: int, shard: int) -> Published:

@@ -12,9 +12,10 @@ from selfemo.context import Context, Published
 from selfemo.data.records import Reply, Scored, read_records, write_records
 from selfemo.data.seeds import seed_of
 from selfemo.errors import UserError
+from selfemo.method.evaluation import PREDICTIONS
 from selfemo.method.guard import ENOUGH_TURNS
 from selfemo.report import plots
-from selfemo.steps.evaluate import PREDICTIONS, REPLIES, evaluate, scored_before
+from selfemo.steps.evaluate import REPLIES, evaluate, scored_before
 from selfemo.steps.shards import whole
 
 METRICS = "metrics.json"
