@@ -24,7 +24,8 @@ from urllib.parse import urlparse
 
 from selfemo.errors import CorruptArtifact, UserError
 from selfemo.store import marks
-from selfemo.store.backends import Backend, LocalBackend, S3Backend
+from selfemo.store.backends import Backend, LocalBackend
+from selfemo.store.s3 import S3Backend
 
 MANIFEST = "manifest.json"
 SCHEMA = "selfemo.manifest/1"
@@ -216,10 +217,10 @@ class Store:
             # Processes that train together fetch the same weights: the first does, the others wait and find them.
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not marks.holds(mark, digest, target, manifest.files):
-                marks.write(mark, digest, self._bring(uri, manifest, target))
+                marks.write(mark, digest, self._fill_cache(uri, manifest, target))
         return target
 
-    def _bring(self, uri: str, manifest: Manifest, target: Path) -> marks.Stamps:
+    def _fill_cache(self, uri: str, manifest: Manifest, target: Path) -> marks.Stamps:
         """Make the cached directory whole, verified; its lock is held."""
         if target.is_dir():
             try:
