@@ -20,7 +20,7 @@ from selfemo.errors import UserError
 from selfemo.method import gate
 from selfemo.method.evaluation import bootstrap, confusion, interval, resample, scores_of, summarise
 from selfemo.method.gate import Decision
-from selfemo.method.judge import ClassifierJudge, TfidfJudge, judges_for
+from selfemo.method.reader import ClassifierReader, TfidfReader, readers_for
 
 CONFIG = configuration.load()
 labels = st.sampled_from(MELD.labels)
@@ -177,7 +177,7 @@ def test_the_p_value_counts_the_swaps_of_labels_that_gain_as_much() -> None:
 
 def test_a_random_part_of_the_swaps_stands_for_them_all_where_there_are_too_many() -> None:
     old, new = confusion(rows(_pairs(0.5, 90)), MELD), confusion(rows(_pairs(0.55, 90)), MELD)
-    assert gate.p_value(old, new, 1) == gate.p_value(old, new, 1)  # a fixed seed: the same evidence, the same verdict
+    assert gate.p_value(old, new, 1) == gate.p_value(old, new, 1)  # a fixed seed: the same evidence
     # Two dialogues differ, both for the better: of four assignments of labels, one gains as much.
     assert gate.p_value(old, new, 1) == pytest.approx(0.25, abs=0.02)
 
@@ -228,18 +228,18 @@ def test_the_first_policy_needs_no_gate_and_different_turns_cannot_be_compared()
         gate.check(rows(_pairs(0.5, 60)), rows(_pairs(0.5, 66)), CONFIG)
 
 
-def test_the_tfidf_judge_reads_plain_emotions(dialogues: list[Dialogue]) -> None:
-    judge = judges_for("tfidf", [d for d in dialogues if d.split == "train"], 1)["sample"]
-    assert isinstance(judge, TfidfJudge)
-    assert judge.label([Utterance(speaker="A", text="I'm so happy, this is wonderful!")]) == "joy"
+def test_the_tfidf_reader_knows_plain_emotions(dialogues: list[Dialogue]) -> None:
+    reader = readers_for("tfidf", [d for d in dialogues if d.split == "train"], 1)["sample"]
+    assert isinstance(reader, TfidfReader)
+    assert reader.label([Utterance(speaker="A", text="I'm so happy, this is wonderful!")]) == "joy"
     held_out = [u for d in dialogues if d.split == "test" for u in d.turns if u.gold]
-    right = np.mean([judge.label([u]) == (u.gold or ("",))[0] for u in held_out])
+    right = np.mean([reader.label([u]) == (u.gold or ("",))[0] for u in held_out])
     assert right > 0.5
     with pytest.raises(UserError, match="fewer than two labels"):
-        TfidfJudge([], 1)
+        TfidfReader([], 1)
 
 
-def test_any_text_classifier_with_emotion_names_can_judge(tiny: Path, tmp_path: Path) -> None:
+def test_any_text_classifier_with_emotion_names_can_read(tiny: Path, tmp_path: Path) -> None:
     from transformers import Qwen3Config, Qwen3ForSequenceClassification
 
     from selfemo.policy.weights import load_tokenizer
@@ -252,10 +252,10 @@ def test_any_text_classifier_with_emotion_names_can_judge(tiny: Path, tmp_path: 
         load_tokenizer(str(tiny)).save_pretrained(directory)
         return str(directory)
 
-    judge = ClassifierJudge(classifier(["Happy", "Angry"]), MELD)
-    assert judge.label([Utterance(speaker="A", text="Hello")]) in ("joy", "anger")
+    reader = ClassifierReader(classifier(["Happy", "Angry"]), MELD)
+    assert reader.label([Utterance(speaker="A", text="Hello")]) in ("joy", "anger")
     with pytest.raises(UserError, match="none of meld's"):
-        ClassifierJudge(classifier(["LABEL_0", "LABEL_1"]), MELD)
+        ClassifierReader(classifier(["LABEL_0", "LABEL_1"]), MELD)
 
 
 def test_expression_consistency_counts_what_is_read_back(dialogues: list[Dialogue], tiny: Path) -> None:

@@ -168,7 +168,7 @@ class Evaluation(Section):
     """Held-out prefixes that the policy replies to, for expression consistency."""
     readings: int = Field(4, ge=2)
     judge: str = "tfidf"
-    """The judge outside the loop: tfidf, fitted on gold, or a Hugging Face text classifier by name or directory."""
+    """The reader outside the loop: tfidf, fitted on gold, or a Hugging Face text classifier by name or directory."""
     bootstrap: int = Field(1000, ge=100)
     """Resamples of dialogues behind every interval."""
 

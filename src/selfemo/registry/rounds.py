@@ -19,7 +19,7 @@ class RoundRow:
         mean_reward: Mean smoothed IoU of candidates with their targets.
         accuracy, weighted_f1: On the gate corpus, held out.
         weighted_f1_interval: 95 %, bootstrap over dialogues.
-        expression_own, expression_judge: Expression consistency, by own reading and by the outside judge.
+        expression_own, expression_judge: Expression consistency, by own reading and by the reader outside the loop.
         seconds: Of all its steps.
         promoted: Whether its policy became champion.
         stopped: Why the collapse guard stopped it, or empty.

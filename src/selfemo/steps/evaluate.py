@@ -61,12 +61,12 @@ def answer(
         context: Of the run.
         policy: Its URI.
         held_out: All held-out dialogues.
-        training: What the judge is fitted on.
+        training: What the reader outside the loop is fitted on.
         out: Directory.
         part: Which of the held-out dialogues.
     """
     from selfemo.method.evaluation import predict, prefixes, reply
-    from selfemo.method.judge import judges_for
+    from selfemo.method.reader import readers_for
 
     config, mine = context.config, part.of(held_out)
     if not mine:  # more shards than dialogues: nothing to load a policy for
@@ -76,9 +76,9 @@ def answer(
     player = context.policies.find(policy).player()
     with meter("evaluation", sum(1 for d in mine for u in d.turns if u.gold)) as progress:
         write_records(out / PREDICTIONS, predict(player, mine, progress.advance))
-    judges = judges_for(config.evaluation.judge, training, config.seed) if config.evaluation.replies else {}
+    readers = readers_for(config.evaluation.judge, training, config.seed) if config.evaluation.replies else {}
     ids = {d.id for d in mine}
     cut = [c for c in prefixes(held_out, config) if c[0].id in ids]
     with meter("replies", len(cut)) as progress:
-        write_records(out / REPLIES, reply(player, cut, judges, config))
+        write_records(out / REPLIES, reply(player, cut, readers, config))
         progress.advance(len(cut))

@@ -41,8 +41,8 @@ def score(config: Config, shards: Sequence[str], policy: str, prepared: str, rou
         run = registry.round(round)
         registry.metrics(run, [(round, _values(scores, gate_corpus))])
         registry.artifacts(run, sorted(out.glob("confusion-*.png")), "plots")
-        judged = {c: s for c, s in scores.items() if c == gate_corpus or s.get("turns", 0) >= ENOUGH_TURNS}
-        entropies = {c: s["label_entropy"] for c, s in judged.items()}
+        counted = {c: s for c, s in scores.items() if c == gate_corpus or s.get("turns", 0) >= ENOUGH_TURNS}
+        entropies = {c: s["label_entropy"] for c, s in counted.items()}
         return {
             **flat,
             "label_entropies": entropies,
