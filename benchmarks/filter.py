@@ -19,7 +19,7 @@ import numpy as np
 
 from selfemo.data.labels import MELD
 from selfemo.method.flywheel.duplicates import NearDuplicates
-from selfemo.method.flywheel.reasons import Reason, judge_groups
+from selfemo.method.flywheel.reasons import Reason, reasons_of_groups
 from selfemo.method.flywheel.texts import shingles
 
 GROUPS, SIZE, M, REPEATS = 125_000, 8, 7, 5
@@ -39,7 +39,7 @@ def data() -> np.ndarray:
 
 
 def naive(masks: np.ndarray) -> int:
-    """The same verdicts with Python sets, on a part of the data."""
+    """The same reasons with Python sets, on a part of the data."""
     kept = 0
     for row in masks:
         sets = [{i for i in range(M) if m >> i & 1} for m in row.tolist()]
@@ -110,7 +110,7 @@ def main() -> None:
         seconds = []
         for _ in range(REPEATS):
             start = time.process_time()
-            judged = judge_groups(masks, M, affinity=matrix)
+            assessed = reasons_of_groups(masks, M, affinity=matrix)
             seconds.append(time.process_time() - start)
         print(f"{name}: {masks.size:,} predictions in {statistics.median(seconds):.2f} s of CPU, median of {REPEATS}")
     part = masks[:5000]
@@ -118,16 +118,14 @@ def main() -> None:
     by_hand = naive(part)
     slow = (time.process_time() - start) * len(masks) / len(part)
     start = time.process_time()
-    plain = judge_groups(part, M)
+    plain = reasons_of_groups(part, M)
     assert by_hand == (plain.reasons == Reason.KEPT).sum(), "the two disagree"
     fast = (time.process_time() - start) * len(masks) / len(part)
-    print(
-        f"Python sets would take {slow:.1f} s: {slow / fast:.0f} times as long, same verdicts on {len(part):,} groups"
-    )
+    print(f"Python sets would take {slow:.1f} s: {slow / fast:.0f} times as long, same reasons on {len(part):,} groups")
     print(f"numpy {np.__version__}, {platform.machine()}, {platform.processor() or platform.system()}, one thread")
     print(
-        "verdicts:",
-        {Reason(c).name.lower(): int(n) for c, n in zip(*np.unique(judged.reasons, return_counts=True), strict=True)},
+        "reasons:",
+        {Reason(c).name.lower(): int(n) for c, n in zip(*np.unique(assessed.reasons, return_counts=True), strict=True)},
     )
     duplicates()
 

@@ -18,12 +18,15 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
 
-_ENGINES = tuple(
-    ".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts)
-    for file in sorted((PACKAGE / "policy").rglob("*.py"))
-    if file.name != "__init__.py"
+_ENGINES = (
+    "selfemo.config.engines",
+    *(
+        ".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts)
+        for file in sorted((PACKAGE / "policy").rglob("*.py"))
+        if file.name != "__init__.py"
+    ),
 )
-"""What samples is looked up in a table of names, which no import shows: all that lies in policy/ counts."""
+"""What samples is looked up in a table of names, which no import shows: it counts, and all of policy/."""
 
 ENTRIES: dict[str, tuple[str, ...]] = {
     "prepare": ("selfemo.steps.prepare",),
@@ -54,7 +57,8 @@ SURROUNDINGS = (
     "selfemo.store",
 )
 """Where and how a step runs, not what it comes to: no edit here makes a run begin again. (What the configuration says
-is part of an address by itself.) Whatever is not named here counts."""
+is part of an address by itself; what is made of it is not, so code that decides a result lies elsewhere.) Whatever is
+not named here counts."""
 
 
 @cache

@@ -24,6 +24,7 @@ from selfemo.config import Config
 from selfemo.errors import UserError
 from selfemo.policy import adapters
 from selfemo.policy.packaged import from_pypi
+from selfemo.progress import heartbeat
 from selfemo.store.artifacts import Manifest, Store
 
 if TYPE_CHECKING:
@@ -67,8 +68,9 @@ class Policy:
         from selfemo.method.selfplay import Player
         from selfemo.policy.load import load_engine
 
-        config = self.among.config
-        engine, tokenizer = load_engine(self.directory, config)
+        config, directory = self.among.config, self.directory
+        with heartbeat("loading the policy"):
+            engine, tokenizer = load_engine(directory, config)
         return Player(engine, Prompter(tokenizer, config.policy.history_turns), self.uri)
 
 

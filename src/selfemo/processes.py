@@ -57,25 +57,6 @@ def wanted(count: int, strategy: str) -> bool:
     return not launched() and (count > 1 or strategy != "ddp")
 
 
-def share(count: int, name: str) -> int:
-    """A rank's part of ``count`` equal things.
-
-    Args:
-        count: Over all ranks.
-        name: The setting, for the error.
-
-    Raises:
-        UserError: If they cannot be dealt out evenly.
-    """
-    if count % world():
-        raise UserError(
-            f"{count} cannot be dealt out to {world()} processes",
-            where=name,
-            fix=f"set it to a multiple of {world()}, or change launch.processes",
-        )
-    return count // world()
-
-
 def start(count: int, arguments: Sequence[str], logs: Path) -> None:
     """Run ``python -m selfemo ARGUMENTS`` in every process and wait for the end; rank 0's log is shown.
 

@@ -44,6 +44,26 @@ class Meter:
 
 
 @contextmanager
+def heartbeat(name: str) -> Iterator[None]:
+    """A line for each :data:`HEARTBEAT` that the block runs, for work that has no units to count.
+
+    Args:
+        name: What goes on, such as ``loading the policy``.
+    """
+    over, started = threading.Event(), time.monotonic()
+
+    def beat() -> None:
+        while not over.wait(HEARTBEAT):
+            log.info("%s: still at it after %.0f s", name, time.monotonic() - started)
+
+    threading.Thread(target=beat, daemon=True, name="heartbeat").start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+@contextmanager
 def meter(name: str, total: int) -> Iterator[Meter]:
     """A meter for ``total`` units of work called ``name``."""
     if total and sys.stderr.isatty():

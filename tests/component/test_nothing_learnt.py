@@ -14,6 +14,7 @@ from selfemo.context import Context
 from selfemo.data.dialogue import Dialogue, write_jsonl
 from selfemo.data.records import Sample, write_records
 from selfemo.registry.card import model_card
+from selfemo.registry.versions import CHAMPION
 from tests.component import plain
 from tests.unit.training.samples import sample
 
@@ -160,6 +161,24 @@ def test_a_run_that_begins_from_another_ones_policy_goes_on_with_that_policys_ve
     assert len(context.registry.client.search_model_versions("name='self-emo'")) == 1
     rows = steps.finished_rounds(context)
     assert [r.promoted for r in rows] == [True, False]
+
+
+def test_what_a_guard_stopped_is_made_champion_by_no_other_run(small_local: Config, tiny: Path) -> None:
+    policy = weights(small_local, tiny)
+    registry = Context(small_local).registry
+    tags = {"selfemo.stopped": "collapse: all neutral"}
+    assert registry.versions.register(policy, registry.round(1), tags) == "1"
+
+    second = changed(small_local, run="second", warmup={"epochs": 0}, policy={"start": "models:/self-emo/1"})
+    text, context = second.to_json(), Context(second)
+    data = plain.prepare(text)
+    start = plain.warmup(text, data)
+    state = plain.decide(text, "", "", 0, start, plain.scores(text, start, data, 0), 0)
+    assert state[0] == policy  # the run goes on from what it was told to
+    assert context.registry.versions.alias(CHAMPION) is None
+    assert context.registry.versions.get("1").tags["selfemo.stopped"] == "collapse: all neutral"
+    said = context.registry.client.get_run(context.registry.round(0)).data.tags["selfemo.registry"]
+    assert said == "the guard stopped it: collapse: all neutral"
 
 
 def _card(context: Context) -> str:

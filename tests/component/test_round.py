@@ -78,6 +78,7 @@ def test_the_user_interface_is_told_what_there_is_to_see(small_local: Config) ->
     card = (store.backend(challenger).read(f"{challenger}/README.md") or b"").decode()
     front = yaml.safe_load(card.split("---\n")[1])
     assert (front["license"], front["base_model"]) == ("unknown", small_local.policy.base)
+    assert front["metrics"][1]["name"] == "weighted_f1 on sample dev"
     assert front["metrics"][1]["value"] == round(plain.SHOWN["decide/metrics"].metadata["weighted_f1"], 4)
     for what in (
         f"version {version.version}\n",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,8 +15,9 @@ from selfemo.context import Context
 from tests.component import plain
 
 
-def test_a_round_that_keeps_nothing_stops_the_loop_and_keeps_the_champion(small_local: Config) -> None:
+def test_a_round_that_keeps_nothing_stops_the_loop_and_keeps_the_champion(small_local: Config, tmp_path: Path) -> None:
     from selfemo import config as configuration
+    from selfemo import steps
 
     nothing = configuration.Config.model_validate(
         small_local.model_dump() | {"flywheel": {"tau_low": 1.0}, "warmup": {"dialogues": 0}}
@@ -27,14 +29,24 @@ def test_a_round_that_keeps_nothing_stops_the_loop_and_keeps_the_champion(small_
     scores = plain.scores(text, policy, data, 0)
     champion = plain.decide(text, "", "", 0, policy, scores, 0)[0]
     assert champion == Context(nothing).policies.find(policy).uri  # the base's copy, not the record that stands for it
+    scored = Context(nothing).store.manifest(scores)
+    assert scored is not None and scored.inputs["policy"] == champion
     samples = plain.samples(text, plain.rollouts(text, champion, data, 1), 1)
     challenger = plain.train(text, champion, samples, data, 1)
     new_scores = plain.scores(text, challenger, data, 1)  # it stands for the policy itself
-    scored = Context(nothing).store.manifest(new_scores)
-    assert scored is not None and scored.inputs["policy"] == champion
+    assert new_scores == scores  # the champion was evaluated on the same dialogues before
+    run = Context(nothing).registry.client.get_run(Context(nothing).registry.round(1))
+    assert run.data.metrics["eval/sample/weighted_f1"] == scored.result["weighted_f1"]
     assert Context(nothing).policies.find(challenger).uri == champion  # wherever it is named
     after = plain.decide(text, champion, scores, 0, challenger, new_scores, 1)
     assert after == (champion, scores, 1, False)
+    first, second = steps.finished_rounds(Context(nothing))
+    assert (second.weighted_f1, second.accuracy) == (first.weighted_f1, first.accuracy)
+    files = (tmp_path / "store").glob("*/round-1/*/manifest.json")
+    made = {file.parent.name.split("-")[0]: json.loads(file.read_text())["result"] for file in files}
+    assert made.keys() == {"generate", "gather", "filter", "train", "decide"}
+    seconds = sum(made[step]["seconds"] for step in ("gather", "filter", "train")) + made["gather"]["shard_seconds"]
+    assert second.seconds == pytest.approx(seconds, abs=0.06)  # those of the evaluation are round 0's
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from selfemo import steps
 from selfemo.config import Config
@@ -78,5 +79,7 @@ def test_the_first_corpus_decides_and_every_figure_names_it(two: Config) -> None
     assert version.tags["selfemo.gate_p"] == "1.0000"
     card = context.registry.client.download_artifacts(context.registry.round(1), "card.md")
     text = Path(card).read_text()
+    named = {metric["name"] for metric in yaml.safe_load(text.split("---\n")[1])["metrics"]}
+    assert "weighted_f1 on sample train, labelled dialogues kept for selection" in named
     assert "| sample | +0.000 [+0.000, +0.000] | 1.0000 | 8 |" in text
     assert "sample is the gate corpus" in text

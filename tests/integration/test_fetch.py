@@ -22,7 +22,7 @@ FILES = {"config.json": b"{}", "model.safetensors": b"weights", "onnx/model.onnx
 SECONDS = 120
 """That a process is waited for before the test fails."""
 
-BRING = """
+FETCH = """
 import os, signal, sys
 from pathlib import Path
 from selfemo import config as configuration
@@ -66,7 +66,7 @@ def published(tmp_path: Path) -> tuple[Store, str, Manifest]:
 
 
 def start(what: str, store: Store, uri: str, place: Path, log: Path, moment: str = "") -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", BRING, what, store.root, uri, str(place), str(log), moment]
+    command = [sys.executable, "-c", FETCH, what, store.root, uri, str(place), str(log), moment]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

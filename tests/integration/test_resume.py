@@ -61,14 +61,14 @@ KILLED = """
 import os, signal, sys
 sys.path.insert(0, {tests!r})
 from selfemo import logs
-from selfemo.store import backends
+from selfemo.store import s3
 from selfemo.config import Config
 logs.configure()
 point = {point!r}
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 if point == "publishing":
-    backends.S3Backend.create = die  # every file is uploaded, the manifest is not
+    s3.S3Backend.create = die  # every file is uploaded, the manifest is not
 elif point == "computing":
     from selfemo.training import common
     after = common.Recorder.on_step_end

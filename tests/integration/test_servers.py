@@ -183,7 +183,7 @@ def test_s3_what_nothing_needs_is_removed_and_the_disk_is_given_back(tmp_path: P
 KILLED = """
 import os, signal
 from pathlib import Path
-from selfemo.store.backends import S3Backend
+from selfemo.store.s3 import S3Backend
 from selfemo.config import Config
 from selfemo.context import Context
 

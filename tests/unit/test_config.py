@@ -37,6 +37,11 @@ def test_overrides_are_yaml_and_win_over_the_file(tmp_path: Path) -> None:
         ("run: x\nloop:\n  rounds: 99\n", ":3", "loop.rounds"),
         ("run: x\nlop: {}\n", ":2", "Extra inputs"),
         ("run: x\ncorpora:\n  - name: sample\n  - name: meldd\n", ":4", "no such corpus; known: sample, meld"),
+        (
+            "run: x\ncorpora:\n  - name: sample\n  - name: sample\n",
+            ":2",
+            "corpora: sample is named 2 times: name each corpus once",
+        ),
         ("run: [\n", ":2", "not YAML"),
         ("just text\n", "", "not a mapping"),
         ("run: Bad Name\n", ":1", "run"),
@@ -57,6 +62,10 @@ def test_a_bad_file_is_an_error_that_names_the_line(tmp_path: Path, text: str, p
         ("loop.rounds", "--set loop.rounds: not an override\n  fix: write it as loop.rounds="),
         ("loop.rounds=x", "--set loop.rounds=x: "),
         ("run.a=1", "--set run.a=1: run is not a section"),
+        (
+            "corpora=[{name: sample}, {name: sample}]",
+            "--set corpora=[{name: sample}, {name: sample}]: corpora: sample is",
+        ),
         ("a={", "--set a={: the value is not YAML"),
     ],
 )

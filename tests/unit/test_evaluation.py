@@ -20,7 +20,7 @@ from selfemo.errors import UserError
 from selfemo.method import gate
 from selfemo.method.evaluation import bootstrap, confusion, interval, resample, scores_of, summarise
 from selfemo.method.gate import Decision
-from selfemo.method.judge import ClassifierJudge, TfidfJudge, judges_for
+from selfemo.method.reader import ClassifierReader, TfidfReader, readers_for
 
 CONFIG = configuration.load()
 labels = st.sampled_from(MELD.labels)
@@ -112,6 +112,26 @@ def test_equal_or_uncertain_challengers_are_not() -> None:
     assert "p 0.5000" in unsure.reason  # one dialogue of ten differs: it may as well have been the other way round
 
 
+def counted(right: dict[int, int], dialogues: int) -> list[Scored]:
+    """Answers in dialogues of six turns, of which a number are right: three where none is told."""
+    golds = ("joy", "fear") * 3
+    return rows([(g, g if i < right.get(d, 3) else "anger") for d in range(dialogues) for i, g in enumerate(golds)], 6)
+
+
+def test_the_permutation_test_decides_and_not_the_interval() -> None:
+    unsure = gate.check(counted({}, 8), counted(dict.fromkeys(range(5), 6), 8), CONFIG)
+    assert unsure.gains["sample"].low > 0.1  # five of eight dialogues gain, none falls, so no resample falls
+    assert unsure.gains["sample"].p == 2**-5
+    assert not unsure.promoted
+    # 24 dialogues gain a turn each and one loses six: resamples that draw that one thrice or more fall, swaps hardly do
+    gaining = range(1, 25)
+    before, after = {0: 6} | dict.fromkeys(gaining, 2), {0: 0} | dict.fromkeys(gaining, 3)
+    sure = gate.check(counted(before, 60), counted(after, 60), CONFIG)
+    assert sure.gains["sample"].low < 0
+    assert sure.gains["sample"].p < 0.02
+    assert sure.promoted
+
+
 def test_few_dialogues_are_no_evidence_however_large_the_gain() -> None:
     for dialogues in (1, 2, gate.LEAST_DIALOGUES - 1):
         worse, better = _pairs(0.0, 3 * dialogues), _pairs(1.0, 3 * dialogues)
@@ -157,7 +177,7 @@ def test_the_p_value_counts_the_swaps_of_labels_that_gain_as_much() -> None:
 
 def test_a_random_part_of_the_swaps_stands_for_them_all_where_there_are_too_many() -> None:
     old, new = confusion(rows(_pairs(0.5, 90)), MELD), confusion(rows(_pairs(0.55, 90)), MELD)
-    assert gate.p_value(old, new, 1) == gate.p_value(old, new, 1)  # a fixed seed: the same evidence, the same verdict
+    assert gate.p_value(old, new, 1) == gate.p_value(old, new, 1)  # a fixed seed: the same evidence
     # Two dialogues differ, both for the better: of four assignments of labels, one gains as much.
     assert gate.p_value(old, new, 1) == pytest.approx(0.25, abs=0.02)
 
@@ -208,18 +228,18 @@ def test_the_first_policy_needs_no_gate_and_different_turns_cannot_be_compared()
         gate.check(rows(_pairs(0.5, 60)), rows(_pairs(0.5, 66)), CONFIG)
 
 
-def test_the_tfidf_judge_reads_plain_emotions(dialogues: list[Dialogue]) -> None:
-    judge = judges_for("tfidf", [d for d in dialogues if d.split == "train"], 1)["sample"]
-    assert isinstance(judge, TfidfJudge)
-    assert judge.label([Utterance(speaker="A", text="I'm so happy, this is wonderful!")]) == "joy"
+def test_the_tfidf_reader_knows_plain_emotions(dialogues: list[Dialogue]) -> None:
+    reader = readers_for("tfidf", [d for d in dialogues if d.split == "train"], 1)["sample"]
+    assert isinstance(reader, TfidfReader)
+    assert reader.label([Utterance(speaker="A", text="I'm so happy, this is wonderful!")]) == "joy"
     held_out = [u for d in dialogues if d.split == "test" for u in d.turns if u.gold]
-    right = np.mean([judge.label([u]) == (u.gold or ("",))[0] for u in held_out])
+    right = np.mean([reader.label([u]) == (u.gold or ("",))[0] for u in held_out])
     assert right > 0.5
     with pytest.raises(UserError, match="fewer than two labels"):
-        TfidfJudge([], 1)
+        TfidfReader([], 1)
 
 
-def test_any_text_classifier_with_emotion_names_can_judge(tiny: Path, tmp_path: Path) -> None:
+def test_any_text_classifier_with_emotion_names_can_read(tiny: Path, tmp_path: Path) -> None:
     from transformers import Qwen3Config, Qwen3ForSequenceClassification
 
     from selfemo.policy.weights import load_tokenizer
@@ -232,10 +252,10 @@ def test_any_text_classifier_with_emotion_names_can_judge(tiny: Path, tmp_path: 
         load_tokenizer(str(tiny)).save_pretrained(directory)
         return str(directory)
 
-    judge = ClassifierJudge(classifier(["Happy", "Angry"]), MELD)
-    assert judge.label([Utterance(speaker="A", text="Hello")]) in ("joy", "anger")
+    reader = ClassifierReader(classifier(["Happy", "Angry"]), MELD)
+    assert reader.label([Utterance(speaker="A", text="Hello")]) in ("joy", "anger")
     with pytest.raises(UserError, match="none of meld's"):
-        ClassifierJudge(classifier(["LABEL_0", "LABEL_1"]), MELD)
+        ClassifierReader(classifier(["LABEL_0", "LABEL_1"]), MELD)
 
 
 def test_expression_consistency_counts_what_is_read_back(dialogues: list[Dialogue], tiny: Path) -> None:

@@ -70,9 +70,13 @@ def test_a_copy_at_another_place_has_the_same_addresses(copy: Path) -> None:
         ("selfemo.policy.vllm_engine", {"generate", "gather", "train", "evaluate", "score"}),
         ("selfemo.policy.packaged", {"warmup", "generate", "gather", "train", "evaluate", "score"}),
         ("selfemo.data.dialogue", set(SECTIONS)),
+        ("selfemo.config.engines", {"generate", "gather", "train", "evaluate", "score"}),
         # how a run is shown, kept and launched
         ("selfemo.report.plots", set()),
+        ("selfemo.config.sections", set()),
+        ("selfemo.processes", set()),
         ("selfemo.registry.client", set()),
+        ("selfemo.registry.promotion", set()),
         ("selfemo.cluster.launcher", set()),
         ("selfemo.store.artifacts", set()),
         ("selfemo.serving.app", set()),
@@ -84,6 +88,23 @@ def test_an_edit_changes_the_addresses_of_the_steps_that_depend_on_it_and_of_no_
 ) -> None:
     edit(copy, module, lambda text: text + "\nADDED = 1\n")
     assert changed(copy) == steps
+
+
+@pytest.mark.parametrize(
+    ("function", "steps"),
+    [
+        ("gate_is_open", {"prepare", "decide"}),
+        ("share", {"warmup", "train"}),
+        ("predictions", {"decide"}),
+    ],
+)
+def test_what_decides_a_result_counts_where_it_does(copy: Path, function: str, steps: set[str]) -> None:
+    """Functions that lay among the surroundings once, where an edit changed no address."""
+    files = [f for f in copy.rglob("*.py") if f"\ndef {function}(" in f.read_text()]
+    for file in files:
+        file.write_text(re.sub(rf"\ndef {function}\(", rf"\ndef {function}(added, ", file.read_text()))
+    assert len(files) == 1
+    assert steps <= changed(copy)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,10 @@ import sys
 
 import pytest
 
+from tests.conftest import ROOT
+
+LINES = 300
+"""Of a module, at most: what can be read at one go."""
 HEAVY = (
     "torch",
     "transformers",
@@ -48,3 +52,9 @@ def test_importing_a_module_imports_nothing_heavy(module: str) -> None:
     code = f"import sys, selfemo.{module}; print(*sorted(set({HEAVY!r}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_no_module_is_longer_than_can_be_read_at_one_go() -> None:
+    files = [f for folder in ("src", "components", "pipelines", "benchmarks") for f in (ROOT / folder).rglob("*.py")]
+    assert len(files) > 100
+    assert [str(f) for f in files if len(f.read_text(encoding="utf-8").splitlines()) > LINES] == []

@@ -18,6 +18,7 @@ from accelerate.state import GradientState
 from kfp import Client
 from transformers import PretrainedConfig, Trainer, TrainingArguments
 from trl import GRPOTrainer
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from tests.conftest import ROOT
 
@@ -34,7 +35,7 @@ def takes(function: Callable[..., Any], *names: str) -> bool:
 
 def sets(owner: type, attribute: str) -> bool:
     """Whether a class gives its instances this attribute."""
-    return f"self.{attribute} = " in inspect.getsource(owner.__init__)
+    return bool(re.search(rf"\bself\.{attribute}(: [^=\n]+)? = ", inspect.getsource(owner.__init__)))
 
 
 PRIVATE: dict[str, Callable[[], bool]] = {
@@ -89,8 +90,22 @@ UNDOCUMENTED = (
     "transformers.masking_utils.sdpa_mask",
     "trl.generation.vllm_generation.VLLMGeneration.generate",
     "trl.models.utils.unwrap_model_for_generation",
+    "uvicorn.protocols.http.h11_impl.H11Protocol",
+    "uvicorn.protocols.http.h11_impl.RequestResponseCycle",
 )
 """What has no underscore and is in no library's reference either; no scan finds these."""
+
+
+ATTRIBUTES: dict[str, Callable[[], bool]] = {
+    # uvicorn: a connection that waits for a request's head for too long is closed (serving/server.py).
+    "H11Protocol.cycle": lambda: sets(H11Protocol, "cycle"),
+    "H11Protocol.loop": lambda: sets(H11Protocol, "loop"),
+    "H11Protocol.transport": lambda: sets(H11Protocol, "transport"),
+    "H11Protocol.connection_made": lambda: takes(H11Protocol.connection_made, "transport"),
+    "H11Protocol.connection_lost": lambda: takes(H11Protocol.connection_lost, "exc"),
+    "RequestResponseCycle.response_complete": lambda: sets(RequestResponseCycle, "response_complete"),
+}
+"""The same of classes in :data:`UNDOCUMENTED`: what we read and override of them, as we do."""
 
 
 def private(name: str) -> bool:
@@ -189,6 +204,22 @@ def test_an_undocumented_name_is_there(name: str) -> None:
     assert callable(found)
 
 
+@pytest.mark.parametrize("name", ATTRIBUTES)
+def test_an_undocumented_attribute_is_there_as_it_is_used(name: str) -> None:
+    assert ATTRIBUTES[name]()
+
+
+def test_every_name_that_serving_takes_of_uvicorns_connection_is_in_the_table() -> None:
+    from selfemo.serving import server
+
+    (connection,) = [
+        n for n in ast.walk(ast.parse(inspect.getsource(server))) if isinstance(n, ast.ClassDef) and n.name[0] == "_"
+    ]
+    asked = {n.attr for n in ast.walk(connection) if isinstance(n, ast.Attribute)} - {"seconds", "_look", "_look_after"}
+    known = {name.partition(".")[2] for name in ATTRIBUTES}
+    assert asked - {"call_later", "close", "cancel"} == known  # the three are asyncio's
+
+
 def test_a_new_private_name_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "planted.py").write_text(
         "import torch._planted_module\nclass Own:\n    def _known(self): return self._known, self._planted_attribute\n"
@@ -201,5 +232,5 @@ def test_a_new_private_name_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_what_private_names_are_used_of_has_one_version() -> None:
     text = (ROOT / "pyproject.toml").read_text()
-    for package in ("accelerate", "trl"):
+    for package in ("accelerate", "trl", "uvicorn"):
         assert re.search(rf'"{package}==[\d.]+"', text), package

@@ -13,6 +13,7 @@ from selfemo import config as configuration
 from selfemo import processes, steps
 from selfemo.config import Config
 from selfemo.errors import UserError
+from selfemo.training.common import share
 
 
 def test_alone_a_process_is_the_first_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,9 +22,9 @@ def test_alone_a_process_is_the_first_of_one(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
     monkeypatch.setenv("WORLD_SIZE", "4")
     assert (processes.launched(), processes.rank(), processes.world()) == (True, 3, 4)
-    assert processes.share(8, "grpo.prompts_per_step") == 2
+    assert share(8, "grpo.prompts_per_step") == 2
     with pytest.raises(UserError, match="6 cannot be dealt out to 4 processes"):
-        processes.share(6, "grpo.prompts_per_step")
+        share(6, "grpo.prompts_per_step")
 
 
 def test_processes_are_started_where_more_than_one_is_asked_for_and_not_twice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,11 +6,19 @@ import functools
 import logging
 import sys
 import threading
+from collections.abc import Callable
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
 
 import pytest
 
 from selfemo import progress
+from selfemo.config import Config
 from selfemo.local.runner import _OURS, _screen
+from selfemo.policies import Policies
+from selfemo.store.artifacts import Store
+from selfemo.store.backends import LocalBackend
 
 
 def test_a_log_gets_plain_lines_now_and_then_and_at_the_end(
@@ -48,6 +56,53 @@ def test_a_step_that_has_finished_nothing_yet_says_so(monkeypatch: pytest.Monkey
     with progress.meter("warm-up", 24):
         assert said.wait(60)  # nothing was advanced
     assert lines[0] == "warm-up 0/24 in 0 s"
+
+
+@pytest.fixture
+def beaten(monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
+    """Waits for the next line of a heart that beats at once, and gives it."""
+    lines: SimpleQueue[str] = SimpleQueue()
+    monkeypatch.setattr(progress.log, "info", lambda message, *values: lines.put(message % values))
+    monkeypatch.setattr(progress, "HEARTBEAT", 0.001)
+    return lambda: lines.get(timeout=60)
+
+
+def test_a_policy_that_takes_long_to_load_says_so(
+    tmp_path: Path, beaten: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    def load(directory: str, config: Config) -> tuple[None, None]:
+        said.append(beaten())
+        return None, None
+
+    monkeypatch.setattr("selfemo.policy.load.load_engine", load)
+    monkeypatch.setattr("selfemo.method.prompts.Prompter", lambda tokenizer, turns: None)
+    (tmp_path / "config.json").write_text("{}")
+    store = Store((tmp_path / "root").as_uri(), tmp_path / "cache")
+    Policies(Config(), store, {}.__getitem__, tmp_path / "models").find(str(tmp_path)).player()
+    assert said == ["loading the policy: still at it after 0 s"]
+    assert not [t for t in threading.enumerate() if t.name == "heartbeat" and not t.join(60) and t.is_alive()]
+
+
+def test_an_artifact_that_takes_long_to_fetch_or_to_publish_says_so(
+    tmp_path: Path, beaten: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    for name in ("upload", "download"):
+        copy = getattr(LocalBackend, name)
+
+        def slow(*given: Any, copy: Callable[..., None] = copy) -> None:
+            said.append(beaten())
+            copy(*given)
+
+        monkeypatch.setattr(LocalBackend, name, slow)
+    store = Store((tmp_path / "root").as_uri(), tmp_path / "cache")
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "a").write_text("a")
+    store.publish(tmp_path / "files", store.uri("x"), step="train")
+    store.fetch(store.uri("x"))
+    assert [line.split()[0] for line in said] == ["publishing", "fetching"]
 
 
 def test_a_terminal_gets_a_bar(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

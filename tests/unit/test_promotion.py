@@ -11,9 +11,11 @@ import pytest
 from selfemo import config as configuration
 from selfemo.context import Context
 from selfemo.data.records import Sample, write_records
-from selfemo.errors import GateClosed
+from selfemo.errors import GateClosed, UserError
 from selfemo.method import gate
 from selfemo.method.gate import Decision
+from selfemo.registry import promotion
+from selfemo.registry.mlflow_client import Refused, Unreachable
 from selfemo.registry.promotion import after_decision, promote_version
 from selfemo.registry.versions import CHALLENGER, CHAMPION
 from selfemo.report.page import round_page, round_summary, write_report
@@ -73,6 +75,37 @@ def test_a_champion_of_another_corpus_is_not_replaced(context: Context, tmp_path
     assert alias(context, CHAMPION) == first
     context.registry.client.delete_model_version_tag("self-emo", first, "selfemo.scores")
     assert "no scores" in decided(context, second, scores)
+
+
+@pytest.mark.parametrize("fault", ["refused", "unreachable", "missing"])
+def test_a_fault_while_the_gate_is_asked_loses_no_promotion(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    _, first_scores, first = policy(context, tmp_path, "a", 0.5)
+    decided(context, first, first_scores)
+    _, scores, second = policy(context, tmp_path, "b", 0.9)
+    kept, ask = Path(first_scores.removeprefix("file://")), promotion.against_registry
+
+    def away(name: str) -> object:
+        raise {"refused": Refused, "unreachable": Unreachable}[fault]("MLflow says so")
+
+    with monkeypatch.context() as outage:
+
+        def ask_in_the_outage(context: Context, scores: str) -> Decision:
+            outage.setattr(context.registry.versions, "alias", away)
+            return ask(context, scores)
+
+        if fault == "missing":
+            kept.rename(tmp_path / "away")
+        else:
+            outage.setattr(promotion, "against_registry", ask_in_the_outage)
+        with pytest.raises(UserError):
+            decided(context, second, scores)
+    if fault == "missing":
+        (tmp_path / "away").rename(kept)
+    assert alias(context, CHAMPION) == first
+    decided(context, second, scores)
+    assert alias(context, CHAMPION) == second
 
 
 def test_a_resumed_decision_undoes_nobodys_rollback(context: Context, tmp_path: Path) -> None:

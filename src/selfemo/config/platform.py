@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from selfemo.config.engines import ENGINES
 from selfemo.config.section import Section
 from selfemo.data.corpora.table import SPACES
 
@@ -40,14 +41,6 @@ class Vllm(Section):
     """Copies of the model; dialogues are dealt out to them."""
     memory: float = Field(0.9, gt=0, le=1)
     """Share of a GPU's memory that it may take."""
-
-
-ENGINES = {
-    "transformers": "selfemo.policy.trees.sampler:start",
-    "vllm": "selfemo.policy.vllm_engine:start",
-}
-"""What can sample, by the function that starts it, given a directory, its tokenizer and this section. It is imported
-when it is needed: each needs a library that others do without."""
 
 
 class Policy(Section):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from selfemo.config.cluster import Cluster
 from selfemo.config.platform import Corpus, Gitops, Launch, Mlflow, Policy, Store
@@ -27,7 +27,7 @@ class Config(Section):
     workdir: str = ".selfemo"
     """Services' data, caches and logs of this machine."""
     corpora: tuple[Corpus, ...] = Field((Corpus(name="sample"),), min_length=1)
-    """The first is the gate corpus."""
+    """The first is the gate corpus; none twice."""
     policy: Policy = Policy()
     warmup: Warmup = Warmup()
     selfplay: SelfPlay = SelfPlay()
@@ -43,6 +43,14 @@ class Config(Section):
     mlflow: Mlflow = Mlflow()
     cluster: Cluster = Cluster()
     gitops: Gitops = Gitops()
+
+    @field_validator("corpora")
+    @classmethod
+    def _each_once(cls, corpora: tuple[Corpus, ...]) -> tuple[Corpus, ...]:
+        names = [corpus.name for corpus in corpora]
+        if twice := next((n for n in names if names.count(n) > 1), None):  # its dialogues would count twice
+            raise ValueError(f"{twice} is named {names.count(twice)} times: name each corpus once")
+        return corpora
 
     def to_json(self) -> str:
         """One line of JSON that :meth:`from_json` reads back; how a config travels into a step."""

@@ -168,7 +168,7 @@ class Evaluation(Section):
     """Held-out prefixes that the policy replies to, for expression consistency."""
     readings: int = Field(4, ge=2)
     judge: str = "tfidf"
-    """The judge outside the loop: tfidf, fitted on gold, or a Hugging Face text classifier by name or directory."""
+    """The reader outside the loop: tfidf, fitted on gold, or a Hugging Face text classifier by name or directory."""
     bootstrap: int = Field(1000, ge=100)
     """Resamples of dialogues behind every interval."""
 
@@ -199,11 +199,6 @@ class Gate(Section):
         if -1 < gain < 0:
             raise ValueError("a gain beyond chance is above 0 anyway: set 0 or more, or -1 for a gate without a test")
         return gain
-
-    @property
-    def open(self) -> bool:
-        """Whether there is no test: for runs whose every policy is looked at, such as a study's."""
-        return self.min_gain == -1
 
 
 class Loop(Section):

@@ -19,6 +19,17 @@ from 6 on (2^-6 = 0.016), but to nothing short of a gain in all six; from 8 on o
 how many, and how often it errs: `benchmarks/gate.py`, docs/method.md."""
 
 
+def gate_is_open(min_gain: float) -> bool:
+    """Whether the gate has no test: for runs whose every policy is looked at, such as a study's.
+
+    Here and not among the settings, whose code no address holds: what is prepared and what is decided depend on it.
+
+    Args:
+        min_gain: Of section ``gate``.
+    """
+    return min_gain == -1
+
+
 @dataclass(frozen=True)
 class Division:
     """The dialogues of a run.

@@ -129,7 +129,7 @@ class Reply(Record):
         declared: The emotions the responder meant to express; empty if its answer is none.
         reply: What it said.
         own: The label that the policy itself reads first, if any.
-        judge: The label that the judge outside the loop reads, if any.
+        judge: The label that the reader outside the loop reads, if any.
     """
 
     schema_version: Literal["selfemo.reply/1"] = "selfemo.reply/1"

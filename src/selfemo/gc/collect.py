@@ -19,7 +19,7 @@ from pathlib import Path
 
 from selfemo.config.run import SECTIONS
 from selfemo.context import Context
-from selfemo.gc.needs import Known, ask, needed, recorded
+from selfemo.gc.needs import Known, ask, goes_on, needed, recorded
 from selfemo.store.artifacts import MANIFEST
 from selfemo.store.backends import Stored
 from selfemo.store.checkpoints import FOLDER
@@ -134,7 +134,9 @@ def delete(context: Context, found: Plan) -> list[str]:
     for leftover in found.leftovers:
         by_run[leftover.run].append(leftover)
     for run, leftovers in by_run.items():
-        if run in ask(context).unfinished and any(x.whole for x in leftovers):
+        # Asked right before the first of them goes, since a run that begins again takes for made what it finds. Only
+        # runs of its name are listed: all of MLflow's were for the plan, and what has begun since bears that name.
+        if run not in (HERE, BASES) and any(x.whole for x in leftovers) and goes_on(context, run):
             begun.add(run)
             continue
         for leftover in leftovers:

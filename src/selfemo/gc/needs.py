@@ -11,17 +11,20 @@ Needed are, with what their manifests say they were made of:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from selfemo.context import Context
 from selfemo.errors import UserError
+from selfemo.registry.mlflow_client import quoted
 from selfemo.store.artifacts import Manifest
 
 _BEHIND = ("samples", "prepared", "scores", "champion_scores")
 """Inputs that a version's card, and a comparison with it, are made from."""
+
+_NEWEST_FIRST = ["attributes.start_time DESC"]
 
 
 @dataclass
@@ -46,22 +49,11 @@ def ask(context: Context) -> Known:
     from mlflow.entities import ViewType
 
     client = context.registry.client
-    experiments = [e.experiment_id for e in _pages(client.search_experiments, view_type=ViewType.ALL)]
     known = Known()
-    newest: dict[tuple[str, str], Any] = {}
-    order = ["attributes.start_time DESC"]
-    for run in _pages(client.search_runs, experiments, run_view_type=ViewType.ALL, order_by=order):
-        name = _name_of(run)
-        if not name:
-            continue
-        known.names.add(name)
-        if run.info.lifecycle_stage == "active":
-            newest.setdefault((run.info.experiment_id, name), run)
-            if run.info.status == "RUNNING":
-                known.unfinished.add(name)
-    for (_, name), run in newest.items():
-        if run.info.status != "FINISHED":
-            known.unfinished.add(name)
+    runs = list(_pages(client.search_runs, _experiments(client), run_view_type=ViewType.ALL, order_by=_NEWEST_FIRST))
+    known.names = {name for run in runs if (name := _name_of(run))}
+    newest, known.unfinished = _attempts(runs)
+    for run in newest:
         if prepared := run.data.tags.get("selfemo.prepared"):
             known.roots.add(prepared)
         known.roots.update(json.loads(run.data.tags.get("selfemo.decisions", "[]")))
@@ -70,6 +62,43 @@ def ask(context: Context) -> Known:
         tags = version.tags
         known.versions |= {str(version.source), tags.get("selfemo.scores", ""), tags.get("selfemo.decision", "")}
     return known
+
+
+def goes_on(context: Context, name: str) -> bool:
+    """Whether a run is unfinished at this moment: asked of MLflow for its name alone, so it costs little.
+
+    Whoever begins a run, or begins it again, first opens the MLflow run of that name, and only then looks for artifacts
+    (``prepare``).
+
+    Args:
+        context: Its registry.
+        name: Of the run.
+    """
+    client, where = context.registry.client, f"tags.`selfemo.run` = {quoted(name)}"
+    _, unfinished = _attempts(_pages(client.search_runs, _experiments(client), where, order_by=_NEWEST_FIRST))
+    return name in unfinished
+
+
+def _experiments(client: Any) -> list[str]:
+    from mlflow.entities import ViewType
+
+    return [e.experiment_id for e in _pages(client.search_experiments, view_type=ViewType.ALL)]
+
+
+def _attempts(runs: Iterable[Any]) -> tuple[list[Any], set[str]]:
+    """The newest attempts at runs, by experiment and name, and names of those that have not ended well.
+
+    Args:
+        runs: Of MLflow, the newest first; deleted ones do not count.
+    """
+    newest: dict[tuple[str, str], Any] = {}
+    unfinished = set()
+    for run in runs:
+        if (name := _name_of(run)) and run.info.lifecycle_stage == "active":
+            newest.setdefault((run.info.experiment_id, name), run)
+            if run.info.status == "RUNNING":
+                unfinished.add(name)
+    return list(newest.values()), unfinished | {n for (_, n), run in newest.items() if run.info.status != "FINISHED"}
 
 
 def _name_of(run: Any) -> str:

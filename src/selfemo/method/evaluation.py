@@ -12,14 +12,31 @@ from selfemo.config import Config
 from selfemo.data.corpora.table import SPACES
 from selfemo.data.dialogue import Dialogue, Utterance
 from selfemo.data.labels import LabelSpace
-from selfemo.data.records import Reply, Scored
+from selfemo.data.records import Reply, Scored, read_records
 from selfemo.data.seeds import seed_of
 from selfemo.method.flywheel.texts import distinct_n
-from selfemo.method.judge import Judge
 from selfemo.method.prompts import ANSWER_TOKENS, parse_expression
+from selfemo.method.reader import Reader
 from selfemo.method.rewards import Floats, entropy, smoothed_iou
 from selfemo.method.selfplay import Player, ranked
 from selfemo.policy.engine import Sampling
+from selfemo.store.artifacts import Store
+
+PREDICTIONS = "predictions.jsonl.gz"
+"""File of an evaluation that holds a line a held-out turn."""
+
+
+def predictions(store: Store, scores: str) -> list[Scored]:
+    """Held-out predictions of an evaluation; none for the empty URI.
+
+    Args:
+        store: That holds it.
+        scores: Its URI.
+
+    Raises:
+        UserError: If nothing is published there.
+    """
+    return list(read_records(store.fetch(scores) / PREDICTIONS, Scored)) if scores else []
 
 
 def predict(
@@ -141,14 +158,14 @@ def prefixes(dialogues: Sequence[Dialogue], config: Config) -> list[tuple[Dialog
 
 
 def reply(
-    player: Player, cut: Sequence[tuple[Dialogue, int]], judges: Mapping[str, Judge], config: Config
+    player: Player, cut: Sequence[tuple[Dialogue, int]], readers: Mapping[str, Reader], config: Config
 ) -> list[Reply]:
     """Let the policy reply once to each prefix, where the next gold speaker would, and let it be read.
 
     Args:
         player: The policy; it is also the first reader, by ``evaluation.readings`` samples.
         cut: Of :func:`prefixes`, or some of them.
-        judges: Readers outside the loop, by corpus.
+        readers: Those outside the loop, by corpus.
         config: Of the run.
     """
     spaces = [SPACES[d.corpus] for d, _ in cut]
@@ -166,10 +183,10 @@ def reply(
     read = player.read(heard, [spaces[i] for i in valid], asked, reading) if valid else []
     rows = [Reply(corpus=d.corpus, dialogue=d.id) for d, _ in cut]
     for i, predictions, history in zip(valid, read, heard, strict=True):
-        judge = judges.get(rows[i].corpus)
+        reader = readers.get(rows[i].corpus)
         said = {"declared": answers[i].labels, "reply": answers[i].reply}
         top = next(iter(ranked(predictions, spaces[i])), None)
-        rows[i] = rows[i].model_copy(update={**said, "own": top, "judge": judge.label(history) if judge else None})
+        rows[i] = rows[i].model_copy(update={**said, "own": top, "judge": reader.label(history) if reader else None})
     return rows
 
 

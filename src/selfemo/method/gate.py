@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from selfemo.config import Config
 from selfemo.data.corpora.table import SPACES
-from selfemo.data.divide import LEAST_DIALOGUES
+from selfemo.data.divide import LEAST_DIALOGUES, gate_is_open
 from selfemo.data.records import Scored
 from selfemo.errors import UserError
 from selfemo.method.evaluation import confusion, interval, resample, scores_of
@@ -23,6 +23,10 @@ PERMUTATIONS = 9_999
 """Assignments of names that are drawn where there are more: up to 13 dialogues all 2^D are counted."""
 HEADERS = ("corpus", "gain in weighted F1 [95 %]", "p, one-sided", "dialogues")
 """Of :meth:`Decision.cells`."""
+
+
+class NotComparable(UserError):
+    """Champion and challenger were not scored on the same turns of the gate corpus: no comparison, now or later."""
 
 
 @dataclass(frozen=True)
@@ -126,10 +130,10 @@ def paired_gain(champion: Sequence[Scored], challenger: Sequence[Scored], config
     """Gain in weighted F1 on one corpus, over the dialogues both were scored on.
 
     Raises:
-        UserError: If the two were not scored on the same turns.
+        NotComparable: If the two were not scored on the same turns.
     """
     if [(r.dialogue, r.turn, r.gold) for r in champion] != [(r.dialogue, r.turn, r.gold) for r in challenger]:
-        raise UserError(
+        raise NotComparable(
             "champion and challenger were scored on different turns", where="gate", fix="evaluate both on one corpus"
         )
     space = SPACES[champion[0].corpus]
@@ -150,14 +154,14 @@ def check(champion: Sequence[Scored], challenger: Sequence[Scored], config: Conf
         config: Its first corpus is the gate corpus; sections ``gate`` and ``evaluation``.
 
     Raises:
-        UserError: If the two were not scored on the same turns, or not on the gate corpus.
+        NotComparable: If the two were not scored on the same turns, or not on the gate corpus.
     """
     if not champion:
         return Decision(True, "there was no champion")
     name, settings = config.corpora[0].name, config.gate
     corpora = dict.fromkeys([name, *(r.corpus for r in champion), *(r.corpus for r in challenger)])
     if all(r.corpus != name for r in (*champion, *challenger)):
-        raise UserError(
+        raise NotComparable(
             f"no turn of {name}, the gate corpus, was scored", where="gate", fix="evaluate both on the gate corpus"
         )
     gains = {
@@ -168,7 +172,7 @@ def check(champion: Sequence[Scored], challenger: Sequence[Scored], config: Conf
     worst = min(gains, key=lambda c: gains[c].gain)
     if gains[worst].gain < -settings.max_drop:
         return Decision(False, f"weighted F1 on {worst} fell by {-gains[worst].gain:.3f}", gains)
-    if settings.open:
+    if gate_is_open(settings.min_gain):
         return Decision(True, f"gain on {name} {found}; the gate is open", gains)
     few = min(gains, key=lambda c: gains[c].dialogues)
     if gains[few].dialogues < LEAST_DIALOGUES:

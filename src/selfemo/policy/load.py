@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from selfemo.config import Config
-from selfemo.config.platform import ENGINES
+from selfemo.config.engines import ENGINES
 from selfemo.policy.engine import Engine
 from selfemo.policy.weights import load_tokenizer
 

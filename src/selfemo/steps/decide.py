@@ -11,9 +11,10 @@ from selfemo.config import Config
 from selfemo.context import Context, Published
 from selfemo.loop import LoopState
 from selfemo.method import gate, guard
+from selfemo.method.evaluation import predictions
 from selfemo.method.gate import Decision
 from selfemo.policies import Policy
-from selfemo.registry.promotion import after_decision, predictions
+from selfemo.registry.promotion import after_decision
 from selfemo.registry.rounds import RoundRow
 
 
@@ -43,11 +44,11 @@ def decide(config: Config, state: LoopState, challenger: str, scores: str, round
         if stopped or not trained:
             decision = Decision(False, stopped or "the filter kept nothing to train on")
         else:
-            decision = gate.check(predictions(context, state.scores), predictions(context, scores), config)
+            decision = gate.check(predictions(context.store, state.scores), predictions(context.store, scores), config)
         misses = 0 if decision.promoted else state.misses + 1
         go_on = (trained or bool(stopped)) and round < config.loop.rounds and misses < config.loop.patience
         champion = (policy.uri, scores) if decision.promoted else (state.policy, state.scores)
-        row = RoundRow.of(context.store, round, challenger, scores, decision.promoted, stopped)
+        row = RoundRow.of(context.store, round, challenger, scores, decision.promoted, stopped, scores == state.scores)
         (out / "decision.json").write_text(json.dumps(decision.to_dict(), indent=1))
         return {
             **LoopState(*champion, misses, go_on)._asdict(),

@@ -10,15 +10,18 @@ from selfemo.config import Config
 from selfemo.context import Context, Published
 from selfemo.data.dialogue import Dialogue, head, read_jsonl
 from selfemo.data.records import write_records
+from selfemo.method.evaluation import PREDICTIONS
 from selfemo.progress import meter
 from selfemo.steps.shards import Shard, shard_of
 
-PREDICTIONS, REPLIES = "predictions.jsonl.gz", "replies.jsonl.gz"
+REPLIES = "replies.jsonl.gz"
 
 
 def evaluate(config: Config, policy: str, prepared: str, round: int, shard: int) -> Published:
-    """What a policy answers on one shard of the held-out dialogues."""
+    """What a policy answers on one shard of the held-out dialogues; the whole's scores, where they are known."""
     context = Context(config)
+    if known := scored_before(context, policy, prepared, round):
+        return known
     policy = context.policies.find(policy).uri
     part = Shard(shard, config.launch.shards)
 
@@ -31,6 +34,24 @@ def evaluate(config: Config, policy: str, prepared: str, round: int, shard: int)
     return shard_of(context, "evaluate", "score", round, {"policy": policy, "prepared": prepared}, part, work)
 
 
+def scored_before(context: Context, policy: str, prepared: str, round: int) -> Published | None:
+    """Scores of the policy that a record stands for, from the round that trained it; None if it has to be scored.
+
+    Answers depend on weights, data, configuration and code, not on the round: the champion's would be the same again.
+
+    Args:
+        context: Of the run.
+        policy: URI of what the round trained.
+        prepared: URI of the prepared data.
+        round: Number of the round.
+    """
+    uri = context.policies.find(policy).uri
+    if uri == policy:
+        return None
+    inputs = {"policy": uri, "prepared": prepared}
+    return next((done for n in reversed(range(round)) if (done := context.done("score", n, inputs))), None)
+
+
 def answer(
     context: Context, policy: str, held_out: Sequence[Dialogue], training: Sequence[Dialogue], out: Path, part: Shard
 ) -> None:
@@ -40,12 +61,12 @@ def answer(
         context: Of the run.
         policy: Its URI.
         held_out: All held-out dialogues.
-        training: What the judge is fitted on.
+        training: What the reader outside the loop is fitted on.
         out: Directory.
         part: Which of the held-out dialogues.
     """
     from selfemo.method.evaluation import predict, prefixes, reply
-    from selfemo.method.judge import judges_for
+    from selfemo.method.reader import readers_for
 
     config, mine = context.config, part.of(held_out)
     if not mine:  # more shards than dialogues: nothing to load a policy for
@@ -55,9 +76,9 @@ def answer(
     player = context.policies.find(policy).player()
     with meter("evaluation", sum(1 for d in mine for u in d.turns if u.gold)) as progress:
         write_records(out / PREDICTIONS, predict(player, mine, progress.advance))
-    judges = judges_for(config.evaluation.judge, training, config.seed) if config.evaluation.replies else {}
+    readers = readers_for(config.evaluation.judge, training, config.seed) if config.evaluation.replies else {}
     ids = {d.id for d in mine}
     cut = [c for c in prefixes(held_out, config) if c[0].id in ids]
     with meter("replies", len(cut)) as progress:
-        write_records(out / REPLIES, reply(player, cut, judges, config))
+        write_records(out / REPLIES, reply(player, cut, readers, config))
         progress.advance(len(cut))

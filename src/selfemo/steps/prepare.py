@@ -15,7 +15,7 @@ from selfemo.config.overrides import flat
 from selfemo.context import Context, Published, code_version
 from selfemo.data.corpora import Corpora, load_corpora
 from selfemo.data.dialogue import Dialogue, head, read_jsonl, write_jsonl
-from selfemo.data.divide import LEAST_DIALOGUES, Division, divide
+from selfemo.data.divide import LEAST_DIALOGUES, Division, divide, gate_is_open
 from selfemo.errors import UserError
 from selfemo.registry.versions import Unregistered
 
@@ -94,7 +94,7 @@ def least_dialogues(config: Config) -> int:
 
     Part of what prepared data depends on, so that a gate that is opened or closed divides anew.
     """
-    return 1 if config.gate.open or not config.loop.rounds else LEAST_DIALOGUES
+    return 1 if gate_is_open(config.gate.min_gain) or not config.loop.rounds else LEAST_DIALOGUES
 
 
 def divide_corpora(config: Config, corpora: Corpora) -> Division:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +12,23 @@ from selfemo.context import Context, Published
 from selfemo.data.records import Reply, Scored, read_records, write_records
 from selfemo.data.seeds import seed_of
 from selfemo.errors import UserError
+from selfemo.method.evaluation import PREDICTIONS
 from selfemo.method.guard import ENOUGH_TURNS
 from selfemo.report import plots
-from selfemo.steps.evaluate import PREDICTIONS, REPLIES, evaluate
+from selfemo.steps.evaluate import REPLIES, evaluate, scored_before
 from selfemo.steps.shards import whole
+
+METRICS = "metrics.json"
 
 
 def score(config: Config, shards: Sequence[str], policy: str, prepared: str, round: int) -> Published:
     """Metrics of the answers of all shards: the same for any number of them."""
     context = Context(config)
+    gate_corpus = config.corpora[0].name
 
     def work(out: Path, _: Path) -> dict[str, Any]:
         folders, seconds = whole(context, shards)
         scores = metrics_of(folders, config, out)
-        gate_corpus = config.corpora[0].name
         if gate_corpus not in scores:
             raise UserError(
                 f"no turn of {gate_corpus}, the gate corpus, was scored",
@@ -36,12 +39,10 @@ def score(config: Config, shards: Sequence[str], policy: str, prepared: str, rou
         flat |= {f"expression_{k}": v for k, v in scores["expression"].items()}
         registry = context.registry
         run = registry.round(round)
-        values = {f"eval/{c}/{k}": v for c, s in scores.items() for k, v in s.items() if isinstance(v, (int, float))}
-        values |= {f"eval/{gate_corpus}/f1/{k}": v for k, v in scores[gate_corpus]["f1"].items()}
-        registry.metrics(run, [(round, values)])
+        registry.metrics(run, [(round, _values(scores, gate_corpus))])
         registry.artifacts(run, sorted(out.glob("confusion-*.png")), "plots")
-        judged = {c: s for c, s in scores.items() if c == gate_corpus or s.get("turns", 0) >= ENOUGH_TURNS}
-        entropies = {c: s["label_entropy"] for c, s in judged.items()}
+        counted = {c: s for c, s in scores.items() if c == gate_corpus or s.get("turns", 0) >= ENOUGH_TURNS}
+        entropies = {c: s["label_entropy"] for c, s in counted.items()}
         return {
             **flat,
             "label_entropies": entropies,
@@ -49,7 +50,18 @@ def score(config: Config, shards: Sequence[str], policy: str, prepared: str, rou
             "weighted_f1_interval": scores[gate_corpus]["weighted_f1_interval"],
         }
 
+    if known := scored_before(context, policy, prepared, round):
+        scores = json.loads((context.store.fetch(known.uri, known.manifest) / METRICS).read_text())
+        registry = context.registry  # the round's run shows the figures of the policy that it ends with, like any other
+        registry.metrics_once(registry.round(round), round, _values(scores, gate_corpus))
+        return known
     return context.step("score", round, {"policy": context.policies.find(policy).uri, "prepared": prepared}, work)
+
+
+def _values(scores: Mapping[str, Mapping[str, Any]], gate_corpus: str) -> dict[str, float]:
+    """Metrics of all corpora as MLflow shows them."""
+    values = {f"eval/{c}/{k}": v for c, s in scores.items() for k, v in s.items() if isinstance(v, (int, float))}
+    return values | {f"eval/{gate_corpus}/f1/{k}": v for k, v in scores[gate_corpus]["f1"].items()}
 
 
 def evaluation(config: Config, policy: str, prepared: str, round: int) -> Published:
@@ -85,5 +97,5 @@ def metrics_of(shards: Sequence[Path], config: Config, out: Path) -> dict[str, d
     scores["expression"] = dict(consistency(replies))
     write_records(out / PREDICTIONS, rows)
     write_records(out / REPLIES, replies)
-    (out / "metrics.json").write_text(json.dumps(scores, indent=1))
+    (out / METRICS).write_text(json.dumps(scores, indent=1))
     return scores

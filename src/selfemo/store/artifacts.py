@@ -23,8 +23,10 @@ from typing import Any
 from urllib.parse import urlparse
 
 from selfemo.errors import CorruptArtifact, UserError
+from selfemo.progress import heartbeat
 from selfemo.store import marks
-from selfemo.store.backends import Backend, LocalBackend, S3Backend
+from selfemo.store.backends import Backend, LocalBackend
+from selfemo.store.s3 import S3Backend
 
 MANIFEST = "manifest.json"
 SCHEMA = "selfemo.manifest/1"
@@ -161,8 +163,9 @@ class Store:
         backend, files = self.backend(uri), files_of(directory)
         attempt = f"files-{uuid.uuid4().hex[:12]}"
         manifest = Manifest(step=step, files=files, files_at=attempt, **meta)
-        for name in files:
-            backend.upload(directory / name, f"{uri}/{attempt}/{name}")
+        with heartbeat(f"publishing {uri}"):
+            for name in files:
+                backend.upload(directory / name, f"{uri}/{attempt}/{name}")
         if backend.create(f"{uri}/{MANIFEST}", manifest.to_json()):
             return manifest
         winner = self.manifest(uri)
@@ -214,12 +217,13 @@ class Store:
             if marks.holds(mark, digest, target, manifest.files):
                 return target
             # Processes that train together fetch the same weights: the first does, the others wait and find them.
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not marks.holds(mark, digest, target, manifest.files):
-                marks.write(mark, digest, self._bring(uri, manifest, target))
+            with heartbeat(f"fetching {uri}"):
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not marks.holds(mark, digest, target, manifest.files):
+                    marks.write(mark, digest, self._fill_cache(uri, manifest, target))
         return target
 
-    def _bring(self, uri: str, manifest: Manifest, target: Path) -> marks.Stamps:
+    def _fill_cache(self, uri: str, manifest: Manifest, target: Path) -> marks.Stamps:
         """Make the cached directory whole, verified; its lock is held."""
         if target.is_dir():
             try:

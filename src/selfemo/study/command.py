@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from selfemo.context import Context
+from selfemo.context import Context, code_version
 from selfemo.errors import UserError
 from selfemo.study import page
 from selfemo.study.plan import Plan, StudyRun, load, study_runs
@@ -36,6 +36,7 @@ def study(path: Path, out: Path, only: Sequence[str], write_only: bool) -> Path 
         raise UserError(f"no run of the study begins with {unknown[0]!r}", where="--only", fix=f"as {every[0].name}")
     folder = out / "runs"
     folder.mkdir(parents=True, exist_ok=True)
+    _warn_of_other_code(every, folder)
     for number, run in enumerate(every, 1):
         wanted = not only or any(run.name.startswith(o) for o in only)
         if write_only or not wanted or finished(run, folder) is not None:
@@ -76,6 +77,26 @@ def finished(run: StudyRun, folder: Path) -> dict[str, Any] | None:
         return record if record["digest"] == run.digest else None
     except (ValueError, KeyError, TypeError):
         raise UserError("not a record of a study", where=str(file), fix="remove it; its run is repeated") from None
+
+
+def _warn_of_other_code(every: Sequence[StudyRun], folder: Path) -> None:
+    """Say which records stand though the code has changed: their runs would be done anew only without them."""
+    now = code_version()
+    made: dict[str, list[str]] = {}
+    for run in every:
+        record = finished(run, folder)
+        if record is not None and record.get("code") != now:
+            made.setdefault(str(record.get("code")), []).append(f"{run.name}.json")
+    for code, files in made.items():
+        log.warning(
+            "%d RECORDS ARE OF OTHER CODE, %s, and this is %s: %s. They stand, and are compared with what is run now; "
+            "remove from %s those whose result the changes between may touch, and their runs are repeated",
+            len(files),
+            code,
+            now,
+            ", ".join(files),
+            folder,
+        )
 
 
 def keep(record: dict[str, Any], file: Path) -> None:

@@ -82,6 +82,25 @@ def deepspeed_settings(strategy: str) -> dict[str, Any]:
     }
 
 
+def share(count: int, name: str) -> int:
+    """A rank's part of ``count`` equal things.
+
+    Args:
+        count: Over all ranks.
+        name: The setting, for the error.
+
+    Raises:
+        UserError: If they cannot be dealt out evenly.
+    """
+    if count % processes.world():
+        raise UserError(
+            f"{count} cannot be dealt out to {processes.world()} processes",
+            where=name,
+            fix=f"set it to a multiple of {processes.world()}, or change launch.processes",
+        )
+    return count // processes.world()
+
+
 def check_processes(given: TrainingArguments, config: Config) -> None:
     """Make sure that the processes will train together: libraries fall back to one each without a word.
 

@@ -15,7 +15,8 @@ from selfemo.config import Config
 from selfemo.data.dialogue import Dialogue
 from selfemo.data.seeds import seed_of
 from selfemo.method.prompts import Prompter
-from selfemo.processes import rank, share, world
+from selfemo.processes import rank, world
+from selfemo.training.common import share
 from selfemo.training.examples import Example, collate, gold_examples, loss
 
 

@@ -79,7 +79,7 @@ class GroupRewards:
     """All parts, for groups of completions.
 
     The listener that reads replies is the frozen policy of the round's start, so that the policy cannot raise its
-    reward by bending its own judge within a round.
+    reward by bending its own reading within a round.
 
     Args:
         samples: The training set; completions refer to it by ``index``.

@@ -25,10 +25,10 @@ from selfemo.policy.compute import compute
 from selfemo.policy.engine import Sampling
 from selfemo.policy.trees.sampler import TransformersEngine
 from selfemo.policy.weights import load_model, load_tokenizer
-from selfemo.processes import share, world
+from selfemo.processes import world
 from selfemo.progress import meter
 from selfemo.store.checkpoints import Checkpoints
-from selfemo.training.common import Log, Recorder, arguments, check_processes, pack_tokens, run, save
+from selfemo.training.common import Log, Recorder, arguments, check_processes, pack_tokens, run, save, share
 from selfemo.training.examples import Example, prompt_of
 from selfemo.training.order import StepOrder
 from selfemo.training.packed_grpo import PackedGrpoTrainer

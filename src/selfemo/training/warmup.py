@@ -12,10 +12,9 @@ from selfemo.config import Config
 from selfemo.data.dialogue import Dialogue
 from selfemo.method.prompts import Prompter
 from selfemo.policy.weights import load_model, load_tokenizer
-from selfemo.processes import share
 from selfemo.progress import meter
 from selfemo.store.checkpoints import Checkpoints
-from selfemo.training.common import Log, Recorder, arguments, check_processes, pack_tokens, run, save
+from selfemo.training.common import Log, Recorder, arguments, check_processes, pack_tokens, run, save, share
 from selfemo.training.examples import Example, collate, gold_examples, loss
 from selfemo.training.packed import PackedStep
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import mlflow
 import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 from selfemo.context import Context
 from selfemo.method.gate import Decision
@@ -58,6 +60,43 @@ def test_an_alias_that_was_moved_too_late_is_put_back(world: World, monkeypatch:
     assert "selfemo.promoted_at" not in world.tags(second)
     world.back()
     assert world.champion() == first
+
+
+@pytest.mark.parametrize("before", ["the first try", "the next try"])
+def test_no_request_to_move_the_alias_is_sent_by_who_has_lost_the_lock_just_before(
+    world: World, monkeypatch: pytest.MonkeyPatch, before: str
+) -> None:
+    first, second, third = world.fresh(3)
+    world.by_hand(first)
+    real = mlflow.MlflowClient("").client
+    lost: list[bool] = []
+    tries: list[bool] = []
+
+    def lose_the_lock() -> None:
+        lost.append(True)
+        world.by_hand(third)  # whose lock is taken over
+
+    class Late(Mortal):
+        def set_registered_model_tag(self, name: str, key: str, value: str) -> None:
+            self.client.set_registered_model_tag(name, key, value)
+            if before == "the first try" and not lost:
+                lose_the_lock()  # after the move was written down, and before the alias moves
+
+        def set_registered_model_alias(self, name: str, alias: str, version: str) -> None:
+            if (alias, version) == (CHAMPION, second):
+                tries.append(bool(lost))
+                if not lost:
+                    lose_the_lock()
+                    raise MlflowException("locked", error_code=TEMPORARILY_UNAVAILABLE)
+            self.client.set_registered_model_alias(name, alias, version)
+
+    monkeypatch.setattr(mlflow, "MlflowClient", lambda tracking_uri: Late(real, world.life))
+    monkeypatch.setattr(
+        "selfemo.registry.promotion.against_registry", lambda context, scores: Decision(False, "no better")
+    )
+    assert world.by_the_loop(second) == "no better"
+    assert lost and not any(tries)
+    assert world.champion() == third
 
 
 def test_a_step_that_was_killed_inside_the_lock_is_not_kept_out_by_itself() -> None:

@@ -53,6 +53,10 @@ SAME = "I can not believe it at all."
         (turn("a", "We won!", "Oh my God!"), turn("b", "He died.", "Oh my God!", label="fear"), True),
         (turn("a", "We won!", "Oh my God!"), turn("b", "Hey.", "We won!", "Oh my God."), False),
         (turn("a", "Why?", "..."), turn("b", "He died.", "?!", label="sadness"), True),
+        (turn("a", "😀"), turn("b", "😭", label="sadness"), True),
+        (turn("a", "We won!", "😀"), turn("b", "We won!", "😭", label="sadness"), True),
+        (turn("a", "We won!", "😀"), turn("b", "We won.", " 😀"), False),
+        (turn("a", "😀", "Why?"), turn("b", "😭", "Why?", label="sadness"), True),
         (turn("a", "Hello."), turn("b", "Hello!"), False),
         (turn("a", SAME), turn("b", SAME, label="joyful", corpus="emorynlp"), True),
     ],
@@ -63,6 +67,10 @@ SAME = "I can not believe it at all."
         "a short turn elsewhere",
         "a short turn after the same",
         "no words",
+        "a dialogue's first without words",
+        "other signs after the same",
+        "the same sign after the same",
+        "a short turn after other signs",
         "a dialogue's first",
         "another corpus has other labels",
     ],
@@ -100,5 +108,6 @@ def test_the_index_finds_every_near_duplicate_and_no_other(sets: list[frozenset[
 def test_shingles_and_distinct_n() -> None:
     assert shingles("One two three, four") == {"one two three", "two three four"}
     assert shingles("Hi") == {"hi"}
+    assert shingles("😀") != shingles("😭")
     assert distinct_n(["a b c", "a b"], 2) == pytest.approx(2 / 3)
     assert distinct_n([], 2) == 0

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selfemo.method.flywheel.reasons import Reason, judge_groups
+from selfemo.method.flywheel.reasons import Reason, reasons_of_groups
 from selfemo.method.flywheel.texts import text_reason
 
 
@@ -20,21 +20,21 @@ def test_every_prediction_has_exactly_one_reason_and_kept_means_all_hold(
     rows: list[list[int]], tau_reward: float, tau_low: float
 ) -> None:
     masks = np.array(rows, dtype=np.uint16)
-    judged = judge_groups(masks, 7, tau_reward=tau_reward, tau_low=tau_low)
-    assert judged.reasons.shape == masks.shape
-    kept = judged.reasons == Reason.KEPT
+    assessed = reasons_of_groups(masks, 7, tau_reward=tau_reward, tau_low=tau_low)
+    assert assessed.reasons.shape == masks.shape
+    kept = assessed.reasons == Reason.KEPT
     assert np.all(masks[kept] != 0)
-    assert np.all(judged.scores[kept] >= tau_reward)
-    assert np.all(np.broadcast_to(judged.confidence[:, None], masks.shape)[kept] >= tau_low)
-    assert np.all((judged.reasons == Reason.UNPARSEABLE) == (masks == 0))
-    constant = np.ptp(judged.scores, axis=1) < 1e-9
+    assert np.all(assessed.scores[kept] >= tau_reward)
+    assert np.all(np.broadcast_to(assessed.confidence[:, None], masks.shape)[kept] >= tau_low)
+    assert np.all((assessed.reasons == Reason.UNPARSEABLE) == (masks == 0))
+    constant = np.ptp(assessed.scores, axis=1) < 1e-9
     assert not kept[constant].any()
 
 
 def test_gold_targets_stand_before_the_consensus() -> None:
     masks = np.array([[1, 1, 2]], dtype=np.uint16)
-    assert judge_groups(masks, 7).target[0] == 1
-    assert judge_groups(masks, 7, target=np.array([2], dtype=np.uint16)).target[0] == 2
+    assert reasons_of_groups(masks, 7).target[0] == 1
+    assert reasons_of_groups(masks, 7, target=np.array([2], dtype=np.uint16)).target[0] == 2
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,8 @@ def test_an_interrupted_removal_leaves_no_half_artifact_and_can_be_done_again(
     assert list(stores.store.backend(made).list(made)) == []
 
 
-def test_a_run_that_begins_again_meanwhile_keeps_its_own(stores: Stores) -> None:
+@pytest.mark.parametrize("status", ["RUNNING", "FAILED"])
+def test_a_run_that_begins_again_meanwhile_keeps_its_own(stores: Stores, status: str) -> None:
     made = stores.put("demo/0/warmup")
     (stores.folder / "checkpoint-8").mkdir()
     (stores.folder / "checkpoint-8" / "optimizer.pt").write_text("state")
@@ -46,9 +47,35 @@ def test_a_run_that_begins_again_meanwhile_keeps_its_own(stores: Stores) -> None
     found = stores.plan()
     assert {x.uri for x in found.leftovers} >= {made, kept.uri.removesuffix("/ddp-1")}
     context.registry.reopen(context.registry.parent)
+    if status != "RUNNING":
+        context.registry.finish(context.registry.parent, status)
     assert collect.delete(stores.context, found) == ["demo"]
     assert stores.store.fetch(made).is_dir()
     assert kept.newest() == "checkpoint-8"
+
+
+def test_all_runs_are_listed_once_for_the_plan_however_many_are_removed(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    names = ("one", "two", "three")
+    for name in names:
+        stores.put(f"{name}/0/warmup")
+        stores.end(stores.begin(name))
+    stores.grow_old()
+    asked: list[str] = []
+    search = MlflowClient.search_runs
+
+    def told(self: MlflowClient, experiments: list[str], where: str = "", **rest: object) -> object:
+        asked.append(where)
+        return search(self, experiments, where, **rest)
+
+    monkeypatch.setattr(MlflowClient, "search_runs", told)
+    found = stores.plan()
+    assert collect.delete(stores.context, found) == []
+    assert asked == ["", *(f"tags.`selfemo.run` = '{name}'" for name in sorted(names))]
+    assert stores.goes() == set()
 
 
 def test_an_mlflow_that_cannot_be_read_removes_nothing(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from selfemo.data.corpora.rows import Rows
 from selfemo.data.corpora.table import CORPORA
 from selfemo.data.dialogue import Dialogue
 from selfemo.errors import UserError
-from selfemo.store.backends import S3Backend
+from selfemo.store.s3 import S3Backend
 
 
 @dataclass

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Set
 
 from selfemo.data.records import Sample
-from selfemo.method.flywheel.texts import shingles, words_of
+from selfemo.method.flywheel.texts import normalised, shingles, words_of
 
 SHORT = 5
 """A turn of fewer words ("Oh my God.") is common speech: what it means hangs on what was said before it."""
@@ -52,8 +52,8 @@ def learnt(sample: Sample) -> Set[str]:
     """
     if sample.reply is not None:
         return shingles(sample.reply)
-    turn = words_of(sample.history[-1].text)
-    if len(turn) >= SHORT:
-        return shingles(sample.history[-1].text)
-    before = words_of(sample.history[-2].text) if len(sample.history) > 1 else []
-    return {f"{' '.join(before)} / {' '.join(turn)}"}
+    turn = sample.history[-1].text
+    if len(words_of(turn)) >= SHORT:
+        return shingles(turn)
+    before = sample.history[-2].text if len(sample.history) > 1 else ""
+    return {f"{normalised(before)} / {normalised(turn)}"}

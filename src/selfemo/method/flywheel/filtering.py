@@ -20,7 +20,7 @@ from selfemo.data.dialogue import Utterance
 from selfemo.data.labels import LabelSpace
 from selfemo.data.records import Candidate, Rollout, Sample
 from selfemo.method.flywheel.duplicates import NearDuplicates, learnt
-from selfemo.method.flywheel.reasons import Reason, judge_groups, reasons_of
+from selfemo.method.flywheel.reasons import Reason, reasons_of, reasons_of_groups
 from selfemo.method.flywheel.result import Draft, Filtered
 from selfemo.method.flywheel.texts import text_reason
 from selfemo.method.rewards import calibration
@@ -82,7 +82,7 @@ def _understanding(
         empty = np.array([[p.labels == () for p in r.predictions] for r in group])
         usable = [bool(config.flywheel.use_gold and r.gold) for r in group]
         gold = [space.mask(r.gold or ()) if u else 0 for r, u in zip(group, usable, strict=True)]
-        judged = judge_groups(
+        assessed = reasons_of_groups(
             masks,
             len(space),
             target=np.array(gold, dtype=np.uint16),
@@ -94,15 +94,15 @@ def _understanding(
             affinity=affinity_of(config, space),
             votes=calibration(masks, len(space), known, config.flywheel.calibration),
         )
-        result.scores += judged.scores.ravel().tolist()
-        result.confidences += judged.confidence.tolist()
+        result.scores += assessed.scores.ravel().tolist()
+        result.confidences += assessed.confidence.tolist()
         for i, rollout in enumerate(group):
             count = result.reasons["understanding"]
-            count.update(Reason(code).name.lower() for code in judged.reasons[i] if code != Reason.KEPT)
-            _show_rejected(result, rollout, judged.reasons[i])
+            count.update(Reason(code).name.lower() for code in assessed.reasons[i] if code != Reason.KEPT)
+            _show_rejected(result, rollout, assessed.reasons[i])
             named = Counter(p.labels[0] for p in rollout.predictions if p.labels)
             result.labels["predicted"][rollout.corpus].update(dict(named.most_common(1)).keys())
-            target = _ordered(int(judged.target[i]), rollout, space)
+            target = _ordered(int(assessed.target[i]), rollout, space)
             if not target:
                 continue
             result.before["understanding"][target[0]] += 1
@@ -110,10 +110,10 @@ def _understanding(
             hit = target[0] == rollout.gold[0] if rollout.gold and not usable[i] else None
             if hit is not None:
                 result.hits.append(hit)
-            if kept := int((judged.reasons[i] == Reason.KEPT).sum()):
+            if kept := int((assessed.reasons[i] == Reason.KEPT).sum()):
                 drafts.append(
                     Draft(
-                        _sample(rollout, "understanding", target, usable[i], float(judged.confidence[i])),
+                        _sample(rollout, "understanding", target, usable[i], float(assessed.confidence[i])),
                         " / ".join(f"{t.speaker}: {t.text}" for t in rollout.history[-3:]),
                         kept,
                         hit,

@@ -42,7 +42,7 @@ class Reason(IntEnum):
 
 
 @dataclass(frozen=True)
-class Judged:
+class Assessed:
     """What the array filter says about ``N`` groups of ``K`` candidates.
 
     Attributes:
@@ -58,7 +58,7 @@ class Judged:
     target: Masks
 
 
-def judge_groups(
+def reasons_of_groups(
     masks: Masks,
     m: int,
     *,
@@ -70,7 +70,7 @@ def judge_groups(
     unanimous: bool = False,
     affinity: Floats | None = None,
     votes: Floats | None = None,
-) -> Judged:
+) -> Assessed:
     """Score and filter groups of understanding predictions, as arrays.
 
     Args:
@@ -90,7 +90,7 @@ def judge_groups(
     sure = confidence(agreement(masks, m, smoothing))
     scores = smoothed_iou(masks, target[:, None], smoothing, affinity)
     reasons = reasons_of(masks == 0, early, scores, sure[:, None], tau_reward, tau_low, unanimous)
-    return Judged(reasons, scores, sure, target)
+    return Assessed(reasons, scores, sure, target)
 
 
 def reasons_of(

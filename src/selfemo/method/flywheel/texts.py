@@ -16,6 +16,11 @@ def words_of(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
+def normalised(text: str) -> str:
+    """Its words alone; where it has none ("😀", "..."), the text itself, so that such texts are not all alike."""
+    return " ".join(words_of(text) or text.split())
+
+
 def text_reason(reply: str, max_words: int) -> Reason:
     """What the text of a reply alone disqualifies it for: nothing said, too long, or degenerate.
 
@@ -37,7 +42,7 @@ def text_reason(reply: str, max_words: int) -> Reason:
 
 def shingles(text: str, size: int = 3) -> set[str]:
     """Word shingles of a text; a shorter text is one shingle."""
-    words = words_of(text)
+    words = words_of(text) or [normalised(text)]
     return {" ".join(words[i : i + size]) for i in range(max(1, len(words) - size + 1))}
 
 

@@ -1,4 +1,7 @@
-"""A reader of emotions that is not trained in the loop: it judges replies, and nothing learns from it."""
+"""A reader of emotions outside the loop: it is asked what replies express, is not trained, and nothing learns from it.
+
+Settings, records and figures have it as ``judge``.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,15 @@ from selfemo.data.labels import LabelSpace
 from selfemo.errors import UserError
 
 
-class Judge(Protocol):
+class Reader(Protocol):
     """Names the emotion of the last turn of a history."""
 
     def label(self, history: Sequence[Utterance]) -> str | None:
-        """The label, or None if the judge's answer is not one of the corpus's."""
+        """The label, or None if the reader's answer is not one of the corpus's."""
         ...
 
 
-class TfidfJudge:
+class TfidfReader:
     """Logistic regression on TF-IDF words of the last turn, fitted on gold.
 
     Args:
@@ -38,7 +41,7 @@ class TfidfJudge:
         turns = [(u.text, u.gold[0]) for d in dialogues for u in d.turns if u.gold]
         if len({label for _, label in turns}) < 2:
             raise UserError(
-                "fewer than two labels to fit a judge on", where="evaluation.judge", fix="name a classifier"
+                "fewer than two labels to fit a reader on", where="evaluation.judge", fix="name a classifier"
             )
         self._model: Any = make_pipeline(
             TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b|[?!]"),
@@ -47,11 +50,11 @@ class TfidfJudge:
         self._model.fit([t for t, _ in turns], [label for _, label in turns])
 
     def label(self, history: Sequence[Utterance]) -> str | None:
-        """See :meth:`Judge.label`."""
+        """See :meth:`Reader.label`."""
         return str(self._model.predict([history[-1].text])[0])
 
 
-class ClassifierJudge:
+class ClassifierReader:
     """Any Hugging Face text classifier whose label names are words of the corpus's space.
 
     Args:
@@ -78,12 +81,12 @@ class ClassifierJudge:
             )
 
     def label(self, history: Sequence[Utterance]) -> str | None:
-        """See :meth:`Judge.label`."""
+        """See :meth:`Reader.label`."""
         return self._space.lookup(str(self._pipe(history[-1].text, truncation=True)[0]["label"]))
 
 
-def judges_for(name: str, training: Sequence[Dialogue], seed: int) -> dict[str, Judge]:
-    """A judge for each corpus of the training dialogues.
+def readers_for(name: str, training: Sequence[Dialogue], seed: int) -> dict[str, Reader]:
+    """A reader for each corpus of the training dialogues.
 
     Args:
         name: ``tfidf``, or a classifier by name.
@@ -92,5 +95,5 @@ def judges_for(name: str, training: Sequence[Dialogue], seed: int) -> dict[str, 
     """
     corpora = dict.fromkeys(d.corpus for d in training)
     if name == "tfidf":
-        return {c: TfidfJudge([d for d in training if d.corpus == c], seed) for c in corpora}
-    return {c: ClassifierJudge(name, SPACES[c]) for c in corpora}
+        return {c: TfidfReader([d for d in training if d.corpus == c], seed) for c in corpora}
+    return {c: ClassifierReader(name, SPACES[c]) for c in corpora}
