@@ -20,9 +20,7 @@ import yaml
 
 from manifests import dev_secrets
 from pipelines.kubeflow import USER, connect, listed
-from pipelines.nodes import workflow
 from pipelines.overlay import overlay_to
-from pipelines.watch import lines
 from selfemo import config as configuration
 from selfemo.services.network import free_ports
 from tests.conftest import ROOT
@@ -147,10 +145,6 @@ class Backend:
         """Runs of a name, the newest first."""
         found = listed(self.client.list_runs, "runs", namespace=self.namespace, sort_by="created_at desc")
         return [run for run in found if run.display_name == name]
-
-    def told(self, run: str, line: str) -> bool:
-        """Whether a run has this to tell now."""
-        return line in lines(workflow(self.client, run) or {}, self.namespace)
 
     def pods(self, run: str, step: str) -> list[Json]:
         """Pods of the program of a step, those that are left, the newest first."""
