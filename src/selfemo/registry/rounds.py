@@ -49,8 +49,8 @@ class RoundRow:
         cls,
         store: Store,
         round: int,
-        challenger: str,
-        scores: str,
+        challenger: Manifest,
+        scores: Manifest,
         promoted: bool,
         stopped: str = "",
         evaluated_before: bool = False,
@@ -60,15 +60,14 @@ class RoundRow:
         Args:
             store: That holds the artifacts.
             round: Number of the round.
-            challenger: URI of what it trained.
-            scores: URI of their evaluation.
+            challenger: Of what it trained.
+            scores: Of their evaluation.
             promoted: The decision.
             stopped: What the collapse guard said.
             evaluated_before: Whether the scores are an earlier round's, whose seconds are not this one's.
         """
-        evaluated = _need(store, scores)
-        made: Manifest | None = _need(store, challenger)
-        result, seconds = evaluated.result, 0.0 if evaluated_before else _seconds(evaluated)
+        result, seconds = scores.result, 0.0 if evaluated_before else _seconds(scores)
+        made: Manifest | None = challenger
         filtered: Mapping[str, Any] = {}
         while made is not None:
             seconds += _seconds(made)
@@ -99,12 +98,6 @@ class RoundRow:
 def _seconds(manifest: Manifest) -> float:
     """Of a step, its shards included."""
     return float(manifest.result["seconds"]) + float(manifest.result.get("shard_seconds", 0.0))
-
-
-def _need(store: Store, uri: str) -> Manifest:
-    manifest = store.manifest(uri)
-    assert manifest is not None, uri  # the step that made it has returned
-    return manifest
 
 
 HEADERS = (
