@@ -9,7 +9,7 @@ CONFIG ?= configs/demo.yaml
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-vllm lint compile manifests images sbom test-images bench study constraints clean
+.PHONY: help install demo test test-vllm test-cluster lint compile manifests images sbom test-images bench study constraints clean
 
 help:  ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ test-vllm:  ## The engines' contract with vLLM on the CPU, in an environment of 
 	# They are built for a CUDA torch, and vLLM imports them where they are.
 	$(VENV)-vllm/bin/python -m pip --quiet uninstall --yes torchvision torchaudio torchcodec
 	PYTHONPATH=src:. $(VENV)-vllm/bin/python -m pytest tests/unit/test_engines.py
+
+test-cluster: $(VENV)/.dev  ## An installation, its runs and its served model on the cluster of SELFEMO_TEST_KUBECONFIG, SELFEMO_TEST_KFP; an hour
+	$(BIN)/python -m pytest tests/backend -v --timeout=3600 --durations=0
 
 images:  ## Build images with buildah or docker; BASE_IMAGE=python:3.11-slim-bookworm@sha256:... IMAGES="pipeline training"
 	images/build.sh $(IMAGES)

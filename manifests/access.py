@@ -16,11 +16,12 @@ def rights(objects: list[Json]) -> dict[str, list[str]]:
         for subject in binding["subjects"]:
             who = subject["name"] if subject["kind"] == "ServiceAccount" else f"{subject['kind']} {subject['name']}"
             for rule in roles[binding["roleRef"]["name"]]:
-                found.setdefault(who, set()).update(_spelled(rule))
+                found.setdefault(who, set()).update(spelled(rule))
     return {who: sorted(rights) for who, rights in sorted(found.items())}
 
 
-def _spelled(rule: Json) -> set[str]:
+def spelled(rule: Json) -> set[str]:
+    """A rule of a role, each right on its own: ``verb resource.group`` or ``verb resource.group/name``."""
     kinds = [f"{kind}.{group}" if group else kind for group in rule["apiGroups"] for kind in rule["resources"]]
     names = [f"/{name}" for name in rule.get("resourceNames", [])] or [""]
     return {f"{verb} {kind}{name}" for verb in rule["verbs"] for kind in kinds for name in names}
@@ -29,7 +30,7 @@ def _spelled(rule: Json) -> set[str]:
 def listed(objects: list[Json]) -> dict[str, list[str]]:
     """Rights of a Role by its name, for roles that nothing is bound to."""
     return {
-        one["metadata"]["name"]: sorted(set().union(*map(_spelled, one["rules"])))
+        one["metadata"]["name"]: sorted(set().union(*map(spelled, one["rules"])))
         for one in objects
         if one["kind"] == "Role"
     }

@@ -11,6 +11,7 @@ import json
 import sys
 import tempfile
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,20 @@ from selfemo.errors import UserError
 
 COMPILED = Path(__file__).parent / "compiled"
 SIZES = (5, 10)
-"""Rounds that a compiled form has room for."""
+"""Rounds that the checked-in forms have room for."""
 
 
-def compile_to(directory: Path, cluster: Cluster | None = None, images: Images = DEFAULT) -> list[Path]:
-    """Write ``selfemo-5.yaml`` and ``selfemo-10.yaml``; byte-identical from run to run.
+def compile_to(
+    directory: Path, cluster: Cluster | None = None, images: Images = DEFAULT, sizes: Sequence[int] = SIZES
+) -> list[Path]:
+    """Write a form for each size, such as ``selfemo-5.yaml``; byte-identical from run to run.
 
     Args:
         directory: That exists.
         cluster: What steps may use; None is a cluster without accelerators, which local runs do not look at.
         images: That steps run in.
+        sizes: Rounds that each has room for. A round that is compiled and not wanted costs a cluster two minutes of
+            pods that only pass the state on.
     """
     warnings.filterwarnings("ignore")
     from kfp import compiler
@@ -41,7 +46,7 @@ def compile_to(directory: Path, cluster: Cluster | None = None, images: Images =
     from pipelines.loop import loop
 
     paths = []
-    for size in SIZES:
+    for size in sizes:
         path = directory / f"selfemo-{size}.yaml"
         compiler.Compiler().compile(loop(size, cluster or Cluster(), images), str(path))
         spec, *platform = yaml.safe_load_all(path.read_text())
@@ -105,10 +110,9 @@ def version_of(form: Path) -> str:
     return f"{spec['pipelineInfo']['name']}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
 
 
-def form_for(rounds: int, directory: Path = COMPILED) -> Path:
-    """The smallest form with room for so many rounds: the checked-in one, or that of another directory."""
-    size = next(s for s in SIZES if s >= rounds)
-    return directory / f"selfemo-{size}.yaml"
+def form_for(rounds: int) -> Path:
+    """The smallest checked-in form with room for so many rounds."""
+    return COMPILED / f"selfemo-{next(s for s in SIZES if s >= rounds)}.yaml"
 
 
 def main() -> int:

@@ -91,17 +91,37 @@ def connect(config: Config) -> Any:
         ) from None
 
 
-def listed(ask: Callable[..., Any], what: str, **given: Any) -> Iterator[Any]:
+def ask(client: Any, path: str) -> Any | None:
+    """An answer of Kubeflow's API that its client has no method for, as JSON; None if there is no such path.
+
+    Args:
+        client: A kfp.Client, which knows how to say who we are.
+        path: Such as ``/apis/v1beta1/runs/ID``.
+    """
+    from kfp_server_api.exceptions import ApiException
+
+    try:
+        answer, _, _ = client._run_api.api_client.call_api(
+            path, "GET", response_type="object", auth_settings=["Bearer"], _request_timeout=60
+        )
+    except ApiException as error:
+        if error.status in (404, 405, 501):
+            return None
+        raise
+    return answer
+
+
+def listed(method: Callable[..., Any], what: str, **given: Any) -> Iterator[Any]:
     """Everything of a listing, page by page.
 
     Args:
-        ask: A method of the client that lists.
+        method: Of the client, that lists.
         what: Field of its answers that holds the items.
         given: To the method.
     """
     page = ""
     while True:
-        answer = ask(page_token=page, page_size=100, **given)
+        answer = method(page_token=page, page_size=100, **given)
         yield from getattr(answer, what) or []
         page = answer.next_page_token or ""
         if not page:

@@ -29,8 +29,7 @@ def form_of(config: Config, directory: Path) -> Path:
 
     if config.cluster.trainer == Cluster().trainer:
         return form_for(config.loop.rounds)
-    compile_to(directory, config.cluster, Images.from_environment())
-    return form_for(config.loop.rounds, directory)
+    return compile_to(directory, config.cluster, Images.from_environment(), (config.loop.rounds,))[0]
 
 
 def run(config: Config) -> bool:

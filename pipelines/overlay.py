@@ -12,7 +12,7 @@ import yaml
 
 from components.images import Images
 from pipelines import size
-from pipelines.compile import compile_to, form_for, resources_of, version_of
+from pipelines.compile import compile_to, resources_of, version_of
 from selfemo import config as configuration
 from selfemo.errors import UserError
 
@@ -47,8 +47,7 @@ def overlay_to(overlay: Path) -> list[Path]:
     made = {"config.yaml": HEAD + yaml.safe_dump(settings, sort_keys=False, width=1000)}
     images = Images(**{kind.name: values[f"{kind.name}-image"] for kind in fields(Images)})
     with tempfile.TemporaryDirectory() as directory:
-        compile_to(Path(directory), config.cluster, images)
-        form = form_for(config.loop.rounds, Path(directory))
+        (form,) = compile_to(Path(directory), config.cluster, images, (config.loop.rounds,))
         made["form.yaml"] = HEAD + form.read_text()
         version, objects = version_of(form), resources_of(form, config.cluster.namespace)
     made["release.yaml"] = HEAD + _dump(_release(version, values["cron"], made["config.yaml"]))

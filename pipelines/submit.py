@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ import yaml
 
 from components.images import Images
 from pipelines import size
-from pipelines.compile import compile_to, form_for, version_of
+from pipelines.compile import compile_to, version_of
 from pipelines.kubeflow import connect, listed, say
 from pipelines.watch import ENDED, watch
 from selfemo import cycles
@@ -171,24 +172,29 @@ class Submission:
         say(f"schedule {self.config.run} is made: {cron}, version {named}")
         return str(made.recurring_run_id)
 
-    def wait(self, run: str) -> bool:
-        """Follow a run to its end, a line for each step that changes; whether it succeeded."""
+    def wait(self, run: str) -> str:
+        """Follow a run to its end, a line for each step that changes; how it ended."""
         return watch(self.client, run, self.name, self.poll)
 
-    def see_through(self, resume: int) -> bool:
+    def see_through(self, run: str, resume: int) -> bool:
         """Run, wait, and run again what failed; whether it succeeded in the end.
 
         Kubeflow starts no step anew whose program failed, nor a driver's pod that was lost: a new run of the same name
         does both, and what is finished returns at once.
 
         Args:
+            run: Id of the run that was started, or found active.
             resume: Times that a failed run is started again.
         """
         for left in range(resume, -1, -1):
-            if self.wait(self.run()):
+            ended = self.wait(run)
+            if ended == "SUCCEEDED":
                 return True
+            if ended == "CANCELED":  # somebody wanted it to end
+                return False
             if left:
                 say(f"run {self.name} is started again; {left - 1} more times if it fails")
+                run = self.run()
         return False
 
     @contextmanager
@@ -197,8 +203,7 @@ class Submission:
             yield self.form
             return
         with tempfile.TemporaryDirectory() as directory:
-            compile_to(Path(directory), self.config.cluster, self.images)
-            yield form_for(self.config.loop.rounds, Path(directory))
+            yield compile_to(Path(directory), self.config.cluster, self.images, (self.config.loop.rounds,))[0]
 
 
 def _named(name: str) -> str:
@@ -217,6 +222,21 @@ def pipeline_of(form: Path) -> str:
         raise UserError("no compiled pipeline", where=str(form), fix="write it with `make compile`") from None
 
 
+def has_room(form: Path, config: Config) -> None:
+    """Whether a form has all the rounds that are wanted.
+
+    Raises:
+        UserError: If it has fewer: the run would end before its last round.
+    """
+    room = re.fullmatch(r"selfemo-(\d+)", pipeline_of(form))
+    if room and int(room[1]) < config.loop.rounds:
+        raise UserError(
+            f"the form has room for {room[1]} rounds, and loop.rounds is {config.loop.rounds}",
+            where=str(form),
+            fix="compile it for that configuration (`make compile` for an overlay), or ask for fewer rounds",
+        )
+
+
 def main() -> int:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -226,21 +246,31 @@ def main() -> int:
     parser.add_argument("--wait", action="store_true")
     parser.add_argument("--resume", type=int, default=0)
     parser.add_argument("--recurring", metavar="CRON")
+    parser.add_argument("--again", type=int, default=0, metavar="N")
     given = parser.parse_args()
     try:
         if given.resume and not given.wait:
             raise UserError("nobody would see that the run failed", where="--resume", fix="give --wait as well")
+        if given.again and (given.recurring or given.cycle or given.wait):
+            raise UserError("the last cycle of the schedule is meant", where="--again", fix="give it alone")
         if given.recurring and (given.cycle or given.wait):
             raise UserError("a schedule is made, not run", where="--recurring", fix="leave out --cycle and --wait")
         config = Config.from_json(given.config.read_text(encoding="utf-8"))
         say(size.check(config))
         with redirect_stdout(sys.stderr):  # kfp tells of links there; ours is the id alone
+            if given.form:
+                has_room(given.form, config)
+            if given.again:
+                from pipelines.resubmit import resubmit
+
+                print(resubmit(config, connect(config), given.form, given.again) or "", flush=True)
+                return 0
             submission = Submission(config, connect(config), given.form, cycle=given.cycle)
             made = submission.recurring(given.recurring) if given.recurring else submission.run()
         print(made, flush=True)
         if given.recurring or not given.wait:
             return 0
-        return 0 if submission.see_through(given.resume) else 1
+        return 0 if submission.see_through(made, given.resume) else 1
     except UserError as error:
         say(f"selfemo: {error}")
         return 2

@@ -1,22 +1,31 @@
-"""Follow a run of Kubeflow Pipelines to its end."""
+"""Follow a run of Kubeflow Pipelines to its end, and tell of its rounds, steps and shards."""
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pipelines.kubeflow import say
+from pipelines.nodes import Json, Node, nodes, workflow
 from pipelines.place import STEPS
 from selfemo.errors import UserError
 from selfemo.logs import printable
 
 ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
+FAILED = ("Failed", "Error")
+"""Argo's words: the program failed; the pod was lost."""
 FAULTS = 20
 """Looks in a row that may fail."""
+HALF = re.compile(r"\.selfemo-(learn|judge)(?:-(\d+))?\(")
+SHARD = re.compile(r"\.iteration-iterations\((\d+):")
+PROGRAM = re.compile(r"\.([a-z]+)\(\d+\)\.executor$")
+DRIVER = re.compile(r"\.([a-z]+)-driver$")
 
 
-def watch(client: Any, run: str, name: str, poll: float) -> bool:
-    """Follow a run to its end, a line for each step that changes; whether it succeeded.
+def watch(client: Any, run: str, name: str, poll: float) -> str:
+    """Follow a run to its end, a line for each step that changes; how it ended.
 
     Args:
         client: A kfp.Client.
@@ -27,12 +36,12 @@ def watch(client: Any, run: str, name: str, poll: float) -> bool:
     Raises:
         UserError: If Kubeflow does not answer for long.
     """
-    titles = {step.title for step in STEPS.values()}
-    known: dict[str, str] = {}
+    known: set[str] = set()
+    namespace = client.get_user_namespace() or "NAMESPACE"
     faults = 0
     while True:
         try:
-            found = client.get_run(run)
+            found, manifest = client.get_run(run), workflow(client, run)
             faults = 0
         except Exception as error:  # of the client's own libraries, whatever they are: it is looked at again
             faults += 1
@@ -45,13 +54,87 @@ def watch(client: Any, run: str, name: str, poll: float) -> bool:
             say(f"Kubeflow Pipelines does not answer ({type(error).__name__}); looking again")
             time.sleep(poll)
             continue
-        for task in (found.run_details and found.run_details.task_details) or []:
-            state = task.state or "PENDING"
-            if known.get(task.task_id) != state and task.display_name in titles | set(STEPS):
-                say(f"{task.display_name}: {state.lower()}")
-            known[task.task_id] = state
+        tasks = (found.run_details and found.run_details.task_details) or []
+        for line in lines(manifest, namespace) if manifest else plain(tasks):
+            if line not in known:
+                say(line)
+            known.add(line)
         if found.state in ENDED:
             detail = f": {printable(found.error.message or '')}" if found.error else ""
-            say(f"run {name} has ended: {found.state.lower()}{detail}")
-            return bool(found.state == "SUCCEEDED")
+            ended = how_it_ended(found)
+            say(f"run {name} has ended: {ended.lower()}{detail}")
+            return ended
         time.sleep(poll)
+
+
+def how_it_ended(run: Any) -> str:
+    """Kubeflow's word for it, of :data:`ENDED`.
+
+    One that was terminated is ``CANCELED``, also where Kubeflow says ``FAILED`` in the end, as 2.17.0 does.
+    """
+    terminated = "CANCELING" in [past.state for past in run.state_history or []]
+    return "CANCELED" if terminated and run.state == "FAILED" else str(run.state)
+
+
+def lines(manifest: Json, namespace: str) -> Iterator[str]:
+    """What there is to tell of a run's steps, in the order of the pipeline.
+
+    Args:
+        manifest: The run's Workflow.
+        namespace: That pods run in.
+    """
+    for place, node in sorted(nodes(manifest).items(), key=lambda item: _order(item[0])):
+        program, driver = PROGRAM.search(place), DRIVER.search(place)
+        if program and program[1] in STEPS:
+            yield f"{_label(place, program[1])}: {_state(node)}{_why(node, namespace)}"
+        elif driver and driver[1] in STEPS and node.phase in FAILED:
+            yield f"{_label(place, driver[1])}: Kubeflow's driver failed{_why(node, namespace)}"
+
+
+def plain(tasks: Sequence[Any]) -> Iterator[str]:
+    """The same of a backend that tells of no Workflow, and names its tasks itself.
+
+    Args:
+        tasks: ``run_details.task_details`` of Kubeflow's answer.
+    """
+    titles = {step.title for step in STEPS.values()} | set(STEPS)
+    yield from (f"{t.display_name}: {(t.state or 'PENDING').lower()}" for t in tasks if t.display_name in titles)
+
+
+def _order(place: str) -> tuple[int, int, int]:
+    """Steps as they follow each other: round, step, shard."""
+    half, shard = HALF.search(place), SHARD.search(place)
+    step = next((m[1] for m in (PROGRAM.search(place), DRIVER.search(place)) if m), "")
+    return (
+        _round(place) if half else (99 if step == "report" else -1),
+        list(STEPS).index(step) if step in STEPS else 0,
+        int(shard[1]) if shard else 0,
+    )
+
+
+def _round(place: str) -> int:
+    """Of a place in a half; the first judge is that of round 0, the first learn that of round 1."""
+    half = HALF.search(place)
+    return int(half[2] or 1) - (half[1] == "judge") if half else 0
+
+
+def _label(place: str, step: str) -> str:
+    shard = SHARD.search(place)
+    round_ = f"round {_round(place)}: " if HALF.search(place) else ""
+    return f"{round_}{STEPS[step].title}{f', shard {int(shard[1]) + 1}' if shard else ''}"
+
+
+def _state(node: Node) -> str:
+    attempt = f" (try {len(node.tries)})" if len(node.tries) > 1 else ""
+    took = f" in {node.seconds:.0f} s" if node.seconds is not None and node.phase != "Running" else ""
+    return f"{node.phase.lower()}{attempt}{took}"
+
+
+def _why(node: Node, namespace: str) -> str:
+    """Why it failed, and how to see its log: a pod's name ends with its node's number."""
+    if node.phase not in FAILED:
+        return ""
+    number = node.tries[-1].rpartition("-")[2]
+    pods = f"kubectl -n {namespace} get pods -o name | grep {number}"
+    said = f": {printable(node.message)[:300]}" if node.message else ""
+    return f"{said}\n  see: kubectl -n {namespace} logs -c main $({pods})"

@@ -162,6 +162,7 @@ class Context:
         started = time.monotonic()
         result = dict(work(out, scratch / "work"))
         result["seconds"] = seconds_since(started)
+        result["accelerator_seconds"] = float(f"{result['seconds'] * processes.accelerators():.1f}")
         digest = self.config.digest(name)
         manifest = self.store.publish(
             out, uri, step=name, inputs=dict(inputs), config=digest, code=code_version(), result=result

@@ -47,6 +47,17 @@ def world() -> int:
     return int(os.environ["WORLD_SIZE"]) if launched() else 1
 
 
+def accelerators() -> int:
+    """GPUs that a step has: those of its machine, or one for each process where machines train together; else 0.
+
+    torch is asked where it is loaded; a step that does without it uses none.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return 0
+    return max(int(torch.cuda.device_count()), world())
+
+
 def wanted(count: int, strategy: str) -> bool:
     """Whether processes have yet to be started: several, or one for DeepSpeed, which knows no other way.
 

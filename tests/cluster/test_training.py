@@ -101,10 +101,10 @@ def on_cluster(config: Config, run: str, nodes: int = 1, **launch: object) -> Co
     return Config.model_validate(data)
 
 
-@pytest.mark.parametrize(("nodes", "processes"), [(1, 2), (2, 1)])
 def test_a_trainjobs_pods_train_as_this_machine_would_and_publish_themselves(
-    small_local: Config, tiny: Path, controller: Controller, nodes: int, processes: int
+    small_local: Config, tiny: Path, controller: Controller
 ) -> None:
+    """Two nodes of one process each; several processes of one machine are test_processes.py's."""
     here = settings(small_local, "here")
     expected = json.loads(
         (
@@ -112,7 +112,7 @@ def test_a_trainjobs_pods_train_as_this_machine_would_and_publish_themselves(
             / "training.json"
         ).read_text()
     )
-    config = on_cluster(small_local, "there", nodes, processes=processes)
+    config = on_cluster(small_local, "there", 2)
     uri = publish(config, samples())
     done = steps.train(config, str(tiny), uri, tiny.as_uri(), 1)
     assert controller.ran == [f"there-train-1-{done.uri.rsplit('-', 1)[1][:8]}"]
@@ -123,15 +123,16 @@ def test_a_trainjobs_pods_train_as_this_machine_would_and_publish_themselves(
     assert len(controller.ran) == 1  # it is already there: no second job
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "zero3"])
 def test_when_a_node_is_lost_the_next_pods_go_on_from_the_store_though_no_disk_had_all_of_the_checkpoint(
-    small_local: Config, tiny: Path, controller: Controller, tmp_path: Path, strategy: str
+    small_local: Config, tiny: Path, controller: Controller, tmp_path: Path
 ) -> None:
-    if strategy == "zero3" and importlib.util.find_spec("deepspeed") is None:
+    if importlib.util.find_spec("deepspeed") is None:
         pytest.skip("deepspeed is not installed")
-    controller.variables = {"PYTHONPATH": f"{ROOT / 'tests' / 'support'}:{CODE}"}
-    if strategy == "zero3":
-        controller.variables["SELFEMO_TEST_DEEPSPEED_ON_CPU"] = "1"
+    controller.variables = {
+        "PYTHONPATH": f"{ROOT / 'tests' / 'support'}:{CODE}",
+        "SELFEMO_TEST_DEEPSPEED_ON_CPU": "1",
+    }
+    strategy = "zero3"  # that deals out the weights as well
     calm = on_cluster(small_local, "calm", 2, checkpoints="store", strategy=strategy)
     undisturbed = steps.train(calm, str(tiny), publish(calm, samples()), tiny.as_uri(), 1)
     config = on_cluster(small_local, "shaken", 2, checkpoints="store", strategy=strategy)

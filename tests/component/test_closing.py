@@ -18,6 +18,7 @@ from selfemo.context import Context
         ("COMPLETE", "FINISHED"),  # with it: 2.17's word
         ("FAILED", "FAILED"),
         ("CANCELED", "KILLED"),
+        ("RUNNING", "KILLED"),  # what 2.17.0 says when a run was terminated
     ],
 )
 def test_the_run_is_closed_as_kubeflow_says_with_the_round_that_was_cut_off(

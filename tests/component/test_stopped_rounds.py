@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from components.report.component import report
+from selfemo import processes, steps
 from selfemo.config import Config
 from selfemo.config.sections import Guard
 from selfemo.context import Context
@@ -105,3 +106,18 @@ def test_a_challenger_with_one_label_for_everything_is_not_promoted(small_local:
     version = context.registry.versions.get("2")
     assert version.source == challenger
     assert version.tags["selfemo.stopped"].startswith("collapse: ")
+
+
+def test_a_rounds_cost_is_told_in_seconds_of_gpus(small_local: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two GPUs stand in for those that are not here: everything of a round counts, its shards included."""
+    monkeypatch.setattr(processes, "accelerators", lambda: 2)
+    config = small_local.model_copy(update={"loop": small_local.loop.model_copy(update={"rounds": 0})})
+    text = config.to_json()
+    data = plain.prepare(text)
+    policy = plain.warmup(text, data)
+    scores = plain.scores(text, policy, data, 0)
+    plain.decide(text, "", "", 0, policy, scores, 0)
+    (row,) = steps.finished_rounds(Context(config))
+    assert row.accelerator_seconds == pytest.approx(2 * row.seconds, abs=0.5)  # each is rounded
+    registry = Context(config).registry
+    assert registry.client.get_run(registry.parent).data.metrics["round/accelerator_seconds"] == row.accelerator_seconds

@@ -20,7 +20,12 @@ from selfemo.policy.weights import load_model
 from tests.conftest import ROOT
 from tests.unit.training.samples import sample
 
-pytestmark = pytest.mark.usefixtures("elsewhere")
+pytestmark = [
+    pytest.mark.usefixtures("elsewhere"),
+    pytest.mark.skipif(
+        torch.cuda.is_available(), reason="several processes want as many GPUs; set CUDA_VISIBLE_DEVICES= to run it"
+    ),
+]
 
 
 def settings(config: Config, run: str, **launch: object) -> Config:

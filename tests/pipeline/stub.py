@@ -15,6 +15,7 @@ class Stub:
     Attributes:
         multi_user: Whether it has namespaces: then it refuses to be told none, and else to be told one.
         states: What a run says of itself at each look, the last one for ever.
+        history: States that a run says it has had.
         faults: How many of the next looks at a run fail.
     """
 
@@ -23,6 +24,7 @@ class Stub:
             k: [] for k in ("pipelines", "versions", "experiments", "runs", "recurringRuns")
         }
         self.states = ["SUCCEEDED"]
+        self.history: list[str] = []
         self.multi_user = True
         self.faults = 0
         self.url = ""
@@ -68,7 +70,8 @@ class Stub:
             raise RuntimeError("not now")
         run["state"] = self.states.pop(0) if len(self.states) > 1 else self.states[0]
         done = {"task_id": "t1", "display_name": "Self-play", "state": run["state"]}
-        return {**run, "run_details": {"task_details": [done]}}
+        history = [{"state": state} for state in self.history]
+        return {**run, "state_history": history, "run_details": {"task_details": [done]}}
 
     def post(self, path: str, query: dict[str, str], body: bytes) -> dict[str, Any]:
         if path == "/pipelines/upload":

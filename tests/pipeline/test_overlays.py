@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines.compile import COMPILED, compile_to, form_for, version_of
+from pipelines.compile import COMPILED, compile_to, version_of
 from pipelines.overlay import overlay_to, settings_of, values_of
 from selfemo import config as configuration
 from selfemo.errors import UserError
@@ -96,8 +96,8 @@ def test_a_person_who_compiles_with_the_overlays_images_gets_gits_version(tmp_pa
     values = values_of(OVERLAYS / "staging")
     images = Images(values["pipeline-image"], values["generation-image"], values["training-image"])
     config = configuration.load(OVERLAYS / "staging" / "config.yaml")
-    compile_to(tmp_path, config.cluster, images)
-    assert version_of(form_for(config.loop.rounds, tmp_path)) == version_of(OVERLAYS / "staging" / "form.yaml")
+    (form,) = compile_to(tmp_path, config.cluster, images, (config.loop.rounds,))
+    assert version_of(form) == version_of(OVERLAYS / "staging" / "form.yaml")
 
 
 @pytest.mark.parametrize(

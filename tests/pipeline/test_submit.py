@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.compile import COMPILED, version_of
+from pipelines.compile import COMPILED, compile_to, version_of
 from pipelines.kubeflow import TOKEN, USER, connect
-from pipelines.submit import Submission, main
+from pipelines.submit import Submission, has_room, main
 from selfemo import config as configuration
 from selfemo.config import Config
 from selfemo.errors import UserError
@@ -85,18 +85,18 @@ def test_an_active_run_of_another_configuration_is_not_taken_for_ours(stub: Stub
         submission(stub, "seed=8").run()
 
 
-def test_more_rounds_take_the_larger_form(stub: Stub) -> None:
+def test_the_form_has_the_rounds_that_are_wanted_and_no_more(stub: Stub) -> None:
     submission(stub, "loop.rounds=7").run()
-    assert stub.kept["pipelines"][0]["display_name"] == "selfemo-10"
+    assert stub.kept["pipelines"][0]["display_name"] == "selfemo-7"
 
 
-@pytest.mark.parametrize(("outcome", "good"), [("SUCCEEDED", True), ("FAILED", False), ("CANCELED", False)])
+@pytest.mark.parametrize("outcome", ["SUCCEEDED", "FAILED", "CANCELED"])
 def test_waiting_follows_the_run_and_tells_its_outcome(
-    stub: Stub, capsys: pytest.CaptureFixture[str], outcome: str, good: bool
+    stub: Stub, capsys: pytest.CaptureFixture[str], outcome: str
 ) -> None:
     ours = submission(stub)
     stub.states, stub.faults = ["PENDING", "RUNNING", "RUNNING", outcome], 2
-    assert ours.wait(ours.run()) is good
+    assert ours.wait(ours.run()) == outcome
     said = capsys.readouterr().err.splitlines()
     assert [line for line in said if line.startswith("Self-play")] == [
         "Self-play: pending",
@@ -192,10 +192,12 @@ def test_a_schedule_without_seconds_is_refused_with_the_one_that_is_meant(stub: 
 
 def test_a_run_that_failed_is_started_again_as_often_as_asked(stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
     stub.states = ["FAILED", "FAILED", "SUCCEEDED"]
-    assert submission(stub).see_through(resume=2)
+    first = submission(stub)
+    assert first.see_through(first.run(), resume=2)
     assert len(stub.kept["runs"]) == 3
     stub.states = ["FAILED"]
-    assert not submission(stub).see_through(resume=1)
+    again = submission(stub)
+    assert not again.see_through(again.run(), resume=1)
     assert len(stub.kept["runs"]) == 5
     assert "run demo is started again; 1 more times if it fails" in capsys.readouterr().err
 
@@ -211,3 +213,20 @@ def test_a_form_that_is_none_is_named(stub: Stub, tmp_path: Path) -> None:
     config = settings(stub)
     with pytest.raises(UserError, match="no compiled pipeline"):
         Submission(config, connect(config), tmp_path / "form.yaml").run()
+
+
+def test_a_run_that_was_terminated_is_not_started_again(stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
+    """Kubeflow 2.17.0 says FAILED in the end; that it was terminated is in its history."""
+    stub.history = ["PENDING", "RUNNING", "CANCELING", "FAILED"]
+    stub.states = ["FAILED"]
+    ours = submission(stub)
+    assert not ours.see_through(ours.run(), resume=3)
+    assert len(stub.kept["runs"]) == 1
+    assert "run demo has ended: canceled" in capsys.readouterr().err
+
+
+def test_a_form_with_too_few_rounds_is_refused(stub: Stub, tmp_path: Path) -> None:
+    (form,) = compile_to(tmp_path, sizes=(2,))
+    has_room(form, settings(stub, "loop.rounds=2"))
+    with pytest.raises(UserError, match=r"room for 2 rounds, and loop.rounds is 3"):
+        has_room(form, settings(stub, "loop.rounds=3"))

@@ -85,3 +85,13 @@ def test_how_it_computes_is_said_in_one_line_once(monkeypatch: pytest.MonkeyPatc
     compute.compute(Policy(precision="float32"))
     assert said == [str(first)]
     assert str(first).startswith("computing in float32, ")
+
+
+def test_a_gpu_is_named_in_that_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "A GPU of 80 GB")
+    found = compute.compute(Policy())
+    assert (found.device, found.bfloat16) == ("cuda", True)
+    assert str(found).endswith(", on A GPU of 80 GB")

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2
+from torch.nn.attention.flex_attention import create_block_mask
 
 from selfemo.policy.engine import Completion, Sampling
-from selfemo.policy.trees import attention, sampler
-from selfemo.policy.trees.attention import PackedAttention, enable, inputs
+from selfemo.policy.trees import attention, packing, sampler
+from selfemo.policy.trees.attention import PackedAttention, block_mask, enable, inputs
 from selfemo.policy.trees.packing import log_probs, log_probs_of_packs
 from selfemo.policy.trees.sampler import TransformersEngine, batches, draw
 from selfemo.policy.trees.tree import cut, grow, join, shared_prefix, split
@@ -104,11 +105,16 @@ def _tree() -> tuple[list[list[int]], list[list[int]]]:
     return prompts, [rng.integers(10, 300, n).tolist() for n in (3, 1, 4, 2, 5, 3)]
 
 
-def test_packed_log_probabilities_and_gradients_equal_separate_ones(tiny_of_each_kind: Path) -> None:
+@pytest.mark.parametrize(("rows", "heat"), [(512, 1.0), (3, 0.7)])
+def test_packed_log_probabilities_and_gradients_equal_separate_ones(
+    tiny_of_each_kind: Path, monkeypatch: pytest.MonkeyPatch, rows: int, heat: float
+) -> None:
+    """Also where distributions are worked through a few at a time."""
+    monkeypatch.setattr(packing, "ROWS", rows)
     model = load_model(str(tiny_of_each_kind))
     enable(model)
     prompts, answers = _tree()
-    scores = log_probs(model, prompts, answers)
+    scores = log_probs(model, prompts, answers, heat)
     packed, entropy = scores.logprobs, scores.entropies
     packed.sum().backward()
     gradient = model.model.layers[0].mlp.up_proj.weight.grad.clone()
@@ -116,7 +122,7 @@ def test_packed_log_probabilities_and_gradients_equal_separate_ones(tiny_of_each
     total = torch.zeros(())
     for i, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
         logits = model(input_ids=torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1]
-        scores = torch.log_softmax(logits, -1)
+        scores = torch.log_softmax(logits / heat, -1)
         each = scores[torch.arange(len(answer)), torch.tensor(answer)]
         assert torch.allclose(packed[i, : len(answer)], each, atol=1e-4)
         assert torch.allclose(entropy[i, : len(answer)], -(scores.exp() * scores).sum(-1), atol=1e-4)
@@ -143,8 +149,35 @@ def test_packs_score_as_one_pass_does_and_logits_are_divided_by_the_temperature(
     assert torch.allclose(whole.logprobs[0, : len(answers[0])], plain, atol=1e-4)
 
 
+@given(st.lists(st.tuples(st.integers(1, 400), st.integers(1, 200)), min_size=1, max_size=6))
+@settings(max_examples=25, deadline=None)
+def test_the_block_mask_is_the_one_that_torch_finds_by_looking_at_every_pair(branches: list[tuple[int, int]]) -> None:
+    trunk = list(range(400))
+    tree = grow([[*trunk[:n], *range(1000 * i, 1000 * i + own)] for i, (n, own) in enumerate(branches, 1)])
+    end, size = torch.from_numpy(tree.end), len(tree.ids)
+    found = block_mask(tree.end, torch.device("cpu"))
+    torchs = create_block_mask(lambda b, h, q, k: (k <= q) & (q < end[k]), None, None, size, size, device="cpu")
+    assert found.shape == torchs.shape
+    for kind in ("kv", "full_kv"):
+        counts, indices = (getattr(found, f"{kind}_{of}") for of in ("num_blocks", "indices"))
+        assert torch.equal(counts, getattr(torchs, f"{kind}_num_blocks"))
+        expected = getattr(torchs, f"{kind}_indices")
+        for row, count in enumerate(counts[0, 0].tolist()):
+            assert torch.equal(indices[0, 0, row, :count], expected[0, 0, row, :count])
+
+
+def test_flex_attention_is_for_gpus_and_large_packs_in_half_precision() -> None:
+    gpu = torch.device("cuda")
+    large = PackedAttention(grow([list(range(attention.FLEX_TOKENS))]), gpu)
+    assert large._flexible(torch.bfloat16, 64)
+    assert not large._flexible(torch.float32, 64)
+    assert not large._flexible(torch.bfloat16, 8)  # heads of a dry run's miniature
+    assert not PackedAttention(grow([list(range(100))]), gpu)._flexible(torch.bfloat16, 64)
+    assert not PackedAttention(large.tree, torch.device("cpu"))._flexible(torch.bfloat16, 64)
+
+
 def test_flex_attention_agrees_with_sdpa(tiny_of_each_kind: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Uncompiled here; on a GPU it is compiled, and has gradients."""
+    """Uncompiled here; `tests/integration/test_gpu.py` compiles it, and compares gradients."""
     from torch.nn.attention.flex_attention import flex_attention
 
     def plain(module, query, key, value, mask, scaling):  # type: ignore[no-untyped-def]  # as the library calls it

@@ -72,6 +72,7 @@ PRIVATE: dict[str, Callable[[], bool]] = {
     # that calls are given, which its public setter writes into the user's home (pipelines/kubeflow.py).
     "_experiment_api": lambda: sets(Client, "_experiment_api"),
     "_healthz_api": lambda: sets(Client, "_healthz_api"),
+    "_run_api": lambda: sets(Client, "_run_api"),
     "_context_setting": lambda: "self._context_setting['namespace']" in inspect.getsource(Client.get_user_namespace),
     # TRL: the benchmark's stock trainer is given prompts as ids (benchmarks/training.py).
     "_tokenize_prompts": lambda: takes(GRPOTrainer._tokenize_prompts, "prompts"),

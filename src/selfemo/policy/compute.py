@@ -28,17 +28,19 @@ class Compute:
         device: ``cuda`` or ``cpu``.
         bfloat16: Sample in bfloat16, and train float32 weights under bfloat16 autocast; else all is float32.
         threads: On the CPU.
+        gpu: Its name, where there is one.
     """
 
     device: str
     bfloat16: bool
     threads: int
+    gpu: str = ""
 
     def __str__(self) -> str:
         """One line for a person."""
         number = "bfloat16" if self.bfloat16 else "float32"
         threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
-        where = "a GPU" if self.device == "cuda" else f"{hardware.processor()} ({hardware.instructions()})"
+        where = self.gpu or f"{hardware.processor()} ({hardware.instructions()})"
         return f"computing in {number}, {threads}, on {where}"
 
 
@@ -59,7 +61,8 @@ def compute(policy: Policy) -> Compute:
         bfloat16 = hardware.fast_bfloat16()
     if not on_gpu and "OMP_NUM_THREADS" not in os.environ:  # who sets it knows what else runs here
         torch.set_num_threads(hardware.cores())
-    found = Compute("cuda" if on_gpu else "cpu", bfloat16, torch.get_num_threads())
+    gpu = torch.cuda.get_device_name() if on_gpu else ""
+    found = Compute("cuda" if on_gpu else "cpu", bfloat16, torch.get_num_threads(), gpu)
     _say(str(found))
     return found
 

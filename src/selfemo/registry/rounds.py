@@ -21,6 +21,7 @@ class RoundRow:
         weighted_f1_interval: 95 %, bootstrap over dialogues.
         expression_own, expression_judge: Expression consistency, by own reading and by the reader outside the loop.
         seconds: Of all its steps.
+        accelerator_seconds: Seconds of each step times the GPUs that it had: what the round cost.
         promoted: Whether its policy became champion.
         stopped: Why the collapse guard stopped it, or empty.
         reasons: Candidates by rejection reason.
@@ -39,6 +40,7 @@ class RoundRow:
     promoted: bool
     stopped: str = ""
     reasons: Mapping[str, int] = field(default_factory=dict)
+    accelerator_seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data; ``RoundRow(**row.to_dict())`` is the row again."""
@@ -66,11 +68,12 @@ class RoundRow:
             stopped: What the collapse guard said.
             evaluated_before: Whether the scores are an earlier round's, whose seconds are not this one's.
         """
-        result, seconds = scores.result, 0.0 if evaluated_before else _seconds(scores)
         made: Manifest | None = challenger
+        steps = [] if evaluated_before else [scores]
+        result = scores.result
         filtered: Mapping[str, Any] = {}
         while made is not None:
-            seconds += _seconds(made)
+            steps.append(made)
             if made.step == "filter":
                 filtered = made.result
             before = made.inputs.get("samples") or made.inputs.get("rollouts")
@@ -88,16 +91,17 @@ class RoundRow:
             weighted_f1_interval=(low, high),
             expression_own=result.get("expression_own"),
             expression_judge=result.get("expression_judge"),
-            seconds=float(f"{seconds:.1f}"),
+            seconds=_took(steps, "seconds"),
             promoted=promoted,
             stopped=stopped,
             reasons=dict(filtered.get("reasons", {})),
+            accelerator_seconds=_took(steps, "accelerator_seconds"),
         )
 
 
-def _seconds(manifest: Manifest) -> float:
-    """Of a step, its shards included."""
-    return float(manifest.result["seconds"]) + float(manifest.result.get("shard_seconds", 0.0))
+def _took(steps: Sequence[Manifest], what: str) -> float:
+    """``seconds`` or ``accelerator_seconds`` of steps, their shards included."""
+    return float(f"{sum(float(s.result.get(w, 0.0)) for s in steps for w in (what, f'shard_{what}')):.1f}")
 
 
 HEADERS = (

@@ -18,11 +18,11 @@ def gather(config: Config, shards: Sequence[str], policy: str, prepared: str, ro
     context = Context(config)
 
     def work(out: Path, _: Path) -> dict[str, Any]:
-        folders, seconds = whole(context, shards)
+        folders, took = whole(context, shards)
         rows = [row for folder in folders for row in read_records(folder / ROLLOUTS, Rollout)]
         rows.sort(key=lambda r: r.task == "expression")  # stable: corpus turns, then episodes, as one shard writes them
         write_records(out / ROLLOUTS, rows)
-        return {"rollouts": len(rows), "shard_seconds": seconds}
+        return {"rollouts": len(rows), **took}
 
     inputs = {"policy": context.policies.find(policy).uri, "prepared": prepared, "round": round}
     return context.step("gather", round, inputs, work)

@@ -38,7 +38,7 @@ def _score(context: Context, shards: Sequence[str], policy: str, prepared: str, 
     gate_corpus = config.corpora[0].name
 
     def work(out: Path, _: Path) -> dict[str, Any]:
-        folders, seconds = whole(context, shards)
+        folders, took = whole(context, shards)
         scores = metrics_of(folders, config, out)
         if gate_corpus not in scores:
             raise UserError(
@@ -57,7 +57,7 @@ def _score(context: Context, shards: Sequence[str], policy: str, prepared: str, 
         return {
             **flat,
             "label_entropies": entropies,
-            "shard_seconds": seconds,
+            **took,
             "weighted_f1_interval": scores[gate_corpus]["weighted_f1_interval"],
         }
 

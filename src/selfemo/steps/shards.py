@@ -60,7 +60,7 @@ def shard_of(
     return context.step(name, round, {**inputs, **place}, lambda out, _: {**work(out), **place})
 
 
-def whole(context: Context, shards: Sequence[str]) -> tuple[list[Path], float]:
+def whole(context: Context, shards: Sequence[str]) -> tuple[list[Path], dict[str, float]]:
     """The files of all shards of a step, in their order, however they are given.
 
     Args:
@@ -68,18 +68,19 @@ def whole(context: Context, shards: Sequence[str]) -> tuple[list[Path], float]:
         shards: Their URIs.
 
     Returns:
-        Directories in order, and the seconds that the shards took together.
+        Directories in order, and what the shards took together: ``shard_seconds``, ``shard_accelerator_seconds``.
 
     Raises:
         UserError: If these are not all shards of one step.
     """
     found: dict[int, tuple[int, Path]] = {}
-    seconds = 0.0
+    took = {"seconds": 0.0, "accelerator_seconds": 0.0}
     for uri in shards:
         manifest = context.store.manifest(uri)
         folder = context.store.fetch(uri, manifest)
         assert manifest  # it was just fetched
-        seconds += float(manifest.result["seconds"])
+        for what in took:
+            took[what] += float(manifest.result.get(what, 0.0))  # what an older version published has no accelerators
         found[manifest.result.get("shard", -1)] = (manifest.result.get("of", -1), folder)
     if sorted(found) != list(range(len(shards))) or {count for count, _ in found.values()} != {len(shards)}:
         raise UserError(
@@ -87,4 +88,6 @@ def whole(context: Context, shards: Sequence[str]) -> tuple[list[Path], float]:
             where=", ".join(shards),
             fix="give every shard once; all of them with the same launch.shards",
         )
-    return [found[number][1] for number in range(len(shards))], seconds
+    return [found[number][1] for number in range(len(shards))], {
+        f"shard_{what}": seconds for what, seconds in took.items()
+    }

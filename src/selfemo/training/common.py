@@ -41,6 +41,8 @@ def arguments(config: Config, checkpoints: Path) -> dict[str, Any]:
         "seed": config.seed,
         "bf16": compute(config.policy).bfloat16,
         "use_cpu": strategy == "ddp" and not torch.cuda.is_available(),
+        # On a CPU it costs time and saves nothing needed; on a GPU a large pack does not fit without it (docs/gpu.md).
+        "gradient_checkpointing": torch.cuda.is_available(),
         "deepspeed": None if strategy == "ddp" else deepspeed_settings(strategy),
         "ddp_find_unused_parameters": False,
         "save_total_limit": 2,  # the last may be half-written when a run is killed

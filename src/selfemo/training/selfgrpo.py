@@ -236,7 +236,6 @@ def train(
         epsilon=grpo.epsilon,
         loss_type=grpo.loss,
         reward_weights=weights_of(config),
-        gradient_checkpointing=torch.cuda.is_available(),  # on a CPU it costs time and saves nothing needed
         use_vllm=grpo.rollouts != "transformers",
         vllm_mode=grpo.rollouts.removeprefix("vllm-") if grpo.rollouts != "transformers" else "colocate",
         vllm_server_base_url=grpo.vllm_server,

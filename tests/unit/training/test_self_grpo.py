@@ -66,7 +66,7 @@ def test_advantages_are_self_grpos_and_a_group_that_agrees_on_nothing_moves_noth
 
     def spy(self, inputs):  # type: ignore[no-untyped-def]  # as the library calls it
         out = scored(self, inputs)
-        seen.append((self._parts, out["advantages"].clone(), [r["index"] for r in inputs]))
+        seen.append((self._parts, out["advantages"].cpu().clone(), [r["index"] for r in inputs]))
         return out
 
     monkeypatch.setattr(selfgrpo.SelfGrpoTrainer, "_generate_and_score_completions", spy)

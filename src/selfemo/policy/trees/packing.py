@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from torch.autograd.function import once_differentiable
 
 from selfemo.policy.trees.attention import PackedAttention, inputs
 from selfemo.policy.trees.tree import TokenIds, grow
+
+ROWS = 512
+"""Distributions over the vocabulary that are held in float32 at once."""
 
 
 @dataclass(frozen=True)
@@ -46,19 +50,58 @@ def log_probs(
     device = next(model.parameters()).device
     where = torch.from_numpy(row).to(device)
     feed = inputs(tree.ids, tree.depth, PackedAttention(tree, device), device)
-    logits = model(**feed, logits_to_keep=torch.from_numpy(keep).to(device)).logits[0].float()
-    if temperature != 1:
-        logits = logits / temperature
-    normaliser = logits.logsumexp(-1)
-    chosen = logits[where, torch.from_numpy(tree.ids[nodes]).to(device)] - normaliser[where]
-    with torch.no_grad():
-        spread = (torch.exp(logits - normaliser[:, None]) * logits).sum(-1)
-        entropy = (normaliser - spread)[where]
+    logits = model(**feed, logits_to_keep=torch.from_numpy(keep).to(device)).logits[0]
+    chosen, entropies = _Scores.apply(logits, where, torch.from_numpy(tree.ids[nodes]).to(device), temperature)  # type: ignore[no-untyped-call]  # torch does not annotate it
+    entropy = entropies[where]
     owner = np.repeat(np.arange(len(lengths)), lengths)
     offset = np.arange(len(owner)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     place = (torch.from_numpy(owner).to(device), torch.from_numpy(offset).to(device))
     empty = torch.zeros((len(lengths), int(lengths.max())), device=device)
     return LogProbs(empty.index_put(place, chosen), empty.index_put(place, entropy))
+
+
+class _Scores(torch.autograd.Function):
+    """Log-probabilities of tokens, and entropies, from logits; some rows at a time in float32.
+
+    torch's own operations keep and make whole float32 copies of the logits, which of a large vocabulary take more
+    memory than all else of a pack (docs/gpu.md).
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, logits: torch.Tensor, where: torch.Tensor, tokens: torch.Tensor, temperature: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log-probabilities ``(A,)`` of ``tokens``, each from the row that ``where`` names, and each row's entropy."""
+        normaliser = torch.empty(len(logits), device=logits.device)
+        entropy = torch.empty_like(normaliser)
+        for part in _parts(len(logits)):
+            scaled = logits[part].float() / temperature
+            normaliser[part] = scaled.logsumexp(-1)
+            chances = torch.exp(scaled - normaliser[part, None])
+            entropy[part] = normaliser[part] - chances.mul_(scaled).sum(-1)
+        ctx.save_for_backward(logits, where, tokens, normaliser)
+        ctx.temperature = temperature
+        ctx.mark_non_differentiable(entropy)
+        return logits[where, tokens].float() / temperature - normaliser[where], entropy
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: torch.Tensor, _: Any) -> tuple[torch.Tensor | None, ...]:
+        logits, where, tokens, normaliser = ctx.saved_tensors
+        scaled_grad = grad / ctx.temperature
+        of_row = torch.zeros_like(normaliser).index_add_(0, where, scaled_grad)
+        result = torch.empty_like(logits)
+        for part in _parts(len(logits)):
+            chances = torch.exp(logits[part].float() / ctx.temperature - normaliser[part, None])
+            mine = (where >= part.start) & (where < part.stop)
+            chances.mul_(-of_row[part, None])
+            chances.index_put_((where[mine] - part.start, tokens[mine]), scaled_grad[mine], accumulate=True)
+            result[part] = chances
+        return result, None, None, None
+
+
+def _parts(rows: int) -> Iterator[slice]:
+    return (slice(first, min(first + ROWS, rows)) for first in range(0, rows, ROWS))
 
 
 def log_probs_of_packs(

@@ -1,0 +1,45 @@
+"""The one installation that the tests of this directory share, and its first run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.backend.backend import Backend
+
+
+@pytest.fixture(scope="session")
+def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
+    """The dev overlay, installed in a namespace of its own, with MLflow ready.
+
+    ``SELFEMO_TEST_KUBECONFIG`` is an administrator's, ``SELFEMO_TEST_KFP`` the URL of Kubeflow Pipelines; who submits
+    is said as for ``selfemo submit``. ``SELFEMO_TEST_VALUES`` may name a YAML file with values in place of the dev
+    overlay's, such as images. ``SELFEMO_TEST_KEEP`` leaves the namespace there.
+    """
+    kubeconfig, host = os.environ.get("SELFEMO_TEST_KUBECONFIG"), os.environ.get("SELFEMO_TEST_KFP")
+    if not kubeconfig or not host:
+        pytest.skip("no cluster: set SELFEMO_TEST_KUBECONFIG and SELFEMO_TEST_KFP, and run `make test-cluster`")
+    given = os.environ.get("SELFEMO_TEST_VALUES")
+    values = yaml.safe_load(Path(given).read_text()) if given else {}
+    place = tmp_path_factory.mktemp("backend")
+    made = Backend(place, f"self-emo-{uuid.uuid4().hex[:6]}", kubeconfig, host, values)
+    try:
+        made.apply()
+        made.ours("wait", "--for=condition=available", "deploy/mlflow", "--timeout=600s")
+        made.ours("wait", "--for=condition=complete", "job/schedule", "--timeout=300s")
+        yield made
+    finally:
+        if not os.environ.get("SELFEMO_TEST_KEEP"):
+            made.remove()
+
+
+@pytest.fixture(scope="session")
+def first(backend: Backend) -> subprocess.CompletedProcess[str]:
+    """The first run of the installation, to its end."""
+    return backend.submit("first", "--wait")

@@ -1,0 +1,196 @@
+"""From an empty namespace to a served model, on a real Kubeflow Pipelines: `make test-cluster`, an hour on two cores.
+
+Each test says what it needs by a fixture: the installation, or its first run.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from typing import Any
+
+import requests
+import yaml
+
+from manifests.access import spelled
+from tests.backend.backend import Backend, until
+from tests.conftest import ROOT
+
+Done = subprocess.CompletedProcess[str]
+SECONDS_A_STEP = 900
+"""How long one step may take on a busy machine of two cores, its pod's coming included."""
+
+
+def mlflow_runs(backend: Backend, run: str) -> list[dict[str, Any]]:
+    """Pipeline runs of a name in MLflow, as its client user sees them."""
+    user, password = (backend.secret("selfemo", f"MLFLOW_TRACKING_{what}") for what in ("USERNAME", "PASSWORD"))
+    with backend.forwarded("svc/mlflow", 5000) as port:
+        api = f"http://localhost:{port}/api/2.0/mlflow"
+
+        def experiment() -> Any:
+            try:
+                return requests.get(
+                    f"{api}/experiments/get-by-name",
+                    {"experiment_name": backend.config.mlflow.experiment},
+                    auth=(user, password),
+                    timeout=30,
+                ).json()
+            except requests.ConnectionError:
+                return None  # the tunnel is being made
+
+        found = until(experiment, 60, "MLflow answers")
+        body = {
+            "experiment_ids": [found["experiment"]["experiment_id"]],
+            "filter": f"tags.`selfemo.run` = '{run}' and tags.`selfemo.kind` = 'pipeline'",
+        }
+        answer = requests.post(f"{api}/runs/search", json=body, auth=(user, password), timeout=30).json()
+        return list(answer.get("runs", []))
+
+
+def test_what_is_installed_is_ready_and_serves_nothing_yet(backend: Backend) -> None:
+    assert "schedule dev is made" in backend.ours("logs", "job/schedule")
+    assert backend.read("deploy", "serving")["spec"]["replicas"] == 0
+    (schedule,) = backend.client.list_recurring_runs(namespace=backend.namespace).recurring_runs
+    assert (schedule.display_name, schedule.trigger.cron_schedule.cron) == ("dev", "0 0 3 * * *")
+
+
+def test_a_run_of_one_round_succeeds_and_tells_of_every_step(backend: Backend, first: Done) -> None:
+    assert first.returncode == 0, first.stderr
+    told = [re.sub(r" in \d+ s$", "", line) for line in first.stderr.splitlines() if " succeeded in " in line]
+    assert sorted(told) == sorted(
+        [  # shards of one step end in any order
+            "Prepare: succeeded",
+            "Warm-up: succeeded",
+            *(f"round 0: Evaluate, shard {n}: succeeded" for n in (1, 2)),
+            "round 0: Decide: succeeded",
+            *(f"round 1: Self-play, shard {n}: succeeded" for n in (1, 2)),
+            "round 1: Filter: succeeded",
+            "round 1: SELF-GRPO: succeeded",
+            *(f"round 1: Evaluate, shard {n}: succeeded" for n in (1, 2)),
+            "round 1: Decide: succeeded",
+            "Report: succeeded",
+        ]
+    )
+    assert [told[0], told[-1]] == ["Prepare: succeeded", "Report: succeeded"]
+    (run,) = mlflow_runs(backend, "first")
+    assert run["info"]["status"] == "FINISHED"
+
+
+def test_the_version_that_is_champion_is_served(backend: Backend, first: Done) -> None:
+    """What `sync-registry` would commit, applied by hand; then the model answers whoever has the key."""
+    assert first.returncode == 0, first.stderr
+    command = ["sync-registry", "--config", "/etc/selfemo/config.yaml", "--set", "workdir=/tmp/work"]
+    printed = backend.job("reference", "sync-registry", *command, "--write", "/dev/stdout")
+    document = printed[printed.index("apiVersion") :].partition("\n/dev/stdout")[0]  # between log lines
+    reference = next(d for d in yaml.safe_load_all(document) if d)
+    assert reference["data"]["model"] == backend.namespace
+    model = backend.overlay / "model.yaml"
+    reference["data"]["replicas"] = "1"
+    model.write_text(yaml.safe_dump(reference))
+    backend.apply()
+    backend.ours("rollout", "status", "deploy/serving", "--timeout=900s")
+    key = backend.secret("serving-key", "key")
+    turns = {"turns": [{"speaker": "Ann", "text": "We won!"}]}
+    with backend.forwarded("svc/serving", 80) as port:
+
+        def asked(**headers: str) -> Any:
+            try:
+                return requests.post(f"http://localhost:{port}/v1/emotions", json=turns, headers=headers, timeout=120)
+            except requests.ConnectionError:
+                return None
+
+        answer = until(lambda: asked(authorization=f"Bearer {key}"), 120, "serving answers")
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["turns"][0]["emotions"]
+        assert asked().status_code == 401
+
+
+def test_a_step_that_fails_is_told_with_a_command_that_shows_why(backend: Backend) -> None:
+    done = backend.submit("broken", "--set", "corpora=[{name: meld, path: s3://selfemo/nosuch}]", "--wait")
+    assert done.returncode == 1, done.stderr
+    command = re.search(r"Prepare: failed in .*\n  see: kubectl (.+)$", done.stderr, re.MULTILINE)
+    assert command, done.stderr
+    number = re.findall(r"grep (\d+)\)", command[1])[0]
+    (pod,) = [name for name in backend.ours("get", "pods", "-o", "name").split() if number in name]
+    assert "s3://selfemo/nosuch" in backend.ours("logs", "-c", "main", pod)
+    (run,) = mlflow_runs(backend, "broken")
+    assert run["info"]["status"] == "FAILED"
+
+
+def test_a_lost_pod_is_tried_again_and_what_was_terminated_goes_on(backend: Backend) -> None:
+    longer = ["loop.rounds=0", "warmup.dialogues=24", "warmup.epochs=3"]  # there is time to see it run
+    given = [part for one in longer for part in ("--set", one)]
+    command = backend.submission("lost", *given, "--wait")
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as waiting:
+        try:
+            (run,) = until(lambda: backend.runs("lost"), 300, "the run is there")
+            (pod,) = until(lambda: running(backend, run.run_id, "warmup"), SECONDS_A_STEP, "warm-up runs")
+            # Argo makes a pod anew, and counts no try, if it is lost before Argo has seen it run.
+            until(lambda: " I warm-up " in backend.ours("logs", "-c", "main", pod), SECONDS_A_STEP, "it has begun")
+            backend.ours("delete", "pod", pod, "--grace-period=0", "--force")
+            until(lambda: backend.told(run.run_id, "Warm-up: running (try 2)"), SECONDS_A_STEP, "Kubeflow has seen it")
+            backend.client.terminate_run(run.run_id)
+            _, told = waiting.communicate(timeout=SECONDS_A_STEP)
+        finally:
+            waiting.terminate()
+    assert "Warm-up: running (try 2)" in told
+    assert "run lost has ended: canceled" in told
+    until(lambda: mlflow_runs(backend, "lost")[0]["info"]["status"] == "KILLED", 300, "MLflow says that it was killed")
+
+    done = backend.submit("lost", *given, "--wait")
+    assert done.returncode == 0, done.stderr
+    assert len(backend.runs("lost")) == 2
+    pod = backend.pods(backend.runs("lost")[0].run_id, "prepare")[0]
+    assert "prepare of round 0 is already there" in backend.ours("logs", "-c", "main", pod["metadata"]["name"])
+    assert mlflow_runs(backend, "lost")[0]["info"]["status"] == "FINISHED"
+
+
+def running(backend: Backend, run: str, step: str) -> list[str]:
+    """Names of a step's pods that run."""
+    return [p["metadata"]["name"] for p in backend.pods(run, step) if p["status"]["phase"] == "Running"]
+
+
+def test_each_run_of_a_schedule_is_a_cycle_of_its_own(backend: Backend) -> None:
+    done = backend.submit("nights", "--set", "loop.rounds=0", "--recurring", "*/30 * * * * *")
+    assert done.returncode == 0, done.stderr
+    try:
+        prepared = until(
+            lambda: [
+                pod
+                for run in backend.client.list_runs(namespace=backend.namespace, page_size=100).runs or []
+                if run.recurring_run_id == done.stdout.strip()
+                for pod in backend.pods(run.run_id, "prepare")
+                if pod["status"]["phase"] == "Succeeded"
+            ],
+            SECONDS_A_STEP,
+            "a run of the schedule has prepared its data",
+        )
+        log = backend.ours("logs", "-c", "main", prepared[0]["metadata"]["name"])
+        cycle = re.search(r"nights-(\d{8}-\d{4}[03]0)\b", log)
+        assert cycle, log
+        assert mlflow_runs(backend, cycle[0])
+    finally:
+        backend.client.delete_recurring_run(done.stdout.strip())
+        for run in backend.client.list_runs(namespace=backend.namespace, page_size=100).runs or []:
+            if run.recurring_run_id == done.stdout.strip():
+                backend.client.terminate_run(run.run_id)
+
+
+def test_each_account_may_do_exactly_what_its_file_says(backend: Backend) -> None:
+    """Asked of the cluster itself: what it answers for an account, without what it answers for one with no rights."""
+    wanted = yaml.safe_load((ROOT / "tests" / "manifests" / "can_i" / "dev.yaml").read_text())
+    nothing = rights(backend, "default")
+    assert {who: sorted(rights(backend, who) - nothing) for who in wanted} == wanted
+
+
+def rights(backend: Backend, account: str) -> set[str]:
+    """What a service account may do in our namespace, as the cluster reviews it."""
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectRulesReview",
+        "spec": {"namespace": backend.namespace},
+    }
+    who = f"--as=system:serviceaccount:{backend.namespace}:{account}"
+    answer = json.loads(backend.kubectl(who, "create", "-f", "-", "-o", "json", stdin=json.dumps(review)))
+    return set().union(*(spelled(rule) for rule in answer["status"]["resourceRules"]))

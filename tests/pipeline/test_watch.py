@@ -1,0 +1,94 @@
+"""What is told of a run, from real answers of Kubeflow Pipelines 2.17.0 (multi-user, Argo 4.0.5).
+
+``answers/`` holds Workflows as its API gave them, without what steps are given and give. One failed; the other had
+grown so large that Argo had packed its nodes.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pipelines.nodes import nodes
+from pipelines.watch import lines, plain
+
+ANSWERS = Path(__file__).parent / "answers"
+PREPARE = "(0).root(0).exit-handler-1(0).prepare(0).executor"
+
+
+def answer(name: str) -> dict[str, Any]:
+    return dict(json.loads((ANSWERS / f"{name}.json").read_text()))
+
+
+def named(manifest: dict[str, Any], name: str) -> Any:
+    """One node of a Workflow, to be changed."""
+    full = manifest["metadata"]["name"] + name
+    (found,) = (node for node in manifest["status"]["nodes"].values() if node["name"] == full)
+    return found
+
+
+def test_rounds_steps_and_shards_are_told_as_a_person_knows_them() -> None:
+    """The nodes of that one are packed: Kubeflow's own list of tasks had stopped a step before."""
+    assert list(lines(answer("in_round_1"), "self-emo")) == [
+        "Prepare: succeeded in 31 s",
+        "Warm-up: succeeded in 294 s",
+        "round 0: Evaluate, shard 1: succeeded in 73 s",
+        "round 0: Evaluate, shard 2: succeeded in 73 s",
+        "round 0: Decide: succeeded in 57 s",
+        "round 1: Self-play, shard 1: succeeded in 265 s",
+        "round 1: Self-play, shard 2: succeeded in 254 s",
+        "round 1: Filter: succeeded in 32 s",
+        "round 1: SELF-GRPO: running",
+    ]
+
+
+def test_what_failed_is_told_with_why_and_the_command_that_shows_its_log() -> None:
+    """The pod of that answer was selfemo-5-67hcm-retry-system-container-impl-3165189000."""
+    assert list(lines(answer("failed_in_prepare"), "self-emo")) == [
+        "Prepare: failed in 30 s: main: Error (exit code 1)\n"
+        "  see: kubectl -n self-emo logs -c main $(kubectl -n self-emo get pods -o name | grep 3165189000)",
+        "Report: succeeded in 21 s",
+    ]
+
+
+def test_a_driver_that_fails_is_told_as_the_step_it_is_of() -> None:
+    manifest = answer("failed_in_prepare")
+    named(manifest, "(0).root(0).exit-handler-1(0).prepare-driver")["phase"] = "Error"
+    named(manifest, "(0).root(0).exit-handler-1(0).prepare-driver(0)")["message"] = "pod deleted"
+    assert next(lines(manifest, "n")).startswith("Prepare: Kubeflow's driver failed: pod deleted\n  see: kubectl -n n ")
+
+
+def test_a_second_try_is_told_and_a_message_cannot_write_to_the_terminal() -> None:
+    manifest = answer("failed_in_prepare")
+    executor, first = named(manifest, PREPARE), named(manifest, f"{PREPARE}(0)")
+    second = {**copy.deepcopy(first), "name": first["name"][:-3] + "(1)", "id": "selfemo-5-67hcm-7"}
+    second["message"] = "\x1b[2Jgone"
+    manifest["status"]["nodes"]["selfemo-5-67hcm-7"] = second
+    executor["children"].append("selfemo-5-67hcm-7")
+    line = next(lines(manifest, "n"))
+    assert line.startswith("Prepare: failed (try 2) in 30 s: ")
+    assert "\x1b" not in line and "grep 7)" in line
+    executor["phase"] = "Running"
+    assert next(lines(manifest, "n")) == "Prepare: running (try 2)"
+
+
+def test_only_tries_are_taken_for_tries() -> None:
+    """In Argo's tree, what comes after a node is among its children as well."""
+    manifest = answer("failed_in_prepare")
+    assert nodes(manifest)[PREPARE].tries == ["selfemo-5-67hcm-3165189000"]
+    assert all(len(node.tries) == 1 for node in nodes(manifest).values())
+
+
+def test_a_backend_that_tells_of_no_workflow_is_understood_as_well() -> None:
+    tasks = [SimpleNamespace(display_name="Self-play", state="RUNNING"), SimpleNamespace(display_name="root", state="")]
+    assert list(plain(tasks)) == ["Self-play: running"]
+
+
+@pytest.mark.parametrize("status", [{}, {"nodes": None}, {"nodes": {}}])
+def test_a_workflow_that_has_not_begun_has_nothing_to_tell(status: dict[str, Any]) -> None:
+    assert list(lines({"metadata": {"name": "w"}, "status": status}, "n")) == []
