@@ -86,6 +86,7 @@ class Policies:
 
     def __init__(self, config: Config, store: Store, registered: Callable[[str], str], cache: Path) -> None:
         self.config, self.store, self.registered, self.cache = config, store, registered, cache
+        self._manifests: dict[str, Manifest] = {}
 
     def find(self, name: str) -> Policy:
         """What a name stands for now.
@@ -94,10 +95,17 @@ class Policies:
             UserError: If there is no such model, version or alias.
         """
         uri = self.registered(name) if name.startswith("models:/") else name
-        manifest = self.store.manifest(uri) if uri.startswith(_ARTIFACT) else None
+        manifest = self.manifest(uri) if uri.startswith(_ARTIFACT) else None
         if manifest is not None and (stands_for := manifest.result.get("policy")):
             return self.find(str(stands_for))
         return Policy(uri, manifest, self)
+
+    def manifest(self, uri: str) -> Manifest | None:
+        """The manifest of a policy's artifact, or None if nothing is published there; read once, since none changes."""
+        found = self._manifests.get(uri) or self.store.manifest(uri)
+        if found is not None:
+            self._manifests[uri] = found
+        return found
 
     def fetch(self, policy: Policy) -> str:
         """Copy a policy's files to this machine; see :attr:`Policy.directory`."""

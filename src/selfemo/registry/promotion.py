@@ -225,16 +225,15 @@ def reference(context: Surroundings, version: Any) -> Reference:
     Raises:
         UserError: If its weights are not what was registered.
     """
-    uri, registered = str(version.source), version.tags.get("selfemo.digest")
+    found, registered = context.policies.find(str(version.source)), version.tags.get("selfemo.digest")
     where = f"version {version.version} of {context.registry.model}"
-    manifest = context.store.manifest(uri) if uri.startswith(("s3://", "file://")) else None
-    if manifest is None:
-        raise UserError(f"nothing is published at {uri}", where=where, fix="promote a version that the loop made")
-    if registered and registered != manifest.digest:
+    if found.manifest is None:
+        raise UserError(f"nothing is published at {found.uri}", where=where, fix="promote a version that the loop made")
+    if registered and registered != found.digest:
         raise UserError(
-            f"the weights at {uri} are not those that were registered", where=where, fix="promote another version"
+            f"the weights at {found.uri} are not those that were registered", where=where, fix="promote another version"
         )
-    return Reference(context.registry.model, str(version.version), uri, manifest.digest)
+    return Reference(context.registry.model, str(version.version), found.uri, found.digest)
 
 
 def synchronise(context: Surroundings, why: str = "") -> str:

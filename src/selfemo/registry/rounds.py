@@ -51,8 +51,8 @@ class RoundRow:
         cls,
         store: Store,
         round: int,
-        challenger: str,
-        scores: str,
+        challenger: Manifest,
+        scores: Manifest,
         promoted: bool,
         stopped: str = "",
         evaluated_before: bool = False,
@@ -62,16 +62,15 @@ class RoundRow:
         Args:
             store: That holds the artifacts.
             round: Number of the round.
-            challenger: URI of what it trained.
-            scores: URI of their evaluation.
+            challenger: Of what it trained.
+            scores: Of their evaluation.
             promoted: The decision.
             stopped: What the collapse guard said.
             evaluated_before: Whether the scores are an earlier round's, whose seconds are not this one's.
         """
-        evaluated = _need(store, scores)
-        made: Manifest | None = _need(store, challenger)
-        steps = [] if evaluated_before else [evaluated]
-        result = evaluated.result
+        made: Manifest | None = challenger
+        steps = [] if evaluated_before else [scores]
+        result = scores.result
         filtered: Mapping[str, Any] = {}
         while made is not None:
             steps.append(made)
@@ -103,12 +102,6 @@ class RoundRow:
 def _took(steps: Sequence[Manifest], what: str) -> float:
     """``seconds`` or ``accelerator_seconds`` of steps, their shards included."""
     return float(f"{sum(float(s.result.get(w, 0.0)) for s in steps for w in (what, f'shard_{what}')):.1f}")
-
-
-def _need(store: Store, uri: str) -> Manifest:
-    manifest = store.manifest(uri)
-    assert manifest is not None, uri  # the step that made it has returned
-    return manifest
 
 
 HEADERS = (

@@ -6,11 +6,38 @@ from typing import Protocol
 
 from selfemo.config import Config
 from selfemo.registry.client import Registry
-from selfemo.store.artifacts import Store
+from selfemo.store.artifacts import Manifest, Store
+
+
+class Named(Protocol):
+    """What a policy's name stands for."""
+
+    @property
+    def uri(self) -> str:
+        """Of its weights."""
+        ...
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """Of its artifact; None if it is not one."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Hash over its files; empty if it is no artifact."""
+        ...
+
+
+class Names(Protocol):
+    """What looks policies up by name; :class:`selfemo.policies.Policies` does."""
+
+    def find(self, name: str) -> Named:
+        """What a name stands for now."""
+        ...
 
 
 class Surroundings(Protocol):
-    """Configuration, store and registry of a run; :class:`selfemo.context.Context` has them."""
+    """Configuration, store, registry and policies of a run; :class:`selfemo.context.Context` has them."""
 
     config: Config
 
@@ -22,4 +49,9 @@ class Surroundings(Protocol):
     @property
     def registry(self) -> Registry:
         """MLflow."""
+        ...
+
+    @property
+    def policies(self) -> Names:
+        """By name."""
         ...

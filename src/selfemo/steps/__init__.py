@@ -5,6 +5,9 @@ them.
 
 Each takes the configuration and URIs, publishes one artifact, and returns a small result. Called again with
 the same inputs, it returns what is already there: that is how a killed run resumes.
+
+A step's name here is its function, which hides the module of the same name: `import selfemo.steps.evaluate as e` gives
+the function too. Other names of a step's module are imported from it: `from selfemo.steps.evaluate import answer`.
 """
 
 from selfemo.steps.decide import decide

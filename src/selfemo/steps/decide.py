@@ -36,7 +36,7 @@ def decide(config: Config, state: LoopState, challenger: str, scores: str, round
     trained = not state.policy or policy.uri != context.policies.find(state.policy).uri
 
     def work(out: Path, _: Path) -> dict[str, Any]:
-        made, scored = (context.store.manifest(uri) for uri in (challenger, scores))
+        made, scored = context.policies.manifest(challenger), context.store.manifest(scores)
         assert made and scored  # the steps that made them have returned
         stopped = str(made.result.get("stopped", ""))
         if trained and state.policy:
@@ -48,7 +48,7 @@ def decide(config: Config, state: LoopState, challenger: str, scores: str, round
         misses = 0 if decision.promoted else state.misses + 1
         go_on = (trained or bool(stopped)) and round < config.loop.rounds and misses < config.loop.patience
         champion = (policy.uri, scores) if decision.promoted else (state.policy, state.scores)
-        row = RoundRow.of(context.store, round, challenger, scores, decision.promoted, stopped, scores == state.scores)
+        row = RoundRow.of(context.store, round, made, scored, decision.promoted, stopped, scores == state.scores)
         (out / "decision.json").write_text(json.dumps(decision.to_dict(), indent=1))
         return {
             **LoopState(*champion, misses, go_on)._asdict(),

@@ -19,7 +19,12 @@ REPLIES = "replies.jsonl.gz"
 
 def evaluate(config: Config, policy: str, prepared: str, round: int, shard: int) -> Published:
     """What a policy answers on one shard of the held-out dialogues; the whole's scores, where they are known."""
-    context = Context(config)
+    return evaluate_shard(Context(config), policy, prepared, round, shard)
+
+
+def evaluate_shard(context: Context, policy: str, prepared: str, round: int, shard: int) -> Published:
+    """The same within a step that has a context already."""
+    config = context.config
     if known := scored_before(context, policy, prepared, round):
         return known
     policy = context.policies.find(policy).uri

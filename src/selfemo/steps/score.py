@@ -15,7 +15,7 @@ from selfemo.errors import UserError
 from selfemo.method.evaluation import PREDICTIONS
 from selfemo.method.guard import ENOUGH_TURNS
 from selfemo.report import plots
-from selfemo.steps.evaluate import REPLIES, evaluate, scored_before
+from selfemo.steps.evaluate import REPLIES, evaluate_shard, scored_before
 from selfemo.steps.shards import whole
 
 METRICS = "metrics.json"
@@ -23,7 +23,18 @@ METRICS = "metrics.json"
 
 def score(config: Config, shards: Sequence[str], policy: str, prepared: str, round: int) -> Published:
     """Metrics of the answers of all shards: the same for any number of them."""
+    return _score(Context(config), shards, policy, prepared, round)
+
+
+def evaluation(config: Config, policy: str, prepared: str, round: int) -> Published:
+    """Scores of a policy on the held-out dialogues, from all shards of them one after the other."""
     context = Context(config)
+    shards = [evaluate_shard(context, policy, prepared, round, n).uri for n in range(config.launch.shards)]
+    return _score(context, shards, policy, prepared, round)
+
+
+def _score(context: Context, shards: Sequence[str], policy: str, prepared: str, round: int) -> Published:
+    config = context.config
     gate_corpus = config.corpora[0].name
 
     def work(out: Path, _: Path) -> dict[str, Any]:
@@ -62,12 +73,6 @@ def _values(scores: Mapping[str, Mapping[str, Any]], gate_corpus: str) -> dict[s
     """Metrics of all corpora as MLflow shows them."""
     values = {f"eval/{c}/{k}": v for c, s in scores.items() for k, v in s.items() if isinstance(v, (int, float))}
     return values | {f"eval/{gate_corpus}/f1/{k}": v for k, v in scores[gate_corpus]["f1"].items()}
-
-
-def evaluation(config: Config, policy: str, prepared: str, round: int) -> Published:
-    """Scores of a policy on the held-out dialogues, from all shards of them one after the other."""
-    shards = [evaluate(config, policy, prepared, round, n).uri for n in range(config.launch.shards)]
-    return score(config, shards, policy, prepared, round)
 
 
 def metrics_of(shards: Sequence[Path], config: Config, out: Path) -> dict[str, dict[str, Any]]:
