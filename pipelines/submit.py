@@ -152,11 +152,11 @@ class Submission:
             if job.display_name != self.config.run:
                 continue
             given = job.pipeline_version_reference, job.trigger.cron_schedule, job.runtime_config.parameters or {}
-            if (given[0].pipeline_version_id, given[1].cron, given[2]) == (version, cron, parameters):
+            same = (given[0].pipeline_version_id, given[1].cron, given[2]) == (version, cron, parameters)
+            if same and job.status != "DISABLED":
                 say(f"schedule {self.config.run} is already there")
                 return str(job.recurring_run_id)
-            self.client.delete_recurring_run(job.recurring_run_id)
-            say(f"schedule {self.config.run} was another one; it is replaced")
+            self._retire(job)
         made = self.client.create_recurring_run(
             self.experiment,
             self.config.run,
@@ -171,6 +171,20 @@ class Submission:
         )
         say(f"schedule {self.config.run} is made: {cron}, version {named}")
         return str(made.recurring_run_id)
+
+    def _retire(self, job: Any) -> None:
+        """End a schedule; it is deleted when none of its runs is active any more.
+
+        Kubeflow makes a schedule the owner of its runs' Workflows: with it, a night that goes on would be gone.
+        """
+        runs = listed(self.client.list_runs, "runs", experiment_id=self.experiment, namespace=self.namespace)
+        active = [r for r in runs if r.recurring_run_id == job.recurring_run_id and r.state not in ENDED]
+        if not active:
+            self.client.delete_recurring_run(job.recurring_run_id)
+            say(f"schedule {self.config.run} was another one; it is replaced")
+        elif job.status != "DISABLED":
+            self.client.disable_recurring_run(job.recurring_run_id)
+            say(f"schedule {self.config.run} was another one; it is ended, and its run {active[0].run_id} goes on")
 
     def wait(self, run: str) -> str:
         """Follow a run to its end, a line for each step that changes; how it ended."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from typing import Any
 
 ROOT = "/apis/v2beta1"
@@ -23,6 +24,7 @@ class Stub:
         self.kept: dict[str, list[dict[str, Any]]] = {
             k: [] for k in ("pipelines", "versions", "experiments", "runs", "recurringRuns")
         }
+        self.made = Counter[str]()
         self.states = ["SUCCEEDED"]
         self.history: list[str] = []
         self.multi_user = True
@@ -33,7 +35,8 @@ class Stub:
         self.uploads: list[bytes] = []
 
     def add(self, kind: str, key: str, what: dict[str, Any]) -> dict[str, Any]:
-        what[key] = f"{kind}-{len(self.kept[kind]) + 1}"
+        self.made[kind] += 1  # an id is never given twice
+        what[key] = f"{kind}-{self.made[kind]}"
         self.kept[kind].append(what)
         return what
 
@@ -81,9 +84,13 @@ class Stub:
             self.uploads.append(body)
             what = {"display_name": query["name"], "pipeline_id": query["pipelineid"]}
             return self.add("versions", "pipeline_version_id", what)
+        if match := re.fullmatch(r"/recurringruns/([^/]+):disable", path):
+            (job,) = (j for j in self.kept["recurringRuns"] if j["recurring_run_id"] == match.group(1))
+            job["status"] = "DISABLED"
+            return {}
         given = json.loads(body)
         if path == "/experiments":
             return self.add("experiments", "experiment_id", given)
         if path == "/runs":
             return self.add("runs", "run_id", {**given, "state": "RUNNING"})
-        return self.add("recurringRuns", "recurring_run_id", given)
+        return self.add("recurringRuns", "recurring_run_id", {**given, "status": "ENABLED"})

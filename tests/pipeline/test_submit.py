@@ -117,6 +117,26 @@ def test_a_schedule_is_made_once_and_replaced_when_it_differs(stub: Stub) -> Non
     assert job["no_catchup"] is True
 
 
+def test_a_schedule_whose_night_goes_on_is_ended_and_deleted_later(
+    stub: Stub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Kubeflow makes a schedule the owner of its runs' Workflows: deleted, it takes a running night with it."""
+    first = submission(stub).recurring("0 0 3 * * *")
+    night = stub.add("runs", "run_id", {"display_name": "n", "recurring_run_id": first, "state": "RUNNING"})
+    second = submission(stub).recurring("0 0 4 * * *")
+    assert {j["recurring_run_id"]: j["status"] for j in stub.kept["recurringRuns"]} == {
+        first: "DISABLED",
+        second: "ENABLED",
+    }
+    assert f"its run {night['run_id']} goes on" in capsys.readouterr().err
+    assert submission(stub).recurring("0 0 4 * * *") == second
+    third = submission(stub).recurring("0 0 3 * * *")  # what is ended is not taken up again
+    assert third not in (first, second)
+    night["state"] = "SUCCEEDED"
+    fourth = submission(stub).recurring("0 0 5 * * *")
+    assert [j["recurring_run_id"] for j in stub.kept["recurringRuns"]] == [fourth]
+
+
 def test_the_token_comes_from_the_environment_and_goes_nowhere_else(
     stub: Stub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
