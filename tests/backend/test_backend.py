@@ -14,6 +14,7 @@ import requests
 import yaml
 
 from manifests.access import spelled
+from pipelines.watch import ENDED
 from tests.backend.backend import Backend, Json, until
 from tests.conftest import ROOT
 
@@ -175,10 +176,10 @@ def test_each_run_of_a_schedule_is_a_cycle_of_its_own(backend: Backend) -> None:
         assert cycle, log
         assert mlflow_runs(backend, cycle[0])
     finally:
-        backend.client.delete_recurring_run(done.stdout.strip())
         for run in backend.client.list_runs(namespace=backend.namespace, page_size=100).runs or []:
-            if run.recurring_run_id == done.stdout.strip():
+            if run.recurring_run_id == done.stdout.strip() and run.state not in ENDED:
                 backend.client.terminate_run(run.run_id)
+        backend.client.delete_recurring_run(done.stdout.strip())  # and with it what its runs left in the cluster
 
 
 def test_each_account_may_do_exactly_what_its_file_says(backend: Backend) -> None:
