@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import warnings
@@ -26,8 +27,8 @@ TOKEN_FILE = "KF_PIPELINES_SA_TOKEN_PATH"
 
 
 def say(line: str) -> None:
-    """A line for the person who waits."""
-    print(line, file=sys.stderr, flush=True)
+    """Lines for the person who waits; what others have written in them cannot write to the terminal."""
+    print("\n".join(printable(part) for part in line.split("\n")), file=sys.stderr, flush=True)
 
 
 def check(config: Config) -> None:
@@ -91,8 +92,8 @@ def connect(config: Config) -> Any:
         ) from None
 
 
-def ask(client: Any, path: str) -> Any | None:
-    """An answer of Kubeflow's API that its client has no method for, as JSON; None if there is no such path.
+def ask(client: Any, path: str) -> dict[str, Any] | None:
+    """An answer of Kubeflow's API that its client has no method for; None if there is no such path, or not for us.
 
     Args:
         client: A kfp.Client, which knows how to say who we are.
@@ -105,10 +106,10 @@ def ask(client: Any, path: str) -> Any | None:
             path, "GET", response_type="object", auth_settings=["Bearer"], _request_timeout=60
         )
     except ApiException as error:
-        if error.status in (404, 405, 501):
+        if error.status in (400, 401, 403, 404, 405, 501):
             return None
         raise
-    return answer
+    return answer if isinstance(answer, dict) else None
 
 
 def listed(method: Callable[..., Any], what: str, **given: Any) -> Iterator[Any]:
@@ -126,3 +127,8 @@ def listed(method: Callable[..., Any], what: str, **given: Any) -> Iterator[Any]
         page = answer.next_page_token or ""
         if not page:
             return
+
+
+def named(name: str) -> str:
+    """A filter for a listing: those of a name."""
+    return json.dumps({"predicates": [{"operation": "EQUALS", "key": "name", "stringValue": name}]})

@@ -7,7 +7,6 @@ found again, and a run that failed is started anew, whose finished steps return 
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 import tempfile
@@ -22,8 +21,8 @@ import yaml
 from components.images import Images
 from pipelines import size
 from pipelines.compile import compile_to, version_of
-from pipelines.kubeflow import connect, listed, say
-from pipelines.watch import ENDED, watch
+from pipelines.kubeflow import connect, listed, named, say
+from pipelines.watch import active, watch
 from selfemo import cycles
 from selfemo.cluster.trainjob import WORKDIR
 from selfemo.config import Config
@@ -93,7 +92,7 @@ class Submission:
             experiment_id=self.experiment,
             namespace=self.namespace,
             sort_by="created_at desc",
-            filter=_named(self.name),
+            filter=named(self.name),
         )
         return [run for run in found if run.display_name == self.name]
 
@@ -104,7 +103,7 @@ class Submission:
             UserError: If the active one has another configuration.
         """
         for run in self.runs():
-            if run.state in ENDED:
+            if not active(run):
                 continue
             if (run.runtime_config.parameters or {}).get("config") != self.parameters["config"]:
                 raise UserError(
@@ -126,65 +125,6 @@ class Submission:
         )
         say(f"run {self.name} is started: version {named}")
         return str(started.run_id)
-
-    def recurring(self, cron: str) -> str:
-        """Id of the schedule of this name; one that differs is replaced. Each of its runs is a cycle of its own.
-
-        Raises:
-            UserError: If the schedule has no field for seconds, as Kubeflow's have.
-        """
-        if not cron.startswith("@") and len(cron.split()) != 6:
-            raise UserError(
-                f"{cron!r} has {len(cron.split())} fields, and Kubeflow's schedules have six, seconds first",
-                where="--recurring",
-                fix=f"write '0 {cron}'" if len(cron.split()) == 5 else "write it like '0 0 3 * * *'",
-            )
-        parameters = {**self.parameters, "cycle": cycles.SCHEDULED}
-        pipeline, version, named = self.version
-        schedules = listed(
-            self.client.list_recurring_runs,
-            "recurring_runs",
-            experiment_id=self.experiment,
-            namespace=self.namespace,
-            filter=_named(self.config.run),
-        )
-        for job in schedules:
-            if job.display_name != self.config.run:
-                continue
-            given = job.pipeline_version_reference, job.trigger.cron_schedule, job.runtime_config.parameters or {}
-            same = (given[0].pipeline_version_id, given[1].cron, given[2]) == (version, cron, parameters)
-            if same and job.status != "DISABLED":
-                say(f"schedule {self.config.run} is already there")
-                return str(job.recurring_run_id)
-            self._retire(job)
-        made = self.client.create_recurring_run(
-            self.experiment,
-            self.config.run,
-            cron_expression=cron,
-            max_concurrency=1,
-            no_catchup=True,
-            params=parameters,
-            pipeline_id=pipeline,
-            version_id=version,
-            enable_caching=False,
-            service_account=self.config.cluster.service_account,
-        )
-        say(f"schedule {self.config.run} is made: {cron}, version {named}")
-        return str(made.recurring_run_id)
-
-    def _retire(self, job: Any) -> None:
-        """End a schedule; it is deleted when none of its runs is active any more.
-
-        Kubeflow makes a schedule the owner of its runs' Workflows: with it, a night that goes on would be gone.
-        """
-        runs = listed(self.client.list_runs, "runs", experiment_id=self.experiment, namespace=self.namespace)
-        active = [r for r in runs if r.recurring_run_id == job.recurring_run_id and r.state not in ENDED]
-        if not active:
-            self.client.delete_recurring_run(job.recurring_run_id)
-            say(f"schedule {self.config.run} was another one; it is replaced")
-        elif job.status != "DISABLED":
-            self.client.disable_recurring_run(job.recurring_run_id)
-            say(f"schedule {self.config.run} was another one; it is ended, and its run {active[0].run_id} goes on")
 
     def wait(self, run: str) -> str:
         """Follow a run to its end, a line for each step that changes; how it ended."""
@@ -220,10 +160,6 @@ class Submission:
             yield compile_to(Path(directory), self.config.cluster, self.images, (self.config.loop.rounds,))[0]
 
 
-def _named(name: str) -> str:
-    return json.dumps({"predicates": [{"operation": "EQUALS", "key": "name", "stringValue": name}]})
-
-
 def pipeline_of(form: Path) -> str:
     """Name of the pipeline that a form is.
 
@@ -253,6 +189,8 @@ def has_room(form: Path, config: Config) -> None:
 
 def main() -> int:
     """Entry point."""
+    from pipelines import schedule  # which is made of submissions
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", type=Path)
     parser.add_argument("--form", type=Path)
@@ -260,12 +198,12 @@ def main() -> int:
     parser.add_argument("--wait", action="store_true")
     parser.add_argument("--resume", type=int, default=0)
     parser.add_argument("--recurring", metavar="CRON")
-    parser.add_argument("--again", type=int, default=0, metavar="N")
+    parser.add_argument("--again", type=int, metavar="N")
     given = parser.parse_args()
     try:
         if given.resume and not given.wait:
             raise UserError("nobody would see that the run failed", where="--resume", fix="give --wait as well")
-        if given.again and (given.recurring or given.cycle or given.wait):
+        if given.again is not None and (given.recurring or given.cycle or given.wait):
             raise UserError("the last cycle of the schedule is meant", where="--again", fix="give it alone")
         if given.recurring and (given.cycle or given.wait):
             raise UserError("a schedule is made, not run", where="--recurring", fix="leave out --cycle and --wait")
@@ -274,15 +212,16 @@ def main() -> int:
         with redirect_stdout(sys.stderr):  # kfp tells of links there; ours is the id alone
             if given.form:
                 has_room(given.form, config)
-            if given.again:
-                from pipelines.resubmit import resubmit
-
-                print(resubmit(config, connect(config), given.form, given.again) or "", flush=True)
-                return 0
-            submission = Submission(config, connect(config), given.form, cycle=given.cycle)
-            made = submission.recurring(given.recurring) if given.recurring else submission.run()
+            client = connect(config)
+            submission = Submission(config, client, given.form, cycle=given.cycle)
+            if given.again is not None:
+                made = schedule.again(config, client, given.form, given.again)
+            else:
+                made = schedule.recurring(submission, given.recurring) if given.recurring else submission.run()
+        if made is None:
+            return 0
         print(made, flush=True)
-        if given.recurring or not given.wait:
+        if not given.wait:
             return 0
         return 0 if submission.see_through(made, given.resume) else 1
     except UserError as error:

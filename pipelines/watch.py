@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from pipelines.kubeflow import say
@@ -16,6 +17,8 @@ from selfemo.logs import printable
 ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
 FAILED = ("Failed", "Error")
 """Argo's words: the program failed; the pod was lost."""
+GONE = 3600
+"""Seconds after which a run that is being terminated has no Workflow any more that could end."""
 FAULTS = 20
 """Looks in a row that may fail."""
 HALF = re.compile(r"\.selfemo-(learn|judge)(?:-(\d+))?\(")
@@ -55,7 +58,11 @@ def watch(client: Any, run: str, name: str, poll: float) -> str:
             time.sleep(poll)
             continue
         tasks = (found.run_details and found.run_details.task_details) or []
-        for line in lines(manifest, namespace) if manifest else plain(tasks):
+        try:
+            told = list(lines(manifest, namespace)) if manifest else list(plain(tasks))
+        except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError):  # not as Argo writes it
+            told = list(plain(tasks))
+        for line in told:
             if line not in known:
                 say(line)
             known.add(line)
@@ -74,6 +81,14 @@ def how_it_ended(run: Any) -> str:
     """
     terminated = "CANCELING" in [past.state for past in run.state_history or []]
     return "CANCELED" if terminated and run.state == "FAILED" else str(run.state)
+
+
+def active(run: Any) -> bool:
+    """Whether a run goes on. One whose Workflow is gone says for ever that it is being terminated: it does not."""
+    if run.state != "CANCELING":
+        return run.state not in ENDED
+    since = max((past.update_time for past in run.state_history or [] if past.update_time), default=None)
+    return since is None or (datetime.now(UTC) - since).total_seconds() < GONE
 
 
 def lines(manifest: Json, namespace: str) -> Iterator[str]:
@@ -127,14 +142,16 @@ def _label(place: str, step: str) -> str:
 def _state(node: Node) -> str:
     attempt = f" (try {len(node.tries)})" if len(node.tries) > 1 else ""
     took = f" in {node.seconds:.0f} s" if node.seconds is not None and node.phase != "Running" else ""
-    return f"{node.phase.lower()}{attempt}{took}"
+    return f"{printable(node.phase.lower())}{attempt}{took}"
 
 
 def _why(node: Node, namespace: str) -> str:
     """Why it failed, and how to see its log: a pod's name ends with its node's number."""
     if node.phase not in FAILED:
         return ""
-    number = node.tries[-1].rpartition("-")[2]
-    pods = f"kubectl -n {namespace} get pods -o name | grep {number}"
     said = f": {printable(node.message)[:300]}" if node.message else ""
+    number = node.tries[-1].rpartition("-")[2]
+    if not re.fullmatch(r"[0-9]+", number):  # whoever writes to the Workflow writes no command for us
+        return said
+    pods = f"kubectl -n {namespace} get pods -o name | grep {number}"
     return f"{said}\n  see: kubectl -n {namespace} logs -c main $({pods})"

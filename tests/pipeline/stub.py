@@ -17,6 +17,7 @@ class Stub:
         multi_user: Whether it has namespaces: then it refuses to be told none, and else to be told one.
         states: What a run says of itself at each look, the last one for ever.
         history: States that a run says it has had.
+        workflows: Of runs, by their ids, as the older API has them.
         faults: How many of the next looks at a run fail.
     """
 
@@ -27,6 +28,7 @@ class Stub:
         self.made = Counter[str]()
         self.states = ["SUCCEEDED"]
         self.history: list[str] = []
+        self.workflows: dict[str, dict[str, Any]] = {}
         self.multi_user = True
         self.faults = 0
         self.url = ""
@@ -55,6 +57,9 @@ class Stub:
             return {"runs": self.kept["runs"]}
         if path == "/recurringruns":
             return {"recurringRuns": self.kept["recurringRuns"]}
+        if match := re.fullmatch(r"/apis/v1beta1/runs/([^/]+)", path):
+            found = self.workflows.get(match.group(1))
+            return found and {"pipeline_runtime": {"workflow_manifest": json.dumps(found)}}
         if match := re.fullmatch(r"/runs/([^/]+)", path):
             return self.look(match.group(1))
         return None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import pytest
 
 from pipelines.compile import COMPILED, compile_to, version_of
 from pipelines.kubeflow import TOKEN, USER, connect
+from pipelines.schedule import recurring
 from pipelines.submit import Submission, has_room, main
 from selfemo import config as configuration
 from selfemo.config import Config
@@ -107,36 +107,6 @@ def test_waiting_follows_the_run_and_tells_its_outcome(
     assert sum("looking again" in line for line in said) == 2
 
 
-def test_a_schedule_is_made_once_and_replaced_when_it_differs(stub: Stub) -> None:
-    first = submission(stub).recurring("0 0 3 * * *")
-    assert submission(stub).recurring("0 0 3 * * *") == first
-    submission(stub).recurring("0 0 4 * * *")
-    (job,) = stub.kept["recurringRuns"]
-    assert job["trigger"]["cron_schedule"]["cron"] == "0 0 4 * * *"
-    assert job["max_concurrency"] == 1
-    assert job["no_catchup"] is True
-
-
-def test_a_schedule_whose_night_goes_on_is_ended_and_deleted_later(
-    stub: Stub, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Kubeflow makes a schedule the owner of its runs' Workflows: deleted, it takes a running night with it."""
-    first = submission(stub).recurring("0 0 3 * * *")
-    night = stub.add("runs", "run_id", {"display_name": "n", "recurring_run_id": first, "state": "RUNNING"})
-    second = submission(stub).recurring("0 0 4 * * *")
-    assert {j["recurring_run_id"]: j["status"] for j in stub.kept["recurringRuns"]} == {
-        first: "DISABLED",
-        second: "ENABLED",
-    }
-    assert f"its run {night['run_id']} goes on" in capsys.readouterr().err
-    assert submission(stub).recurring("0 0 4 * * *") == second
-    third = submission(stub).recurring("0 0 3 * * *")  # what is ended is not taken up again
-    assert third not in (first, second)
-    night["state"] = "SUCCEEDED"
-    fourth = submission(stub).recurring("0 0 5 * * *")
-    assert [j["recurring_run_id"] for j in stub.kept["recurringRuns"]] == [fourth]
-
-
 def test_the_token_comes_from_the_environment_and_goes_nowhere_else(
     stub: Stub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -176,7 +146,7 @@ def test_what_git_has_is_what_runs(stub: Stub, tmp_path: Path) -> None:
     form.write_text((COMPILED / "selfemo-5.yaml").read_text().replace("selfemo/pipeline-python:0.1.0", "of/git:1"))
     config = settings(stub)
     for _ in range(2):
-        Submission(config, connect(config), form).recurring("0 0 3 * * *")
+        recurring(Submission(config, connect(config), form), "0 0 3 * * *")
     Submission(config, connect(config), form).run()
     assert [p["display_name"] for p in stub.kept["pipelines"]] == ["selfemo-5"]
     (version,) = stub.kept["versions"]
@@ -187,7 +157,7 @@ def test_what_git_has_is_what_runs(stub: Stub, tmp_path: Path) -> None:
 
 
 def test_each_run_of_a_schedule_is_a_cycle_and_one_can_be_run_by_hand(stub: Stub) -> None:
-    submission(stub).recurring("0 0 3 * * *")
+    recurring(submission(stub), "0 0 3 * * *")
     (job,) = stub.kept["recurringRuns"]
     assert job["runtime_config"]["parameters"]["cycle"] == "scheduled"
     config = settings(stub)
@@ -201,13 +171,6 @@ def test_kubeflow_for_one_user_is_told_no_namespace(stub: Stub) -> None:
     stub.multi_user = False
     config = settings(stub, "cluster.namespace=kubeflow")
     assert Submission(config, connect(config)).run()
-
-
-@pytest.mark.parametrize(("cron", "fix"), [("0 3 * * *", "write '0 0 3 * * *'"), ("3am", "write it like")])
-def test_a_schedule_without_seconds_is_refused_with_the_one_that_is_meant(stub: Stub, cron: str, fix: str) -> None:
-    with pytest.raises(UserError, match=re.escape(fix)):
-        submission(stub).recurring(cron)
-    assert not stub.kept["recurringRuns"]
 
 
 def test_a_run_that_failed_is_started_again_as_often_as_asked(stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:

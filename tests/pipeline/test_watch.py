@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from pipelines.nodes import nodes
-from pipelines.watch import lines, plain
+from pipelines.watch import lines, plain, watch
 
 ANSWERS = Path(__file__).parent / "answers"
 PREPARE = "(0).root(0).exit-handler-1(0).prepare(0).executor"
@@ -92,3 +92,33 @@ def test_a_backend_that_tells_of_no_workflow_is_understood_as_well() -> None:
 @pytest.mark.parametrize("status", [{}, {"nodes": None}, {"nodes": {}}])
 def test_a_workflow_that_has_not_begun_has_nothing_to_tell(status: dict[str, Any]) -> None:
     assert list(lines({"metadata": {"name": "w"}, "status": status}, "n")) == []
+
+
+def test_whoever_writes_to_the_workflow_writes_neither_to_the_terminal_nor_a_command() -> None:
+    manifest = answer("failed_in_prepare")
+    executor, first = named(manifest, PREPARE), named(manifest, f"{PREPARE}(0)")
+    executor["phase"], first["message"] = "Failed", "\x1b]0;title\x07"
+    manifest["status"]["nodes"]["odd"] = {**first, "id": "x-$(touch /tmp/owned)"}
+    del manifest["status"]["nodes"][first["id"]]
+    executor["children"] = ["odd"]
+    line = next(lines(manifest, "n"))
+    assert line.startswith("Prepare: failed in 30 s: ") and "\x1b" not in line
+    assert "kubectl" not in line and "touch" not in line
+    executor["phase"] = "Run\x1b[2J"
+    assert "\x1b" not in next(lines(manifest, "n"))
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        {"metadata": {"name": "w"}, "status": {"compressedNodes": "AAAA"}},
+        {"metadata": {"name": "w"}, "status": {"compressedNodes": "H4sI"}},
+        {"metadata": {"name": "w"}, "status": {"nodes": {"a": {"type": "Retry", "children": ["a"]}}}},
+        {"status": {"nodes": {}}, "metadata": None},
+    ],
+)
+def test_a_workflow_that_is_none_ends_no_waiting(manifest: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.watch.workflow", lambda client, run: manifest)
+    run = SimpleNamespace(state="SUCCEEDED", run_details=None, error=None, state_history=None)
+    client = SimpleNamespace(get_user_namespace=lambda: "n", get_run=lambda run_: run)
+    assert watch(client, "id", "name", 0.0) == "SUCCEEDED"

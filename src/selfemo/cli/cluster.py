@@ -45,15 +45,14 @@ def compile_(config: Config, out: Path) -> None:
 @click.option("--recurring", metavar="CRON", help="Make it a schedule, such as '0 0 3 * * *': with seconds first.")
 @click.option(
     "--again",
-    type=click.IntRange(0),
-    default=0,
+    type=click.IntRange(1),
     metavar="N",
     help="Start the schedule's last cycle again if it failed, N times at most.",
 )
 @click.option("--cycle", default="", metavar="NAME", help="Run one cycle of the schedule, such as 20261126-030000.")
 @click.option("--form", type=click.Path(path_type=Path), help="Compiled pipeline; default: form.yaml beside --config.")
 def submit(
-    config: Config, wait: bool, resume: int, recurring: str | None, again: int, cycle: str, form: Path | None
+    config: Config, wait: bool, resume: int, recurring: str | None, again: int | None, cycle: str, form: Path | None
 ) -> None:
     """Run the loop on a cluster, through Kubeflow Pipelines; prints the run's id.
 
@@ -71,8 +70,9 @@ def submit(
     path = click.get_current_context().params.get("path")
     if form is None and path is not None and (path.parent / "form.yaml").is_file():
         form = path.parent / "form.yaml"
-    flags = ["--cycle", cycle, "--resume", str(resume), "--again", str(again), *(["--wait"] if wait else [])]
+    flags = ["--cycle", cycle, "--resume", str(resume), *(["--wait"] if wait else [])]
     flags += ["--recurring", recurring] if recurring else []
+    flags += ["--again", str(again)] if again else []
     flags += ["--form", str(form.absolute())] if form else []
     sys.exit(in_checkout("pipelines.submit", config, "CONFIG", *flags))
 
