@@ -90,7 +90,7 @@ class Backend:
         self.kubectl("apply", "--server-side", "-k", str(self.overlay.parents[1] / "cluster"))
         self.ours("delete", "job", "schedule", "--ignore-not-found")
         self.kubectl("apply", "--server-side", "-k", str(self.overlay))
-        if person := os.environ.get(USER):
+        if person := os.environ.get("SELFEMO_TEST_PERSON") or os.environ.get(USER):
             role = ["create", "rolebinding", "person", "--role=selfemo-submit", f"--user={person}"]
             self.ours(*role, check=False)
 
@@ -157,21 +157,27 @@ class Backend:
 
     def remove(self) -> None:
         """Take everything away again, from Kubeflow first: it keeps what it was told when a namespace goes."""
-        with suppress(Exception):
-            client = self.client
-            for one in list(listed(client.list_recurring_runs, "recurring_runs", namespace=self.namespace)):
-                client.delete_recurring_run(one.recurring_run_id)
-            for run in list(listed(client.list_runs, "runs", namespace=self.namespace)):
-                with suppress(Exception):
-                    client.terminate_run(run.run_id)
-                client.delete_run(run.run_id)
-            for experiment in list(listed(client.list_experiments, "experiments", namespace=self.namespace)):
-                client.delete_experiment(experiment.experiment_id)
-            for pipeline in list(listed(client.list_pipelines, "pipelines", namespace=self.namespace)):
-                kept = listed(client.list_pipeline_versions, "pipeline_versions", pipeline_id=pipeline.pipeline_id)
-                for version in list(kept):
-                    client.delete_pipeline_version(pipeline.pipeline_id, version.pipeline_version_id)
-                client.delete_pipeline(pipeline.pipeline_id)
+        client, given = self.client, {"namespace": self.namespace}
+
+        def gone(what: str, *ids: str) -> None:
+            try:
+                getattr(client, f"delete_{what}")(*ids)
+            except Exception as error:  # of the client's own libraries; the rest is to go all the same
+                print(f"left in Kubeflow: {what} {' '.join(ids)}: {type(error).__name__}")
+
+        for run in list(listed(client.list_runs, "runs", **given)):
+            with suppress(Exception):  # it has ended
+                client.terminate_run(run.run_id)
+            gone("run", run.run_id)
+        for one in list(listed(client.list_recurring_runs, "recurring_runs", **given)):
+            gone("recurring_run", one.recurring_run_id)
+        for experiment in list(listed(client.list_experiments, "experiments", **given)):
+            gone("experiment", experiment.experiment_id)
+        for pipeline in list(listed(client.list_pipelines, "pipelines", **given)):
+            kept = listed(client.list_pipeline_versions, "pipeline_versions", pipeline_id=pipeline.pipeline_id)
+            for version in list(kept):
+                gone("pipeline_version", pipeline.pipeline_id, version.pipeline_version_id)
+            gone("pipeline", pipeline.pipeline_id)
         self.kubectl("delete", "namespace", self.namespace, "--ignore-not-found", "--timeout=300s")
 
 

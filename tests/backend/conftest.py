@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 import yaml
 
 from tests.backend.backend import Backend
@@ -19,14 +20,17 @@ def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
     """The dev overlay, installed in a namespace of its own, with MLflow ready.
 
     ``SELFEMO_TEST_KUBECONFIG`` is an administrator's, ``SELFEMO_TEST_KFP`` the URL of Kubeflow Pipelines; who submits
-    is said as for ``selfemo submit``. ``SELFEMO_TEST_VALUES`` may name a YAML file with values in place of the dev
-    overlay's, such as images. ``SELFEMO_TEST_KEEP`` leaves the namespace there.
+    is said as for ``selfemo submit``, and ``SELFEMO_TEST_PERSON`` is their name in Kubernetes, to be given the rights.
+    ``SELFEMO_TEST_VALUES`` may name a YAML file with values in place of the dev overlay's, such as images.
+    ``SELFEMO_TEST_KEEP`` leaves the namespace there.
     """
     kubeconfig, host = os.environ.get("SELFEMO_TEST_KUBECONFIG"), os.environ.get("SELFEMO_TEST_KFP")
     if not kubeconfig or not host:
         pytest.skip("no cluster: set SELFEMO_TEST_KUBECONFIG and SELFEMO_TEST_KFP, and run `make test-cluster`")
     given = os.environ.get("SELFEMO_TEST_VALUES")
     values = yaml.safe_load(Path(given).read_text()) if given else {}
+    if not requests.get(f"{host}/apis/v2beta1/healthz", timeout=60).json().get("multi_user"):
+        pytest.skip("this Kubeflow is for one user: steps would run in its own namespace, where nothing of ours is")
     place = tmp_path_factory.mktemp("backend")
     made = Backend(place, f"self-emo-{uuid.uuid4().hex[:6]}", kubeconfig, host, values)
     try:

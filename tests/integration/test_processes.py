@@ -23,7 +23,8 @@ from tests.unit.training.samples import sample
 pytestmark = [
     pytest.mark.usefixtures("elsewhere"),
     pytest.mark.skipif(
-        torch.cuda.is_available(), reason="several processes want as many GPUs; set CUDA_VISIBLE_DEVICES= to run it"
+        0 < torch.cuda.device_count() < 3,
+        reason="several processes want as many GPUs; set CUDA_VISIBLE_DEVICES= to run it",
     ),
 ]
 

@@ -75,7 +75,14 @@ def against_registry(context: Surroundings, scores: str) -> Decision:
     champion = context.registry.versions.alias(CHAMPION)
     if champion is None:
         return Decision(True, "there was no champion")
-    known = predictions(context.store, champion.tags.get("selfemo.scores", ""))
+    where = champion.tags.get("selfemo.scores", "")
+    if where and context.store.manifest(where) is None:
+        raise UserError(
+            f"the scores of the champion, version {champion.version}, are gone",
+            where=where,
+            fix="bring them back, or promote another version with `selfemo promote --force`",
+        )
+    known = predictions(context.store, where)
     if not known:
         return Decision(False, f"the champion, version {champion.version}, has no scores to compare with")
     return gate.check(known, predictions(context.store, scores), context.config)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from selfemo.errors import CorruptArtifact
+from selfemo.progress import heartbeat
 from selfemo.store.artifacts import MANIFEST, Manifest, Store
 
 FOLDER = "checkpoints"
@@ -110,7 +111,8 @@ class Checkpoints:
                 manifest = self.store.manifest(uri)
                 if manifest is None or not self._has_files(uri, manifest):
                     raise CorruptArtifact("a part of this checkpoint is gone", where=uri)
-                self.store.download(uri, manifest, partial / str(part))
+                with heartbeat(f"fetching {uri}"):
+                    self.store.download(uri, manifest, partial / str(part))
                 shutil.copytree(partial / str(part), partial / "whole", dirs_exist_ok=True, copy_function=shutil.move)
                 part, parts = part + 1, int(manifest.result["parts"])
             (partial / "whole").rename(directory)

@@ -17,7 +17,7 @@ from selfemo.config import Config
 from selfemo.errors import UserError
 from selfemo.policy import adapters
 from selfemo.policy.compute import PACK_TOKENS, compute
-from selfemo.progress import Meter
+from selfemo.progress import Meter, heartbeat
 from selfemo.store.checkpoints import Checkpoints
 from selfemo.training.checkpoints import Keeper, restore
 
@@ -184,7 +184,8 @@ def save(
         directory: For both.
         adapter_over: Save a LoRA adapter alone, over the policy of this URI; else it is merged.
     """
-    with unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator) as model:
+    unwrapped = unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator)
+    with heartbeat("saving the policy"), unwrapped as model:
         if adapter_over is None and hasattr(model, "merge_and_unload"):
             model = model.merge_and_unload()
         if processes.rank() == 0:

@@ -26,7 +26,7 @@ from selfemo.policy.engine import Sampling
 from selfemo.policy.trees.sampler import TransformersEngine
 from selfemo.policy.weights import load_model, load_tokenizer
 from selfemo.processes import world
-from selfemo.progress import meter
+from selfemo.progress import heartbeat, meter
 from selfemo.store.checkpoints import Checkpoints
 from selfemo.training.common import Log, Recorder, arguments, check_processes, pack_tokens, run, save, share
 from selfemo.training.examples import Example, prompt_of
@@ -213,7 +213,8 @@ def train(
     data = Dataset.from_dict({"prompt": [str(i) for i in range(len(samples))], "index": list(range(len(samples)))})
     listener = None
     if any(s.task == "expression" for s in samples):
-        frozen = load_model(base, bf16=compute(config.policy).bfloat16).requires_grad_(False)
+        with heartbeat("loading the listener"):
+            frozen = load_model(base, bf16=compute(config.policy).bfloat16).requires_grad_(False)
         listener = Player(TransformersEngine(frozen, tokenizer), prompter, policy)
     rewards = GroupRewards(samples, config, listener)
     grpo = config.grpo

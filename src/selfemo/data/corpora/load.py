@@ -15,6 +15,7 @@ from selfemo.data.corpora.rows import Rows
 from selfemo.data.corpora.table import CORPORA
 from selfemo.data.dialogue import Dialogue
 from selfemo.errors import UserError
+from selfemo.progress import heartbeat
 from selfemo.store.s3 import S3Backend
 
 
@@ -76,12 +77,13 @@ def _directory(path: str, endpoint: str | None) -> Iterator[Path]:
     if not files:
         raise UserError("nothing lies here", where=path, fix="copy the corpus there, or correct corpora.path")
     with tempfile.TemporaryDirectory(prefix="selfemo-corpus-") as directory:
-        for uri in files:
-            target = Path(directory, uri.removeprefix(root))
-            if not target.resolve().is_relative_to(Path(directory).resolve()):
-                raise UserError("names a file outside its directory", where=uri, fix="remove it")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            source.download(uri, target)
+        with heartbeat(f"fetching {path}"):
+            for uri in files:
+                target = Path(directory, uri.removeprefix(root))
+                if not target.resolve().is_relative_to(Path(directory).resolve()):
+                    raise UserError("names a file outside its directory", where=uri, fix="remove it")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                source.download(uri, target)
         yield Path(directory)
 
 
