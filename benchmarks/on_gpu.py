@@ -231,9 +231,15 @@ def part_sampling(given: argparse.Namespace, prompter: Prompter, say: Callable[.
                 sampler.CACHE_TOKENS = most
                 found: list[int] = []
 
-                def once(prompts: list[list[int]] = prompts, n: int = n, room: int = room, heat: float = heat) -> None:
+                def once(
+                    prompts: list[list[int]] = prompts,
+                    n: int = n,
+                    room: int = room,
+                    heat: float = heat,
+                    found: list[int] = found,
+                ) -> None:
                     groups = engine.sample(prompts, range(len(prompts)), Sampling(n, room, heat))
-                    found.append(sum(len(c.ids) for g in groups for c in g))  # noqa: B023
+                    found.append(sum(len(c.ids) for g in groups for c in g))
 
                 cost = timed(once, given.pairs)
                 say(
@@ -251,10 +257,13 @@ def part_sampling(given: argparse.Namespace, prompter: Prompter, say: Callable[.
                 )
 
 
+PARTS = {"flex": part_flex, "packs": part_packs, "sampling": part_sampling}
+
+
 def main() -> None:
     """Entry point."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("parts", nargs="*", default=["flex", "packs", "sampling"])
+    options.add_argument("parts", nargs="*", default=list(PARTS))
     options.add_argument("--model", default="Qwen/Qwen3-4B", choices=list(SHAPES))
     options.add_argument("--weights", default="float32", choices=["float32", "bfloat16"], help="of a pack's model")
     options.add_argument("--pack-tokens", type=int, nargs="+", default=[16384])
@@ -267,6 +276,8 @@ def main() -> None:
     options.add_argument("--pairs", type=int, default=5)
     options.add_argument("--out", type=Path, default=None, help="a JSON line for each figure is appended")
     given = options.parse_args()
+    if unknown := set(given.parts) - set(PARTS):
+        options.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     prompter = Prompter(load_tokenizer(directory(given.tokenizer)))
     print(machine(), flush=True)
 
@@ -277,7 +288,7 @@ def main() -> None:
                 file.write(json.dumps(facts) + "\n")
 
     for part in given.parts:
-        globals()[f"part_{part}"](given, prompter, say)
+        PARTS[part](given, prompter, say)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import Any
 
 from selfemo.config import Config
 from selfemo.errors import UserError
-from selfemo.logs import printable
+from selfemo.logs import printable, shown
 
 TOKEN = "SELFEMO_KFP_TOKEN"
 """Variable that holds the bearer token, where one is needed."""
@@ -28,7 +28,7 @@ TOKEN_FILE = "KF_PIPELINES_SA_TOKEN_PATH"
 
 def say(line: str) -> None:
     """Lines for the person who waits; what others have written in them cannot write to the terminal."""
-    print("\n".join(printable(part) for part in line.split("\n")), file=sys.stderr, flush=True)
+    print(shown(line), file=sys.stderr, flush=True)
 
 
 def check(config: Config) -> None:

@@ -42,7 +42,7 @@ class Node:
 
 
 def workflow(client: Any, run: str) -> Json | None:
-    """The Workflow of a run; None where Kubeflow does not tell of one.
+    """The Workflow of a run; None where Kubeflow does not tell of one, or what it tells is none.
 
     Args:
         client: A kfp.Client.
@@ -50,7 +50,11 @@ def workflow(client: Any, run: str) -> Json | None:
     """
     answer = ask(client, f"/apis/v1beta1/runs/{run}")
     manifest = ((answer or {}).get("pipeline_runtime") or {}).get("workflow_manifest")
-    return json.loads(manifest) if manifest else None
+    try:
+        found = json.loads(manifest or "null")
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def nodes(manifest: Json) -> dict[str, Node]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from pipelines.kubeflow import listed, named, say
@@ -11,7 +10,6 @@ from pipelines.nodes import workflow
 from pipelines.submit import Submission
 from pipelines.watch import active, how_it_ended
 from selfemo import cycles
-from selfemo.config import Config
 from selfemo.errors import UserError
 
 EPOCH = "scheduledworkflows.kubeflow.org/workflowEpoch"
@@ -45,7 +43,7 @@ def recurring(ours: Submission, cron: str) -> str:
         given = job.pipeline_version_reference.pipeline_version_id, job.trigger.cron_schedule.cron
         return bool((*given, job.runtime_config.parameters or {}) == (version, cron, parameters))
 
-    jobs = _schedules(client, ours)
+    jobs = _schedules(ours)
     paused = bool(jobs) and all(job.status == "DISABLED" for job in jobs)
     kept = next((job for job in jobs if same(job) and (paused or job.status != "DISABLED")), None)
     if kept:
@@ -70,11 +68,11 @@ def recurring(ours: Submission, cron: str) -> str:
         say(f"schedule {name} is made{', and paused as it was' if paused else ''}: {cron}, version {label}")
     for job in jobs:
         if job.recurring_run_id != found:
-            _retire(client, ours, job)
+            _retire(ours, job)
     return found
 
 
-def again(config: Config, client: Any, form: Path | None, most: int) -> str | None:
+def again(whole: Submission, most: int) -> str | None:
     """Start the schedule's last cycle again, if it failed and nobody ended it; id of the run, or None.
 
     Kubeflow starts no step anew whose program failed, nor a driver's pod that was lost. Finished steps return at once.
@@ -83,13 +81,11 @@ def again(config: Config, client: Any, form: Path | None, most: int) -> str | No
     found again, and one run would tell of two configurations.
 
     Args:
-        config: Of all cycles, as the schedule was made with.
-        client: A kfp.Client.
-        form: The compiled pipeline; None compiles it from this checkout.
+        whole: What the schedule submits, without a cycle.
         most: Times that one cycle is started again.
     """
-    whole = Submission(config, client, form)
-    schedules = {job.recurring_run_id for job in _schedules(client, whole)}
+    config, client = whole.config, whole.client
+    schedules = {job.recurring_run_id for job in _schedules(whole)}
     runs = listed(
         client.list_runs,
         "runs",
@@ -102,7 +98,7 @@ def again(config: Config, client: Any, form: Path | None, most: int) -> str | No
         say(f"schedule {config.run} has had no run yet")
         return None
     cycle = cycles.of(config, cycles.SCHEDULED, _time_of(client, night)).run
-    ours = Submission(config, client, form, cycle=cycle.removeprefix(f"{config.run}-"))
+    ours = Submission(config, client, whole.form, whole.images, cycle.removeprefix(f"{config.run}-"))
     tried = ours.runs()
     last = tried[0] if tried else night
     if active(last):
@@ -132,9 +128,9 @@ def _time_of(client: Any, night: Any) -> str:
     return str(told.get("creationTimestamp") or night.created_at.strftime(ISO))
 
 
-def _schedules(client: Any, ours: Submission) -> list[Any]:
+def _schedules(ours: Submission) -> list[Any]:
     found = listed(
-        client.list_recurring_runs,
+        ours.client.list_recurring_runs,
         "recurring_runs",
         experiment_id=ours.experiment,
         namespace=ours.namespace,
@@ -143,16 +139,16 @@ def _schedules(client: Any, ours: Submission) -> list[Any]:
     return [job for job in found if job.display_name == ours.config.run]
 
 
-def _retire(client: Any, ours: Submission, job: Any) -> None:
+def _retire(ours: Submission, job: Any) -> None:
     """End a schedule; it is deleted when none of its runs is active any more.
 
     Kubeflow makes a schedule the owner of its runs' Workflows: with it, a night that goes on would be gone.
     """
-    runs = listed(client.list_runs, "runs", experiment_id=ours.experiment, namespace=ours.namespace)
+    runs = listed(ours.client.list_runs, "runs", experiment_id=ours.experiment, namespace=ours.namespace)
     going = [run for run in runs if run.recurring_run_id == job.recurring_run_id and active(run)]
     if not going:
-        client.delete_recurring_run(job.recurring_run_id)
+        ours.client.delete_recurring_run(job.recurring_run_id)
         say(f"schedule {ours.config.run} was another one; it is replaced")
     elif job.status != "DISABLED":
-        client.disable_recurring_run(job.recurring_run_id)
+        ours.client.disable_recurring_run(job.recurring_run_id)
         say(f"schedule {ours.config.run} was another one; it is ended, and its run {going[0].run_id} goes on")

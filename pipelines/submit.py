@@ -1,4 +1,4 @@
-"""Run the pipeline on a cluster: ``python -m pipelines.submit CONFIG.json [--form FILE] [--wait] [--recurring CRON]``.
+"""Run the pipeline on a cluster: ``python -m pipelines.submit CONFIG.json [--wait | --recurring CRON | --again N]``.
 
 Safe to repeat: pipeline and version are there once by name and content, an active run or schedule of the same name is
 found again, and a run that failed is started anew, whose finished steps return at once.
@@ -212,10 +212,9 @@ def main() -> int:
         with redirect_stdout(sys.stderr):  # kfp tells of links there; ours is the id alone
             if given.form:
                 has_room(given.form, config)
-            client = connect(config)
-            submission = Submission(config, client, given.form, cycle=given.cycle)
+            submission = Submission(config, connect(config), given.form, cycle=given.cycle)
             if given.again is not None:
-                made = schedule.again(config, client, given.form, given.again)
+                made = schedule.again(submission, given.again)
             else:
                 made = schedule.recurring(submission, given.recurring) if given.recurring else submission.run()
         if made is None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from pipelines.kubeflow import connect
 from pipelines.schedule import EPOCH, again, recurring
 from pipelines.submit import main
 from selfemo.errors import UserError
@@ -37,8 +36,7 @@ def nights(stub: Stub) -> Stub:
 
 
 def retry(stub: Stub, *overrides: str, most: int = 2) -> str | None:
-    config = settings(stub, *overrides)
-    return again(config, connect(config), None, most)
+    return again(submission(stub, *overrides), most)
 
 
 def started(stub: Stub) -> list[str]:

@@ -58,8 +58,9 @@ def submit(
 
     The same command again finds the run that is active. One that failed is started anew, and finished steps return
     at once. Where form.yaml lies beside the configuration, that is what runs, as Git has it; elsewhere the pipeline is
-    compiled from this checkout. A schedule gives each of its runs a name of its own. Who we are is read from
-    SELFEMO_KFP_TOKEN, SELFEMO_KFP_COOKIE or SELFEMO_KFP_USER.
+    compiled from this checkout. A schedule gives each of its runs a name of its own; --again starts its last one again
+    if that failed, and prints nothing where it starts nothing. Who we are is read from SELFEMO_KFP_TOKEN,
+    SELFEMO_KFP_COOKIE or SELFEMO_KFP_USER.
 
     \b
     Example:
