@@ -16,7 +16,7 @@ help:  ## What can be made
 
 install: $(VENV)/.local  ## Install what a laptop needs into .venv
 
-demo: $(VENV)/.local  ## The whole loop, with a real model: two rounds in five to ten minutes
+demo: $(VENV)/.local  ## The whole loop, with a real model: two rounds in some ten minutes
 	$(BIN)/selfemo run --config $(CONFIG)
 
 test: $(VENV)/.dev lint  ## Lint, types, unit, component, pipeline and integration tests, with coverage
