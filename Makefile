@@ -23,12 +23,13 @@ test: $(VENV)/.dev lint  ## Lint, types, unit, component, pipeline and integrati
 	rm -f .coverage .coverage.*
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal --cov --cov-report=term --cov-fail-under=90 --durations=15
 
-lint: $(VENV)/.dev  ## ruff, mypy, the direction of imports, drift of the compiled pipeline
+lint: $(VENV)/.dev  ## ruff, mypy, yamllint, hadolint, the direction of imports, drift of the compiled pipeline
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/hadolint images/Dockerfile
+	$(BIN)/yamllint --strict -c manifests/.yamllint manifests
 	$(BIN)/python -m pipelines.compile --check
 
 compile: $(VENV)/.local  ## Write pipelines/compiled, and what is compiled of each overlay
