@@ -42,6 +42,16 @@ def test_overrides_are_yaml_and_win_over_the_file(tmp_path: Path) -> None:
             ":2",
             "corpora: sample is named 2 times: name each corpus once",
         ),
+        (
+            "run: x\ncorpora:\n  - {name: iemocap6, path: a}\n  - {name: meld}\n  - {name: iemocap4, path: a}\n",
+            ":2",
+            "corpora: iemocap6 and iemocap4 hold the same conversations: name one of them",
+        ),
+        (
+            "run: x\ncorpora:\n  - {name: emorynlp-json, path: a}\n  - {name: emorynlp, path: b}\n",
+            ":2",
+            "corpora: emorynlp-json and emorynlp hold the same conversations: name one of them",
+        ),
         ("run: [\n", ":2", "not YAML"),
         ("just text\n", "", "not a mapping"),
         ("run: Bad Name\n", ":1", "run"),

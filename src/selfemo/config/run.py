@@ -15,6 +15,7 @@ from selfemo.config.cluster import Cluster
 from selfemo.config.platform import Corpus, Gitops, Launch, Mlflow, Policy, Store
 from selfemo.config.section import Section
 from selfemo.config.sections import Evaluation, Flywheel, Gate, Grpo, Guard, Loop, Rewards, SelfPlay, Warmup
+from selfemo.data.corpora.table import CORPORA
 from selfemo.errors import UserError
 
 
@@ -27,7 +28,7 @@ class Config(Section):
     workdir: str = ".selfemo"
     """Services' data, caches and logs of this machine."""
     corpora: tuple[Corpus, ...] = Field((Corpus(name="sample"),), min_length=1)
-    """The first is the gate corpus; none twice."""
+    """The first is the gate corpus; none twice, also not in another form or under other labels."""
     policy: Policy = Policy()
     warmup: Warmup = Warmup()
     selfplay: SelfPlay = SelfPlay()
@@ -50,6 +51,10 @@ class Config(Section):
         names = [corpus.name for corpus in corpora]
         if twice := next((n for n in names if names.count(n) > 1), None):  # its dialogues would count twice
             raise ValueError(f"{twice} is named {names.count(twice)} times: name each corpus once")
+        conversations: dict[str, str] = {}
+        for name in names:
+            if (other := conversations.setdefault(CORPORA[name].same_as or name, name)) != name:
+                raise ValueError(f"{other} and {name} hold the same conversations: name one of them")
         return corpora
 
     def to_json(self) -> str:

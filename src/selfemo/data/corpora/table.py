@@ -20,12 +20,14 @@ class Corpus:
         space: Its labels.
         load: Its dialogues, of all splits, from the directory of a copy; bad rows are handed to the second argument.
         terms: What its authors state; who uses a model checks the terms of the copy that was used.
+        same_as: The corpus that holds the same conversations in another form or under other labels; a run takes one.
         shipped: It comes with this package, so that no directory is asked for.
     """
 
     space: LabelSpace
     load: Callable[[Path, Rows], Iterator[Dialogue]]
     terms: str
+    same_as: str = ""
     shipped: bool = False
 
 
@@ -36,8 +38,8 @@ CORPORA: dict[str, Corpus] = {
     "sample": Corpus(MELD, sample.load, "made for this project", shipped=True),
     "meld": Corpus(MELD, meld.load, "GPL-3.0 annotations on television dialogue"),
     "emorynlp": Corpus(EMORYNLP, emorynlp.load_csv, _EMORYNLP),
-    "emorynlp-json": Corpus(EMORYNLP, emorynlp.load_json, _EMORYNLP),
-    "iemocap4": Corpus(IEMOCAP4, iemocap.load_four, _IEMOCAP),
+    "emorynlp-json": Corpus(EMORYNLP, emorynlp.load_json, _EMORYNLP, same_as="emorynlp"),
+    "iemocap4": Corpus(IEMOCAP4, iemocap.load_four, _IEMOCAP, same_as="iemocap6"),
     "iemocap6": Corpus(IEMOCAP6, iemocap.load_six, _IEMOCAP),
     "dailydialog": Corpus(DAILYDIALOG, dailydialog.load, "CC BY-NC-SA 4.0: no commercial use"),
 }
