@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
+from pipelines import forms
 
 Json = dict[str, Any]
 
@@ -33,7 +33,7 @@ def build(target: Path) -> list[Json]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr.strip())
-    return [o for o in yaml.safe_load_all(done.stdout) if o]
+    return [o for o in forms.parse(done.stdout) if o]
 
 
 def name_of(one: Json) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,26 +39,37 @@ def _close(node: Any, root: bool = False) -> None:
 
 def against_schemas(objects: list[Json], schemas: Path) -> Iterator[str]:
     """What core schemas and those of custom resources find."""
-    import jsonschema
-    import kubernetes_validate
-
     for one in objects:
         group, _, version = one["apiVersion"].rpartition("/")
-        if not group or "." not in group or (group.endswith(".k8s.io") and not (schemas / _file(one)).is_file()):
-            try:
-                kubernetes_validate.validate(one, kubernetes_validate.latest_version(), strict=True)
-            except kubernetes_validate.ValidationError as error:
-                yield f"{name_of(one)}: {'.'.join(map(str, error.path))}: {error.message}"
-            except kubernetes_validate.SchemaNotFoundError:
-                yield f"{name_of(one)}: no schema of {one['apiVersion']} {one['kind']}"
-            continue
         file = schemas / _file(one)
-        if not file.is_file():
+        if not group or "." not in group or (group.endswith(".k8s.io") and not file.is_file()):
+            yield from _against_core(json.dumps(one))
+        elif not file.is_file():
             yield f"{name_of(one)}: no schema of {group}/{version} {one['kind']}"
-            continue
-        validator = jsonschema.Draft202012Validator(closed(json.loads(file.read_text())))
-        for found in validator.iter_errors(one):
-            yield f"{name_of(one)}: {'.'.join(map(str, found.path))}: {found.message[:300]}"
+        else:
+            for found in _validator(file).iter_errors(one):
+                yield f"{name_of(one)}: {'.'.join(map(str, found.path))}: {found.message[:300]}"
+
+
+@cache  # overlays share most of their objects, and each asks for a file of some megabytes
+def _against_core(text: str) -> tuple[str, ...]:
+    import kubernetes_validate
+
+    one = json.loads(text)
+    try:
+        kubernetes_validate.validate(one, kubernetes_validate.latest_version(), strict=True)
+    except kubernetes_validate.ValidationError as error:
+        return (f"{name_of(one)}: {'.'.join(map(str, error.path))}: {error.message}",)
+    except kubernetes_validate.SchemaNotFoundError:
+        return (f"{name_of(one)}: no schema of {one['apiVersion']} {one['kind']}",)
+    return ()
+
+
+@cache
+def _validator(file: Path) -> Any:
+    import jsonschema
+
+    return jsonschema.Draft202012Validator(closed(json.loads(file.read_text())))
 
 
 def _file(one: Json) -> str:

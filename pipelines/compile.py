@@ -15,9 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from components.images import DEFAULT, Images
+from pipelines import forms
 from pipelines.shrink import shrink
 from selfemo.config import Config
 from selfemo.config.cluster import Cluster
@@ -49,9 +48,9 @@ def compile_to(
     for size in sizes:
         path = directory / f"selfemo-{size}.yaml"
         compiler.Compiler().compile(loop(size, cluster or Cluster(), images), str(path))
-        spec, *platform = yaml.safe_load_all(path.read_text())
+        spec, *platform = forms.parse(path.read_text())
         shrink(spec, platform[0] if platform else {})
-        path.write_text(yaml.safe_dump_all([spec, *platform], width=1000))
+        path.write_text(forms.dump([spec, *platform]))
         paths.append(path)
     return paths
 
@@ -64,7 +63,7 @@ def manifests_to(directory: Path, cluster: Cluster, images: Images) -> list[Path
     paths = []
     for form in compile_to(directory, cluster, images):
         path = directory / f"{form.stem}-manifest.yaml"
-        path.write_text(yaml.safe_dump_all(resources_of(form, cluster.namespace), width=1000))
+        path.write_text(forms.dump(resources_of(form, cluster.namespace)))
         paths += [form, path]
     return paths
 
@@ -74,7 +73,7 @@ def resources_of(form: Path, namespace: str) -> list[dict[str, Any]]:
 
     The client looks a pipeline up by its display name, so that it is the name.
     """
-    spec, *platform = yaml.safe_load_all(form.read_text())
+    spec, *platform = forms.parse(form.read_text())
     group = {"apiVersion": "pipelines.kubeflow.org/v2beta1"}
     name, version = spec["pipelineInfo"]["name"], version_of(form)
     described = {"description": spec["pipelineInfo"]["description"]}
@@ -105,7 +104,7 @@ def version_of(form: Path) -> str:
 
     Neither the file's name nor a comment in it counts.
     """
-    spec, *platform = yaml.safe_load_all(form.read_text())
+    spec, *platform = forms.parse(form.read_text())
     content = json.dumps([spec, *platform], sort_keys=True)
     return f"{spec['pipelineInfo']['name']}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
 

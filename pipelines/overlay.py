@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from components.images import Images
-from pipelines import size
+from pipelines import forms, size
 from pipelines.compile import compile_to, resources_of, version_of
 from selfemo import config as configuration
 from selfemo.errors import UserError
@@ -59,7 +59,7 @@ def overlay_to(overlay: Path) -> list[Path]:
         one["metadata"]["annotations"] = {"argocd.argoproj.io/sync-wave": wave}
     kept = {"argocd.argoproj.io/sync-options": "Prune=false", "kustomize.toolkit.fluxcd.io/prune": "disabled"}
     objects[1]["metadata"]["annotations"].update(kept)
-    made["native/pipeline.yaml"] = HEAD + yaml.safe_dump_all(objects, width=1000)
+    made["native/pipeline.yaml"] = HEAD + forms.dump(objects)
     component = {"apiVersion": "kustomize.config.k8s.io/v1alpha1", "kind": "Component", "resources": ["pipeline.yaml"]}
     made["native/kustomization.yaml"] = HEAD + _dump(component)
     (overlay / "native").mkdir(exist_ok=True)

@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from components.images import Images
-from pipelines import size
+from pipelines import forms, size
 from pipelines.compile import compile_to, version_of
 from pipelines.kubeflow import connect, listed, named, say
 from pipelines.watch import active, watch
@@ -167,8 +167,8 @@ def pipeline_of(form: Path) -> str:
         UserError: If the file is no compiled pipeline.
     """
     try:
-        return str(next(yaml.safe_load_all(form.read_text(encoding="utf-8")))["pipelineInfo"]["name"])
-    except (OSError, yaml.YAMLError, UnicodeDecodeError, StopIteration, KeyError, TypeError):
+        return str(forms.parse(form.read_text(encoding="utf-8"))[0]["pipelineInfo"]["name"])
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, IndexError, KeyError, TypeError):
         raise UserError("no compiled pipeline", where=str(form), fix="write it with `make compile`") from None
 
 

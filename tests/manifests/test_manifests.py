@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from manifests import check, dev_secrets
 from manifests.objects import build, name_of, pods
+from pipelines import forms
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.skipif(not check.SCHEMAS.is_dir(), reason="no CRD schemas: set SELFEMO_SCHEMAS")
@@ -244,7 +244,7 @@ def test_the_server_has_time_to_stop_before_it_is_killed_and_probes_ask_what_nee
     from selfemo.serving.limits import HEALTH, Limits
 
     file = ROOT / "manifests" / "components" / "serving-deployment" / "serving.yaml"
-    (deployment,) = (o for o in yaml.safe_load_all(file.read_text()) if o["kind"] == "Deployment")
+    (deployment,) = (o for o in forms.parse(file.read_text()) if o["kind"] == "Deployment")
     pod = deployment["spec"]["template"]["spec"]
     assert pod["terminationGracePeriodSeconds"] >= Limits().stop_seconds + 5  # and some for the rest
     (container,) = pod["containers"]
@@ -255,7 +255,7 @@ def test_the_server_has_time_to_stop_before_it_is_killed_and_probes_ask_what_nee
 def test_no_secret_stands_in_the_manifests() -> None:
     files = [p for p in (ROOT / "manifests").rglob("*.yaml") if "secrets" not in p.parent.name]
     for file in files:
-        for owner in yaml.safe_load_all(file.read_text()):
+        for owner in forms.parse(file.read_text()):
             assert not (isinstance(owner, dict) and owner.get("kind") == "Secret"), file
     assert "manifests/components/dev-secrets/secrets/" in (ROOT / ".gitignore").read_text()
 

@@ -1,4 +1,7 @@
-"""The real compiled pipeline on this machine, end to end: which tasks run, and what is there afterwards."""
+"""The real compiled pipeline on this machine, end to end: which tasks run, and what is there afterwards.
+
+One run, in two shards and with secrets in its environment, is what most of these tests look at or start from.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,11 @@ from selfemo.config import Config
 from selfemo.context import Context
 from selfemo.steps import finished_rounds
 from tests.conftest import small_of
+from tests.pipeline.test_secrets import CANARIES, contents
 
-ROUND = ["generate", "filter", "train", "evaluate", "decide"]
-START = ["prepare", "warmup", "evaluate", "decide"]
+SHARDS = 2
+ROUND = [*["generate"] * SHARDS, "filter", "train", *["evaluate"] * SHARDS, "decide"]
+START = ["prepare", "warmup", *["evaluate"] * SHARDS, "decide"]
 FORM = 5  # rounds that the compiled form has room for
 
 
@@ -35,7 +40,8 @@ def run(config: Config, tmp_path: Path) -> tuple[int, list[str], str]:
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "COLUMNS": "160"},
+        # botocore would sign with a session token: the embedded server takes its own keys alone.
+        env={**os.environ, "COLUMNS": "160", **{k: v for k, v in CANARIES.items() if not k.startswith("AWS_")}},
     )
     text = re.sub(r"\x1b\[[\d;]*m", "", log.read_text()[before:])
     executed = re.findall(r"Executing task '([a-z]+)(?:-\d+)?'", text)
@@ -43,15 +49,19 @@ def run(config: Config, tmp_path: Path) -> tuple[int, list[str], str]:
     return done.returncode, [t for t in executed if t in steps], done.stdout + done.stderr
 
 
+def of_two_shards(config: Config) -> Config:
+    return with_(config, "launch", shards=SHARDS).model_copy(update={"run": "e2e"})
+
+
 @pytest.fixture
 def config(small: Config) -> Config:
-    return small.model_copy(update={"run": "e2e"})
+    return of_two_shards(small)
 
 
 @pytest.fixture(scope="module")
 def first(tiny: Path, workdir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, list[str], str]:
     """The whole run, once for all tests that look at it or start from it: each may come first, or alone."""
-    config = with_(small_of(tiny, workdir).model_copy(update={"run": "e2e"}), "loop", rounds=2, patience=2)
+    config = with_(of_two_shards(small_of(tiny, workdir)), "loop", rounds=2, patience=2)
     return run(config, tmp_path_factory.mktemp("first"))
 
 
@@ -108,14 +118,7 @@ def test_a_second_run_does_nothing_again(config: Config, tmp_path: Path) -> None
     assert [m.step for m in history] == [0, 1, 2]
 
 
-def test_shards_of_self_play_and_evaluation_are_tasks_of_their_own(config: Config, tmp_path: Path) -> None:
-    cut = with_(with_(config, "launch", shards=2), "loop", rounds=1).model_copy(update={"run": "shards"})
-    code, ran, printed = run(cut, tmp_path)
-    assert code == 0, printed
-    assert [ran.count(step) for step in ("generate", "filter", "evaluate", "decide")] == [2, 1, 4, 2]
-    assert [r.round for r in finished_rounds(Context(cut))] == [0, 1]
-
-
+@pytest.mark.usefixtures("first")
 def test_early_stop_after_round_1(config: Config, tmp_path: Path) -> None:
     never = with_(with_(config, "loop", rounds=3, patience=1), "gate", min_gain=0.99)
     code, ran, printed = run(never, tmp_path)
@@ -139,7 +142,7 @@ def test_a_failing_round_fails_the_run_keeps_what_is_done_and_can_be_resumed(con
     shutil.rmtree(store.cache)
     code, ran, printed = run(broken, tmp_path)
     assert code == 1
-    assert ran == [*START, "generate", "filter", *["train"] * 3, "report"]  # tried three times, as compiled
+    assert ran == [*START, *["generate"] * SHARDS, "filter", *["train"] * 3, "report"]  # tried three times, as compiled
     assert "differs from its manifest" in printed
     assert "the run failed" in printed
     assert "Traceback" not in printed
@@ -156,8 +159,8 @@ def test_a_failing_round_fails_the_run_keeps_what_is_done_and_can_be_resumed(con
     assert [r.round for r in finished_rounds(Context(broken))] == [0, 1]
 
 
-def test_an_interrupt_ends_the_step_it_hits_and_the_same_command_goes_on(config: Config, tmp_path: Path) -> None:
-    interrupted = config.model_copy(update={"run": "interrupted", "loop": config.loop.model_copy(update={"rounds": 1})})
+def test_an_interrupt_ends_the_step_it_hits_and_the_same_command_goes_on(small: Config, tmp_path: Path) -> None:
+    interrupted = with_(small, "loop", rounds=1).model_copy(update={"run": "interrupted"})
     path = tmp_path / "config.yaml"
     path.write_text(interrupted.to_json())
     command = [sys.executable, "-c", "from selfemo.cli import main; main()", "run", "--config", str(path)]
@@ -180,3 +183,28 @@ def test_an_interrupt_ends_the_step_it_hits_and_the_same_command_goes_on(config:
     code, _, printed = run(interrupted, tmp_path)
     assert code == 0, printed
     assert printed.count("is already there") == 1  # what was published before the interrupt
+
+
+def test_a_run_leaves_no_secret_behind(config: Config, first: tuple[int, list[str], str], tmp_path: Path) -> None:
+    context = Context(config)
+    own = context.services  # the embedded S3 server's keys are secrets like any other
+    planted = [own.secret_key, *CANARIES.values()]
+    code, _, printed = first
+    assert code == 0, printed
+    assert not [c for c in planted if c in printed]
+
+    copies = tmp_path / "store"
+    copies.mkdir()
+    store = context.store
+    for number, uri in enumerate(store.backend(store.root).list(store.uri(config.run))):
+        if not uri.endswith(".safetensors"):
+            store.backend(uri).download(uri, copies / f"{number}-{uri.rsplit('/', 1)[1]}")
+    searched = [*contents(copies), *contents(Path(config.workdir) / "runs" / config.run)]
+    assert len(searched) > 20
+    for path, data in searched:
+        assert not [c for c in planted if c.encode() in data], path
+
+    registry = context.registry
+    for made in (registry.parent, *(r.info.run_id for r in registry.rounds())):
+        said = str(registry.client.get_run(made).to_dictionary())
+        assert not [c for c in planted if c in said]

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from pipelines import forms
 from pipelines.compile import COMPILED, compile_to, version_of
 from pipelines.overlay import overlay_to, settings_of, values_of
 from selfemo import config as configuration
@@ -35,7 +35,7 @@ def edit(file: Path, old: str, new: str) -> None:
 
 
 def documents(file: Path) -> list[dict[str, Any]]:
-    return [one for one in yaml.safe_load_all(file.read_text()) if one]
+    return [one for one in forms.parse(file.read_text()) if one]
 
 
 def test_compiling_gives_what_is_checked_in_and_each_overlay_its_own_images(tmp_path: Path) -> None:

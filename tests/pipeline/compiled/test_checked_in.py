@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
 
 from components.images import DEFAULT
 from pipelines.compile import COMPILED, compile_to, form_for, manifests_to
+from pipelines.forms import parse
 from selfemo import config as configuration
 from tests.cluster.schemas import closed, schema
 
@@ -36,7 +36,7 @@ def test_manifests_name_a_version_by_its_content(tmp_path: Path) -> None:
     assert [p.read_bytes() for p in made["a"]] == [p.read_bytes() for p in made["b"]]
     versions = {}
     for name, paths in made.items():
-        pipeline, version = yaml.safe_load_all(paths[1].read_text())
+        pipeline, version = parse(paths[1].read_text())
         assert (pipeline["kind"], version["kind"]) == ("Pipeline", "PipelineVersion")
         assert version["spec"]["pipelineName"] == pipeline["metadata"]["name"] == "selfemo-5"
         assert paths[0].stat().st_size < 256 * 1024 and paths[2].stat().st_size < 512 * 1024

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from components.images import DEFAULT, Images
 from pipelines.compile import COMPILED, compile_to
+from pipelines.forms import parse
 from pipelines.place import STEPS
 from tests.pipeline.compiled.forms import executors
 
@@ -34,7 +34,7 @@ def images_in(spec: dict[str, Any]) -> dict[str, str]:
 
 
 def test_every_step_runs_in_the_image_it_is_given(tmp_path: Path) -> None:
-    found = images_in(next(yaml.safe_load_all(compile_to(tmp_path, images=RELEASE)[0].read_text())))
+    found = images_in(parse(compile_to(tmp_path, images=RELEASE)[0].read_text())[0])
     assert found == {
         name: {"train": RELEASE.training, "generate": RELEASE.generation, "evaluate": RELEASE.generation}.get(
             step.kind, RELEASE.pipeline

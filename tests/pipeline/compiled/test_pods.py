@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from pipelines.compile import COMPILED
+from pipelines.forms import parse
 from pipelines.local import form_of
 from pipelines.place import STEPS
 from selfemo import config as configuration
@@ -80,7 +80,7 @@ def test_a_run_on_this_machine_has_a_form_for_its_trainer(tmp_path: Path, traine
     form = form_of(configuration.load(None, [f"cluster.trainer={trainer}", "loop.rounds=7"]), tmp_path)
     assert form.name == ("selfemo-7.yaml" if trainer == "trainjob" else "selfemo-10.yaml")
     assert (form.parent == COMPILED) == (trainer == "pod")  # nothing is compiled where there is no need
-    assert environment(executors(next(yaml.safe_load_all(form.read_text())))["train"])[TRAINER] == trainer
+    assert environment(executors(parse(form.read_text())[0])["train"])[TRAINER] == trainer
 
 
 def test_training_keeps_its_checkpoints_on_the_volume_and_other_steps_do_not(
