@@ -131,6 +131,7 @@ def test_when_a_node_is_lost_the_next_pods_go_on_from_the_store_though_no_disk_h
     controller.variables = {
         "PYTHONPATH": f"{ROOT / 'tests' / 'support'}:{CODE}",
         "SELFEMO_TEST_DEEPSPEED_ON_CPU": "1",
+        "DS_ACCELERATOR": "cpu",
     }
     strategy = "zero3"  # that deals out the weights as well
     calm = on_cluster(small_local, "calm", 2, checkpoints="store", strategy=strategy)

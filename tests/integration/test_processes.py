@@ -75,12 +75,13 @@ def same(rows: list[dict[str, float]], expected: list[dict[str, float]]) -> None
                 assert row[name] == pytest.approx(other[name], rel=1e-3, abs=1e-3), name
 
 
-def test_two_processes_train_as_one_and_only_the_first_writes(
-    small_local: Config, tiny: Path, one: list[dict[str, float]]
+def test_two_processes_train_as_one_only_the_first_writes_and_one_that_dies_fails_the_step_and_changes_nothing(
+    small_local: Config, tiny: Path, one: list[dict[str, float]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     config = settings(small_local, "two", processes=2, pack_tokens=200)
     before = dict(os.environ)
-    same(history(config, tiny), one)
+    undisturbed = history(config, tiny)
+    same(undisturbed, one)
     assert dict(os.environ) == before
     assert "2 processes train together: MULTI_CPU" in said(config)
     files = sorted(p.name for p in Path(config.workdir, "runs", "two", "train-1").glob("*/attempt_0/*/stderr.log"))
@@ -89,14 +90,9 @@ def test_two_processes_train_as_one_and_only_the_first_writes(
         Path(config.workdir, "scratch", "two").iterdir()
     )
 
-
-def test_a_rank_that_dies_fails_the_step_with_its_log_and_the_rerun_ends_as_if_it_had_not(
-    small_local: Config, tiny: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    undisturbed = history(settings(small_local, "calm", processes=2), tiny)
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'tests' / 'support'}:{ROOT}")
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'tests' / 'support'}:{os.environ.get('PYTHONPATH', '')}:{ROOT}")
     monkeypatch.setenv("SELFEMO_TEST_DIE", str(tmp_path / "died"))
-    config = settings(small_local, "shaken", processes=2)
+    config = settings(small_local, "shaken", processes=2, pack_tokens=200)
     with pytest.raises(UserError, match=r"rank 1 of training died \(killed by SIGKILL\)") as error:
         history(config, tiny)
     assert "this rank was told to die" in str(error.value)
@@ -111,6 +107,7 @@ def deepspeed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]
         pytest.skip("deepspeed is not installed")
     monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'tests' / 'support'}:{os.environ.get('PYTHONPATH', '')}:{ROOT}")
     monkeypatch.setenv("SELFEMO_TEST_DEEPSPEED_ON_CPU", "1")
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")
     compiled = tmp_path / "compiled"
     monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(compiled))
     yield
@@ -139,12 +136,9 @@ def test_an_adapter_trained_on_shards_is_merged_into_whole_weights(small_local: 
     assert any(not torch.equal(before[k], after[k]) for k in before)
 
 
-def test_deepspeed_without_gpus_is_refused(small_local: Config, tiny: Path) -> None:
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU")
+def test_deepspeed_without_gpus_is_refused_before_anything_starts(small_local: Config, tiny: Path) -> None:
+    config = settings(small_local, "refused", processes=2, strategy="zero2")
     with pytest.raises(UserError, match=r"on a CPU use launch\.strategy=ddp"):
-        history(settings(small_local, "refused", processes=2, strategy="zero2"), tiny)
-
-
-def test_groups_that_cannot_be_dealt_out_are_refused(small_local: Config, tiny: Path) -> None:
-    config = settings(small_local, "odd", processes=3)
-    with pytest.raises(UserError, match=r"grpo\.prompts_per_step: 4 cannot be dealt out to 3 processes"):
         history(config, tiny)
+    assert not Path(config.workdir, "runs", "refused").exists()

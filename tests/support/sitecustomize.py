@@ -13,7 +13,6 @@ from importlib import import_module
 from pathlib import Path
 
 if os.environ.get("SELFEMO_TEST_DEEPSPEED_ON_CPU"):
-    os.environ["DS_ACCELERATOR"] = "cpu"
     from accelerate.state import PartialState
     from accelerate.utils import DistributedType
 

@@ -52,6 +52,16 @@ def test_overrides_are_yaml_and_win_over_the_file(tmp_path: Path) -> None:
             ":2",
             "corpora: emorynlp-json and emorynlp hold the same conversations: name one of them",
         ),
+        (
+            "grpo:\n  replay: 0\n  prompts_per_step: 4\nwarmup: {dialogues_per_step: 6}\nlaunch: {processes: 3}\n",
+            ":3",
+            "grpo.prompts_per_step: 4 cannot be dealt out to 3 processes",
+        ),
+        (
+            "run: x\ngrpo: {prompts_per_step: 4}\nlaunch: {processes: 2}\ncluster: {trainer: trainjob, nodes: 2}\n",
+            ":2",
+            "grpo.replay: 1 cannot be dealt out to 4 processes",
+        ),
         ("run: [\n", ":2", "not YAML"),
         ("just text\n", "", "not a mapping"),
         ("run: Bad Name\n", ":1", "run"),

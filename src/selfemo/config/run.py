@@ -57,6 +57,20 @@ class Config(Section):
                 raise ValueError(f"{other} and {name} hold the same conversations: name one of them")
         return corpora
 
+    @property
+    def dealt_out(self) -> dict[str, int]:
+        """What a training step deals out to its processes in equal parts: how many of it, by the setting's name."""
+        return {
+            "warmup.dialogues_per_step": self.warmup.dialogues_per_step,
+            "grpo.prompts_per_step": self.grpo.prompts_per_step,
+            "grpo.replay": self.grpo.replay,
+        }
+
+    @property
+    def processes(self) -> int:
+        """Processes that train together, over all nodes."""
+        return self.launch.processes * (self.cluster.nodes if self.cluster.trainer == "trainjob" else 1)
+
     def to_json(self) -> str:
         """One line of JSON that :meth:`from_json` reads back; how a config travels into a step."""
         return self.model_dump_json()

@@ -86,6 +86,7 @@ def launch(
             fix = "see the job's log; do its pods read and write the same store, and is their image of the same code?"
             raise UserError("training ended and published nothing", where=uri, fix=fix)
         return
+    _check_accelerator(config.launch.strategy)
     logs = context.workdir / "runs" / config.run / f"{name}-{round}"
     logs.mkdir(parents=True, exist_ok=True)
     settings = logs / "config.json"
@@ -95,6 +96,22 @@ def launch(
     if context.store.manifest(uri) is None:
         fix = "was the code edited while it started? Give the same command again"
         raise UserError("training ended and published nothing", where=uri, fix=fix)
+
+
+def _check_accelerator(strategy: str) -> None:
+    """Without GPUs DeepSpeed's processes would start, load a policy each, and then train alone.
+
+    Raises:
+        UserError: If there are none, and DS_ACCELERATOR, DeepSpeed's own switch, names nothing else.
+    """
+    from torch import cuda
+
+    if strategy != "ddp" and not cuda.is_available() and "DS_ACCELERATOR" not in os.environ:
+        raise UserError(
+            f"{strategy}: this machine has no GPU",
+            where="launch.strategy",
+            fix="DeepSpeed needs GPUs; on a CPU use launch.strategy=ddp",
+        )
 
 
 def checkpoints(config: Config, scratch: Path) -> Path:
