@@ -38,6 +38,7 @@ for command in (
     registry.promote,
     registry.rollback,
     registry.sync_registry,
+    registry.stopped_rounds,
     registry.serve,
     registry.fetch,
     data,

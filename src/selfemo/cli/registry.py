@@ -77,6 +77,29 @@ def sync_registry(config: Config, write: Path | None) -> None:
     click.echo(f"{write}: version {champion.version} of {config.mlflow.model}")
 
 
+@click.command("stopped-rounds")
+@configured
+@click.option(
+    "--within", "hours", type=click.FloatRange(min=0), default=24.0, show_default=True, help="Hours since the decision."
+)
+def stopped_rounds(config: Config, hours: float) -> None:
+    """Say which rounds the collapse guard stopped lately; exit code 1 if there are any. Give it to a CronJob.
+
+    \b
+    Example:
+      selfemo stopped-rounds --within 24
+    """
+    from selfemo.context import Context
+    from selfemo.registry.stopped import stopped_rounds as asked
+
+    found = asked(Context(config).registry, hours)
+    for one in found:
+        click.echo(f"round {one.round} of {one.run}: {one.reason}")
+    if found:
+        raise SystemExit(1)
+    click.echo(f"no round was stopped in the last {hours:g} h")
+
+
 @click.command()
 @configured
 @click.option("--policy", default="models:/self-emo@champion", show_default=True, help="What to serve.")
