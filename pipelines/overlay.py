@@ -96,7 +96,7 @@ def settings_of(overlay: Path, values: dict[str, str]) -> Json:
     placed: dict[str, Json] = {
         "store": {"root": f"s3://{values['bucket']}/{values['prefix']}", "endpoint": values["store-endpoint"] or None},
         "mlflow": {"tracking_uri": MLFLOW, "model": values["model"]},
-        "cluster": {"host": values["kfp-host"], "namespace": values["namespace"]},
+        "cluster": {"host": values["kfp-host"], "namespace": values["namespace"], **_proxy(values)},
         "gitops": {"repository": values["repository"], "reference": values["reference"]},
     }
     for section, given in placed.items():
@@ -106,6 +106,13 @@ def settings_of(overlay: Path, values: dict[str, str]) -> Json:
             )
         settings[section] = {**(settings.get(section) or {}), **given}
     return dict(settings)
+
+
+def _proxy(values: dict[str, str]) -> Json:
+    """What steps are told of a proxy, as components/egress-proxy tells the services; nothing where there is none."""
+    if "proxy" not in values:
+        return {}
+    return {"environment": {"HTTPS_PROXY": values["proxy"], "NO_PROXY": values.get("no-proxy", "")}}
 
 
 def _release(version: str, cron: str, config: str) -> Json:

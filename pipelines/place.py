@@ -9,7 +9,7 @@ from kfp import dsl, kubernetes
 
 from components.images import Images
 from selfemo.cluster.trainjob import KEYS, WORKDIR
-from selfemo.config.cluster import TRAINER, Cluster, Pod
+from selfemo.config.cluster import CA_DIRECTORY, TRAINER, Cluster, Pod
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,10 @@ def place(task: dsl.PipelineTask, step: str, cluster: Cluster, images: Images) -
         kubernetes.add_toleration(task, **given)
     if pod.queue:
         kubernetes.add_pod_label(task, "kueue.x-k8s.io/queue-name", pod.queue)
+    for name, value in sorted(cluster.variables.items()):
+        task.set_env_variable(name, value)
+    if cluster.ca_bundle:
+        kubernetes.use_config_map_as_volume(task, cluster.ca_bundle, CA_DIRECTORY)
     if cluster.secret:
         kubernetes.use_secret_as_env(task, cluster.secret, {k: k for k in KEYS}, optional=True)
     return task

@@ -20,8 +20,12 @@ from tests.cluster.schemas import closed, schema
 URI = "s3://selfemo/demo/round-1/train-0123456789ab"
 
 
+DEALT_OUT = ("grpo.replay=0", "grpo.prompts_per_step=10080", "warmup.dialogues_per_step=10080")
+"""What can be dealt out to any number of processes on up to four nodes of up to eight."""
+
+
 def made(*overrides: str, **extra: Any) -> dict[str, Any]:
-    config = configuration.load(None, ["cluster.trainer=trainjob", *overrides])
+    config = configuration.load(None, ["cluster.trainer=trainjob", *DEALT_OUT, *overrides])
     return manifest(config, "a-job", "image@sha256:1", ["train"], environment={}, **extra)
 
 
@@ -58,6 +62,15 @@ def test_secrets_are_named_and_never_given() -> None:
         "valueFrom": {"secretKeyRef": {"name": "s3-access", "key": "AWS_SECRET_ACCESS_KEY", "optional": True}},
     }
     assert made()["spec"]["trainer"]["env"] == []
+
+
+def test_its_pods_are_told_of_a_proxy_and_of_the_authorities_to_trust() -> None:
+    job = made("cluster.environment={HTTPS_PROXY: 'http://proxy:3128'}", "cluster.ca_bundle=company-ca")
+    told = {e["name"]: e["value"] for e in job["spec"]["trainer"]["env"]}
+    assert (told["HTTPS_PROXY"], told["SSL_CERT_FILE"]) == ("http://proxy:3128", "/etc/selfemo-ca/ca.crt")
+    assert {"name": "ca", "configMap": {"name": "company-ca"}} in node(job)["volumes"]
+    (container,) = node(job)["containers"]
+    assert {"name": "ca", "mountPath": "/etc/selfemo-ca", "readOnly": True} in container["volumeMounts"]
 
 
 def test_checkpoints_go_to_the_volume_where_there_is_one() -> None:

@@ -67,6 +67,15 @@ def test_every_place_comes_from_the_values_and_the_method_from_the_settings(over
     assert {o["metadata"]["namespace"] for o in documents(overlay / "native" / "pipeline.yaml")} == {"other"}
 
 
+def test_the_proxy_of_the_values_reaches_the_steps(overlay: Path) -> None:
+    edit(
+        overlay / "values.yaml", "  bucket: selfemo", "  bucket: selfemo\n  proxy: http://proxy:3128\n  no-proxy: .svc"
+    )
+    overlay_to(overlay)
+    told = configuration.load(overlay / "config.yaml").cluster.environment
+    assert told == {"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": ".svc"}
+
+
 def test_a_version_is_named_by_what_its_form_says_not_by_its_file_or_a_comment(tmp_path: Path) -> None:
     form = COMPILED / "selfemo-5.yaml"
     (tmp_path / "form.yaml").write_bytes(form.read_bytes())

@@ -62,6 +62,12 @@ def test_overrides_are_yaml_and_win_over_the_file(tmp_path: Path) -> None:
             ":2",
             "grpo.replay: 1 cannot be dealt out to 4 processes",
         ),
+        (
+            "run: x\ncluster:\n  environment: {HTTPS_PROXY: 'http://user:pw@proxy'}\n",
+            ":3",
+            "HTTPS_PROXY holds a password",
+        ),
+        ("run: x\ncluster:\n  environment: {NO PROXY: x}\n", ":3", "'NO PROXY' is no name of a variable"),
         ("run: [\n", ":2", "not YAML"),
         ("just text\n", "", "not a mapping"),
         ("run: Bad Name\n", ":1", "run"),

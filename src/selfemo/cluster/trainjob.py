@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from selfemo.config import Config
+from selfemo.config.cluster import CA_DIRECTORY
 
 GROUP, VERSION, PLURAL = "trainer.kubeflow.org", "v1alpha1", "trainjobs"
 HASH = "selfemo/spec-hash"
@@ -63,7 +64,7 @@ def manifest(
     cpu, memory = pod.requests
     if pod.accelerators:
         resources[pod.accelerator] = str(pod.accelerators)
-    env: list[Json] = [{"name": k, "value": v} for k, v in sorted(environment.items())]
+    env: list[Json] = [{"name": k, "value": v} for k, v in sorted({**cluster.variables, **environment}.items())]
     if cluster.secret:
         keys = ({"name": cluster.secret, "key": k, "optional": True} for k in KEYS)
         env += [{"name": k["key"], "valueFrom": {"secretKeyRef": k}} for k in keys]
@@ -101,7 +102,7 @@ def manifest(
 
 
 def _patch(config: Config) -> Json:
-    """What the runtime's pods are changed in: account, place, shared memory, a volume for checkpoints."""
+    """What the runtime's pods are changed in: account, place, shared memory, authorities, a volume for checkpoints."""
     cluster = config.cluster
     pod = cluster.pods.train
     volumes: list[Json] = []
@@ -112,6 +113,9 @@ def _patch(config: Config) -> Json:
     claim = {"persistentVolumeClaim": {"claimName": cluster.volume}} if cluster.volume else {"emptyDir": {}}
     volumes.append({"name": "work", **claim})
     mounts.append({"name": "work", "mountPath": WORKDIR})
+    if cluster.ca_bundle:
+        volumes.append({"name": "ca", "configMap": {"name": cluster.ca_bundle}})
+        mounts.append({"name": "ca", "mountPath": CA_DIRECTORY, "readOnly": True})
     containers = [{"name": NODE, "volumeMounts": mounts}]
     spec: Json = {"serviceAccountName": cluster.service_account, "volumes": volumes, "containers": containers}
     if pod.node_selector:

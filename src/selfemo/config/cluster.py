@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
@@ -15,6 +16,12 @@ NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 
 TRAINER = "SELFEMO_TRAINER"
 """Variable in which a compiled pipeline tells a training step for which ``cluster.trainer`` its pod was made."""
+
+
+CA_DIRECTORY = "/etc/selfemo-ca"
+"""Where a pod finds ``cluster.ca_bundle``."""
+CA_VARIABLES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "GIT_SSL_CAINFO")
+"""By which boto3, requests, OpenSSL and Git are told."""
 
 
 class Toleration(Section):
@@ -135,6 +142,26 @@ class Cluster(Section):
     """ClusterTrainingRuntime of TrainJobs."""
     volume: str = Field("", pattern=rf"{NAME}|^$")
     """PersistentVolumeClaim for checkpoints, writable by all nodes; empty: see launch.checkpoints."""
+    environment: dict[str, str] = Field({})
+    """Plain variables of every step's pod, such as HTTPS_PROXY and NO_PROXY; they stand in forms: nothing secret."""
+    ca_bundle: str = Field("", pattern=rf"{NAME}|^$")
+    """ConfigMap whose ca.crt holds the authorities that pods trust, public ones too; empty is what Python brings."""
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Plain variables of every step's pod: the environment, and where its authorities are."""
+        trusted = dict.fromkeys(CA_VARIABLES, f"{CA_DIRECTORY}/ca.crt") if self.ca_bundle else {}
+        return {**trusted, **self.environment}
+
+    @field_validator("environment")
+    @classmethod
+    def _nothing_secret(cls, environment: dict[str, str]) -> dict[str, str]:
+        for name, value in environment.items():
+            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+                raise ValueError(f"{name!r} is no name of a variable")
+            if re.search(r"://[^/]*@", value):
+                raise ValueError(f"{name} holds a password: forms and logs show it; give the proxy one that needs none")
+        return environment
 
     @model_validator(mode="before")
     @classmethod

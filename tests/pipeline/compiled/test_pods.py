@@ -57,6 +57,18 @@ def test_places_queues_and_secrets_are_named(forms: Callable[..., list[dict[str,
         assert "AWS_SECRET_ACCESS_KEY" in {k["envVar"] for k in secret["keyToEnv"]}
 
 
+def test_every_step_is_told_of_a_proxy_and_of_the_authorities_to_trust(
+    forms: Callable[..., list[dict[str, Any]]],
+) -> None:
+    form = forms("environment={HTTPS_PROXY: 'http://proxy:3128', NO_PROXY: '.svc'}", "ca_bundle=company-ca")
+    for name, container in executors(form[0]).items():
+        told = environment(container)
+        assert (told["HTTPS_PROXY"], told["NO_PROXY"]) == ("http://proxy:3128", ".svc"), name
+        assert told["AWS_CA_BUNDLE"] == told["REQUESTS_CA_BUNDLE"] == "/etc/selfemo-ca/ca.crt"
+        (mounted,) = placed(form)[name]["configMapAsVolume"]
+        assert (mounted["configMapName"], mounted["mountPath"]) == ("company-ca", "/etc/selfemo-ca")
+
+
 def test_what_waits_for_a_trainjob_is_light_and_names_its_image(forms: Callable[..., list[dict[str, Any]]]) -> None:
     form = forms("profile=node8", "trainer=trainjob")
     for name in ("train", "warmup"):
