@@ -18,7 +18,7 @@ MADE_ELSEWHERE = {
     ("ClusterSecretStore", "platform"),
     ("ConfigMap", "kube-root-ca.crt"),
 }
-"""What the platform brings: Kubeflow's own settings, certificates of its authority, and its store of secrets."""
+"""What the platform has: Kubeflow's own settings, certificates of its authority, and its store of secrets."""
 
 
 def build(target: Path) -> list[Json]:

@@ -177,9 +177,13 @@ def mlflow_file(elsewhere: Path, empty_mlflow: bytes) -> str:
     return f"sqlite:///{file}"
 
 
+def local_of(tiny: Path, place: Path, mlflow: str) -> Config:
+    """A run without servers: its store is a directory, its MLflow a file."""
+    uris = [f"store.root={(place / 'store').as_uri()}", f"mlflow.tracking_uri={mlflow}"]
+    return configuration.load(None, [f"policy.base={tiny}", f"workdir={place / 'work'}", *SMALL, *uris])
+
+
 @pytest.fixture
 def small_local(tiny: Path, elsewhere: Path, mlflow_file: str) -> Config:
     """The same with a store in a directory and MLflow in a file: no servers."""
-    tmp_path = elsewhere
-    uris = [f"store.root={(tmp_path / 'store').as_uri()}", f"mlflow.tracking_uri={mlflow_file}"]
-    return configuration.load(None, [f"policy.base={tiny}", f"workdir={tmp_path / 'work'}", *SMALL, *uris])
+    return local_of(tiny, elsewhere, mlflow_file)

@@ -54,6 +54,7 @@ SURROUNDINGS = (
     "selfemo.registry",
     "selfemo.report.plots",
     "selfemo.services",
+    "selfemo.steps.launch",
     "selfemo.store",
 )
 """Where and how a step runs, not what it comes to: no edit here makes a run begin again. (What the configuration says

@@ -124,7 +124,7 @@ def test_a_trainjobs_pods_train_as_this_machine_would_and_publish_themselves(
 
 
 def test_when_a_node_is_lost_the_next_pods_go_on_from_the_store_though_no_disk_had_all_of_the_checkpoint(
-    small_local: Config, tiny: Path, controller: Controller, tmp_path: Path
+    small_local: Config, tiny: Path, controller: Controller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if importlib.util.find_spec("deepspeed") is None:
         pytest.skip("deepspeed is not installed")
@@ -133,6 +133,7 @@ def test_when_a_node_is_lost_the_next_pods_go_on_from_the_store_though_no_disk_h
         "SELFEMO_TEST_DEEPSPEED_ON_CPU": "1",
         "DS_ACCELERATOR": "cpu",
     }
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")
     strategy = "zero3"  # that deals out the weights as well
     calm = on_cluster(small_local, "calm", 2, checkpoints="store", strategy=strategy)
     undisturbed = steps.train(calm, str(tiny), publish(calm, samples()), tiny.as_uri(), 1)
@@ -155,12 +156,22 @@ def test_when_a_node_is_lost_the_next_pods_go_on_from_the_store_though_no_disk_h
 
 
 def test_a_users_error_in_the_pods_fails_the_step_and_publishes_nothing(
-    small_local: Config, tiny: Path, controller: Controller
+    small_local: Config, tiny: Path, controller: Controller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(Config, "check_dealt_out", lambda _: None)  # so that the pods are the first to see it
     config = on_cluster(small_local, "odd", processes=3)  # 4 prompts a step cannot be dealt out to 3
     with pytest.raises(UserError, match="training failed: BackoffLimitExceeded"):
         steps.train(config, str(tiny), publish(config, samples()), tiny.as_uri(), 1)
     assert "4 cannot be dealt out to 3 processes" in controller.said
+
+
+def test_deepspeed_on_pods_without_gpus_is_refused_before_any_starts(
+    small_local: Config, tiny: Path, controller: Controller
+) -> None:
+    config = on_cluster(small_local, "slow", strategy="zero3")
+    with pytest.raises(UserError, match=r"cluster\.pods\.train\.accelerators: zero3: the pods that train have no GPU"):
+        steps.train(config, str(tiny), publish(config, samples()), tiny.as_uri(), 1)
+    assert controller.ran == []
 
 
 def test_training_that_publishes_nothing_is_an_error(

@@ -20,12 +20,8 @@ from tests.cluster.schemas import closed, schema
 URI = "s3://selfemo/demo/round-1/train-0123456789ab"
 
 
-DEALT_OUT = ("grpo.replay=0", "grpo.prompts_per_step=10080", "warmup.dialogues_per_step=10080")
-"""What can be dealt out to any number of processes on up to four nodes of up to eight."""
-
-
 def made(*overrides: str, **extra: Any) -> dict[str, Any]:
-    config = configuration.load(None, ["cluster.trainer=trainjob", *DEALT_OUT, *overrides])
+    config = configuration.load(None, ["cluster.trainer=trainjob", *overrides])
     return manifest(config, "a-job", "image@sha256:1", ["train"], environment={}, **extra)
 
 

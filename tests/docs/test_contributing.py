@@ -28,9 +28,7 @@ def test_the_example_works_as_it_stands(title: str, tmp_path: Path, tiny: Path) 
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__", "compiled"))
     work = tmp_path / "work"
     work.mkdir()
-    # Coverage follows child processes by these; the copy's files are not the package that is measured.
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("COV_CORE", "COVERAGE"))}
-    env["PYTHONPATH"] = os.pathsep.join((str(copy / "src"), str(copy)))
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join((str(copy / "src"), str(copy)))}
     tried = 0
     for head, body in blocks(SECTIONS[title]):
         if match := re.fullmatch(r"file: (\S+)", head):

@@ -17,7 +17,7 @@ from selfemo.context import Context
 from selfemo.data.records import Sample, write_records
 from selfemo.errors import UserError
 from selfemo.policy.weights import load_model
-from tests.conftest import ROOT
+from tests.conftest import ROOT, local_of
 from tests.unit.training.samples import sample
 
 pytestmark = [
@@ -57,9 +57,28 @@ def history(config: Config, tiny: Path) -> list[dict[str, float]]:
     return rows
 
 
-@pytest.fixture
-def one(small_local: Config, tiny: Path) -> list[dict[str, float]]:
-    return history(settings(small_local, "one"), tiny)
+@pytest.fixture(scope="module")
+def local(tiny: Path, empty_mlflow: bytes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Config]:
+    """A run without servers that the undisturbed trainings share, which others are held against."""
+    place = tmp_path_factory.mktemp("undisturbed")
+    (place / "mlflow.db").write_bytes(empty_mlflow)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        yield local_of(tiny, place, f"sqlite:///{place / 'mlflow.db'}")
+
+
+@pytest.fixture(scope="module")
+def one(local: Config, tiny: Path) -> list[dict[str, float]]:
+    return history(settings(local, "one"), tiny)
+
+
+@pytest.fixture(scope="module")
+def two(local: Config, tiny: Path) -> list[dict[str, float]]:
+    return history(two_processes(local, "two"), tiny)
+
+
+def two_processes(config: Config, run: str) -> Config:
+    return settings(config, run, processes=2, pack_tokens=200)
 
 
 def said(config: Config) -> str:
@@ -75,14 +94,11 @@ def same(rows: list[dict[str, float]], expected: list[dict[str, float]]) -> None
                 assert row[name] == pytest.approx(other[name], rel=1e-3, abs=1e-3), name
 
 
-def test_two_processes_train_as_one_only_the_first_writes_and_one_that_dies_fails_the_step_and_changes_nothing(
-    small_local: Config, tiny: Path, one: list[dict[str, float]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_two_processes_train_as_one_and_only_the_first_writes(
+    local: Config, tiny: Path, one: list[dict[str, float]], two: list[dict[str, float]]
 ) -> None:
-    config = settings(small_local, "two", processes=2, pack_tokens=200)
-    before = dict(os.environ)
-    undisturbed = history(config, tiny)
-    same(undisturbed, one)
-    assert dict(os.environ) == before
+    config = two_processes(local, "two")
+    same(two, one)
     assert "2 processes train together: MULTI_CPU" in said(config)
     files = sorted(p.name for p in Path(config.workdir, "runs", "two", "train-1").glob("*/attempt_0/*/stderr.log"))
     assert len(files) == 2
@@ -90,14 +106,24 @@ def test_two_processes_train_as_one_only_the_first_writes_and_one_that_dies_fail
         Path(config.workdir, "scratch", "two").iterdir()
     )
 
+
+def test_a_rank_that_dies_fails_the_step_with_its_log_and_the_rerun_ends_as_if_it_had_not(
+    small_local: Config,
+    tiny: Path,
+    two: list[dict[str, float]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
     monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'tests' / 'support'}:{os.environ.get('PYTHONPATH', '')}:{ROOT}")
     monkeypatch.setenv("SELFEMO_TEST_DIE", str(tmp_path / "died"))
-    config = settings(small_local, "shaken", processes=2, pack_tokens=200)
+    config = two_processes(small_local, "shaken")
+    before = dict(os.environ)
     with pytest.raises(UserError, match=r"rank 1 of training died \(killed by SIGKILL\)") as error:
         history(config, tiny)
+    assert dict(os.environ) == before
     assert "this rank was told to die" in str(error.value)
     assert list(Path(config.workdir, "scratch").rglob("checkpoint-1"))
-    assert history(config, tiny) == undisturbed
+    assert history(config, tiny) == two
 
 
 @pytest.fixture

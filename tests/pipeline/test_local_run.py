@@ -13,12 +13,14 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 import pytest
 
 from selfemo.config import Config
 from selfemo.context import Context
+from selfemo.registry.rounds import RoundRow
 from selfemo.steps import finished_rounds
 from tests.conftest import small_of
 from tests.pipeline.test_secrets import CANARIES, contents
@@ -58,23 +60,32 @@ def config(small: Config) -> Config:
     return of_two_shards(small)
 
 
+class First(NamedTuple):
+    """The first run: what :func:`run` gives, and its rounds when it had ended."""
+
+    code: int
+    ran: list[str]
+    printed: str
+    rounds: list[RoundRow]
+
+
 @pytest.fixture(scope="module")
-def first(tiny: Path, workdir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, list[str], str]:
+def first(tiny: Path, workdir: Path, tmp_path_factory: pytest.TempPathFactory) -> First:
     """The whole run, once for all tests that look at it or start from it: each may come first, or alone."""
     config = with_(of_two_shards(small_of(tiny, workdir)), "loop", rounds=2, patience=2)
-    return run(config, tmp_path_factory.mktemp("first"))
+    ended = run(config, tmp_path_factory.mktemp("first"))
+    return First(*ended, finished_rounds(Context(config)) if ended[0] == 0 else [])
 
 
 def with_(config: Config, section: str, **values: object) -> Config:
     return config.model_copy(update={section: getattr(config, section).model_copy(update=values)})
 
 
-def test_all_rounds(config: Config, first: tuple[int, list[str], str]) -> None:
-    code, ran, printed = first
+def test_all_rounds(config: Config, first: First) -> None:
+    code, ran, printed, rows = first
     assert code == 0, printed
     assert ran == START + 2 * ROUND + 2 * (FORM - 2) * ["carry"] + ["report"]
     context = Context(config)
-    rows = finished_rounds(context)
     assert [r.round for r in rows] == [0, 1, 2]
     assert rows[0].promoted
     assert all(r.accepted and r.rejected for r in rows[1:])
@@ -185,13 +196,12 @@ def test_an_interrupt_ends_the_step_it_hits_and_the_same_command_goes_on(small: 
     assert printed.count("is already there") == 1  # what was published before the interrupt
 
 
-def test_a_run_leaves_no_secret_behind(config: Config, first: tuple[int, list[str], str], tmp_path: Path) -> None:
+def test_a_run_leaves_no_secret_behind(config: Config, first: First, tmp_path: Path) -> None:
     context = Context(config)
     own = context.services  # the embedded S3 server's keys are secrets like any other
     planted = [own.secret_key, *CANARIES.values()]
-    code, _, printed = first
-    assert code == 0, printed
-    assert not [c for c in planted if c in printed]
+    assert first.code == 0, first.printed
+    assert not [c for c in planted if c in first.printed]
 
     copies = tmp_path / "store"
     copies.mkdir()

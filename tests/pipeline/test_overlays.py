@@ -15,6 +15,8 @@ from selfemo import config as configuration
 from selfemo.errors import UserError
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.no_cover  # no library code, which it would only slow down
+
 OVERLAYS = ROOT / "manifests" / "overlays"
 
 

@@ -15,6 +15,8 @@ from selfemo.errors import UserError
 from tests.pipeline.stub import Stub
 from tests.pipeline.test_submit import settings, submission
 
+pytestmark = pytest.mark.no_cover  # no library code, which it would only slow down
+
 NIGHT = "2026-11-26T03:00:00Z"
 
 

@@ -16,6 +16,8 @@ from selfemo.config import Config
 from selfemo.errors import UserError
 from tests.pipeline.stub import Stub
 
+pytestmark = pytest.mark.no_cover  # no library code, which it would only slow down
+
 
 def settings(stub: Stub, *overrides: str) -> Config:
     return configuration.load(

@@ -53,16 +53,6 @@ def test_overrides_are_yaml_and_win_over_the_file(tmp_path: Path) -> None:
             "corpora: emorynlp-json and emorynlp hold the same conversations: name one of them",
         ),
         (
-            "grpo:\n  replay: 0\n  prompts_per_step: 4\nwarmup: {dialogues_per_step: 6}\nlaunch: {processes: 3}\n",
-            ":3",
-            "grpo.prompts_per_step: 4 cannot be dealt out to 3 processes",
-        ),
-        (
-            "run: x\ngrpo: {prompts_per_step: 4}\nlaunch: {processes: 2}\ncluster: {trainer: trainjob, nodes: 2}\n",
-            ":2",
-            "grpo.replay: 1 cannot be dealt out to 4 processes",
-        ),
-        (
             "run: x\ncluster:\n  environment: {HTTPS_PROXY: 'http://user:pw@proxy'}\n",
             ":3",
             "HTTPS_PROXY holds a password",
@@ -122,3 +112,37 @@ def test_the_old_name_of_the_precision_is_refused_with_the_new_one(tmp_path: Pat
     file.write_text("run: x\npolicy:\n  bf16: true\n")
     with pytest.raises(UserError, match=r"c\.yaml:2: policy: bf16 is precision now: auto"):
         config.load(file)
+
+
+REPLAY_OFF = ["grpo.replay=0", "warmup.dialogues_per_step=12"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "problem"),
+    [
+        (["launch.processes=3", *REPLAY_OFF], "grpo.prompts_per_step: 4 cannot be dealt out to 3 processes"),
+        (["launch.processes=2"], "grpo.replay: 1 cannot be dealt out to 2 processes"),
+        (["launch.processes=8"], "warmup.dialogues_per_step: 4 cannot be dealt out to 8 processes"),
+        (["cluster.trainer=trainjob", "cluster.nodes=3", *REPLAY_OFF], "4 cannot be dealt out to 3 processes"),
+    ],
+)
+def test_what_does_not_come_out_even_among_the_processes_is_refused(overrides: list[str], problem: str) -> None:
+    settings = config.load(None, ["grpo.prompts_per_step=4", *overrides])
+    with pytest.raises(UserError) as error:
+        settings.check_dealt_out()
+    assert problem in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["launch.processes=2", "grpo.replay=2"],
+        ["launch.processes=2", "warmup.dialogues=0"],  # nothing to replay
+        ["launch.processes=3", "loop.rounds=0", "warmup.dialogues_per_step=6"],  # no SELF-GRPO
+        ["launch.processes=3", "grpo.objective=cross-entropy", "warmup.epochs=0"],  # it rounds up
+        ["launch.processes=8", "policy.start=models:/a@champion", "grpo.prompts_per_step=8", "grpo.replay=0"],
+        ["cluster.nodes=1", "launch.processes=1"],
+    ],
+)
+def test_what_a_run_does_not_deal_out_may_be_odd(overrides: list[str]) -> None:
+    config.load(None, overrides).check_dealt_out()

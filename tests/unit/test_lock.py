@@ -61,7 +61,7 @@ def old(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 def test_a_holder_that_was_killed_is_replaced_when_its_time_is_up(uri: str, old: list[bool]) -> None:
     first = held(LocalBackend(), uri)
     first.__enter__()
-    with pytest.raises(Busy, match=r"in 1[12][0-9] s if they were killed"), held(LocalBackend(), uri):
+    with pytest.raises(Busy, match=r"in [0-9]+ s if they were killed"), held(LocalBackend(), uri):
         pass
     old.append(True)
     with held(LocalBackend(), uri) as lease:

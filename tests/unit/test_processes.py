@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,7 +14,7 @@ from selfemo import config as configuration
 from selfemo import processes, steps
 from selfemo.config import Config
 from selfemo.errors import UserError
-from selfemo.training.common import share
+from selfemo.training.common import check_processes, share
 
 
 def test_alone_a_process_is_the_first_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,6 +26,23 @@ def test_alone_a_process_is_the_first_of_one(monkeypatch: pytest.MonkeyPatch) ->
     assert share(8, "grpo.prompts_per_step") == 2
     with pytest.raises(UserError, match="6 cannot be dealt out to 4 processes"):
         share(6, "grpo.prompts_per_step")
+
+
+class Alone:
+    """Arguments of a trainer that a library has left to itself: it knows of no other process."""
+
+    distributed_state = SimpleNamespace(num_processes=1)
+    device = SimpleNamespace(type="cpu")
+
+
+def test_processes_that_would_each_train_alone_are_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    config = configuration.load(None, ["launch.strategy=zero2"])
+    with pytest.raises(UserError, match="zero2: 2 processes were started, and each would train alone"):
+        check_processes(Alone(), config)  # type: ignore[arg-type]  # it looks at these two alone
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    check_processes(Alone(), config)  # type: ignore[arg-type]
 
 
 def test_processes_are_started_where_more_than_one_is_asked_for_and_not_twice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from selfemo.data.labels import MELD
@@ -111,6 +111,7 @@ def test_chance_agreement_is_what_the_thresholds_assume() -> None:
     assert rewards.confidence(rewards.agreement(group, M, 1.0)).mean() == pytest.approx(0.37, abs=0.05)
 
 
+@example(np.ones((1, 2), dtype=np.uint16), [0] * M)
 @given(groups(), st.lists(st.integers(0, 50), min_size=M, max_size=M))
 def test_calibrated_votes_lean_to_labels_that_are_said_less_often_than_they_occur(
     group: np.ndarray, known: list[int]

@@ -86,7 +86,7 @@ def test_a_plan_is_every_variant_at_every_budget_and_seed_but_for_those_it_limit
     assert found[2].config.warmup.dialogues == 70
 
 
-def test_a_setting_of_what_is_no_section_names_its_arm(tmp_path: Path) -> None:
+def test_a_setting_of_what_is_no_section_names_its_variant(tmp_path: Path) -> None:
     variants = {**PLAN["variants"], "ours": {"title": "ours", "settings": {"selfplay.episodes.x": 1}}}
     path = plan_in(tmp_path, variants=variants)
     with pytest.raises(UserError, match=r"plan\.yaml: 8, variant ours: selfplay\.episodes\.x: episodes is not"):
@@ -103,7 +103,7 @@ def with_second_start(**changes: Any) -> dict[str, Any]:
     }
 
 
-def test_an_arm_may_start_from_another_warm_up_and_is_compared_with_it(tmp_path: Path) -> None:
+def test_a_variant_may_start_from_another_warm_up_and_is_compared_with_it(tmp_path: Path) -> None:
     path = plan_in(tmp_path, variants=with_second_start())
     plan = load(path)
     found = {c.variant: c for c in study_runs(plan, path)}
@@ -125,13 +125,13 @@ def test_an_arm_may_start_from_another_warm_up_and_is_compared_with_it(tmp_path:
         ({"settings": {"warmup.epochs": 2}}, "later can start from"),
     ],
 )
-def test_an_arm_starts_from_a_warm_up_alone(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
+def test_a_variant_starts_from_a_warm_up_alone(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
     path = plan_in(tmp_path, variants=with_second_start(**changes))
     with pytest.raises(UserError, match=words):
         load(path)
 
 
-def test_an_arm_starts_from_one_that_runs_wherever_it_does(tmp_path: Path) -> None:
+def test_a_variant_starts_from_one_that_runs_wherever_it_does(tmp_path: Path) -> None:
     variants = with_second_start()
     variants["longer"]["seeds"] = [1]
     with pytest.raises(UserError, match="longer does not run at all budgets and seeds of later"):
@@ -210,7 +210,7 @@ def test_counts_hold_all_that_the_scores_need(turns: list[tuple[int, int, int]])
     assert float(scores_of(matrix.sum(0)).accuracy) == pytest.approx(np.mean([g == p for _, g, p in turns]))
 
 
-def test_gains_are_paired_over_the_seeds_that_both_arms_have() -> None:
+def test_gains_are_paired_over_the_seeds_that_both_variants_have() -> None:
     variants = Variants(
         [
             record("warm-up", 1, 2),
@@ -229,14 +229,14 @@ def test_gains_are_paired_over_the_seeds_that_both_arms_have() -> None:
     assert not variants.gain("ours", "ours", "accuracy").sure
 
 
-def test_cells_scored_on_different_dialogues_are_not_compared() -> None:
+def test_runs_scored_on_different_dialogues_are_not_compared() -> None:
     other = record("ours", 1, 3)
     other["scores"] = other["scores"] | {"dialogues": 9}
     with pytest.raises(ValueError, match="different dialogues"):
         Variants([record("warm-up", 1, 2), other])
 
 
-def test_the_page_has_a_row_for_each_finished_arm_and_its_data(tmp_path: Path) -> None:
+def test_the_page_has_a_row_for_each_finished_variant_and_its_data(tmp_path: Path) -> None:
     plan = Plan.model_validate(PLAN)
     records = [record("warm-up", 1, 2), record("ours", 1, 3)]
     table = page.write(plan, records, tmp_path, "selfemo study").read_text()

@@ -50,14 +50,14 @@ def compile_(config: Config, out: Path) -> None:
     help="Start the schedule's last cycle again if it failed, N times at most.",
 )
 @click.option("--cycle", default="", metavar="NAME", help="Run one cycle of the schedule, such as 20261126-030000.")
-@click.option("--form", type=click.Path(path_type=Path), help="Compiled pipeline; default: form.yaml beside --config.")
+@click.option("--form", type=click.Path(path_type=Path), help="Compiled pipeline; default: form.yaml next to --config.")
 def submit(
     config: Config, wait: bool, resume: int, recurring: str | None, again: int | None, cycle: str, form: Path | None
 ) -> None:
     """Run the loop on a cluster, through Kubeflow Pipelines; prints the run's id.
 
     The same command again finds the run that is active. One that failed is started anew, and finished steps return
-    at once. Where form.yaml lies beside the configuration, that is what runs, as Git has it; elsewhere the pipeline is
+    at once. Where form.yaml lies next to the configuration, that is what runs, as Git has it; elsewhere the pipeline is
     compiled from this checkout. A schedule gives each of its runs a name of its own; --again starts its last one again
     if that failed, and prints nothing where it starts nothing. Who we are is read from SELFEMO_KFP_TOKEN,
     SELFEMO_KFP_COOKIE or SELFEMO_KFP_USER.

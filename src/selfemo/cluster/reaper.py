@@ -2,7 +2,7 @@
 
 A launcher that is told to stop deletes its TrainJob itself. One that is killed hard (SIGKILL, a lost node) cannot: the
 TrainJob would hold its accelerators until the pod objects that own it are removed, which Argo does an hour later. Here
-each running TrainJob of ours is held against the pods that own it. It may be run at any time, beside any run: a
+each running TrainJob of ours is held against the pods that own it. It may be run at any time, during any run: a
 TrainJob with an owner that lives, or that was adopted a moment ago, is never deleted.
 """
 

@@ -64,18 +64,10 @@ def validate(data: dict[str, Any], place: Callable[[tuple[int | str, ...]], str]
         UserError: Names the setting that is wrong, where it stands, and the fix.
     """
     try:
-        config = Config.model_validate(data)
+        return Config.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
         fix = "remove it or correct its name" if first["type"] == "extra_forbidden" else None
         message = f"{name}: {first['msg'].removeprefix('Value error, ')}"
         raise UserError(message, where=place(first["loc"]), fix=fix) from None
-    for name, count in config.dealt_out.items():
-        if count % config.processes:
-            raise UserError(
-                f"{name}: {count} cannot be dealt out to {config.processes} processes",
-                where=place(tuple(name.split("."))),
-                fix=f"set it to a multiple of {config.processes}, or change launch.processes",
-            )
-    return config

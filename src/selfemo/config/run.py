@@ -58,18 +58,29 @@ class Config(Section):
         return corpora
 
     @property
-    def dealt_out(self) -> dict[str, int]:
-        """What a training step deals out to its processes in equal parts: how many of it, by the setting's name."""
-        return {
-            "warmup.dialogues_per_step": self.warmup.dialogues_per_step,
-            "grpo.prompts_per_step": self.grpo.prompts_per_step,
-            "grpo.replay": self.grpo.replay,
-        }
-
-    @property
     def processes(self) -> int:
         """Processes that train together, over all nodes."""
         return self.launch.processes * (self.cluster.nodes if self.cluster.trainer == "trainjob" else 1)
+
+    def check_dealt_out(self) -> None:
+        """Make sure that what a training step of this run deals out to its processes comes out even.
+
+        Raises:
+            UserError: Names the setting that does not.
+        """
+        dealt_out = {}
+        if self.warmup.epochs and not self.policy.start:
+            dealt_out["warmup.dialogues_per_step"] = self.warmup.dialogues_per_step
+        if self.loop.rounds and self.grpo.objective == "self-grpo":
+            dealt_out["grpo.prompts_per_step"] = self.grpo.prompts_per_step
+            dealt_out["grpo.replay"] = self.grpo.replay if self.warmup.dialogues else 0
+        for name, count in dealt_out.items():
+            if count % self.processes:
+                raise UserError(
+                    f"{count} cannot be dealt out to {self.processes} processes",
+                    where=name,
+                    fix=f"set it to a multiple of {self.processes}, or change launch.processes or cluster.nodes",
+                )
 
     def to_json(self) -> str:
         """One line of JSON that :meth:`from_json` reads back; how a config travels into a step."""

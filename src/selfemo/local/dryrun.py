@@ -12,7 +12,6 @@ SMALL = {
     # Random weights must learn the form of an answer, or no rollout is kept and nothing is trained.
     "warmup.epochs": 8,
     "warmup.learning_rate": 3e-3,
-    "warmup.dialogues_per_step": 2,
     "warmup.expression_turns": 1,
     "selfplay.turns": 1,
     "selfplay.max_reply_tokens": 8,
@@ -61,6 +60,7 @@ def reduced(config: Config, base: str) -> Config:
         section, key = name.split(".")
         given = data[section][key]
         put(data, name, most if given is None else min(given, most))
+    put(data, "warmup.dialogues_per_step", max(2, config.processes))  # as many as can be dealt out
     put(data, "policy.base", base)
     data["run"] = run_name(config)
     put(data, "mlflow.model", f"{config.mlflow.model}-dry-run")

@@ -1,4 +1,4 @@
-"""What samples: one protocol, and two engines in :mod:`selfemo.policy.trees.sampler` and ``vllm_engine`` beside it."""
+"""What samples: one protocol; its engines are :mod:`.trees.sampler` and :mod:`.vllm_engine`."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def against_registry(context: Surroundings, scores: str) -> Decision:
         raise UserError(
             f"the scores of the champion, version {champion.version}, are gone",
             where=where,
-            fix="bring them back, or promote another version with `selfemo promote --force`",
+            fix="restore them, or promote another version with `selfemo promote --force`",
         )
     known = predictions(context.store, where)
     if not known:

@@ -1,6 +1,6 @@
 """Prepare MLflow's databases before its server starts: ``python -m selfemo.services.mlflow_admin migrate``.
 
-Both are brought to the schema of the MLflow that is installed, and two users made to be what the environment says: the
+Both are migrated to the schema of the MLflow that is installed, and two users made to be what the environment says: the
 admin, and one for clients, who is no admin. MLflow itself sets the admin's password at the first start only; here a
 password that was changed in the Secret is changed in the database, so that it can be rotated.
 
@@ -26,7 +26,7 @@ LOCK = 0x5E1F_E30
 
 
 def migrate(backend: str, client: tuple[str, str]) -> list[str]:
-    """Bring both databases up to date, and both users to what is wanted; safe to repeat, and to run twice at once.
+    """Update both databases, and both users to what is wanted; safe to repeat, and to run twice at once.
 
     Args:
         backend: URI of the tracking database.

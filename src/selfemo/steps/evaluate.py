@@ -28,15 +28,15 @@ def evaluate_shard(context: Context, policy: str, prepared: str, round: int, sha
     if known := scored_before(context, policy, prepared, round):
         return known
     policy = context.policies.find(policy).uri
-    part = Shard(shard, config.launch.shards)
+    own = Shard(shard, config.launch.shards)
 
     def work(out: Path) -> dict[str, Any]:
         data = context.store.fetch(prepared)
         held_out = head(list(read_jsonl(data / "held_out.jsonl")), config.evaluation.dialogues)
-        answer(context, policy, held_out, list(read_jsonl(data / "training.jsonl")), out, part)
+        answer(context, policy, held_out, list(read_jsonl(data / "training.jsonl")), out, own)
         return {}
 
-    return shard_of(context, "evaluate", "score", round, {"policy": policy, "prepared": prepared}, part, work)
+    return shard_of(context, "evaluate", "score", round, {"policy": policy, "prepared": prepared}, own, work)
 
 
 def scored_before(context: Context, policy: str, prepared: str, round: int) -> Published | None:
@@ -58,7 +58,7 @@ def scored_before(context: Context, policy: str, prepared: str, round: int) -> P
 
 
 def answer(
-    context: Context, policy: str, held_out: Sequence[Dialogue], training: Sequence[Dialogue], out: Path, part: Shard
+    context: Context, policy: str, held_out: Sequence[Dialogue], training: Sequence[Dialogue], out: Path, own: Shard
 ) -> None:
     """Write what a policy answers into a directory: predictions, and replies with what is read in them.
 
@@ -68,12 +68,12 @@ def answer(
         held_out: All held-out dialogues.
         training: What the reader outside the loop is fitted on.
         out: Directory.
-        part: Which of the held-out dialogues.
+        own: Which of the held-out dialogues.
     """
     from selfemo.method.evaluation import predict, prefixes, reply
     from selfemo.method.reader import readers_for
 
-    config, mine = context.config, part.of(held_out)
+    config, mine = context.config, own.of(held_out)
     if not mine:  # more shards than dialogues: nothing to load a policy for
         for name in (PREDICTIONS, REPLIES):
             write_records(out / name, [])

@@ -20,7 +20,7 @@ def generate(config: Config, policy: str, prepared: str, round: int, shard: int)
     """One shard of the round's self-play, from dialogues without labels; shards do not know of each other."""
     context = Context(config)
     found = context.policies.find(policy)
-    part = Shard(shard, config.launch.shards)
+    own = Shard(shard, config.launch.shards)
 
     def work(out: Path) -> dict[str, Any]:
         from selfemo.method.selfplay import choose_dialogues, play_episodes, understand_corpus
@@ -32,8 +32,8 @@ def generate(config: Config, policy: str, prepared: str, round: int, shard: int)
         play = config.selfplay
         read = choose_dialogues(pool, play.corpus_dialogues, round, config.seed, "understanding")
         seeds = choose_dialogues(pool, play.episodes, round, config.seed, "episodes")
-        first = part.start(seeds)
-        read, seeds = list(part.of(read)), list(part.of(seeds))
+        first = own.start(seeds)
+        read, seeds = list(own.of(read)), list(own.of(seeds))
         rollouts: list[Rollout] = []
         if read or seeds:
             player = found.player()
@@ -45,4 +45,4 @@ def generate(config: Config, policy: str, prepared: str, round: int, shard: int)
         return {"rollouts": len(rollouts)}
 
     inputs = {"policy": found.uri, "prepared": prepared, "round": round}
-    return shard_of(context, "generate", "gather", round, inputs, part, work)
+    return shard_of(context, "generate", "gather", round, inputs, own, work)

@@ -78,6 +78,8 @@ def launch(
         or context.store.manifest(uri) is not None
     ):
         return
+    config.check_dealt_out()
+    _check_accelerator(config, apart)
     if apart:
         from selfemo.cluster.train import train_on_cluster
 
@@ -86,7 +88,6 @@ def launch(
             fix = "see the job's log; do its pods read and write the same store, and is their image of the same code?"
             raise UserError("training ended and published nothing", where=uri, fix=fix)
         return
-    _check_accelerator(config.launch.strategy)
     logs = context.workdir / "runs" / config.run / f"{name}-{round}"
     logs.mkdir(parents=True, exist_ok=True)
     settings = logs / "config.json"
@@ -98,20 +99,33 @@ def launch(
         raise UserError("training ended and published nothing", where=uri, fix=fix)
 
 
-def _check_accelerator(strategy: str) -> None:
+def _check_accelerator(config: Config, apart: bool) -> None:
     """Without GPUs DeepSpeed's processes would start, load a policy each, and then train alone.
 
     Raises:
         UserError: If there are none, and DS_ACCELERATOR, DeepSpeed's own switch, names nothing else.
     """
-    from torch import cuda
-
-    if strategy != "ddp" and not cuda.is_available() and "DS_ACCELERATOR" not in os.environ:
+    strategy = config.launch.strategy
+    if strategy == "ddp" or "DS_ACCELERATOR" in os.environ:
+        return
+    if apart and not config.cluster.pods.train.accelerators:
+        raise UserError(
+            f"{strategy}: the pods that train have no GPU",
+            where="cluster.pods.train.accelerators",
+            fix="DeepSpeed needs GPUs: give each node some, or use launch.strategy=ddp",
+        )
+    if not apart and not _gpu():
         raise UserError(
             f"{strategy}: this machine has no GPU",
             where="launch.strategy",
             fix="DeepSpeed needs GPUs; on a CPU use launch.strategy=ddp",
         )
+
+
+def _gpu() -> bool:
+    from torch import cuda  # a step that only waits for a TrainJob has no torch
+
+    return bool(cuda.is_available())
 
 
 def checkpoints(config: Config, scratch: Path) -> Path:

@@ -40,7 +40,7 @@ def shard_of(
     together: str,
     round: int,
     inputs: Mapping[str, Any],
-    part: Shard,
+    own: Shard,
     work: Callable[[Path], Mapping[str, Any]],
 ) -> Published:
     """Do one shard of a step once; if the whole is there, from however many shards, that is the result.
@@ -51,12 +51,12 @@ def shard_of(
         together: Name of the step that makes one artifact of all shards.
         round: Number of the round.
         inputs: Of both.
-        part: Which shard.
+        own: Which shard.
         work: Given an empty directory for the files to publish, does the shard and returns its small result.
     """
     if done := context.done(together, round, inputs):
         return done
-    place = {"shard": part.number, "of": part.count}
+    place = {"shard": own.number, "of": own.count}
     return context.step(name, round, {**inputs, **place}, lambda out, _: {**work(out), **place})
 
 

@@ -48,8 +48,8 @@ def train(config: Config, policy: str, samples: str, prepared: str, round: int) 
             if processes.rank() == 0:
                 (out / "training.json").write_text("[]")
             return {"policy": policy, "steps": 0, "samples": len(rows), "stopped": stopped}
-        from selfemo.training.selfgrpo import train as self_grpo
-        from selfemo.training.selftraining import train as self_training
+        from selfemo.training.selfgrpo import self_grpo
+        from selfemo.training.selftraining import self_training
 
         resumed_from = checkpoints(config, scratch)
         gold = labelled(context.store.fetch(prepared)) if config.grpo.replay or config.grpo.balance else []

@@ -2,7 +2,7 @@
 
 What is loaded from them: transformers reads weights as safetensors, and the state of optimizer, schedule and random
 numbers by ``torch.load(weights_only=True)``, which makes no objects but tensors and plain values. DeepSpeed unpickles
-its own files in full. That is acceptable for these files alone: this run made them and wrote their hashes beside them,
+its own files in full. That is acceptable for these files alone: this run made them and wrote their hashes next to them,
 and none is loaded whose hash differs. The hash finds damage, not malice: whoever may write to the run's part of the
 store can exchange both, as they can exchange the policy itself, and so is trusted like the pods that train.
 """
@@ -59,7 +59,7 @@ def restore(directory: Path, kept: Checkpoints | None) -> str | None:
 
 
 def _fetch(directory: Path, kept: Checkpoints) -> None:
-    """Bring the store's newest checkpoint here, on every disk the same; what is left of others there is removed."""
+    """Fetch the store's newest checkpoint, on every disk the same; what is left of others there is removed."""
     (name,) = broadcast_object_list([kept.newest() if processes.rank() == 0 else None])
     whole = True
     if name is not None and _first_on_disk(kept):

@@ -130,7 +130,7 @@ class SelfGrpoTrainer(PackedGrpoTrainer):
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         grpo = self.run_config.grpo
         parts_NGP = self._parts.reshape(-1, grpo.group, len(PARTS))
-        rewards = combine(parts_NGP, weights_of(self.run_config))
+        rewards_NG = combine(parts_NGP, weights_of(self.run_config))
         samples = [self.samples[row["index"]] for row in inputs[:: grpo.group]]
         sure: Floats = parts_NGP[..., list(PARTS).index("consistency")].mean(axis=1)
         gold = np.array([s.gold for s in samples])
@@ -138,11 +138,11 @@ class SelfGrpoTrainer(PackedGrpoTrainer):
         trust = np.array([s.confidence for s in samples])
         weight = group_weight(trust, gold, grpo.confidence_low, grpo.confidence_high)
         weight = weight * [self.balance[row["index"]] for row in inputs[:: grpo.group]]
-        scaled = advantages(rewards, weight, grpo.sigma_min)
+        scaled = advantages(rewards_NG, weight, grpo.sigma_min)
         old = output["advantages"]
         output["advantages"] = torch.as_tensor(scaled.ravel(), dtype=old.dtype, device=old.device)
         understands = np.array([s.task == "understanding" for s in samples])
-        self._note_groups(sure, weight, constant_groups(rewards), rewards.mean(axis=1), understands)
+        self._note_groups(sure, weight, constant_groups(rewards_NG), rewards_NG.mean(axis=1), understands)
         return output
 
     def further_losses(self, model: Any) -> list[Callable[[], torch.Tensor]]:
@@ -179,7 +179,7 @@ def balance(samples: Sequence[Sample], gold: Sequence[Dialogue], power: float) -
     return found
 
 
-def train(
+def self_grpo(
     base: str,
     policy: str,
     samples: Sequence[Sample],

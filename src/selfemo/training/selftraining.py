@@ -20,7 +20,7 @@ from selfemo.training.examples import gold_examples, pseudo_labelled
 from selfemo.training.warmup import fit
 
 
-def train(
+def self_training(
     base: str,
     samples: Sequence[Sample],
     gold: Sequence[Dialogue],

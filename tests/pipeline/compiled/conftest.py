@@ -23,7 +23,7 @@ def forms(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[dict[s
 
     def compiled(*overrides: str) -> list[dict[str, Any]]:
         cluster = configuration.load(None, [f"cluster.{o}" for o in overrides]).cluster
-        path = compile_to(tmp_path_factory.mktemp("form"), cluster)[0]
+        (path,) = compile_to(tmp_path_factory.mktemp("form"), cluster, sizes=SIZES[:1])
         return parse(path.read_text())
 
     return compiled

@@ -12,6 +12,8 @@ from pipelines.forms import parse
 from selfemo import config as configuration
 from tests.cluster.schemas import closed, schema
 
+pytestmark = pytest.mark.no_cover  # no library code, which it would only slow down
+
 
 def test_the_checked_in_form_has_not_drifted_and_compiling_is_deterministic(tmp_path: Path) -> None:
     for path in compile_to(tmp_path):

@@ -14,6 +14,8 @@ from pipelines.forms import parse
 from pipelines.place import STEPS
 from tests.pipeline.compiled.forms import executors
 
+pytestmark = pytest.mark.no_cover  # no library code, which it would only slow down
+
 
 def test_steps_run_in_their_images_and_import_the_library(spec: dict[str, Any]) -> None:
     executors = spec["deploymentSpec"]["executors"]

@@ -16,6 +16,8 @@ from selfemo import config as configuration
 from selfemo.config.cluster import TRAINER
 from tests.pipeline.compiled.forms import environment, executors, placed
 
+pytestmark = pytest.mark.no_cover  # no library code, which it would only slow down
+
 
 @pytest.mark.parametrize("profile", ["cpu", "l4", "node8"])
 def test_steps_hold_what_their_profile_gives_and_light_ones_never_an_accelerator(

@@ -88,8 +88,8 @@ def test_a_shared_base_goes_with_the_last_run_that_began_from_it(stores: Stores)
 
 
 def test_policies_that_a_study_recorded_stay(stores: Stores) -> None:
-    made = stores.put("cell/0/warmup")
-    stores.end(stores.begin("cell"))
+    made = stores.put("study/0/warmup")
+    stores.end(stores.begin("study"))
     stores.grow_old()
     assert stores.goes() == {made}
     records = stores.folder / "results" / "more" / "runs"

@@ -12,5 +12,5 @@ from tests.unit.training.samples import sample
 
 def run(base: Path, config: Config, tmp_path: Path, name: str, samples: list[Sample] | None = None) -> Path:
     samples = samples or [sample(i, "expression" if i == 3 else "understanding", gold=i == 0) for i in range(4)]
-    selfgrpo.train(str(base), "p", samples, [], config, tmp_path / f"{name}-work", tmp_path / name)
+    selfgrpo.self_grpo(str(base), "p", samples, [], config, tmp_path / f"{name}-work", tmp_path / name)
     return tmp_path / name

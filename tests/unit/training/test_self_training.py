@@ -22,7 +22,7 @@ def test_self_training_learns_the_targets_as_if_they_were_gold(
     said = [sample(i, target="fear") for i in range(3)]
     said.append(sample(3, "expression").model_copy(update={"reply": "Hooray!"}))
     gold = [d for d in dialogues if d.split == "train"][:2]
-    steps = selftraining.train(str(warmed), said, gold, config, tmp_path / "w", tmp_path / "out")
+    steps = selftraining.self_training(str(warmed), said, gold, config, tmp_path / "w", tmp_path / "out")
     prompter = Prompter(load_tokenizer(str(warmed)))
     example = pseudo_labelled(said, prompter, config)[0]
     assert example.answers[0] == prompter.answer(["fear"])

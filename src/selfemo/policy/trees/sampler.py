@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 CACHE_TOKENS = 16_000
 """Nodes that one forest may come to hold where there is memory: 0.7 GB in float32 for SmolLM2-135M."""
 CACHE_SHARE = 4
-"""Of the free memory, a forest takes at most one part in so many: attention and logits need room beside it."""
+"""Of the free memory, a forest takes at most one part in so many: attention and logits need room as well."""
 
 
 BLOCK = 256
