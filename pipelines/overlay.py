@@ -23,6 +23,10 @@ MLFLOW = "http://mlflow:5000"
 Json = dict[str, Any]
 
 
+INSIDE = "localhost,127.0.0.1,.svc,.cluster.local,metadata-grpc-service"
+"""What a step reaches without a proxy wherever it runs."""
+
+
 def overlay_to(overlay: Path) -> list[Path]:
     """Write what an overlay's values and settings make.
 
@@ -43,7 +47,7 @@ def overlay_to(overlay: Path) -> list[Path]:
     values = values_of(overlay)
     settings = settings_of(overlay, values)
     config = configuration.validate(settings, lambda _: f"{overlay}: settings.yaml or values.yaml")
-    config.check_dealt_out()
+    config.check_dealt_out("train")
     size.check(config)
     made = {"config.yaml": HEAD + yaml.safe_dump(settings, sort_keys=False, width=1000)}
     images = Images(**{kind.name: values[f"{kind.name}-image"] for kind in fields(Images)})
@@ -97,7 +101,7 @@ def settings_of(overlay: Path, values: dict[str, str]) -> Json:
     placed: dict[str, Json] = {
         "store": {"root": f"s3://{values['bucket']}/{values['prefix']}", "endpoint": values["store-endpoint"] or None},
         "mlflow": {"tracking_uri": MLFLOW, "model": values["model"]},
-        "cluster": {"host": values["kfp-host"], "namespace": values["namespace"], **_proxy(values)},
+        "cluster": {"host": values["kfp-host"], "namespace": values["namespace"]},
         "gitops": {"repository": values["repository"], "reference": values["reference"]},
     }
     for section, given in placed.items():
@@ -106,14 +110,26 @@ def settings_of(overlay: Path, values: dict[str, str]) -> Json:
                 f"{section}.{twice[0]} is said twice", where=str(file), fix="take it out: values.yaml says it"
             )
         settings[section] = {**(settings.get(section) or {}), **given}
+    if proxy := _proxy(values, overlay / "values.yaml"):
+        settings["cluster"]["environment"] = {**(settings["cluster"].get("environment") or {}), **proxy}
     return dict(settings)
 
 
-def _proxy(values: dict[str, str]) -> Json:
-    """What steps are told of a proxy, as components/egress-proxy tells the services; nothing where there is none."""
+def _proxy(values: dict[str, str], file: Path) -> dict[str, str]:
+    """What steps are told of a proxy, as components/egress-proxy tells the services; nothing where there is none.
+
+    Kubeflow's launcher runs in a step's own container and asks the API server by its address, which only the operator
+    knows.
+
+    Raises:
+        UserError: If what is in the cluster is not named.
+    """
     if "proxy" not in values:
         return {}
-    return {"environment": {"HTTPS_PROXY": values["proxy"], "NO_PROXY": values.get("no-proxy", "")}}
+    if not values.get("no-proxy"):
+        fix = "name what is in the cluster, the range of its Services too: .svc,.cluster.local,10.96.0.0/12"
+        raise UserError("a proxy and no no-proxy", where=str(file), fix=fix)
+    return {"HTTPS_PROXY": values["proxy"], "NO_PROXY": f"{INSIDE},{values['no-proxy']}"}
 
 
 def _release(version: str, cron: str, config: str) -> Json:

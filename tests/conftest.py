@@ -28,6 +28,21 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads of models this small wa
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
+SLOW_FIRST = (
+    "tests/pipeline/test_local_run.py",
+    "tests/integration/",
+    "tests/cluster/test_training.py",
+    "tests/component/",
+)
+"""What takes minutes begins first, so that the processes which share the tests end together."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(
+        key=lambda item: next((i for i, s in enumerate(SLOW_FIRST) if item.nodeid.startswith(s)), len(SLOW_FIRST))
+    )
+
+
 def race(count: int, work: Callable[[int], None]) -> None:
     """Run ``work(0)`` to ``work(count - 1)`` at the same time, each in its thread, to the end."""
     with ThreadPoolExecutor(count) as pool:

@@ -124,17 +124,17 @@ def test_a_trainjobs_pods_train_as_this_machine_would_and_publish_themselves(
 
 
 def test_when_a_node_is_lost_the_next_pods_go_on_from_the_store_though_no_disk_had_all_of_the_checkpoint(
-    small_local: Config, tiny: Path, controller: Controller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_local: Config, tiny: Path, controller: Controller, tmp_path: Path
 ) -> None:
     if importlib.util.find_spec("deepspeed") is None:
         pytest.skip("deepspeed is not installed")
     controller.variables = {
         "PYTHONPATH": f"{ROOT / 'tests' / 'support'}:{CODE}",
         "SELFEMO_TEST_DEEPSPEED_ON_CPU": "1",
-        "DS_ACCELERATOR": "cpu",
     }
-    monkeypatch.setenv("DS_ACCELERATOR", "cpu")
     strategy = "zero3"  # that deals out the weights as well
+    on_cpu = small_local.cluster.model_copy(update={"environment": {"DS_ACCELERATOR": "cpu"}})
+    small_local = small_local.model_copy(update={"cluster": on_cpu})
     calm = on_cluster(small_local, "calm", 2, checkpoints="store", strategy=strategy)
     undisturbed = steps.train(calm, str(tiny), publish(calm, samples()), tiny.as_uri(), 1)
     config = on_cluster(small_local, "shaken", 2, checkpoints="store", strategy=strategy)
@@ -158,7 +158,7 @@ def test_when_a_node_is_lost_the_next_pods_go_on_from_the_store_though_no_disk_h
 def test_a_users_error_in_the_pods_fails_the_step_and_publishes_nothing(
     small_local: Config, tiny: Path, controller: Controller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Config, "check_dealt_out", lambda _: None)  # so that the pods are the first to see it
+    monkeypatch.setattr(Config, "check_dealt_out", lambda *_: None)  # so that the pods are the first to see it
     config = on_cluster(small_local, "odd", processes=3)  # 4 prompts a step cannot be dealt out to 3
     with pytest.raises(UserError, match="training failed: BackoffLimitExceeded"):
         steps.train(config, str(tiny), publish(config, samples()), tiny.as_uri(), 1)

@@ -81,6 +81,10 @@ def test_a_round_whose_rollouts_tell_of_collapse_is_stopped_and_marked(
     assert row.rejected is not None
     run = context.registry.client.get_run(context.registry.round(1))
     assert run.data.tags["selfemo.stopped"] == row.stopped
+    again = plain.decide(text, policy, scores, 0, challenger, plain.scores(text, challenger, data, 1), 1)
+    assert again == after
+    noted = context.registry.client.get_run(context.registry.round(1)).data.tags
+    assert noted["selfemo.decided_at"] == run.data.tags["selfemo.decided_at"]  # nobody is woken a second time
     report.python_func(text, "", "", SimpleNamespace(state="SUCCEEDED", error_message=""))
     page = (Path(small_local.workdir) / "runs" / small_local.run / "report.html").read_text()
     assert "Round 1: stopped" in page and words in page

@@ -67,6 +67,8 @@ def test_what_shapes_a_step_stays_in_a_dry_run(name: str) -> None:
     assert (small.launch, small.policy.engine, small.policy.vllm) == (config.launch, "vllm", config.policy.vllm)
     assert (small.grpo.group, small.grpo.prompts_per_step) == (config.grpo.group, config.grpo.prompts_per_step)
     assert small.loop.rounds == 1
+    small.check_dealt_out("warmup")
+    small.check_dealt_out("train")
     assert small.evaluation.dialogues == 2
     assert small.mlflow.model != config.mlflow.model
 

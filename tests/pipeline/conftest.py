@@ -15,14 +15,14 @@ import pytest
 from tests.pipeline.stub import ROOT, Stub
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def callers_are_found_at_once() -> Iterator[None]:
     """KFP's compiler asks who calls it, and Python looks for each caller's source in all modules that are loaded.
 
     Where other tests have loaded torch and transformers, that takes twenty seconds a form.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inspect, "stack", lambda: inspect.getouterframes(sys._getframe(1), context=0))
+        patch.setattr(inspect, "stack", lambda context=1: inspect.getouterframes(sys._getframe(1), context=0))
         yield
 
 

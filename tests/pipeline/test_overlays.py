@@ -70,12 +70,15 @@ def test_every_place_comes_from_the_values_and_the_method_from_the_settings(over
 
 
 def test_the_proxy_of_the_values_reaches_the_steps(overlay: Path) -> None:
-    edit(
-        overlay / "values.yaml", "  bucket: selfemo", "  bucket: selfemo\n  proxy: http://proxy:3128\n  no-proxy: .svc"
-    )
+    edit(overlay / "values.yaml", "  bucket: selfemo\n", "  bucket: selfemo\n  proxy: http://proxy:3128\n")
+    with pytest.raises(UserError, match="a proxy and no no-proxy"):
+        overlay_to(overlay)
+    edit(overlay / "values.yaml", "  bucket: selfemo\n", "  bucket: selfemo\n  no-proxy: 10.96.0.0/12\n")
+    edit(overlay / "settings.yaml", "cluster:\n", "cluster:\n  environment: {LANG: C.UTF-8}\n")
     overlay_to(overlay)
     told = configuration.load(overlay / "config.yaml").cluster.environment
-    assert told == {"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": ".svc"}
+    assert (told["HTTPS_PROXY"], told["LANG"]) == ("http://proxy:3128", "C.UTF-8")
+    assert {"localhost", ".svc", "10.96.0.0/12"} <= set(told["NO_PROXY"].split(","))
 
 
 def test_a_version_is_named_by_what_its_form_says_not_by_its_file_or_a_comment(tmp_path: Path) -> None:

@@ -58,6 +58,9 @@ def test_overrides_are_yaml_and_win_over_the_file(tmp_path: Path) -> None:
             "HTTPS_PROXY holds a password",
         ),
         ("run: x\ncluster:\n  environment: {NO PROXY: x}\n", ":3", "'NO PROXY' is no name of a variable"),
+        ("run: x\ncluster:\n  environment: {HTTP_PROXY: 'user:pw@proxy'}\n", ":3", "HTTP_PROXY holds a password"),
+        ("run: x\ncluster:\n  environment: {AWS_SECRET_ACCESS_KEY: x}\n", ":3", "put it into cluster.secret"),
+        ("run: x\ncluster:\n  environment: {SELFEMO_TRAINER: pod}\n", ":3", "is set by the pipeline itself"),
         ("run: [\n", ":2", "not YAML"),
         ("just text\n", "", "not a mapping"),
         ("run: Bad Name\n", ":1", "run"),
@@ -129,7 +132,7 @@ REPLAY_OFF = ["grpo.replay=0", "warmup.dialogues_per_step=12"]
 def test_what_does_not_come_out_even_among_the_processes_is_refused(overrides: list[str], problem: str) -> None:
     settings = config.load(None, ["grpo.prompts_per_step=4", *overrides])
     with pytest.raises(UserError) as error:
-        settings.check_dealt_out()
+        settings.check_dealt_out("warmup" if problem.startswith("warmup") else "train")
     assert problem in str(error.value)
 
 
@@ -137,12 +140,13 @@ def test_what_does_not_come_out_even_among_the_processes_is_refused(overrides: l
     "overrides",
     [
         ["launch.processes=2", "grpo.replay=2"],
-        ["launch.processes=2", "warmup.dialogues=0"],  # nothing to replay
+        ["launch.processes=8", "warmup.dialogues=0", "grpo.prompts_per_step=8"],  # nothing to warm up on, or to replay
         ["launch.processes=3", "loop.rounds=0", "warmup.dialogues_per_step=6"],  # no SELF-GRPO
         ["launch.processes=3", "grpo.objective=cross-entropy", "warmup.epochs=0"],  # it rounds up
-        ["launch.processes=8", "policy.start=models:/a@champion", "grpo.prompts_per_step=8", "grpo.replay=0"],
         ["cluster.nodes=1", "launch.processes=1"],
     ],
 )
 def test_what_a_run_does_not_deal_out_may_be_odd(overrides: list[str]) -> None:
-    config.load(None, overrides).check_dealt_out()
+    settings = config.load(None, overrides)
+    settings.check_dealt_out("warmup")
+    settings.check_dealt_out("train")

@@ -19,8 +19,9 @@ def registry(mlflow_file: str) -> Registry:
 
 def decided(registry: Registry, round: int, stopped: str, hours_ago: float = 0.0) -> None:
     run = registry.round(round)
-    registry.tags(run, {"selfemo.stopped": stopped})
-    registry.client.set_terminated(run, "FINISHED", int((time.time() - hours_ago * 3600) * 1000))
+    at = str(int((time.time() - hours_ago * 3600) * 1000))
+    registry.tags(run, {"selfemo.stopped": stopped, "selfemo.decided_at": at})
+    registry.finish(run)  # now, as when its pipeline is resumed
 
 
 def asked(registry: Registry, *options: str) -> Result:

@@ -145,7 +145,7 @@ class Cluster(Section):
     environment: dict[str, str] = Field({})
     """Plain variables of every step's pod, such as HTTPS_PROXY and NO_PROXY; they stand in forms: nothing secret."""
     ca_bundle: str = Field("", pattern=rf"{NAME}|^$")
-    """ConfigMap whose ca.crt holds the authorities that pods trust, public ones too; empty is what Python brings."""
+    """ConfigMap whose ca.crt holds the authorities that pods trust, public ones too; empty is Python's own."""
 
     @property
     def variables(self) -> dict[str, str]:
@@ -159,7 +159,11 @@ class Cluster(Section):
         for name, value in environment.items():
             if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
                 raise ValueError(f"{name!r} is no name of a variable")
-            if re.search(r"://[^/]*@", value):
+            if re.search("secret|token|password|access_key", name, re.IGNORECASE):
+                raise ValueError(f"{name} is a secret: forms and logs would show it; put it into cluster.secret")
+            if name.startswith("SELFEMO_"):
+                raise ValueError(f"{name} is set by the pipeline itself")
+            if "@" in value and ("://" in value or name.upper().endswith("_PROXY")):
                 raise ValueError(f"{name} holds a password: forms and logs show it; give the proxy one that needs none")
         return environment
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Literal
 
 from pydantic import Field, ValidationError, field_validator
 
@@ -62,16 +63,19 @@ class Config(Section):
         """Processes that train together, over all nodes."""
         return self.launch.processes * (self.cluster.nodes if self.cluster.trainer == "trainjob" else 1)
 
-    def check_dealt_out(self) -> None:
-        """Make sure that what a training step of this run deals out to its processes comes out even.
+    def check_dealt_out(self, step: Literal["warmup", "train"]) -> None:
+        """Make sure that what a training step deals out to its processes comes out even.
+
+        Args:
+            step: Which; what a run of this configuration does not do there is not looked at.
 
         Raises:
             UserError: Names the setting that does not.
         """
-        dealt_out = {}
-        if self.warmup.epochs and not self.policy.start:
+        dealt_out: dict[str, int] = {}
+        if step == "warmup" and self.warmup.epochs and self.warmup.dialogues:
             dealt_out["warmup.dialogues_per_step"] = self.warmup.dialogues_per_step
-        if self.loop.rounds and self.grpo.objective == "self-grpo":
+        if step == "train" and self.loop.rounds and self.grpo.objective == "self-grpo":
             dealt_out["grpo.prompts_per_step"] = self.grpo.prompts_per_step
             dealt_out["grpo.replay"] = self.grpo.replay if self.warmup.dialogues else 0
         for name, count in dealt_out.items():

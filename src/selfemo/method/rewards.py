@@ -214,27 +214,27 @@ def bounded(weight: Floats) -> Floats:
     return np.asarray((high * weight).clip(LEAST, MOST))
 
 
-def advantages(rewards: Floats, weight: Floats, sigma_min: float = 0.05) -> Floats:
+def advantages(rewards_NG: Floats, weight: Floats, sigma_min: float = 0.05) -> Floats:
     """``A_i = w_g (r_i - mean r) / max(std r, sigma_min)`` within each group (defined here).
 
     The floor keeps a group of near-equal rewards from turning noise into large advantages.
 
     Args:
-        rewards: ``(N, G)``.
+        rewards_NG: ``(N, G)``.
         weight: ``w_g`` ``(N,)``.
         sigma_min: Floor under the population standard deviation.
 
     Returns:
         ``(N, G)``; rows sum to 0.
     """
-    centred = rewards - rewards.mean(axis=1, keepdims=True)
-    deviation = np.maximum(rewards.std(axis=1, keepdims=True), sigma_min)
+    centred = rewards_NG - rewards_NG.mean(axis=1, keepdims=True)
+    deviation = np.maximum(rewards_NG.std(axis=1, keepdims=True), sigma_min)
     return np.asarray(weight[:, None] * centred / deviation)
 
 
-def constant_groups(rewards: Floats) -> NDArray[np.bool_]:
+def constant_groups(rewards_NG: Floats) -> NDArray[np.bool_]:
     """Groups with no reward variance, which carry no gradient: ``(N, G)`` to ``(N,)``."""
-    return np.asarray(np.ptp(rewards, axis=1) < 1e-9)
+    return np.asarray(np.ptp(rewards_NG, axis=1) < 1e-9)
 
 
 def entropy(counts: ArrayLike) -> float:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from selfemo.registry.client import Registry
 from selfemo.registry.mlflow_client import quoted
 
+DECIDED = "selfemo.decided_at"
+"""Tag of a round: when it was first decided, in milliseconds of Unix time."""
+
 
 @dataclass(frozen=True)
 class StoppedRound:
@@ -31,14 +34,12 @@ def stopped_rounds(registry: Registry, hours: float) -> list[StoppedRound]:
         registry: Of the installation; its run's name does not matter.
         hours: How long ago they may have been decided.
     """
-    since = int((time.time() - hours * 3600) * 1000)
-    where = f"tags.`selfemo.kind` = 'round' and tags.`selfemo.stopped` != '' and attributes.end_time > {since}"
-    newest = ["attributes.end_time DESC"]
-    runs = registry.client.search_runs([registry.experiment], where, order_by=newest)
-    return [
-        StoppedRound(_run_of(registry, r.data.tags), r.data.tags["selfemo.round"], r.data.tags["selfemo.stopped"])
-        for r in runs
-    ]
+    since = (time.time() - hours * 3600) * 1000
+    where = "tags.`selfemo.kind` = 'round' and tags.`selfemo.stopped` != ''"
+    stopped = [r.data.tags for r in registry.client.search_runs([registry.experiment], where)]
+    # Not by when its run ended: a round ends again when its pipeline is resumed.
+    newest = sorted((t for t in stopped if int(t.get(DECIDED, 0)) > since), key=lambda t: int(t[DECIDED]), reverse=True)
+    return [StoppedRound(_run_of(registry, t), t["selfemo.round"], t["selfemo.stopped"]) for t in newest]
 
 
 def _run_of(registry: Registry, tags: dict[str, str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from selfemo.method.gate import Decision
 from selfemo.policies import Policy
 from selfemo.registry.promotion import after_decision
 from selfemo.registry.rounds import RoundRow
+from selfemo.registry.stopped import DECIDED
 
 
 def decide(config: Config, state: LoopState, challenger: str, scores: str, round: int) -> tuple[LoopState, str]:
@@ -109,6 +111,8 @@ def _record(context: Context, done: Published, state: LoopState, policy: Policy,
     noted = [d for d in noted if d != done.uri] + [done.uri]
     registry.tags(registry.parent, {"selfemo.decisions": json.dumps(noted)})
     tags = {"selfemo.promoted": str(result["promoted"]).lower(), "selfemo.reason": result["reason"]}
+    if DECIDED not in registry.client.get_run(run).data.tags:
+        tags[DECIDED] = str(int(time.time() * 1000))
     registry.tags(run, tags | evidence | {"selfemo.stopped": result["stopped"]})
     row = result["row"]
     numbers = {f"round/{k}": float(v) for k, v in row.items() if isinstance(v, (int, float))}

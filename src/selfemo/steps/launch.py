@@ -8,7 +8,7 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from selfemo import processes
 from selfemo.config import Config
@@ -67,7 +67,12 @@ def check_writable(context: Context) -> None:
 
 
 def launch(
-    context: Context, name: str, round: int, inputs: Mapping[str, Any], policy: Policy, arguments: Sequence[str]
+    context: Context,
+    name: Literal["warmup", "train"],
+    round: int,
+    inputs: Mapping[str, Any],
+    policy: Policy,
+    arguments: Sequence[str],
 ) -> None:
     """Do a training step in several processes, if so configured: each gives ``selfemo train``, rank 0 publishes."""
     config = context.config
@@ -78,7 +83,7 @@ def launch(
         or context.store.manifest(uri) is not None
     ):
         return
-    config.check_dealt_out()
+    config.check_dealt_out(name)
     _check_accelerator(config, apart)
     if apart:
         from selfemo.cluster.train import train_on_cluster
@@ -106,7 +111,7 @@ def _check_accelerator(config: Config, apart: bool) -> None:
         UserError: If there are none, and DS_ACCELERATOR, DeepSpeed's own switch, names nothing else.
     """
     strategy = config.launch.strategy
-    if strategy == "ddp" or "DS_ACCELERATOR" in os.environ:
+    if strategy == "ddp" or "DS_ACCELERATOR" in (config.cluster.variables if apart else os.environ):
         return
     if apart and not config.cluster.pods.train.accelerators:
         raise UserError(

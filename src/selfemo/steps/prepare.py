@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 def prepare(config: Config) -> Published:
     """Corpora to dialogues: training pool, warm-up sample and held-out set, without leakage between them."""
-    config.check_dealt_out()  # before hours of self-play
+    config.check_dealt_out("train")  # before hours of self-play
     context = Context(config)
     corpora = corpora_of(config)
     rows = json.dumps([d.model_dump(mode="json") for d in (*corpora.training, *corpora.held_out)])
