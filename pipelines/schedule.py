@@ -119,8 +119,8 @@ def again(whole: Submission, most: int) -> str | None:
 def _time_of(client: Any, night: Any) -> str:
     """The time that a run of a schedule was told as its scheduled time, as its cycle is named by it.
 
-    Kubeflow's driver takes it from a label of the Workflow, and where there is none, as with 2.17.0, the time at which
-    the Workflow was made (``resolvePipelineJobScheduleTimeUTCFromWorkflow``). What the API says of the run differs.
+    Kubeflow's driver takes it from a label of the Workflow, which the account of the steps has to be allowed to read;
+    where there is none, the time at which the Workflow was made (``resolvePipelineJobScheduleTimeUTCFromWorkflow``).
     """
     told = (workflow(client, night.run_id) or {}).get("metadata") or {}
     if epoch := str((told.get("labels") or {}).get(EPOCH, "")):

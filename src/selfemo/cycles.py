@@ -1,8 +1,8 @@
 """Cycles: the runs of a schedule, each under a name of its own, so that each plays its own rounds.
 
 A run of a name that is there already resumes it: nothing would ever be played twice. So a scheduled run is the
-configuration's ``run`` and the time that Kubeflow tells it as its scheduled time (with 2.17.0, when its Workflow was
-made: some seconds later); tried again, it has the same name, and resumes.
+configuration's ``run`` and the time that Kubeflow tells it as its scheduled time (some seconds later, where the steps'
+account may not read the run's Workflow); tried again, it has the same name, and resumes.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def test_the_last_night_is_started_again_under_the_name_that_it_had(nights: Stub
 
 
 def test_the_nights_time_is_what_its_driver_told_it(nights: Stub) -> None:
-    """2.17.0 has no label, and takes the time at which the Workflow was made; one with a label takes that."""
+    """A Workflow without a label gives the time at which it was made; one with a label gives that."""
     (last, *_) = nights.kept["runs"]
     nights.workflows[last["run_id"]]["metadata"]["labels"] = {EPOCH: "1764126000"}
     retry(nights)
