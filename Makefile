@@ -49,7 +49,7 @@ test-vllm:  ## The engines' contract with vLLM on the CPU, in an environment of 
 	$(VENV)-vllm/bin/python -m pip --quiet uninstall --yes torchvision torchaudio torchcodec
 	PYTHONPATH=src:. $(VENV)-vllm/bin/python -m pytest tests/unit/test_engines.py
 
-test-cluster: $(VENV)/.dev  ## An installation, its runs and its served model on the cluster of SELFEMO_TEST_KUBECONFIG, SELFEMO_TEST_KFP; an hour
+test-cluster: $(VENV)/.dev  ## An installation, its runs and its served model on the cluster of SELFEMO_TEST_KUBECONFIG, SELFEMO_TEST_KFP; half an hour
 	$(BIN)/python -m pytest tests/backend -v --timeout=3600 --durations=0
 
 images:  ## Build images with buildah or docker; BASE_IMAGE=python:3.11-slim-bookworm@sha256:... IMAGES="pipeline training"

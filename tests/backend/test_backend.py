@@ -1,4 +1,4 @@
-"""From an empty namespace to a served model, on a real Kubeflow Pipelines: `make test-cluster`, an hour on two cores.
+"""From an empty namespace to a served model, on a real Kubeflow Pipelines: `make test-cluster`, half an hour.
 
 Each test says what it needs by a fixture: the installation, or its first run.
 """

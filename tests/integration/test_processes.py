@@ -168,3 +168,13 @@ def test_deepspeed_without_gpus_is_refused_before_anything_starts(small_local: C
     with pytest.raises(UserError, match=r"on a CPU use launch\.strategy=ddp"):
         history(config, tiny)
     assert not Path(config.workdir, "runs", "refused").exists()
+
+
+@pytest.mark.parametrize("step", ["prepare", "train"])
+def test_groups_that_cannot_be_dealt_out_are_refused_before_anything_starts(
+    small_local: Config, tiny: Path, step: str
+) -> None:
+    config = settings(small_local, "odd", processes=3)
+    with pytest.raises(UserError, match=r"grpo\.prompts_per_step: 4 cannot be dealt out to 3 processes"):
+        steps.prepare(config) if step == "prepare" else history(config, tiny)
+    assert not Path(config.workdir, "runs", "odd").exists()

@@ -117,6 +117,13 @@ def test_the_old_name_of_the_precision_is_refused_with_the_new_one(tmp_path: Pat
         config.load(file)
 
 
+def test_a_variable_that_only_sounds_like_a_secret_is_none() -> None:
+    told = config.load(
+        None, ["cluster.environment={TOKENIZERS_PARALLELISM: 'false', HTTPS_PROXY: 'http://proxy:3128'}"]
+    )
+    assert told.cluster.variables["TOKENIZERS_PARALLELISM"] == "false"
+
+
 REPLAY_OFF = ["grpo.replay=0", "warmup.dialogues_per_step=12"]
 
 

@@ -78,6 +78,7 @@ def test_a_copy_at_another_place_has_the_same_addresses(copy: Path) -> None:
         ("selfemo.registry.client", set()),
         ("selfemo.registry.promotion", set()),
         ("selfemo.cluster.launcher", set()),
+        ("selfemo.steps.launch", set()),
         ("selfemo.store.artifacts", set()),
         ("selfemo.serving.app", set()),
         ("selfemo.study.page", set()),

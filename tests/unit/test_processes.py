@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -28,21 +29,16 @@ def test_alone_a_process_is_the_first_of_one(monkeypatch: pytest.MonkeyPatch) ->
         share(6, "grpo.prompts_per_step")
 
 
-class Alone:
-    """Arguments of a trainer that a library has left to itself: it knows of no other process."""
-
-    distributed_state = SimpleNamespace(num_processes=1)
-    device = SimpleNamespace(type="cpu")
-
-
 def test_processes_that_would_each_train_alone_are_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
     monkeypatch.setenv("WORLD_SIZE", "2")
     config = configuration.load(None, ["launch.strategy=zero2"])
+    # A trainer's arguments, as a library leaves them that knows of no other process.
+    alone: Any = SimpleNamespace(distributed_state=SimpleNamespace(num_processes=1), device=SimpleNamespace(type="cpu"))
     with pytest.raises(UserError, match="zero2: 2 processes were started, and each would train alone"):
-        check_processes(Alone(), config)  # type: ignore[arg-type]  # it looks at these two alone
+        check_processes(alone, config)
     monkeypatch.setenv("WORLD_SIZE", "1")
-    check_processes(Alone(), config)  # type: ignore[arg-type]
+    check_processes(alone, config)
 
 
 def test_processes_are_started_where_more_than_one_is_asked_for_and_not_twice(monkeypatch: pytest.MonkeyPatch) -> None:

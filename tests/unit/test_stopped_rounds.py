@@ -35,7 +35,7 @@ def test_a_stopped_round_of_any_run_is_named_with_its_reason_and_fails_the_comma
     decided(registry, 1, "collapse: label entropy 0.10 is below 0.50")
     found = asked(registry)
     assert found.exit_code == 1
-    assert found.output == "round 1 of night: collapse: label entropy 0.10 is below 0.50\n"
+    assert found.output == "night round 1: collapse: label entropy 0.10 is below 0.50\n"
 
 
 def test_one_of_long_ago_and_one_that_is_not_decided_wake_nobody(registry: Registry) -> None:

@@ -93,8 +93,8 @@ def stopped_rounds(config: Config, hours: float) -> None:
     from selfemo.registry.stopped import stopped_rounds as asked
 
     found = asked(Context(config).registry, hours)
-    for one in found:
-        click.echo(f"round {one.round} of {one.run}: {one.reason}")
+    for name, reason in found:
+        click.echo(f"{name}: {reason}")
     if found:
         raise SystemExit(1)
     click.echo(f"no round was stopped in the last {hours:g} h")

@@ -24,6 +24,9 @@ CA_VARIABLES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "GIT_SSL
 """By which boto3, requests, OpenSSL and Git are told."""
 
 
+_SECRET = re.compile(r"(^|_)(secret|token|password|access_key|api_key)(_|$)", re.IGNORECASE)
+
+
 class Toleration(Section):
     """A taint that a pod puts up with."""
 
@@ -159,7 +162,7 @@ class Cluster(Section):
         for name, value in environment.items():
             if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
                 raise ValueError(f"{name!r} is no name of a variable")
-            if re.search("secret|token|password|access_key", name, re.IGNORECASE):
+            if _SECRET.search(name):
                 raise ValueError(f"{name} is a secret: forms and logs would show it; put it into cluster.secret")
             if name.startswith("SELFEMO_"):
                 raise ValueError(f"{name} is set by the pipeline itself")

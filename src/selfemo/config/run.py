@@ -79,12 +79,7 @@ class Config(Section):
             dealt_out["grpo.prompts_per_step"] = self.grpo.prompts_per_step
             dealt_out["grpo.replay"] = self.grpo.replay if self.warmup.dialogues else 0
         for name, count in dealt_out.items():
-            if count % self.processes:
-                raise UserError(
-                    f"{count} cannot be dealt out to {self.processes} processes",
-                    where=name,
-                    fix=f"set it to a multiple of {self.processes}, or change launch.processes or cluster.nodes",
-                )
+            check_even(count, self.processes, name)
 
     def to_json(self) -> str:
         """One line of JSON that :meth:`from_json` reads back; how a config travels into a step."""
@@ -109,6 +104,25 @@ class Config(Section):
         used = {name: data[name] for name in SECTIONS[step]}
         text = json.dumps([step, used], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def check_even(count: int, processes: int, name: str) -> None:
+    """Make sure that ``count`` equal things can be dealt out to processes.
+
+    Args:
+        count: Over all processes.
+        processes: How many there are.
+        name: The setting, for the error.
+
+    Raises:
+        UserError: If they cannot.
+    """
+    if count % processes:
+        raise UserError(
+            f"{count} cannot be dealt out to {processes} processes",
+            where=name,
+            fix=f"set it to a multiple of {processes}, or change launch.processes or cluster.nodes",
+        )
 
 
 SECTIONS: dict[str, tuple[str, ...]] = {

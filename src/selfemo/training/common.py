@@ -14,6 +14,7 @@ from trl.models.utils import unwrap_model_for_generation
 
 from selfemo import processes
 from selfemo.config import Config
+from selfemo.config.run import check_even
 from selfemo.errors import UserError
 from selfemo.policy import adapters
 from selfemo.policy.compute import PACK_TOKENS, compute
@@ -92,12 +93,7 @@ def share(count: int, name: str) -> int:
     Raises:
         UserError: If they cannot be dealt out evenly.
     """
-    if count % processes.world():
-        raise UserError(
-            f"{count} cannot be dealt out to {processes.world()} processes",
-            where=name,
-            fix=f"set it to a multiple of {processes.world()}, or change launch.processes",
-        )
+    check_even(count, processes.world(), name)
     return count // processes.world()
 
 
