@@ -15,8 +15,6 @@ from selfemo.config import Config
 from selfemo.context import Context
 from selfemo.store.artifacts import Store
 
-COMMANDS = ("run", "data", "generate", "filter", "train", "evaluate", "promote", "rollback", "services", "ui")
-
 
 def selfemo(*arguments: str) -> Result:
     return CliRunner().invoke(main, arguments, catch_exceptions=False)
@@ -29,7 +27,7 @@ def with_config(small: Config, tmp_path: Path) -> list[str]:
     return ["--config", str(path)]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", sorted(main.commands))
 def test_every_command_has_help_with_an_example(command: str) -> None:
     result = selfemo(command, "--help")
     assert result.exit_code == 0
@@ -53,6 +51,8 @@ def test_help_imports_nothing_heavy() -> None:
         (["run", "--config", "nowhere.yaml"], "nowhere.yaml: no such file"),
         (["run", "--set", "loop.rounds=-1"], "--set loop.rounds=-1: loop.rounds"),
         (["run", "--set", "corpora=[{name: meld, path: /nowhere}]"], "/nowhere: no such directory"),
+        (["run", "--set", "launch.processes=3"], "grpo.prompts_per_step: 2 cannot be dealt out to 3 processes"),
+        (["stopped-rounds", "--within", "-1"], "Invalid value for '--within'"),
         (["data", "check", "--corpus", "meldd"], "no corpus 'meldd'"),
         (["data", "show", "--split", "tran"], "splits: train, dev, test"),
         (

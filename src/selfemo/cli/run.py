@@ -78,6 +78,7 @@ def _check_inputs(config: Config) -> None:
     """Find what is wrong with the input before anything is started."""
     from selfemo.steps.prepare import corpora_of, divide_corpora
 
+    config.check_dealt_out("train")
     divide_corpora(config, corpora_of(config))
 
 
