@@ -8,13 +8,15 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from contextlib import suppress
 from typing import Any
 
 import requests
 import yaml
 
 from manifests.access import spelled
-from pipelines.watch import ENDED
+from pipelines.kubeflow import listed
+from pipelines.watch import active, how_it_ended
 from tests.backend.backend import Backend, Json, until
 from tests.conftest import ROOT
 
@@ -159,12 +161,12 @@ def others(one: Json, pods: list[Json]) -> list[Json]:
 def test_each_run_of_a_schedule_is_a_cycle_of_its_own(backend: Backend) -> None:
     done = backend.submit("nights", "--set", "loop.rounds=0", "--recurring", "*/30 * * * * *")
     assert done.returncode == 0, done.stderr
+    schedule = done.stdout.strip()
     try:
         prepared = until(
             lambda: [
                 pod
-                for run in backend.client.list_runs(namespace=backend.namespace, page_size=100).runs or []
-                if run.recurring_run_id == done.stdout.strip()
+                for run in nights(backend, schedule)
                 for pod in backend.pods(run.run_id, "prepare")
                 if pod["status"]["phase"] == "Succeeded"
             ],
@@ -179,10 +181,65 @@ def test_each_run_of_a_schedule_is_a_cycle_of_its_own(backend: Backend) -> None:
         told = backend.submit("nights", "--set", "loop.rounds=0", "--again", "1").stderr
         assert f"{cycle[0]} is active" in told
     finally:
-        for run in backend.client.list_runs(namespace=backend.namespace, page_size=100).runs or []:
-            if run.recurring_run_id == done.stdout.strip() and run.state not in ENDED:
-                backend.client.terminate_run(run.run_id)
-        backend.client.delete_recurring_run(done.stdout.strip())  # and with it what its runs left in the cluster
+        end(backend, schedule)
+
+
+def test_a_night_that_failed_is_started_again_and_a_schedule_that_was_paused_stays_so(backend: Backend) -> None:
+    given = ["--set", "corpora=[{name: meld, path: s3://selfemo/nosuch}]"]
+    done = backend.submit("bad-nights", *given, "--recurring", "*/30 * * * * *")
+    assert done.returncode == 0, done.stderr
+    schedules = [done.stdout.strip()]
+    try:
+        until(lambda: nights(backend, schedules[0]), 300, "a night is started")
+        backend.client.disable_recurring_run(schedules[0])
+        until(lambda: all_ended(nights(backend, schedules[0])), SECONDS_A_STEP, "it has ended")
+        night = nights(backend, schedules[0])[0]
+        assert how_it_ended(night) == "FAILED"
+
+        started = backend.submit("bad-nights", *given, "--again", "1")
+        assert started.returncode == 0, started.stderr
+        once = backend.client.get_run(started.stdout.strip())
+        assert re.fullmatch(r"bad-nights-\d{8}-\d{6}", once.display_name)
+        assert backend.submit("bad-nights", *given, "--again", "1").stderr.count(f"{once.display_name} is active")
+        until(lambda: all_ended(backend.runs(once.display_name)), SECONDS_A_STEP, "it has ended as well")
+        assert len(mlflow_runs(backend, once.display_name)) == 1  # the night's own, which the second try went on with
+        told = backend.submit("bad-nights", *given, "--again", "1").stderr
+        assert f"{once.display_name} is left alone: it was started again 1 times, and failed" in told
+
+        same = backend.submit("bad-nights", *given, "--recurring", "*/30 * * * * *")
+        assert "schedule bad-nights is paused" in same.stderr
+        assert same.stdout.strip() == schedules[0]
+        later = backend.submit("bad-nights", *given, "--recurring", "0 0 4 * * *")
+        schedules.append(later.stdout.strip())
+        assert "schedule bad-nights is made, and paused as it was" in later.stderr
+        assert "schedule bad-nights was another one; it is replaced" in later.stderr
+        left = backend.client.list_recurring_runs(namespace=backend.namespace, page_size=100).recurring_runs
+        (ours,) = [one for one in left if one.display_name == "bad-nights"]
+        assert (ours.recurring_run_id, ours.status) == (schedules[1], "DISABLED")
+        assert [run.run_id for run in nights(backend, schedules[0])].count(night.run_id)  # it stays readable
+    finally:
+        for schedule in schedules:
+            end(backend, schedule)
+
+
+def nights(backend: Backend, schedule: str) -> list[Any]:
+    """Runs of a schedule, the newest first."""
+    found = listed(backend.client.list_runs, "runs", namespace=backend.namespace, sort_by="created_at desc")
+    return [run for run in found if run.recurring_run_id == schedule]
+
+
+def all_ended(runs: list[Any]) -> bool:
+    """Whether none of some runs is active any more."""
+    return not any(active(run) for run in runs)
+
+
+def end(backend: Backend, schedule: str) -> None:
+    """Take a schedule away, and with it what its runs left in the cluster."""
+    for run in nights(backend, schedule):
+        if active(run):
+            backend.client.terminate_run(run.run_id)
+    with suppress(Exception):  # it was replaced
+        backend.client.delete_recurring_run(schedule)
 
 
 def test_each_account_may_do_exactly_what_its_file_says(backend: Backend) -> None:
