@@ -8,13 +8,15 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from selfemo import __version__
 from selfemo.serving.engine_queue import EngineQueue
-from selfemo.serving.limits import HEALTH, Admission, Limits, error
+from selfemo.serving.limits import HEALTH, METRICS, Admission, Limits, error
+from selfemo.serving.metrics import Measured, Metrics
 from selfemo.serving.schema import ChatRequest, EmotionsRequest, EmotionsResponse
 from selfemo.serving.service import Service, TooLong
 
@@ -31,16 +33,23 @@ def app(service: Service, key: str = "", hosts: Sequence[str] = (), limits: Limi
     """
     limits = limits or Limits()
     engine = EngineQueue(limits)
+    metrics = Metrics(lambda: engine.held)
     made = FastAPI(title="self-emo", version=__version__, description=f"Serves {service.name}.")
 
     made.add_middleware(Admission, key=key, limits=limits)
     if hosts:
         made.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
+    made.add_middleware(Measured, metrics=metrics)  # the last one that is added comes first
 
     @made.get(HEALTH)
     async def healthz() -> dict[str, str]:
         """Alive, and able to answer: the policy is loaded before the server listens. Waits for nothing."""
         return {"status": "ok", "model": service.name}
+
+    @made.get(METRICS, include_in_schema=False)
+    async def figures() -> Response:
+        """For Prometheus. Waits for nothing."""
+        return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     @made.get("/v1/models")
     async def models() -> dict[str, Any]:

@@ -12,12 +12,9 @@ from typing import Any, TypeVar
 from starlette.exceptions import HTTPException
 from starlette.types import Receive
 
-from selfemo.serving.limits import Limits
+from selfemo.serving.limits import CLIENT_LEFT, Limits
 
 T = TypeVar("T")
-
-CLIENT_LEFT = 499
-"""Status of an answer that nobody receives, as nginx has it."""
 
 
 class EngineQueue:
@@ -33,7 +30,7 @@ class EngineQueue:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self._places = threading.BoundedSemaphore(limits.waiting + 1)
+        self._held, self._lock = 0, threading.Lock()
         self._jobs: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = queue.SimpleQueue()
         threading.Thread(target=self._work, name="engine", daemon=True).start()
 
@@ -48,10 +45,10 @@ class EngineQueue:
             HTTPException: 429 if the queue is full, 503 if the server stops before the answer.
         """
         retry = {"retry-after": str(self.limits.retry_seconds)}
-        if not self._places.acquire(blocking=False):
+        if not self._enter():
             raise HTTPException(429, f"{self.limits.waiting} requests wait already; try again later", retry)
         job: Future[T] = Future()
-        job.add_done_callback(lambda _: self._places.release())
+        job.add_done_callback(lambda _: self._leave())
         self._jobs.put((job, work))
         result, left = asyncio.wrap_future(job), asyncio.ensure_future(_left(receive))
         try:
@@ -64,6 +61,21 @@ class EngineQueue:
         finally:
             result.cancel()  # and with it the job, if it has not begun
             left.cancel()
+
+    @property
+    def held(self) -> int:
+        """Requests that are worked on or wait."""
+        return self._held
+
+    def _enter(self) -> bool:
+        with self._lock:
+            free = self._held <= self.limits.waiting
+            self._held += free
+            return free
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._held -= 1
 
     def _work(self) -> None:
         while True:

@@ -17,7 +17,10 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEALTH = "/healthz"
-"""The one path that needs no key: probes have none. The documentation (/docs, /openapi.json) wants it."""
+METRICS = "/metrics"
+"""These two need no key: probes and Prometheus have none. The documentation (/docs, /openapi.json) wants it."""
+CLIENT_LEFT = 499
+"""Status of an answer that nobody receives, as nginx has it."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class Admission:
         self.app, self.key, self.limits = app, key, limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] == HEALTH:
+        if scope["type"] != "http" or scope["path"] in (HEALTH, METRICS):
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)

@@ -7,6 +7,7 @@ import http.client
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -118,6 +119,24 @@ class Running:
 
         with self.counted.changed:
             assert self.counted.changed.wait_for(seen, SECONDS)
+
+    def holds(self, requests: int) -> None:
+        """Wait until the engine works on so many, those that wait for it among them."""
+        self.shows("selfemo_requests_in_flight", requests)
+
+    def shows(self, name: str, value: float) -> None:
+        """Wait until a figure has a value."""
+        end = time.monotonic() + SECONDS
+        while self.figures().get(name) != value:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+    def figures(self) -> dict[str, float]:
+        """What Prometheus would read, by name and labels."""
+        status, text, _ = self.ask("GET", "/metrics")
+        assert status == 200
+        rows = (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+        return {name: float(value) for name, value in rows}
 
     def begun(self, count: int) -> None:
         """Wait until the engine has begun so many."""

@@ -18,7 +18,7 @@ from tests.integration.serving_limits.served import CHAT, SECONDS, Start
 def test_it_stops_in_time_and_tells_those_that_wait(start: Start, capfd: pytest.CaptureFixture[str]) -> None:
     running = start(stop_seconds=0)
     threads, results = in_threads(3, lambda i: running.chat(f"chat {i}"))
-    running.saw(3)
+    running.holds(3)
     running.begun(1)
     running.stop()
     joined(threads)

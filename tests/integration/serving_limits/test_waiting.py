@@ -16,8 +16,7 @@ from tests.integration.serving_limits.served import CHAT, Start
 def test_health_is_answered_while_45_chats_wait(start: Start) -> None:
     running = start()
     threads, results = in_threads(45, lambda i: running.chat(f"chat {i}"))
-    running.saw(45)
-    running.begun(1)
+    running.holds(45)
     for _ in range(3):
         assert running.ask("GET", "/healthz")[:2] == (200, {"status": "ok", "model": "self-emo"})
     assert running.ask("GET", "/v1/models")[0] == 200
@@ -35,7 +34,7 @@ def test_no_more_wait_than_may_and_the_rest_are_told_to_come_again(start: Start)
     threads, results = in_threads(1, lambda _: running.chat("at work"))
     running.begun(1)
     more, _ = in_threads(2, lambda i: results.append(running.chat(f"waits {i}")))
-    running.saw(3)
+    running.holds(3)
     status, body, headers = running.chat("one too many")
     assert (status, body["error"]["type"], headers["retry-after"]) == (429, "rate_limit_error", "7")
     client = openai.OpenAI(base_url=f"http://127.0.0.1:{running.port}/v1", api_key="x", max_retries=0)
@@ -56,12 +55,12 @@ def test_nothing_is_done_for_a_client_that_left_and_its_place_is_free(start: Sta
     leaver = http.client.HTTPConnection("127.0.0.1", running.port)
     body = {"messages": [{"role": "user", "content": "leaves"}]}
     leaver.request("POST", "/v1/chat/completions", json.dumps(body), {"content-type": "application/json"})
-    running.saw(2)
+    running.holds(2)
     assert running.chat("full")[0] == 429
     leaver.close()
-    running.saw(ended=2)
+    running.holds(1)
     more, stays = in_threads(1, lambda _: running.chat("stays"))
-    running.saw(4)
+    running.holds(2)
     running.engine.may.set()
     joined([*threads, *more])
     assert stays[0][0] == 200
