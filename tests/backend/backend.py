@@ -122,6 +122,24 @@ class Backend:
         self.ours("wait", "--for=condition=complete", f"job/{name}", "--timeout=300s")
         return self.ours("logs", f"job/{name}")
 
+    def git_server(self) -> str:
+        """URL of an empty repository in the namespace, which whoever reaches it may push to; its branch is main."""
+        spec = self.read("cronjob", "sync-registry")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+        image = spec["containers"][0]["image"]
+        pull = {"imagePullSecrets": spec["imagePullSecrets"]} if "imagePullSecrets" in spec else {}
+        text = (Path(__file__).parent / "git.yaml").read_text()
+        objects = list(yaml.safe_load_all(text))
+        pod = next(one for one in objects if one["kind"] == "Pod")
+        pod["spec"] |= pull
+        pod["spec"]["containers"][0]["image"] = image
+        self.kubectl("-n", self.namespace, "apply", "-f", "-", stdin=yaml.safe_dump_all(objects))
+        self.ours("wait", "--for=condition=ready", "pod/git", "--timeout=300s")
+        return "git://git/repository"
+
+    def committed(self, file: str) -> str:
+        """A file of the repository's main branch."""
+        return self.ours("exec", "git", "--", "git", "-C", "/work/repository", "show", f"main:{file}")
+
     # Kubeflow
 
     @property

@@ -80,17 +80,17 @@ def test_a_run_of_one_round_succeeds_and_tells_of_every_step(backend: Backend, f
     assert run["info"]["status"] == "FINISHED"
 
 
-def test_the_version_that_is_champion_is_served(backend: Backend, first: Done) -> None:
-    """What `sync-registry` would commit, applied by hand; then the model answers whoever has the key."""
+def test_the_version_that_is_champion_is_committed_to_git_and_served(backend: Backend, first: Done) -> None:
+    """The reconciler's own Job commits it; what Git then has is applied, as Argo CD or Flux would."""
     assert first.returncode == 0, first.stderr
     command = ["sync-registry", "--config", "/etc/selfemo/config.yaml", "--set", "workdir=/tmp/work"]
-    printed = backend.job("reference", "sync-registry", *command, "--write", "/dev/stdout")
-    document = printed[printed.index("apiVersion") :].partition("\n/dev/stdout")[0]  # between log lines
-    reference = next(d for d in yaml.safe_load_all(document) if d)
-    assert reference["data"]["model"] == backend.namespace
-    model = backend.overlay / "model.yaml"
-    reference["data"]["replicas"] = "1"
-    model.write_text(yaml.safe_dump(reference))
+    git = {"repository": backend.git_server(), "reference": "served/model.yaml", "branch": "main"}
+    command += [part for name, value in git.items() for part in ("--set", f"gitops.{name}={value}")]
+    assert "committed on main, pushed" in backend.job("commit", "sync-registry", *command)
+    assert "Git already serves version 1" in backend.job("again", "sync-registry", *command)
+    reference = yaml.safe_load(backend.committed("served/model.yaml"))
+    assert (reference["data"]["model"], reference["data"]["version"]) == (backend.namespace, "1")
+    (backend.overlay / "model.yaml").write_text(backend.committed("served/model.yaml"))
     backend.apply()
     backend.ours("rollout", "status", "deploy/serving", "--timeout=900s")
     key = backend.secret("serving-key", "key")
