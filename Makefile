@@ -70,6 +70,7 @@ bench: $(VENV)/.local  ## Benchmarks, about two hours; each prints a ratio or a 
 	$(BIN)/python benchmarks/precision.py
 	$(BIN)/python benchmarks/store.py
 	$(BIN)/python benchmarks/linear.py
+	$(BIN)/python benchmarks/understanding.py
 	$(BIN)/python benchmarks/sampling.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/scaling.py

@@ -1,5 +1,4 @@
-"""Score and filter one million understanding predictions, in groups of 8 over 7 labels, and find the near-duplicates
-among 50,000 turns, on one core.
+"""Score and filter one million corpus turns over 7 labels, and find near-duplicates among 50,000 turns, on one core.
 
 python benchmarks/filter.py
 """
@@ -19,42 +18,34 @@ import numpy as np
 
 from selfemo.data.labels import MELD
 from selfemo.method.flywheel.duplicates import NearDuplicates
-from selfemo.method.flywheel.reasons import Reason, reasons_of_groups
+from selfemo.method.flywheel.reasons import Reason, reasons_of_turns
 from selfemo.method.flywheel.texts import shingles
 
-GROUPS, SIZE, M, REPEATS = 125_000, 8, 7, 5
+COUNT, M, REPEATS = 1_000_000, 7, 5
 TURNS, PART, THRESHOLD = 50_000, 1_500, 0.8
 
 
 def data() -> np.ndarray:
-    """Groups around a label each, some noisy, with second labels and unparseable predictions."""
+    """What a policy reads in turns, from all but sure to quite undecided."""
     rng = np.random.default_rng(0)
-    centre = rng.integers(0, M, (GROUPS, 1))
-    stray = rng.random((GROUPS, SIZE)) < rng.random((GROUPS, 1))
-    label = np.where(stray, rng.integers(0, M, (GROUPS, SIZE)), centre)
-    second = np.where(rng.random((GROUPS, SIZE)) < 0.2, 1 << rng.integers(0, M, (GROUPS, SIZE)), 0)
-    masks = (1 << label) | second
-    masks[rng.random((GROUPS, SIZE)) < 0.02] = 0
-    return masks.astype(np.uint16)
+    weights = rng.standard_gamma(0.2 + 0.8 * rng.random((COUNT, 1)), (COUNT, M)) + 1e-9
+    return weights / weights.sum(axis=1, keepdims=True)
 
 
-def naive(masks: np.ndarray) -> int:
-    """The same reasons with Python sets, on a part of the data."""
+def naive(read: np.ndarray) -> int:
+    """How many are kept, with Python sets, on a part of the data."""
     kept = 0
-    for row in masks:
-        sets = [{i for i in range(M) if m >> i & 1} for m in row.tolist()]
-        share = [sum(i in s for s in sets) / SIZE for i in range(M)]
-        target = {i for i in range(M) if share[i] >= 0.5} or {max(range(M), key=share.__getitem__)}
-        agree, score = [], []
-        for s in sets:
-            rest = [(share[i] * SIZE - (i in s)) / (SIZE - 1) for i in range(M)]
-            low = sum(min(i in s, rest[i]) for i in range(M))
-            high = sum(max(i in s, rest[i]) for i in range(M))
-            agree.append((low + 0.1) / (high + 0.1) if s else 0.0)
-            score.append((len(s & target) + 0.1) / (len(s | target) + 0.1) if s else 0.0)
-        if sum(agree) / SIZE >= 0.3 and max(score) - min(score) >= 1e-9:
-            kept += sum(x >= 0.3 for x in score)
+    for row in read.tolist():
+        target = {i for i in range(M) if row[i] >= 0.5} or {max(range(M), key=row.__getitem__)}
+        sets = [{i} for i in range(M)]
+        sure = sum(p * q * _iou(a, b) for p, a in zip(row, sets, strict=True) for q, b in zip(row, sets, strict=True))
+        score = sum(p * _iou(a, target) for p, a in zip(row, sets, strict=True))
+        kept += sure >= 0.3 and score >= 0.3
     return kept
+
+
+def _iou(a: set[int], b: set[int]) -> float:
+    return (len(a & b) + 0.1) / (len(a | b) + 0.1)
 
 
 def turns() -> list[str]:
@@ -104,24 +95,24 @@ def duplicates() -> None:
 
 
 def main() -> None:
-    masks = data()
+    read, answers = data(), MELD.answer_masks
     affinity = MELD.affinity({"anger~disgust": 0.5})
     for name, matrix in (("plain", None), ("with affinity", affinity)):
         seconds = []
         for _ in range(REPEATS):
             start = time.process_time()
-            assessed = reasons_of_groups(masks, M, affinity=matrix)
+            assessed = reasons_of_turns(read, answers, M, affinity=matrix)
             seconds.append(time.process_time() - start)
-        print(f"{name}: {masks.size:,} predictions in {statistics.median(seconds):.2f} s of CPU, median of {REPEATS}")
-    part = masks[:5000]
+        print(f"{name}: {COUNT:,} turns in {statistics.median(seconds):.2f} s of CPU, median of {REPEATS}")
+    part = read[:5000]
     start = time.process_time()
     by_hand = naive(part)
-    slow = (time.process_time() - start) * len(masks) / len(part)
+    slow = (time.process_time() - start) * len(read) / len(part)
     start = time.process_time()
-    plain = reasons_of_groups(part, M)
+    plain = reasons_of_turns(part, answers, M)
     assert by_hand == (plain.reasons == Reason.KEPT).sum(), "the two disagree"
-    fast = (time.process_time() - start) * len(masks) / len(part)
-    print(f"Python sets would take {slow:.1f} s: {slow / fast:.0f} times as long, same reasons on {len(part):,} groups")
+    fast = (time.process_time() - start) * len(read) / len(part)
+    print(f"Python sets would take {slow:.1f} s: {slow / fast:.0f} times as long, as many kept of {len(part):,}")
     print(f"numpy {np.__version__}, {platform.machine()}, {platform.processor() or platform.system()}, one thread")
     print(
         "reasons:",

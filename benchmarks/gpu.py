@@ -101,9 +101,7 @@ class Tokens:
 
     turns: float
     read: float
-    """All understanding prompts of a dialogue."""
-    answered: float
-    """The same with every group's answers, four different sets a group."""
+    """All understanding prompts of a dialogue, with every allowed answer."""
     reply: float
     """A reply and its set."""
     prompt: float
@@ -117,13 +115,12 @@ def count(dialogues: list[Dialogue], prompter: Prompter) -> Tokens:
         space = SPACES[dialogue.corpus]
         turns = dialogue.hidden().turns
         prompts = [prompter.understanding(turns[: t + 1], space) for t in range(len(turns))]
-        answers = [prompter.answer([label]) for label in space.labels[:4]]
+        answers = [prompter.answer(answer) for answer in space.answers]
         replies = [len(prompter.answer([space.labels[0]], u.text)) for u in turns]
         expression = prompter.expression(turns[:-1] or turns, turns[-1].speaker, space)
         rows.append(
             (
                 len(turns),
-                len(grow([list(p) for p in prompts]).ids),
                 len(grow([[*p, *a] for p in prompts for a in answers]).ids),
                 np.mean(replies),
                 len(expression),
@@ -139,15 +136,14 @@ def minutes(config: Config, shape: Shape, tokens: Tokens, flops: float) -> dict[
     # vLLM shares prefixes by blocks; what a turn adds, and its question, is computed for each view.
     read = play.corpus_dialogues * views * tokens.read
     told = play.episodes * play.turns * (tokens.prompt + play.candidates * (2 * tokens.reply + 40))
-    drawn = play.corpus_dialogues * tokens.turns * play.predictions * 3
-    understood = min(config.flywheel.samples, play.corpus_dialogues * tokens.turns) / tokens.turns * tokens.answered
+    understood = min(config.flywheel.samples, play.corpus_dialogues * tokens.turns) / tokens.turns * tokens.read
     expressed = play.episodes * play.turns * (tokens.prompt + grpo.group * tokens.reply)
     learnt = (understood + expressed) * grpo.epochs
     steps = learnt and play.corpus_dialogues * tokens.turns / grpo.prompts_per_step
-    replayed = steps * grpo.replay * tokens.answered
+    replayed = steps * grpo.replay * tokens.read
     listened = play.episodes * play.turns * grpo.group * (40 + tokens.reply)
     work = {
-        "generate": 2 * n * (read + told + drawn),
+        "generate": 2 * n * (read + told),
         # Sampling and listening are forward passes; training is forward, backward, and forward again (checkpoints).
         "train": n * (2 * (learnt + listened) + 8 * (learnt + replayed)),
     }
@@ -161,7 +157,7 @@ def memory(config: Config, shape: Shape, saved: float, tokens: Tokens) -> dict[s
     pack = config.launch.pack_tokens
     # Of label sets, a distribution where the answer begins, and after each set; of replies, one a token.
     replies = config.grpo.group * tokens.reply
-    ends = pack * max(tokens.turns * 5 / tokens.answered, replies / (tokens.prompt + replies))
+    ends = pack * max(tokens.turns * 5 / tokens.read, replies / (tokens.prompt + replies))
     parts = dict(
         zip(("weights", "gradients", "Adam"), (b * n / GB for b in apart[config.launch.strategy]), strict=True)
     )
@@ -197,7 +193,7 @@ def main() -> None:
         print(f"\n{path}: {shape.parameters / 1e9:.2f} billion parameters, {ranks} GPUs, {config.launch.strategy}")
         print(
             f"  measured on {len(training)} dialogues of {', '.join(c.name for c in config.corpora)}: "
-            f"{tokens.turns:.1f} turns, {tokens.read:.0f} tokens to read, {tokens.answered:.0f} with answers, "
+            f"{tokens.turns:.1f} turns, {tokens.read:.0f} tokens to read, {tokens.read:.0f} with answers, "
             f"{tokens.reply:.0f} a reply"
         )
         print(f"  measured: a layer keeps {saved / 1e3:.0f} kB of a token at this width")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from selfemo import config as configuration
@@ -24,6 +25,8 @@ CHATML = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
+hypothesis.settings.register_profile("ours", deadline=None)  # a busy machine is no error
+hypothesis.settings.load_profile("ours")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads of models this small wait for each other most of the time
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 
@@ -146,9 +149,7 @@ SMALL = (
     "selfplay.episodes=4",
     "selfplay.corpus_dialogues=4",
     "selfplay.max_reply_tokens=16",
-    "selfplay.predictions=4",
     "selfplay.candidates=3",
-    "selfplay.readings=3",
     "flywheel.tau_reward=0.05",
     "flywheel.tau_low=0.05",
     "flywheel.samples=4",

@@ -56,7 +56,7 @@ def test_a_study_runs_what_is_not_finished_and_its_figures_can_be_had_again(
     assert ours["base"] == warm["policy"]
     assert [r["round"] for r in ours["rounds"]] == [0, 1]
     assert {"pseudo_label_accuracy", "kept_label_accuracy", "acceptance"} <= set(ours["rounds"][1]["filter"])
-    assert "zero_variance" in ours["rounds"][1]["training"]
+    assert "reward/understanding" in ours["rounds"][1]["training"]
     assert "| ours | 3 |" in (out / "table.md").read_text()
 
     again = tmp_path / "again"

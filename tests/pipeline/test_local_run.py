@@ -32,13 +32,14 @@ FORM = 5  # rounds that the compiled form has room for
 
 
 def run(config: Config, tmp_path: Path) -> tuple[int, list[str], str]:
-    """Exit code, the steps that ran in order, and what was printed."""
+    """Exit code, the steps that ran in order, and what was printed; run from elsewhere, with a relative workdir."""
     path = tmp_path / "config.yaml"
-    path.write_text(config.to_json())
+    path.write_text(config.model_copy(update={"workdir": os.path.relpath(config.workdir, tmp_path)}).to_json())
     log = Path(config.workdir) / "runs" / config.run / "run.log"
     before = log.stat().st_size if log.exists() else 0
     done = subprocess.run(
         [sys.executable, "-c", "from selfemo.cli import main; main()", "run", "--config", str(path)],
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,

@@ -21,8 +21,8 @@ PROMPTS = [[5, 6, 7, 8, 9], [5, 6, 7, 30, 31, 32], [40, 41]]
 
 ENGINES = {
     "transformers": ["policy.engine=transformers", "policy.precision=float32"],
-    "vllm": ["policy.engine=vllm"],
-    "vllm, two copies": ["policy.engine=vllm", "policy.vllm.data_parallel=2"],
+    "vllm": ["policy.engine=vllm", "policy.precision=float32"],
+    "vllm, two copies": ["policy.engine=vllm", "policy.precision=float32", "policy.vllm.data_parallel=2"],
 }
 
 
@@ -83,6 +83,21 @@ def test_log_probabilities_are_the_models_own(engine: Engine, policy: str) -> No
             assert plain.numpy() == pytest.approx(completion.logprobs, abs=1e-4)
 
 
+def test_given_answers_are_as_likely_as_the_model_says(engine: Engine, policy: str) -> None:
+    model = load_model(policy)
+    answers = [[[9, 2], [9, 8, 2], [10, 2]], [[3, 3, 3, 2]], [[7]]]
+    finished: list[int] = []
+    found = engine.score(PROMPTS, answers, finished.append)
+    assert sum(finished) == 3
+    for prompt, some, scores in zip(PROMPTS, answers, found, strict=True):
+        for answer, score in zip(some, scores, strict=True):
+            with torch.no_grad():
+                logits = model(torch.tensor([[*prompt, *answer]])).logits[0, len(prompt) - 1 : -1]
+            plain = torch.log_softmax(logits, -1)[range(len(answer)), answer].sum()
+            assert score == pytest.approx(float(plain), abs=1e-3)
+    assert engine.score(PROMPTS[:1], answers[:1]) == [pytest.approx(found[0], abs=1e-3)], "whatever the company"
+
+
 def test_the_same_seed_gives_the_same_samples(engine: Engine) -> None:
     first, second = (engine.sample(PROMPTS, [1, 2, 3], Sampling(4, 6)) for _ in range(2))
     assert [[c.ids for c in g] for g in first] == [[c.ids for c in g] for g in second]
@@ -90,6 +105,7 @@ def test_the_same_seed_gives_the_same_samples(engine: Engine) -> None:
 
 def test_nothing_asked_nothing_answered(engine: Engine) -> None:
     assert engine.sample([], [], Sampling(2, 4)) == []
+    assert engine.score([], []) == []
 
 
 def test_a_missing_vllm_says_how_to_get_it(tiny: Path) -> None:

@@ -113,21 +113,22 @@ def test_so_they_are_for_each_architecture_with_old_log_probabilities(tiny_of_ea
 @given(
     st.lists(st.sampled_from("abcde"), min_size=1, max_size=20),
     st.integers(1, 6),
+    st.integers(1, 5),
     st.integers(1, 3),
     st.integers(1, 3),
     st.integers(0, 3),
 )
 def test_steps_are_whole_groups_with_dialogues_side_by_side(
-    dialogues: list[str], per_step: int, group: int, repeats: int, epoch: int
+    dialogues: list[str], per_step: int, steps: int, group: int, repeats: int, epoch: int
 ) -> None:
-    order = StepOrder(dialogues, per_step, group, repeats, 7, lambda: epoch)
+    order = StepOrder(dialogues, per_step, steps, group, repeats, 7, lambda: epoch)
     rows = list(order)
     assert len(rows) == len(order)
     assert rows == list(order)
-    step = np.array(rows).reshape(order.steps, repeats, per_step, group)
+    step = np.array(rows).reshape(steps, repeats, per_step, group)
     assert (step == step[:, :1, :, :1]).all()
     chosen = step[:, 0, :, 0].ravel().tolist()
-    if len(dialogues) >= per_step:
+    if len(dialogues) >= per_step * steps:
         assert len(set(chosen)) == len(chosen)
         runs = [dialogues[i] for i in chosen]
         assert sum(a != b for a, b in itertools.pairwise(runs)) <= len(set(dialogues)) - 1
@@ -136,5 +137,5 @@ def test_steps_are_whole_groups_with_dialogues_side_by_side(
 
 
 def test_another_epoch_takes_another_order() -> None:
-    orders = {tuple(StepOrder(list("abcdefgh"), 2, 1, 1, 7, lambda e=e: e)) for e in range(4)}  # type: ignore[misc]  # mypy cannot infer such a lambda
+    orders = {tuple(StepOrder(list("abcdefgh"), 2, 4, 1, 1, 7, lambda e=e: e)) for e in range(4)}  # type: ignore[misc]  # mypy cannot infer such a lambda
     assert len(orders) == 4

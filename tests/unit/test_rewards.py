@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from selfemo.data.corpora.table import SPACES
 from selfemo.data.labels import MELD
 from selfemo.method import rewards
 
 M = 7
-masks = st.integers(0, (1 << M) - 1)
 nonempty = st.integers(1, (1 << M) - 1)
 smoothing = st.floats(0.01, 2)
 
 
-def groups(element: st.SearchStrategy[int] = masks, least: int = 2) -> st.SearchStrategy[np.ndarray]:
-    return (
-        st.integers(least, 8)
-        .flatmap(lambda k: st.lists(st.lists(element, min_size=k, max_size=k), min_size=1, max_size=5))
-        .map(lambda rows: np.array(rows, dtype=np.uint16))
-    )
+ANSWERS = SPACES["sample"].answer_masks
+
+
+def chances(count: int) -> st.SearchStrategy[list[float]]:
+    """How likely each of some things is."""
+    return st.lists(st.floats(0.001, 1), min_size=count, max_size=count).map(lambda w: [x / sum(w) for x in w])
+
+
+def posteriors() -> st.SearchStrategy[np.ndarray]:
+    return st.lists(chances(len(ANSWERS)), min_size=1, max_size=5).map(np.array)
 
 
 def sets(mask: int) -> set[int]:
@@ -76,79 +82,69 @@ def test_affinity_is_its_definition_and_never_lowers_a_score(a: int, b: int, s: 
     assert score >= rewards.smoothed_iou(a, b, s) - 1e-12
 
 
-@given(groups(), smoothing)
-def test_agreement_is_its_leave_one_out_definition(group: np.ndarray, s: float) -> None:
-    closed = rewards.agreement(group, M, s)
-    y = rewards.indicators(group, M)
-    for n, k in np.ndindex(*group.shape):
-        others = (y[n].sum(0) - y[n, k]) / (group.shape[1] - 1)
-        expected = (np.minimum(y[n, k], others).sum() + s) / (np.maximum(y[n, k], others).sum() + s)
-        assert closed[n, k] == pytest.approx(expected if group[n, k] else 0, abs=1e-6)
+@given(posteriors(), smoothing)
+def test_confidence_is_the_expected_smoothed_iou_of_two_answers(read: np.ndarray, s: float) -> None:
+    between = rewards.iou_matrix(ANSWERS, s)
+    for row, sure in zip(read, rewards.expected_agreement(read, between), strict=True):
+        pairs = itertools.product(zip(row, ANSWERS, strict=True), repeat=2)
+        expected = sum(p * q * rewards.smoothed_iou(a, b, s) for (p, a), (q, b) in pairs)
+        assert sure == pytest.approx(expected)
+        assert 0 < sure <= 1 + 1e-9
 
 
-@given(nonempty, st.integers(2, 8))
-def test_a_unanimous_group_agrees_fully(mask: int, k: int) -> None:
-    group = np.full((1, k), mask, dtype=np.uint16)
-    assert rewards.agreement(group, M) == pytest.approx(1)
-    assert rewards.confidence(rewards.agreement(group, M)) == pytest.approx(1)
-    assert rewards.consensus(group, M)[0] == mask
+def test_without_doubt_confidence_is_full_and_by_chance_it_is_what_the_thresholds_assume() -> None:
+    between = rewards.iou_matrix(MELD.answer_masks, 0.1)
+    assert rewards.expected_agreement(np.eye(M), between) == pytest.approx(np.ones(M))
+    assert rewards.expected_agreement(np.full((1, M), 1 / M), between)[0] == pytest.approx(0.18, abs=0.005)
 
 
-@given(groups(), st.randoms())
-def test_the_order_of_a_group_does_not_matter(group: np.ndarray, random: object) -> None:
-    order = list(range(group.shape[1]))
-    random.shuffle(order)  # type: ignore[attr-defined]  # hypothesis' own random
-    assert np.allclose(rewards.agreement(group, M)[:, order], rewards.agreement(group[:, order], M))
-    assert np.array_equal(rewards.consensus(group, M), rewards.consensus(group[:, order], M))
+@given(st.lists(st.floats(-300, 0), min_size=2, max_size=9), st.floats(-50, 50))
+def test_a_posterior_is_what_remains_if_one_of_the_answers_is_given(scores: list[float], shift: float) -> None:
+    read = rewards.posterior(scores)
+    assert read.sum() == pytest.approx(1)
+    assert rewards.posterior(np.array(scores) + shift) == pytest.approx(read)
+    best = int(np.argmax(scores))
+    assert np.log(np.maximum(read, 1e-300) / read[best]) == pytest.approx(np.array(scores) - scores[best], abs=1e-6)
 
 
-def test_chance_agreement_is_what_the_thresholds_assume() -> None:
-    rng = np.random.default_rng(0)
-    one, two = rng.integers(0, M, (4000, 8)), rng.integers(0, M, (4000, 8))
-    both = rng.random((4000, 8)) < 0.5
-    group = np.where(both, (1 << one) | (1 << two), 1 << one).astype(np.uint16)
-    assert rewards.confidence(rewards.agreement(group, M, 0.1)).mean() == pytest.approx(0.15, abs=0.03)
-    assert rewards.confidence(rewards.agreement(group, M, 1.0)).mean() == pytest.approx(0.37, abs=0.05)
-
-
-@example(np.ones((1, 2), dtype=np.uint16), [0] * M)
-@given(groups(), st.lists(st.integers(0, 50), min_size=M, max_size=M))
+@example(np.ones((1, M)) / M, [0] * M)
+@given(st.lists(chances(M), min_size=1, max_size=5).map(np.array), st.lists(st.integers(0, 50), min_size=M, max_size=M))
 def test_calibrated_votes_lean_to_labels_that_are_said_less_often_than_they_occur(
-    group: np.ndarray, known: list[int]
+    named: np.ndarray, known: list[int]
 ) -> None:
-    votes = rewards.calibration(group, M, known, 1.0)
+    votes = rewards.calibration(named, known, 1.0)
     assert (votes > 0).all()
     assert np.array_equal(votes, np.ones(M)) or any(known)
-    assert np.allclose(rewards.calibration(group, M, known, 0.0), 1)
-    own = rewards.indicators(group, M).mean(axis=1).sum(axis=0) + 1
+    assert np.allclose(rewards.calibration(named, known, 0.0), 1)
+    own = named.sum(axis=0) + 1
     ratio = (np.array(known) + 1) / own * own.sum() / (np.array(known) + 1).sum()
     assert not any(known) or np.allclose(votes, ratio.clip(rewards.LEAST, rewards.MOST))
 
 
-def test_one_stray_vote_does_not_become_the_target_however_rare_its_label_is() -> None:
-    group = np.array([[1] * 95 + [2]] * 300 + [[1] * 96] * 300, dtype=np.uint16)
-    votes = rewards.calibration(group, 2, [200, 60], 1.0)
-    assert votes[1] == rewards.MOST  # the ratio itself is 34
-    assert np.all(rewards.consensus(group, 2, votes) == 1)
-    even = np.array([[1] * 15 + [2 << i % 6] for i in range(70)], dtype=np.uint16)
-    assert np.all(rewards.consensus(even, 7, rewards.calibration(even, 7, [30] * 7, 1.0)) == 1)
+def test_a_stray_chance_does_not_become_the_target_however_rare_its_label_is() -> None:
+    named = np.array([[0.99, 0.01]] * 300 + [[1.0, 0.0]] * 300)
+    votes = rewards.calibration(named, [200, 60], 1.0)
+    assert votes[1] == rewards.MOST  # the ratio itself is more
+    assert np.all(rewards.consensus(named, votes) == 1)
+    even = np.array([[15 / 16] + [(i % 6 == j) / 16 for j in range(6)] for i in range(70)])
+    assert np.all(rewards.consensus(even, rewards.calibration(even, [30] * 7, 1.0)) == 1)
 
 
 def test_a_label_said_too_often_needs_more_votes() -> None:
-    group = np.array([[1] * 5 + [2] * 3] * 4, dtype=np.uint16)
-    assert rewards.consensus(group, 2).tolist() == [1] * 4
-    assert rewards.consensus(group, 2, rewards.calibration(group, 2, [3, 9], 1.0)).tolist() == [2] * 4
-    assert rewards.consensus(group, 2, rewards.calibration(group, 2, [9, 3], 1.0)).tolist() == [1] * 4
+    named = np.array([[5 / 8, 3 / 8]] * 4)
+    assert rewards.consensus(named).tolist() == [1] * 4
+    assert rewards.consensus(named, rewards.calibration(named, [3, 9], 1.0)).tolist() == [2] * 4
+    assert rewards.consensus(named, rewards.calibration(named, [9, 3], 1.0)).tolist() == [1] * 4
 
 
-@given(groups())
-def test_consensus_is_what_half_name_or_the_top_label(group: np.ndarray) -> None:
-    for row, voted in zip(group, rewards.consensus(group, M), strict=True):
-        shares = [np.mean([label in sets(int(m)) for m in row]) for label in range(M)]
-        expected = {label for label in range(M) if shares[label] >= 0.5}
-        if not expected and max(shares) > 0:
-            expected = {int(np.argmax(shares))}
-        assert sets(int(voted)) == expected
+@given(posteriors())
+def test_consensus_is_what_is_as_likely_as_not_or_the_likeliest_label(read: np.ndarray) -> None:
+    named = rewards.marginals(read, ANSWERS, M)
+    for row, of_labels, found in zip(read, named, rewards.consensus(named), strict=True):
+        shares = [sum(p for p, a in zip(row, ANSWERS, strict=True) if label in sets(int(a))) for label in range(M)]
+        assert of_labels == pytest.approx(shares)
+        expected = {label for label in range(M) if of_labels[label] >= 0.5} or {int(np.argmax(of_labels))}
+        assert sets(int(found)) == expected
 
 
 @given(st.lists(st.lists(st.floats(0, 2), min_size=4, max_size=4), min_size=1, max_size=4), st.floats(0.01, 1))

@@ -21,7 +21,10 @@ from selfemo.policy.weights import load_model, load_tokenizer
 
 
 class Scripted:
-    """An engine that answers from a script by task: what the policy says is then known, and so is what follows."""
+    """An engine that answers from a script by task: what the policy says is then known, and so is what follows.
+
+    It reads one emotion in every turn: the answer ``reading`` is all but sure.
+    """
 
     def __init__(self, prompter: Prompter, reading: str = " joy", replies: tuple[str, ...] = ()) -> None:
         self.prompter, self.reading, self.replies = prompter, reading, replies
@@ -37,6 +40,12 @@ class Scripted:
             progress(1)
         return results
 
+    def score(self, prompts, answers, progress=lambda _: None):  # type: ignore[no-untyped-def]  # as the library calls it
+        self.asked += [self.prompter.tokenizer.decode(prompt) for prompt in prompts]
+        texts = [[self.prompter.tokenizer.decode(a, skip_special_tokens=True) for a in some] for some in answers]
+        progress(len(prompts))
+        return [tuple(0.0 if text == self.reading else -99.0 for text in some) for some in texts]
+
 
 @pytest.fixture(scope="module")
 def prompter(tiny: Path) -> Prompter:
@@ -46,14 +55,12 @@ def prompter(tiny: Path) -> Prompter:
 REPLIES = (" joy\nReply: Wonderful!", " anger\nReply: Go away!", "nonsense", " joy\nReply: Hooray!")
 
 
-def test_each_view_of_the_history_gives_its_share_of_the_predictions(
-    prompter: Prompter, dialogues: list[Dialogue]
-) -> None:
+def test_each_view_of_the_history_is_asked(prompter: Prompter, dialogues: list[Dialogue]) -> None:
     engine = Scripted(prompter)
-    config = configuration.load(None, ["selfplay.predictions=4", "selfplay.views=[24,1]"])
+    config = configuration.load(None, ["selfplay.views=[24,1]"])
     chosen = dialogues[0]
     rollouts = understand_corpus(Player(engine, prompter, "p"), [chosen], 1, config, lambda _: None)  # type: ignore[arg-type]  # a stand-in of the test
-    assert [len(r.predictions) for r in rollouts] == [4] * len(chosen.turns)
+    assert [list(r.posteriors) for r in rollouts] == [["24", "1"]] * len(chosen.turns)
     whole, last = engine.asked[len(chosen.turns) - 1], engine.asked[-1]
     first_words = prompter.neutralise(chosen.turns[0].text)
     assert first_words in whole
@@ -69,7 +76,7 @@ def _talk(turns: int) -> Dialogue:
 @pytest.mark.parametrize("views", ["[]", "[1,9]"])
 def test_records_keep_what_prompts_show_and_give_the_prompts_of_the_whole(prompter: Prompter, views: str) -> None:
     short = Prompter(prompter.tokenizer, history_turns=6)
-    config = configuration.load(None, ["selfplay.predictions=2", "selfplay.turns=3", f"selfplay.views={views}"])
+    config = configuration.load(None, ["selfplay.turns=3", f"selfplay.views={views}"])
     talk = _talk(40)
     player = Player(Scripted(short, replies=REPLIES), short, "p")  # type: ignore[arg-type]  # a stand-in of the test
     space = SPACES[talk.corpus]
@@ -93,7 +100,7 @@ def test_records_keep_what_prompts_show_and_give_the_prompts_of_the_whole(prompt
 def test_each_view_of_a_long_dialogue_is_cut_from_the_whole_of_it(prompter: Prompter) -> None:
     short = Prompter(prompter.tokenizer, history_turns=6)
     engine = Scripted(short)
-    config = configuration.load(None, ["selfplay.predictions=2", "selfplay.views=[1,9]"])
+    config = configuration.load(None, ["selfplay.views=[1,9]"])
     talk = _talk(20)
     understand_corpus(Player(engine, short, "p"), [talk], 1, config, lambda _: None)  # type: ignore[arg-type]  # a stand-in of the test
     ends = [(view, t) for view in (1, 9) for t in range(20)]
@@ -146,7 +153,7 @@ def test_candidates_are_scored_by_what_a_listener_reads(
         assert scores[0] == scores[3] == 1  # meant joy, read joy
         assert 0 < scores[1] < 0.1  # meant anger, read joy
         assert rollout.candidates[2].labels is None
-        assert rollout.candidates[2].readings == ()
+        assert rollout.candidates[2].reading == ()
         assert rollout.chosen in (0, 3)  # at a low tau the well-read ones are drawn
 
 
@@ -174,7 +181,10 @@ def test_corpus_turns_are_predicted_without_showing_a_label(prompter: Prompter, 
     engine = Scripted(prompter)
     rollouts = understand_corpus(Player(engine, prompter, "p"), dialogues[:2], 1, settings, lambda _: None)
     assert len(rollouts) == sum(len(d.turns) for d in dialogues[:2])
-    assert all(len(r.predictions) == settings.selfplay.predictions for r in rollouts)
+    space = SPACES["sample"]
+    sure = tuple(float(answer == ("joy",)) for answer in space.answers)
+    assert all(r.posteriors == {"24": sure} for r in rollouts)
+    assert (rollouts[0].seed, rollouts[0].temperature) == (None, None)  # nothing is drawn
     assert all(u.gold is None for r in rollouts for u in r.history)
     assert [r.gold for r in rollouts[: len(dialogues[0].turns)]] == [u.gold for u in dialogues[0].turns]
 
@@ -186,7 +196,7 @@ def test_the_same_seed_gives_identical_records_and_another_does_not(
     player = Player(TransformersEngine(load_model(str(tiny)), tokenizer), Prompter(tokenizer), "p")
 
     def records(seed: int, name: str) -> bytes:
-        settings = configuration.load(None, [f"seed={seed}", "selfplay.predictions=2", "selfplay.max_reply_tokens=8"])
+        settings = configuration.load(None, [f"seed={seed}", "selfplay.max_reply_tokens=8"])
         rollouts = understand_corpus(player, dialogues[:2], 1, settings, lambda _: None)
         rollouts += play_episodes(player, dialogues[2:4], 1, settings, lambda _: None)
         write_records(tmp_path / name, rollouts)

@@ -201,7 +201,14 @@ def test_counts_hold_all_that_the_scores_need(turns: list[tuple[int, int, int]])
 
     names = SPACES["meld"].labels
     rows = [
-        Scored(corpus="meld", dialogue=str(d), turn=i, gold=(names[g],), predicted=(names[p],) if p < 7 else ())
+        Scored(
+            corpus="meld",
+            dialogue=str(d),
+            turn=i,
+            gold=(names[g],),
+            predicted=(names[p],) if p < 7 else (),
+            posterior=(1 / 7,) * 7,
+        )
         for i, (d, g, p) in enumerate(turns)
     ]
     kept = {"labels": list(names), "counts": counts(rows), "scores": {"dialogues": len({d for d, _, _ in turns})}}

@@ -43,14 +43,10 @@ class SelfPlay(Section):
     """H: turns generated in an episode."""
     candidates: int = Field(4, ge=1)
     """J: candidate replies for each generated turn."""
-    readings: int = Field(4, ge=2)
-    """K: sets the recogniser samples for each candidate."""
     corpus_dialogues: int = Field(16, ge=0)
     """Unlabelled corpus dialogues, all of whose turns are predicted, per round."""
-    predictions: int = Field(8, ge=2)
-    """K for corpus turns."""
     views: tuple[int, ...] = ()
-    """Most turns, the last one included, that each equal share of these predictions sees; empty is as prompts do."""
+    """Most turns, the last one included, that the recogniser sees, one view after the other; empty is as prompts do."""
     temperature: float = Field(1.0, gt=0)
     top_p: float = Field(1.0, gt=0, le=1)
     tau: float = Field(0.2, gt=0)
@@ -59,11 +55,11 @@ class SelfPlay(Section):
 
     @field_validator("views")
     @classmethod
-    def _shares(cls, views: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+    def _views(cls, views: tuple[int, ...]) -> tuple[int, ...]:
         if any(v < 1 for v in views):
             raise ValueError("a view has at least the turn itself: 1")
-        if views and info.data.get("predictions", 0) % len(views):
-            raise ValueError("selfplay.predictions must be a multiple of the number of views")
+        if len(set(views)) < len(views):
+            raise ValueError("a view is named twice")
         return views
 
 
@@ -89,9 +85,7 @@ class Flywheel(Section):
     tau_reward: float = Field(0.3, ge=0, le=1)
     """Least smoothed IoU with the target."""
     tau_low: float = Field(0.0, ge=0, le=1)
-    """Least group confidence; chance is about 0.15."""
-    unanimous: bool = False
-    """Keep groups whose candidates all score alike: a policy gradient learns nothing from them, cross-entropy does."""
+    """Least confidence of what is read in a turn or a reply; 0.18 is that of seven labels that are all alike."""
     max_words: int = Field(40, ge=1)
     """Longest reply."""
     near_duplicate: float = Field(0.8, gt=0, le=1)
@@ -109,6 +103,9 @@ class Grpo(Section):
 
     objective: Literal["self-grpo", "cross-entropy"] = "self-grpo"
     """cross-entropy learns the targets as if they were gold: plain self-training, to compare with."""
+    understanding: Literal["exact", "sampled"] = "exact"
+    """How understanding is learnt: by the expectation over all allowed answers, or from a sampled group, as stock GRPO.
+    What is said of groups, clipping and divergence concerns sampled groups: those of expression, and these."""
     group: int = Field(8, ge=2)
     """G: completions for each prompt."""
     prompts_per_step: int = Field(2, ge=1)
@@ -129,7 +126,7 @@ class Grpo(Section):
     """Floor under the reward deviation that advantages are divided by."""
     confidence_low: float = Field(0.1, ge=0, le=1)
     confidence_high: float = Field(0.5, gt=0, le=1)
-    """Confidence c of a pseudo-label's rollouts at which its group counts nothing, and fully."""
+    """Confidence c of a pseudo-label at which it counts nothing, and fully."""
     balance: float = Field(1.0, ge=0, le=1)
     """At 1 the labels of targets count as they occur among labelled turns, at 0 as often as the policy says them."""
     lora_rank: int = Field(0, ge=0)
@@ -166,7 +163,6 @@ class Evaluation(Section):
     """Only the first N held-out dialogues of each corpus; null is all."""
     replies: int = Field(32, ge=0)
     """Held-out prefixes that the policy replies to, for expression consistency."""
-    readings: int = Field(4, ge=2)
     judge: str = "tfidf"
     """The reader outside the loop: tfidf, fitted on gold, or a Hugging Face text classifier by name or directory."""
     bootstrap: int = Field(1000, ge=100)

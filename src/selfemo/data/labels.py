@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -29,15 +29,17 @@ class LabelSpace:
         aliases: Other spellings, lower case, to a name in ``labels``. Inflections a model is likely to
             write ("angry", "happiness") belong here; plurals and case are handled by :meth:`lookup`.
         neutral: The label that stands for "no emotion", if there is one.
+        sets: Sets of more than one label that occur in the corpus, primary label first.
 
     Raises:
-        UserError: If there are more than 16 labels, duplicates, or an alias to nowhere.
+        UserError: If there are more than 16 labels, duplicates, or an alias or a set of no label.
     """
 
     name: str
     labels: tuple[str, ...]
     aliases: Mapping[str, str] = field(default_factory=dict)
     neutral: str | None = "neutral"
+    sets: tuple[tuple[str, ...], ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.labels) <= MAX_LABELS:
@@ -46,6 +48,8 @@ class LabelSpace:
             raise UserError("a label is named twice", where=self.name)
         if unknown := {a for a, label in self.aliases.items() if label not in self.labels}:
             raise UserError(f"aliases of no label: {sorted(unknown)}", where=self.name)
+        if any(len(set(s)) < 2 or not set(s) <= set(self.labels) for s in self.sets):
+            raise UserError("sets has one that is no set of two labels or more", where=self.name)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -54,6 +58,16 @@ class LabelSpace:
     def index(self) -> dict[str, int]:
         """Name to bit position."""
         return {label: i for i, label in enumerate(self.labels)}
+
+    @cached_property
+    def answers(self) -> tuple[tuple[str, ...], ...]:
+        """What an understanding prompt may be answered by: every single label, then :attr:`sets`; ``A`` in all."""
+        return (*((label,) for label in self.labels), *self.sets)
+
+    @cached_property
+    def answer_masks(self) -> NDArray[np.uint16]:
+        """``(A,)`` bit masks of :attr:`answers`."""
+        return np.array([self.mask(answer) for answer in self.answers], dtype=np.uint16)
 
     @cached_property
     def words(self) -> dict[str, str]:
@@ -148,6 +162,7 @@ _COMMON = {
 }
 
 MELD = LabelSpace("meld", ("neutral", "joy", "surprise", "anger", "sadness", "disgust", "fear"), _COMMON)
+SAMPLE = replace(MELD, name="sample", sets=(("joy", "surprise"),))
 EMORYNLP = LabelSpace(
     "emorynlp",
     ("neutral", "joyful", "scared", "mad", "peaceful", "powerful", "sad"),

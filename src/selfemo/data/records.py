@@ -26,46 +26,44 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Prediction(Record):
-    """One sampled answer to an understanding prompt: raw text and the parsed set (None: unparseable)."""
-
-    text: str
-    labels: tuple[str, ...] | None
+Posterior = tuple[float, ...]
+"""How likely each of a corpus's allowed answers is (``LabelSpace.answers``, in that order); they sum to 1."""
 
 
 class Candidate(Record):
-    """One sampled reply ``(E_j, r_j)`` with what ``K`` listeners read in it.
+    """One sampled reply ``(E_j, r_j)`` with what a listener reads in it.
 
     Attributes:
         text: Raw text of the model.
         labels: ``E_j``, or None if the text is no answer.
         reply: ``r_j``.
-        readings: ``P_jk``; the listener saw the history and the reply, never ``E_j``.
-        score: ``x_j``, the mean smoothed IoU of readings and ``E_j``.
-        confidence: ``c`` of the readings.
+        reading: The listener's posterior; it saw the history and the reply, never ``E_j``. Empty if there is no reply.
+        score: ``x_j``, the expected smoothed IoU of the reading and ``E_j``.
+        confidence: ``c`` of the reading.
     """
 
     text: str
     labels: tuple[str, ...] | None
     reply: str | None
-    readings: tuple[Prediction, ...] = ()
+    reading: Posterior = ()
     score: float = 0.0
     confidence: float = 0.0
 
 
 class Rollout(Record):
-    """One prompt of self-play and all that was sampled for it.
+    """One turn of self-play: for a corpus turn what the policy reads in it, for a generated one all that was sampled.
 
     Attributes:
         history: The turns before, as far back as the policy's prompts show them (``Prompter.window``): prompts made
             of it are those made of the whole.
         gold: Gold labels of the target turn, for targets in a semi-supervised run and for logging
             pseudo-label accuracy; the policy never sees them.
+        posteriors: Of a corpus turn, by what gave it: a view of the history, named by how many turns it shows.
         chosen: Index of the candidate that became the next turn, or None.
-        temperature, top_p, seed: Sampling parameters.
+        temperature, top_p, seed: Sampling parameters of the candidates; None where nothing is sampled.
     """
 
-    schema_version: Literal["selfemo.rollout/1"] = "selfemo.rollout/1"
+    schema_version: Literal["selfemo.rollout/2"] = "selfemo.rollout/2"
     id: str
     round: int
     policy: str
@@ -76,12 +74,12 @@ class Rollout(Record):
     history: tuple[Utterance, ...]
     role: str
     gold: tuple[str, ...] | None = None
-    predictions: tuple[Prediction, ...] = ()
+    posteriors: dict[str, Posterior] = {}
     candidates: tuple[Candidate, ...] = ()
     chosen: int | None = None
-    temperature: float
-    top_p: float
-    seed: int
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
 
 
 class Sample(Record):
@@ -90,12 +88,13 @@ class Sample(Record):
     Attributes:
         target: ``T``: gold, the responder's declared set, or the consensus.
         gold: Whether the target is gold.
-        confidence: ``c`` of the group it was kept from.
+        confidence: ``c`` of the posterior; of an expression the mean over its kept replies.
+        posterior: What was read in the turn to be understood; empty for an expression.
         parents: Ids of the rollouts it comes from.
         reply: For expression, the best kept reply.
     """
 
-    schema_version: Literal["selfemo.sample/1"] = "selfemo.sample/1"
+    schema_version: Literal["selfemo.sample/2"] = "selfemo.sample/2"
     id: str
     round: int
     policy: str
@@ -107,19 +106,26 @@ class Sample(Record):
     target: tuple[str, ...]
     gold: bool
     confidence: float
+    posterior: Posterior = ()
     parents: tuple[str, ...]
     reply: str | None = None
 
 
 class Scored(Record):
-    """One held-out turn: gold and predicted sets, primary label first (empty: unparseable)."""
+    """One held-out turn: gold and predicted sets, primary label first.
 
-    schema_version: Literal["selfemo.scored/1"] = "selfemo.scored/1"
+    Attributes:
+        posterior: What the policy reads in it; the prediction is its likeliest answer. Evaluations of the first form
+            have none: a champion of then can still be compared with.
+    """
+
+    schema_version: Literal["selfemo.scored/1", "selfemo.scored/2"] = "selfemo.scored/2"
     corpus: str
     dialogue: str
     turn: int
     gold: tuple[str, ...]
     predicted: tuple[str, ...]
+    posterior: Posterior = ()
 
 
 class Reply(Record):

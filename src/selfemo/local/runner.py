@@ -67,7 +67,6 @@ def run_pipeline(context: Context) -> bool:
     Args:
         context: Of the run; its services are started.
     """
-    home = checkout()
     folder = context.workdir / "runs" / context.config.run
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(context.config.to_json())
@@ -76,15 +75,14 @@ def run_pipeline(context: Context) -> bool:
         **os.environ,
         # KFP starts steps with the first python on the path; it must be this one.
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-        "PYTHONPATH": _path(home),
+        "PYTHONPATH": _path(checkout()),
         "PYTHONUNBUFFERED": "1",
         "SELFEMO_LOG_EVERY": "1" if interactive else "10",
     }
     command = [sys.executable, "-m", "pipelines.local", str((folder / "config.json").resolve())]
     with _alone(folder), (folder / "run.log").open("ab") as log, _screen(interactive) as show:
         process = subprocess.Popen(
-            command,
-            cwd=home,
+            command,  # where we are: relative paths of the configuration mean the same to the steps
             env=env,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -15,10 +15,18 @@ from selfemo.data.labels import LabelSpace
 from selfemo.data.records import Reply, Scored, read_records
 from selfemo.data.seeds import seed_of
 from selfemo.method.flywheel.texts import distinct_n
+from selfemo.method.probabilities import (
+    brier,
+    calibration_error,
+    cross_scaled,
+    fitted_temperature,
+    of_primary,
+    risk_coverage,
+)
 from selfemo.method.prompts import ANSWER_TOKENS, parse_expression
 from selfemo.method.reader import Reader
 from selfemo.method.rewards import Floats, entropy, smoothed_iou
-from selfemo.method.selfplay import Player, ranked
+from selfemo.method.selfplay import Player, likeliest, written
 from selfemo.policy.engine import Sampling
 from selfemo.store.artifacts import Store
 
@@ -42,16 +50,21 @@ def predictions(store: Store, scores: str) -> list[Scored]:
 def predict(
     player: Player, dialogues: Sequence[Dialogue], progress: Callable[[int], None] = lambda _: None
 ) -> list[Scored]:
-    """Greedy predictions for every gold turn of held-out dialogues; the policy sees past turns only."""
+    """What the policy reads in every gold turn of held-out dialogues; it sees past turns only."""
     hidden = [(d, d.hidden().turns) for d in dialogues]
     turns = [(d, shown, t) for d, shown in hidden for t, turn in enumerate(d.turns) if turn.gold]
     histories = [player.prompter.past(shown, t + 1) for _, shown, t in turns]
     spaces = [SPACES[d.corpus] for d, _, _ in turns]
-    greedy = Sampling(1, ANSWER_TOKENS, temperature=0)
-    groups = player.read(histories, spaces, [0] * len(turns), greedy, progress)
     return [
-        Scored(corpus=d.corpus, dialogue=d.id, turn=t, gold=d.turns[t].gold or (), predicted=group[0].labels or ())
-        for (d, _, t), group in zip(turns, groups, strict=True)
+        Scored(
+            corpus=d.corpus,
+            dialogue=d.id,
+            turn=t,
+            gold=d.turns[t].gold or (),
+            predicted=likeliest(chances_A, space),
+            posterior=written(chances_A),
+        )
+        for (d, _, t), space, chances_A in zip(turns, spaces, player.read(histories, spaces, progress), strict=True)
     ]
 
 
@@ -122,7 +135,9 @@ def summarise(rows: Sequence[Scored], config: Config) -> dict[str, object]:
 
     Returns:
         ``turns``, ``dialogues``, ``accuracy``, ``weighted_f1`` and ``macro_f1`` with their 95 % intervals,
-        ``f1`` by label, ``mean_iou`` of the sets, ``unparseable``, ``label_entropy`` of the primary labels that
+        ``f1`` by label, ``mean_iou`` of the sets, ``calibration_error`` and ``brier`` of the probabilities as they are,
+        and ``scaled_`` by a temperature that other dialogues gave; the ``temperature`` that all of them give,
+        ``accuracy_of_surest`` share of the turns, ``label_entropy`` of the primary labels that
         are predicted, in nats, and ``confusion`` with ``labels``.
     """
     space = SPACES[rows[0].corpus]
@@ -132,6 +147,9 @@ def summarise(rows: Sequence[Scored], config: Config) -> dict[str, object]:
     gold = [space.mask(r.gold) for r in rows]
     named = np.array([space.mask(r.predicted) for r in rows], dtype=np.uint16)
     iou = smoothed_iou(named, np.array(gold), smoothing=1e-9)  # towards 0 it is plain IoU
+    chances_Nm = of_primary(np.array([r.posterior for r in rows]), space)
+    first = np.array([space.index[r.gold[0]] for r in rows])
+    believed_Nm = cross_scaled(chances_Nm, first, [r.dialogue for r in rows])
     return {
         "turns": len(rows),
         "dialogues": len(counts),
@@ -143,7 +161,12 @@ def summarise(rows: Sequence[Scored], config: Config) -> dict[str, object]:
         "macro_f1_interval": interval(drawn.macro_f1),
         "f1": {label: float(v) for label, v in zip(space.labels, point.f1, strict=True)},
         "mean_iou": float(iou.mean()),
-        "unparseable": float(np.mean([not r.predicted for r in rows])),
+        "calibration_error": calibration_error(chances_Nm, first),
+        "brier": brier(chances_Nm, first),
+        "temperature": fitted_temperature(chances_Nm, first),
+        "scaled_calibration_error": calibration_error(believed_Nm, first),
+        "scaled_brier": brier(believed_Nm, first),
+        "accuracy_of_surest": risk_coverage(chances_Nm, first),
         "label_entropy": entropy(counts[..., :-1].sum((0, 1))),
         "labels": list(space.labels),
         "confusion": counts.sum(0).tolist(),
@@ -163,30 +186,30 @@ def reply(
     """Let the policy reply once to each prefix, where the next gold speaker would, and let it be read.
 
     Args:
-        player: The policy; it is also the first reader, by ``evaluation.readings`` samples.
+        player: The policy; it is also the first reader.
         cut: Of :func:`prefixes`, or some of them.
         readers: Those outside the loop, by corpus.
         config: Of the run.
     """
+    if not cut:
+        return []
     spaces = [SPACES[d.corpus] for d, _ in cut]
     histories = [d.hidden().turns[:at] for d, at in cut]
     roles = [d.turns[at].speaker for d, at in cut]
     prompts = [player.prompter.expression(h, r, s) for h, r, s in zip(histories, roles, spaces, strict=True)]
     seeds = [seed_of(config.seed, "reply", d.id) for d, _ in cut]
     room = Sampling(1, config.selfplay.max_reply_tokens + ANSWER_TOKENS)
-    sampled = player.engine.sample(prompts, seeds, room) if cut else []
+    sampled = player.engine.sample(prompts, seeds, room)
     answers = [parse_expression(c[0].text, s) for c, s in zip(sampled, spaces, strict=True)]
     valid = [i for i, a in enumerate(answers) if a.parsed and a.labels and a.reply]
     heard = [(*histories[i], Utterance(speaker=roles[i], text=answers[i].reply or "")) for i in valid]
-    reading = Sampling(config.evaluation.readings, ANSWER_TOKENS)
-    asked = [seed_of(seeds[i], "own") for i in valid]
-    read = player.read(heard, [spaces[i] for i in valid], asked, reading) if valid else []
+    read = player.read(heard, [spaces[i] for i in valid])
     rows = [Reply(corpus=d.corpus, dialogue=d.id) for d, _ in cut]
-    for i, predictions, history in zip(valid, read, heard, strict=True):
+    for i, chances_A, history in zip(valid, read, heard, strict=True):
         reader = readers.get(rows[i].corpus)
         said = {"declared": answers[i].labels, "reply": answers[i].reply}
-        top = next(iter(ranked(predictions, spaces[i])), None)
-        rows[i] = rows[i].model_copy(update={**said, "own": top, "judge": reader.label(history) if reader else None})
+        own = likeliest(chances_A, spaces[i])[0]
+        rows[i] = rows[i].model_copy(update={**said, "own": own, "judge": reader.label(history) if reader else None})
     return rows
 
 

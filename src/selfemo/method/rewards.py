@@ -1,8 +1,8 @@
-"""Smoothed IoU, agreement, consensus and advantages: pure functions of arrays of label masks.
+"""Smoothed IoU, posteriors over label sets, consensus and advantages: pure functions of arrays.
 
-Shapes: ``N`` groups of ``K`` predictions over ``m`` labels. A prediction is a bit mask (``uint16``); 0 is a
-prediction that could not be parsed. Everything here is "defined here" (method.md) where the SELF-EMO
-abstract only names the idea.
+Shapes: ``N`` prompts, ``A`` allowed answers, ``G`` completions of a group, ``m`` labels. A set of emotions is a bit
+mask (``uint16``); 0 is an answer that could not be parsed. A posterior ``(N, A)`` says how likely each allowed answer
+is; rows sum to 1. Everything here is "defined here" (method.md) where the SELF-EMO abstract only names the idea.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ Masks = NDArray[np.uint16]
 Floats = NDArray[np.float64]
 
 LEAST, MOST = 0.5, 4.0
-"""Least and most that a label's votes or groups count for how rare the label is.
+"""Least and most that a label's probability or its samples count for how rare the label is.
 
 Three labelled turns of a label, which is what a rare one has in a few dialogues, tell its frequency to a factor of
-about three either way (95 %), so a greater weight would be noise; and between the two a label that fewer than one in
-nine of a group name cannot outvote the others.
+about three either way (95 %), so a greater weight would be noise; and between the two a label that is less
+likely than one in nine cannot outvote the others.
 """
 
 
@@ -67,83 +67,78 @@ def _best_affinity(affinity: Floats) -> Floats:
     return best
 
 
-def agreement(masks: Masks, m: int, smoothing: float = 0.1) -> Floats:
-    """Leave-one-out agreement ``a_i`` of each prediction with the rest of its group (defined here).
+def iou_matrix(answers_A: Masks, smoothing: float = 0.1, affinity: Floats | None = None) -> Floats:
+    """Smoothed IoU of each allowed answer with each: ``(A,)`` masks to ``(A, A)``, symmetric, ones on the diagonal."""
+    return smoothed_iou(answers_A[:, None], answers_A[None], smoothing, affinity)
 
-    The smoothed IoU of a set and a distribution:
-    ``a_i = (sum_l min(y_il, p_-i,l) + s) / (sum_l max(y_il, p_-i,l) + s)`` with the leave-one-out marginals
-    ``p_-i = (sum_j y_j - y_i) / (K - 1)``. In closed form: ``y`` is 0 or 1, so a label of the set adds ``p``
-    to the overlap and 1 to the union, any other label adds ``p`` to the union alone.
+
+def posterior(scores_NA: ArrayLike) -> Floats:
+    """Log-probabilities ``(..., A)`` of the allowed answers to how likely each is if one of them is the answer."""
+    scores = np.asarray(scores_NA, dtype=np.float64)
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return np.asarray(weights / weights.sum(axis=-1, keepdims=True))
+
+
+def expected_agreement(posterior_NA: Floats, iou_AA: Floats) -> Floats:
+    """Confidence ``c = sum_PQ pi(P) pi(Q) sIoU(P, Q)``: how far two answers of the policy agree (defined here).
+
+    What the mean agreement of a group of samples estimates, without the noise.
 
     Args:
-        masks: ``(N, K)``, ``K >= 2``.
-        m: Number of labels.
-        smoothing: ``s``.
+        posterior_NA: ``(N, A)``.
+        iou_AA: Of :func:`iou_matrix`.
 
     Returns:
-        ``(N, K)``; 0 for an unparseable prediction.
+        ``(N,)`` in (0, 1]; 1 where the policy has no doubt.
     """
-    masks = np.asarray(masks, dtype=np.uint16)
-    y = indicators(masks, m)
-    counts = y.sum(axis=1, keepdims=True)  # (N, 1, m)
-    others = masks.shape[1] - 1
-    size = np.bitwise_count(masks).astype(np.float64)  # (N, K)
-    shared = np.einsum("nkm,nkm->nk", y, np.broadcast_to(counts, y.shape)).astype(np.float64)
-    inside = (shared - size) / others  # sum of p over the labels of the set
-    total = (counts.sum(axis=-1).astype(np.float64) - size) / others  # sum of p over all labels
-    score = (inside + smoothing) / (size + total - inside + smoothing)
-    return np.where(masks == 0, 0.0, score)
+    return np.asarray(np.einsum("na,ab,nb->n", posterior_NA, iou_AA, posterior_NA))
 
 
-def confidence(agreements: Floats) -> Floats:
-    """Group confidence ``c = mean_i a_i``: ``(N, K)`` to ``(N,)`` (defined here)."""
-    return np.asarray(agreements.mean(axis=1))
+def marginals(posterior_NA: Floats, answers_A: Masks, m: int) -> Floats:
+    """How likely each label is among those of the answer: ``(N, A)`` to ``(N, m)``."""
+    return np.asarray(posterior_NA @ indicators(answers_A, m))
 
 
-def calibration(masks: Masks, m: int, known: ArrayLike, power: float) -> Floats:
-    """What a vote for each label counts, so that labels win votes as often as they occur among labelled turns.
+def calibration(marginals_Nm: Floats, known: ArrayLike, power: float) -> Floats:
+    """What a label's probability counts, so that labels lead targets as often as they occur among labelled turns.
 
-    Distribution alignment (ReMixMatch, Berthelot et al. 2020), on sampled sets: a policy that says one label too often
+    Distribution alignment (ReMixMatch, Berthelot et al. 2020): a policy that says one label too often
     would learn from itself to say it more often still.
 
     Args:
-        masks: ``(N, K)``: all predictions of a round.
-        m: Number of labels.
+        marginals_Nm: Of all turns of a round.
         known: ``(m,)`` how often each label occurs among labelled turns; one more is counted of each.
-        power: 0 leaves votes as they are, 1 takes the whole ratio.
+        power: 0 leaves probabilities as they are, 1 takes the whole ratio.
 
     Returns:
         ``(m,)`` in [:data:`LEAST`, :data:`MOST`]; ones if nothing is known.
     """
     known = np.asarray(known, dtype=np.float64)
     if not known.any():
-        return np.ones(m)
-    own = indicators(masks, m).mean(axis=1, dtype=np.float64).sum(axis=0) + 1
+        return np.ones(len(known))
+    own = marginals_Nm.sum(axis=0) + 1
     ratio = (known + 1) / (known + 1).sum() * own.sum() / own
     return np.asarray(ratio.clip(LEAST, MOST) ** power)
 
 
-def consensus(masks: Masks, m: int, votes: Floats | None = None) -> Masks:
-    """Consensus ``C`` of each group: labels that at least half name, or the top label if there are none.
+def consensus(marginals_Nm: Floats, votes: Floats | None = None) -> Masks:
+    """Consensus ``C`` of each turn: labels at least as likely as not, or the likeliest if there are none.
 
     Args:
-        masks: ``(N, K)``.
-        m: Number of labels.
-        votes: ``(m,)`` of :func:`calibration`; a group's votes keep their sum. None counts them all alike.
+        marginals_Nm: ``(N, m)``.
+        votes: ``(m,)`` of :func:`calibration`; a turn's marginals keep their sum. None counts them all alike.
 
     Returns:
-        ``(N,)`` masks; 0 only if the whole group is unparseable. Ties go to the lower bit.
+        ``(N,)`` masks. Ties go to the lower bit.
     """
-    masks = np.asarray(masks, dtype=np.uint16)
-    marginals = indicators(masks, m).mean(axis=1)  # (N, m)
+    m = marginals_Nm.shape[1]
     if votes is not None:
-        weighed = marginals * votes
+        weighed = marginals_Nm * votes
         total = weighed.sum(axis=1, keepdims=True)
-        marginals = weighed * marginals.sum(axis=1, keepdims=True) / np.where(total > 0, total, 1)
-    weights = (1 << np.arange(m)).astype(np.uint32)
-    voted = ((marginals >= 0.5) * weights).sum(axis=-1).astype(np.uint16)
-    top = (1 << marginals.argmax(axis=-1)).astype(np.uint16)
-    return np.where(marginals.max(axis=-1) == 0, 0, np.where(voted == 0, top, voted)).astype(np.uint16)
+        marginals_Nm = weighed * marginals_Nm.sum(axis=1, keepdims=True) / np.where(total > 0, total, 1)
+    voted = ((marginals_Nm >= 0.5) * (1 << np.arange(m)).astype(np.uint32)).sum(axis=-1).astype(np.uint16)
+    top = (1 << marginals_Nm.argmax(axis=-1)).astype(np.uint16)
+    return np.asarray(np.where(voted == 0, top, voted), dtype=np.uint16)
 
 
 def combine(parts_NGP: Floats, weights: Sequence[float]) -> Floats:

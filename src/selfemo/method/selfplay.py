@@ -12,19 +12,19 @@ from selfemo.config import Config
 from selfemo.data.corpora.table import SPACES
 from selfemo.data.dialogue import Dialogue, Utterance
 from selfemo.data.labels import LabelSpace
-from selfemo.data.records import Candidate, Prediction, Rollout
+from selfemo.data.records import Candidate, Posterior, Rollout
 from selfemo.data.seeds import seed_of
-from selfemo.method.prompts import ANSWER_TOKENS, Prompter, parse_expression, parse_understanding
-from selfemo.method.rewards import agreement, smoothed_iou
+from selfemo.method.prompts import ANSWER_TOKENS, Prompter, parse_expression
+from selfemo.method.rewards import Floats, expected_agreement, iou_matrix, posterior, smoothed_iou
 from selfemo.policy.engine import Engine, Sampling
 
 
 @dataclass(frozen=True)
 class Player:
-    """A policy at play: it samples, and its answers are parsed.
+    """A policy at play, in both roles.
 
     Attributes:
-        engine: What samples.
+        engine: What samples and scores.
         prompter: Builds the prompts.
         policy: URI of the weights, for the records.
     """
@@ -37,51 +37,45 @@ class Player:
         self,
         histories: Sequence[Sequence[Utterance]],
         spaces: Sequence[LabelSpace],
-        seeds: Sequence[int],
-        sampling: Sampling,
         progress: Callable[[int], None] = lambda _: None,
-    ) -> list[tuple[Prediction, ...]]:
-        """As recogniser: ``sampling.n`` label sets for the last turn of each history."""
+    ) -> list[Floats]:
+        """As recogniser: how likely each of the allowed answers is for the last turn of each history, ``(A,)``.
+
+        Exact: the policy is asked for the likelihood of every answer, and none is drawn.
+        """
         prompts = [self.prompter.understanding(h, s) for h, s in zip(histories, spaces, strict=True)]
-        sampled = self.engine.sample(prompts, seeds, sampling, progress)
-        predictions = []
-        for group, space in zip(sampled, spaces, strict=True):
-            answers = [(c.text, parse_understanding(c.text, space)) for c in group]
-            predictions.append(tuple(Prediction(text=t, labels=a.labels if a.parsed else None) for t, a in answers))
-        return predictions
+        answers = {s.name: [self.prompter.answer(a) for a in s.answers] for s in spaces}
+        scores = self.engine.score(prompts, [answers[s.name] for s in spaces], progress)
+        return [posterior(np.array(row)) for row in scores]
 
 
-def masks_of(predictions: Sequence[Prediction], space: LabelSpace) -> list[int]:
-    """Masks of a group; 0 for unparseable and empty ones."""
-    return [space.mask(p.labels or ()) for p in predictions]
+def written(chances_A: Floats) -> Posterior:
+    """A posterior as records keep it: six digits tell as much as weights in bfloat16 know."""
+    return tuple(round(float(p), 6) for p in chances_A)
 
 
-def ranked(predictions: Sequence[Prediction], space: LabelSpace) -> list[str]:
-    """Labels a group of predictions names, by how often, then how early, then bit order."""
-    votes: dict[str, tuple[int, int]] = {}
-    for prediction in predictions:
-        for place, label in enumerate(prediction.labels or ()):
-            count, places = votes.get(label, (0, 0))
-            votes[label] = (count + 1, places + place)
-    return sorted(votes, key=lambda v: (-votes[v][0], votes[v][1], space.index[v]))
+def likeliest(chances_A: Floats, space: LabelSpace) -> tuple[str, ...]:
+    """The likeliest answer, primary label first."""
+    return space.answers[int(np.argmax(chances_A))]
 
 
 def grade(candidates: Sequence[Candidate], space: LabelSpace, config: Config) -> list[Candidate]:
-    """Fill in the expression score ``x_j`` and the confidence of each candidate's readings.
+    """Fill in the expression score ``x_j`` and the confidence of what is read in each candidate.
 
     Args:
-        candidates: With readings, ``K >= 2`` each, or none for a candidate that is no answer.
+        candidates: Each with a reading, or without for a candidate that is no answer.
         space: Their labels.
         config: For the smoothing and the affinity.
     """
-    matrix = affinity_of(config, space)
+    smoothing, affinity = config.rewards.smoothing, affinity_of(config, space)
+    between = iou_matrix(space.answer_masks, smoothing, affinity)
     graded = []
     for candidate in candidates:
-        if candidate.readings and candidate.labels:
-            read = np.array([masks_of(candidate.readings, space)], dtype=np.uint16)
-            score = smoothed_iou(read, space.mask(candidate.labels), config.rewards.smoothing, matrix).mean()
-            sure = agreement(read, len(space), config.rewards.smoothing).mean()
-            candidate = candidate.model_copy(update={"score": float(score), "confidence": float(sure)})
+        if candidate.reading and candidate.labels:
+            reading = np.array(candidate.reading)
+            fits = smoothed_iou(space.answer_masks, space.mask(candidate.labels), smoothing, affinity)
+            sure = expected_agreement(reading[None], between)[0]
+            candidate = candidate.model_copy(update={"score": float(reading @ fits), "confidence": float(sure)})
         graded.append(candidate)
     return graded
 
@@ -104,26 +98,22 @@ def next_role(history: Sequence[Utterance], speakers: Sequence[str]) -> str:
 def understand_corpus(
     player: Player, dialogues: Sequence[Dialogue], round: int, config: Config, progress: Callable[[int], None]
 ) -> list[Rollout]:
-    """``K`` predictions for every turn of some corpus dialogues; no label is needed, none is shown.
+    """What the policy reads in every turn of some corpus dialogues; no label is needed, none is shown.
 
-    Each view of the history (``selfplay.views``) gives its share of the predictions, so what a group agrees on does
-    not hang on how much of the past was seen.
+    It is asked once with each view of the history (``selfplay.views``), so that a target does not hang on how much of
+    the past was seen.
     """
     play = config.selfplay
-    views = play.views or (None,)
     past = player.prompter.past
     hidden = [(d, d.hidden().turns) for d in dialogues]
     turns = [(d, shown, t) for d, shown in hidden for t in range(len(shown))]
-    seeds = [seed_of(config.seed, round, "understanding", d.id, t) for d, _, t in turns]
     spaces = [SPACES[d.corpus] for d, _, _ in turns]
-    groups: list[tuple[Prediction, ...]] = [()] * len(turns)
-    for number, view in enumerate(views):
-        share = play.predictions // len(views)
-        sampling = Sampling(share, ANSWER_TOKENS, play.temperature, play.top_p)
+    posteriors: list[dict[str, Posterior]] = [{} for _ in turns]
+    for view in play.views or (None,):
         seen = [past(shown, t + 1, view) for _, shown, t in turns]
-        own = [seed_of(s, "view", number) for s in seeds] if number else seeds
-        read = player.read(seen, spaces, own, sampling, progress)
-        groups = [a + b for a, b in zip(groups, read, strict=True)]
+        name = str(view or player.prompter.history_turns)
+        for found, chances_A in zip(posteriors, player.read(seen, spaces, progress), strict=True):
+            found[name] = written(chances_A)
     return [
         Rollout(
             id=f"r{round}/understanding/{d.id}/{t}",
@@ -135,12 +125,9 @@ def understand_corpus(
             history=tuple(past(shown, t + 1)),
             role=d.turns[t].speaker,
             gold=d.turns[t].gold,
-            predictions=group,
-            temperature=play.temperature,
-            top_p=play.top_p,
-            seed=seed,
+            posteriors=found,
         )
-        for (d, shown, t), group, seed in zip(turns, groups, seeds, strict=True)
+        for (d, shown, t), found in zip(turns, posteriors, strict=True)
     ]
 
 
@@ -196,7 +183,7 @@ def play_episodes(
 def _one_turn(
     player: Player, episodes: list[_Episode], turn: int, round: int, config: Config, progress: Callable[[int], None]
 ) -> list[Rollout]:
-    """One generated turn of all live episodes at once: candidates, readings, scores, draw."""
+    """One generated turn of all live episodes at once: candidates, what is read in them, scores, draw."""
     play = config.selfplay
     spaces = [SPACES[e.dialogue.corpus] for e in episodes]
     roles = [next_role(e.history, [u.speaker for u in e.dialogue.turns]) for e in episodes]
@@ -216,11 +203,9 @@ def _one_turn(
         )
     flat = [(i, j) for i, g in enumerate(groups) for j, c in enumerate(g) if c.labels and c.reply]
     heard = [(*episodes[i].history, Utterance(speaker=roles[i], text=groups[i][j].reply or "")) for i, j in flat]
-    reading = Sampling(play.readings, ANSWER_TOKENS, play.temperature, play.top_p)
-    reading_seeds = [seed_of(seeds[i], "reading", j) for i, j in flat]
-    read = player.read(heard, [spaces[i] for i, _ in flat], reading_seeds, reading)
-    for (i, j), predictions in zip(flat, read, strict=True):
-        groups[i][j] = groups[i][j].model_copy(update={"readings": predictions})
+    read = player.read(heard, [spaces[i] for i, _ in flat])
+    for (i, j), chances_A in zip(flat, read, strict=True):
+        groups[i][j] = groups[i][j].model_copy(update={"reading": written(chances_A)})
     rollouts = []
     for i, episode in enumerate(episodes):
         candidates = grade(groups[i], spaces[i], config)

@@ -1,4 +1,4 @@
-"""What samples: one protocol; its engines are :mod:`.trees.sampler` and :mod:`.vllm_engine`."""
+"""What samples and scores: one protocol; its engines are :mod:`.trees.sampler` and :mod:`.vllm_engine`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Completion:
 
 
 class Engine(Protocol):
-    """Samples completions of token prompts."""
+    """Samples completions of token prompts, and says how likely given ones are."""
 
     def sample(
         self,
@@ -55,6 +55,23 @@ class Engine(Protocol):
             prompts: Token ids.
             seeds: One a prompt: the same seed gives the same completions whatever else is in the call.
             sampling: How.
+            progress: Called with the number of prompts that were finished since the last call.
+        """
+        ...
+
+    def score(
+        self,
+        prompts: Sequence[Sequence[int]],
+        answers: Sequence[Sequence[Sequence[int]]],
+        progress: Callable[[int], None] = ...,
+    ) -> list[tuple[float, ...]]:
+        """How likely each of some answers to each prompt is: the sum of its tokens' natural log-probabilities.
+
+        Nothing is drawn, so nothing hangs on a seed. The policy itself is asked: temperature 1, no nucleus.
+
+        Args:
+            prompts: Token ids.
+            answers: For each prompt the token ids of some answers, each non-empty, its end token included.
             progress: Called with the number of prompts that were finished since the last call.
         """
         ...

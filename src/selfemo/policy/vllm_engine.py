@@ -6,7 +6,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from selfemo.config.platform import Policy
 from selfemo.errors import UserError
@@ -17,6 +17,8 @@ from selfemo.policy.trees.tree import neighbours_first
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+T = TypeVar("T")
 
 _LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """Sizes that vLLM makes room for."""
@@ -39,7 +41,7 @@ def start(directory: str, tokenizer: PreTrainedTokenizerBase, policy: Policy) ->
 
 
 class VllmEngine:
-    """Samples with vLLM; same contract as :class:`selfemo.policy.trees.sampler.TransformersEngine`.
+    """Samples and scores with vLLM; same contract as :class:`selfemo.policy.trees.sampler.TransformersEngine`.
 
     Args:
         directory: Whole weights, or an adapter's view: the adapter is then served over its base.
@@ -122,6 +124,47 @@ class VllmEngine:
             for out in outputs
         ]
 
+    def score(
+        self,
+        prompts: Sequence[Sequence[int]],
+        answers: Sequence[Sequence[Sequence[int]]],
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> list[tuple[float, ...]]:
+        """See :meth:`selfemo.policy.engine.Engine.score`.
+
+        Answers are asked for a token at a time, each beginning that some of them share once: the log-probabilities of
+        prompts, which vLLM has as well, would be computed without the prefix cache.
+        """
+        from vllm import SamplingParams, TokensPrompt
+
+        asked = [
+            (tuple(prompt), start, sorted(after))
+            for prompt, some in zip(prompts, answers, strict=True)
+            for start, after in _branches(some).items()
+        ]
+        inputs = [TokensPrompt(prompt_token_ids=[*prompt, *start]) for prompt, start, _ in asked]
+        params = [SamplingParams(max_tokens=1, temperature=0, logprob_token_ids=after) for _, _, after in asked]
+        outputs = self._llm.generate(inputs, params, use_tqdm=False, lora_request=self._adapter)
+        known = {
+            (prompt, start, token): out.outputs[0].logprobs[0][token].logprob
+            for (prompt, start, after), out in zip(asked, outputs, strict=True)
+            for token in after
+        }
+        progress(len(prompts))
+        return [
+            tuple(sum(known[tuple(p), tuple(a[:i]), token] for i, token in enumerate(a)) for a in some)
+            for p, some in zip(prompts, answers, strict=True)
+        ]
+
+
+def _branches(answers: Sequence[Sequence[int]]) -> dict[tuple[int, ...], set[int]]:
+    """Each beginning of some answers, and the tokens that come next in them."""
+    found: dict[tuple[int, ...], set[int]] = {}
+    for answer in answers:
+        for i, token in enumerate(answer):
+            found.setdefault(tuple(answer[:i]), set()).add(token)
+    return found
+
 
 class VllmCopies:
     """Copies of the engine, each in a process with GPUs of its own; prompts that share their start stay together.
@@ -159,19 +202,37 @@ class VllmCopies:
         progress: Callable[[int], None] = lambda _: None,
     ) -> list[list[Completion]]:
         """See :meth:`selfemo.policy.engine.Engine.sample`."""
-        order = neighbours_first(prompts)
+        return self._each(_sample_copy, (prompts, seeds), (sampling,), progress)
+
+    def score(
+        self,
+        prompts: Sequence[Sequence[int]],
+        answers: Sequence[Sequence[Sequence[int]]],
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> list[tuple[float, ...]]:
+        """See :meth:`selfemo.policy.engine.Engine.score`."""
+        return self._each(_score_copy, (prompts, answers), (), progress)
+
+    def _each(
+        self,
+        work: Callable[..., list[T]],
+        by_prompt: tuple[Sequence[Any], ...],
+        common: tuple[Any, ...],
+        progress: Callable[[int], None],
+    ) -> list[T]:
+        """What the copies answer, in the order of the prompts, which are the first of ``by_prompt``."""
+        order = neighbours_first(by_prompt[0])
         size = -(-len(order) // len(self._copies)) or 1
         shares = [order[i : i + size] for i in range(0, len(order), size)]
         pending = [
-            copy.submit(_sample_copy, [prompts[i] for i in share], [seeds[i] for i in share], sampling)
+            copy.submit(work, *([one[i] for i in share] for one in by_prompt), *common)
             for copy, share in zip(self._copies, shares, strict=False)
         ]
-        results: list[list[Completion]] = [[] for _ in prompts]
+        results: dict[int, T] = {}
         for share, future in zip(shares, pending, strict=True):
-            for index, group in zip(share, future.result(), strict=True):
-                results[index] = group
+            results.update(zip(share, future.result(), strict=True))
             progress(len(share))
-        return results
+        return [results[i] for i in range(len(order))]
 
 
 _copy: VllmEngine
@@ -191,3 +252,9 @@ def _start_copy(directory: str, policy: str, devices: list[int] | None) -> None:
 
 def _sample_copy(prompts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling) -> list[list[Completion]]:
     return _copy.sample(prompts, seeds, sampling)
+
+
+def _score_copy(
+    prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[Sequence[int]]]
+) -> list[tuple[float, ...]]:
+    return _copy.score(prompts, answers)

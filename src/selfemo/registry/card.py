@@ -132,6 +132,8 @@ def _figures(metrics: Mapping[str, Any]) -> list[str]:
                 low, high = values.get(f"{name}_interval", (None, None))
                 spread = "" if low is None else f" [{low:.3f}, {high:.3f}]"
                 rows.append((name, (str(value) if isinstance(value, int) else f"{value:.3f}") + spread))
+        surest = values.get("accuracy_of_surest") or {}
+        rows += [(f"accuracy of the surest {float(s):.0%}", f"{value:.3f}") for s, value in surest.items()]
         rows += [(f"F1 {label}", f"{value:.3f}") for label, value in (values.get("f1") or {}).items()]
         parts.append(f"**{corpus}**\n\n" + _table(("measure", "value [95 %, bootstrap over dialogues]"), rows))
     return parts

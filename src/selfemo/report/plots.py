@@ -75,12 +75,15 @@ def labels(before: Mapping[str, int], after: Mapping[str, int], path: Path) -> N
 
 CURVES = (
     ("loss", "loss"),
-    ("reward", "reward"),
+    ("reward/understanding", "understanding, reward"),
+    ("entropy/understanding", "understanding, entropy"),
+    ("replay_loss", "replay loss"),
+    ("reward/expression", "expression, reward"),
     ("rewards/align/mean", "alignment"),
     ("rewards/consistency/mean", "consistency"),
     ("group_confidence", "group confidence"),
     ("zero_variance", "zero-variance groups"),
-    ("entropy", "entropy"),
+    ("entropy", "entropy of tokens"),
     ("completions/mean_length", "completion length"),
 )
 

@@ -75,11 +75,8 @@ class EmotionsRequest(BaseModel):
     turns: list[Turn] = Field(min_length=1, max_length=200)
     labels: str = ""
     """Whose labels: a corpus; empty is the one that the policy was gated on."""
-    samples: int = Field(16, ge=1, le=128)
-    """Readings behind the scores."""
     last_only: bool = False
     """Only the last turn, as a conversation goes on."""
-    seed: int = Field(0, ge=0)
 
     @model_validator(mode="after")
     def _known(self) -> Self:
@@ -94,9 +91,9 @@ class TurnEmotions(BaseModel):
     turn: int
     speaker: str
     emotions: list[str]
-    """Its label set, most likely first: the greedy answer, as evaluation scores it; empty if it gave none."""
+    """Its likeliest label set, primary label first, as evaluation scores it."""
     scores: dict[str, float]
-    """For each label, the share of sampled readings that name it."""
+    """For each label, how likely it is to be in the policy's answer."""
 
 
 class EmotionsResponse(BaseModel):

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from selfemo.data.corpora.table import SPACES
-from selfemo.method.prompts import ANSWER_TOKENS
 from selfemo.policy.engine import Sampling
 from selfemo.serving.schema import ChatRequest, EmotionsRequest, EmotionsResponse, TurnEmotions
 
@@ -76,24 +75,23 @@ class Service:
     def emotions(self, request: EmotionsRequest) -> EmotionsResponse:
         """The emotions of each turn, from the turns before it and itself."""
         from selfemo.data.dialogue import Utterance
+        from selfemo.method.rewards import marginals
+        from selfemo.method.selfplay import likeliest
 
         space = SPACES[request.labels or self.labels]
         turns = [Utterance(speaker=t.speaker, text=t.text) for t in request.turns]
         asked = [len(turns) - 1] if request.last_only else list(range(len(turns)))
         histories = [turns[: t + 1] for t in asked]
         spaces = [space] * len(asked)
-        greedy = self.player.read(histories, spaces, [0] * len(asked), Sampling(1, ANSWER_TOKENS, temperature=0))
-        seeds = [request.seed + t for t in asked]
-        sampled = self.player.read(histories, spaces, seeds, Sampling(request.samples, ANSWER_TOKENS))
         found = []
-        for turn, (answer,), readings in zip(asked, greedy, sampled, strict=True):
-            named = [label for reading in readings for label in set(reading.labels or ())]
-            scores = {label: named.count(label) / len(readings) for label in space.labels}
+        for turn, chances_A in zip(asked, self.player.read(histories, spaces), strict=True):
+            (of_labels,) = marginals(chances_A[None], space.answer_masks, len(space))
+            scores = {label: round(p, 4) for label, p in zip(space.labels, of_labels.tolist(), strict=True)}
             found.append(
                 TurnEmotions(
                     turn=turn,
                     speaker=turns[turn].speaker,
-                    emotions=list(answer.labels or ()),
+                    emotions=list(likeliest(chances_A, space)),
                     scores=dict(sorted(scores.items(), key=lambda s: -s[1])),
                 )
             )

@@ -77,6 +77,7 @@ def train(config: Config, policy: str, samples: str, prepared: str, round: int) 
 def _means(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """What a training step was like: means over its optimizer steps."""
     found = {
-        name: [row[name] for row in history if name in row] for name in ("reward", "group_confidence", "zero_variance")
+        name: [row[name] for row in history if name in row]
+        for name in ("reward/understanding", "reward/expression", "group_confidence", "zero_variance")
     }
     return {name: sum(values) / len(values) for name, values in found.items() if values}

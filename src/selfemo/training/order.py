@@ -16,8 +16,9 @@ class StepOrder(Sampler[int]):
 
     Args:
         dialogues: The dialogue of each prompt.
-        per_step: Prompts of a step, over all ranks. If there are fewer, they are gone through again; of more,
-            a last incomplete step is left out, in every epoch other prompts.
+        per_step: Prompts of a step, over all ranks.
+        steps: Of an epoch, repeats not counted. Prompts that are too few for them are gone through again; of more, the
+            last are left out, in every epoch other ones.
         group: How often each prompt stands in its step, side by side.
         repeats: How often a step is gone through before the next.
         seed: Of the run.
@@ -25,15 +26,18 @@ class StepOrder(Sampler[int]):
     """
 
     def __init__(
-        self, dialogues: Sequence[str], per_step: int, group: int, repeats: int, seed: int, epoch: Callable[[], int]
+        self,
+        dialogues: Sequence[str],
+        per_step: int,
+        steps: int,
+        group: int,
+        repeats: int,
+        seed: int,
+        epoch: Callable[[], int],
     ) -> None:
-        self.dialogues, self.per_step, self.group, self.repeats = dialogues, per_step, group, repeats
+        self.dialogues, self.per_step, self.steps = dialogues, per_step, steps
+        self.group, self.repeats = group, repeats
         self.seed, self.epoch = seed, epoch
-
-    @property
-    def steps(self) -> int:
-        """Steps of an epoch, repeats not counted."""
-        return max(1, len(self.dialogues) // self.per_step)
 
     def __len__(self) -> int:
         return self.steps * self.per_step * self.group * self.repeats

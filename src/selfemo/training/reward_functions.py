@@ -1,6 +1,7 @@
 """The SELF-GRPO reward parts, a function and a line of :data:`PARTS` each, as TRL's GRPOTrainer calls them.
 
 A part sees one group: the ``G`` completions of one prompt, parsed and read once for all parts (method.md, SELF-GRPO).
+Where understanding is exact, the group is all the allowed answers.
 """
 
 from __future__ import annotations
@@ -15,13 +16,11 @@ from selfemo.config import Config
 from selfemo.data.corpora.table import SPACES
 from selfemo.data.dialogue import Utterance
 from selfemo.data.records import Candidate, Sample
-from selfemo.data.seeds import seed_of
 from selfemo.method.flywheel.reasons import Reason
 from selfemo.method.flywheel.texts import text_reason
-from selfemo.method.prompts import ANSWER_TOKENS, Answer, parse_expression, parse_understanding
-from selfemo.method.rewards import Floats, agreement, smoothed_iou
-from selfemo.method.selfplay import Player, affinity_of, grade
-from selfemo.policy.engine import Sampling
+from selfemo.method.prompts import Answer, parse_expression, parse_understanding
+from selfemo.method.rewards import Floats, smoothed_iou
+from selfemo.method.selfplay import Player, affinity_of, grade, written
 
 
 @dataclass(frozen=True)
@@ -32,10 +31,10 @@ class Group:
         sample: What the prompt comes from.
         texts: The completions.
         answers: Parsed.
-        fit_G: For understanding the smoothed IoU with the target; for expression ``x_j``, how well listeners read the
+        fit_G: For understanding the smoothed IoU with the target; for expression ``x_j``, how well a listener reads the
             declared emotions.
-        agreement_G: For understanding the leave-one-out agreement with the group; for expression that of the
-            listeners' readings of the reply.
+        agreement_G: For understanding the expected smoothed IoU with what the sample's posterior says; for expression
+            how sure the listener is of what it reads.
         valid_G: Whether a completion is an answer of the form asked for.
     """
 
@@ -73,6 +72,18 @@ PARTS: dict[str, Callable[[Group], Floats]] = {
 def weights_of(config: Config) -> list[float]:
     """The weight of each part, in the order of :data:`PARTS`."""
     return [getattr(config.rewards, name) for name in PARTS]
+
+
+def understood(sample: Sample, texts: Sequence[str], config: Config) -> Group:
+    """Answers to an understanding sample's prompt, parsed and read: a sampled group, or all that are allowed."""
+    space, smoothing = SPACES[sample.corpus], config.rewards.smoothing
+    affinity = affinity_of(config, space)
+    answers = [parse_understanding(t, space) for t in texts]
+    masks_G = np.array([a.mask(space) for a in answers], dtype=np.uint16)
+    fit_G = smoothed_iou(masks_G, space.mask(sample.target), smoothing, affinity)
+    with_each_GA = smoothed_iou(masks_G[:, None], space.answer_masks[None], smoothing, affinity)
+    agreement_G = with_each_GA @ np.array(sample.posterior)
+    return Group(sample, texts, answers, fit_G, agreement_G, (masks_G != 0).astype(np.float64))
 
 
 class GroupRewards:
@@ -127,15 +138,9 @@ class GroupRewards:
 
     def read(self, sample: Sample, texts: Sequence[str]) -> Group:
         """A group, parsed and read."""
-        return self._understanding(sample, texts) if sample.task == "understanding" else self._expression(sample, texts)
-
-    def _understanding(self, sample: Sample, texts: Sequence[str]) -> Group:
-        space, smoothing = SPACES[sample.corpus], self.config.rewards.smoothing
-        answers = [parse_understanding(t, space) for t in texts]
-        masks_G = np.array([a.mask(space) for a in answers], dtype=np.uint16)
-        fit_G = smoothed_iou(masks_G, space.mask(sample.target), smoothing, affinity_of(self.config, space))
-        agreement_G = agreement(masks_G[None], len(space), smoothing)[0]
-        return Group(sample, texts, answers, fit_G, agreement_G, (masks_G != 0).astype(np.float64))
+        if sample.task == "understanding":
+            return understood(sample, texts, self.config)
+        return self._expression(sample, texts)
 
     def _expression(self, sample: Sample, texts: Sequence[str]) -> Group:
         space = SPACES[sample.corpus]
@@ -144,14 +149,10 @@ class GroupRewards:
         fit_G, agreement_G, valid_G = np.zeros((3, len(texts)))
         if valid:
             assert self.listener is not None  # made whenever there are expression samples
-            play = self.config.selfplay
             heard = [(*sample.history, Utterance(speaker=sample.role, text=answers[i].reply or "")) for i in valid]
-            seeds = [seed_of(self.config.seed, "listener", sample.id, texts[i]) for i in valid]
-            sampling = Sampling(play.readings, ANSWER_TOKENS, play.temperature, play.top_p)
-            read = self.listener.read(heard, [space] * len(valid), seeds, sampling)
             candidates = [
-                Candidate(text=texts[i], labels=answers[i].labels, reply=answers[i].reply, readings=predictions)
-                for i, predictions in zip(valid, read, strict=True)
+                Candidate(text=texts[i], labels=answers[i].labels, reply=answers[i].reply, reading=written(chances_A))
+                for i, chances_A in zip(valid, self.listener.read(heard, [space] * len(valid)), strict=True)
             ]
             for i, candidate in zip(valid, grade(candidates, space, self.config), strict=True):
                 fit_G[i], agreement_G[i], valid_G[i] = candidate.score, candidate.confidence, 1.0

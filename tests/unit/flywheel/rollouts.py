@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from selfemo import config as configuration
+from selfemo.data.corpora.table import SPACES
 from selfemo.data.dialogue import Utterance
-from selfemo.data.records import Candidate, Prediction, Rollout
+from selfemo.data.records import Candidate, Posterior, Rollout
 
 HISTORY = (Utterance(speaker="Mara", text="We won the cup at last!"),)
 EVERYTHING = ("flywheel.calibration=0", "flywheel.share=1", "flywheel.quota=1", "flywheel.tau_low=0")
@@ -13,9 +14,9 @@ CONFIG = configuration.load(None, [*EVERYTHING, "flywheel.tau_low=0.3", "flywhee
 
 
 def understanding(
-    labels: list[str | None], name: str = "u", text: str = "", gold: str | None = None, corpus: str = "sample"
+    labels: list[str], name: str = "u", text: str = "", gold: str | None = None, corpus: str = "sample"
 ) -> Rollout:
-    predictions = tuple(Prediction(text=x or "?", labels=(x,) if x else None) for x in labels)
+    """A corpus turn in which the policy reads each label as often as it is named."""
     history = (Utterance(speaker="Mara", text=text or f"line {name}"),)
     return Rollout(
         id=name,
@@ -27,11 +28,13 @@ def understanding(
         history=history,
         role="Mara",
         gold=(gold,) if gold else None,
-        predictions=predictions,
-        temperature=1,
-        top_p=1,
-        seed=1,
+        posteriors={"24": reading(labels, corpus)},
     )
+
+
+def reading(labels: list[str], corpus: str = "sample") -> Posterior:
+    """A posterior in which each label is as likely as it is often named."""
+    return tuple(sum((x,) == answer for x in labels) / len(labels) for answer in SPACES[corpus].answers)
 
 
 def expression(*candidates: Candidate, name: str = "e") -> Rollout:
@@ -54,5 +57,4 @@ def expression(*candidates: Candidate, name: str = "e") -> Rollout:
 def candidate(
     reply: str = "That is wonderful news!", label: str = "joy", score: float = 1.0, sure: float = 1.0
 ) -> Candidate:
-    readings = (Prediction(text=label, labels=(label,)),) * 4
-    return Candidate(text="t", labels=(label,), reply=reply, readings=readings, score=score, confidence=sure)
+    return Candidate(text="t", labels=(label,), reply=reply, reading=reading([label]), score=score, confidence=sure)

@@ -25,11 +25,11 @@ def test_near_duplicates_of_a_more_confident_sample_go() -> None:
     other = understanding(["fear"] * 6 + ["joy"] * 2, "c", "There is somebody in the cellar, I can hear steps")
     kept = filter_rollouts([second, first, other], configuration.load(None, [*EVERYTHING, "flywheel.tau_low=0.3"]))
     assert [s.parents for s in kept.samples] == [("a",), ("c",)]
-    assert kept.reasons["understanding"]["duplicate"] == 6
+    assert kept.reasons["understanding"]["duplicate"] == 1
 
 
 def turn(name: str, *texts: str, label: str = "joy", corpus: str = "sample") -> Rollout:
-    """Predictions of the last of some turns."""
+    """What is read in the last of some turns."""
     history = tuple(Utterance(speaker=f"speaker {i % 2}", text=text) for i, text in enumerate(texts))
     other = next(x for x in SPACES[corpus].labels if x != label)
     found = understanding([label] * 7 + [other], name, corpus=corpus)

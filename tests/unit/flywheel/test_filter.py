@@ -10,31 +10,44 @@ from selfemo import config as configuration
 from selfemo.config import Config
 from selfemo.data.records import Candidate
 from selfemo.method.flywheel.filtering import filter_rollouts
-from tests.unit.flywheel.rollouts import CONFIG, EVERYTHING, candidate, expression, understanding
+from tests.unit.flywheel.rollouts import CONFIG, EVERYTHING, candidate, expression, reading, understanding
 
 
-def test_a_confident_varied_group_becomes_a_sample_with_its_consensus() -> None:
-    kept = filter_rollouts([understanding(["joy"] * 6 + ["fear", None], gold="joy")], CONFIG)
-    assert kept.reasons["understanding"] == Counter(kept=6, low_reward=1, unparseable=1)
+def test_a_turn_that_is_read_with_confidence_becomes_a_sample_with_its_consensus() -> None:
+    kept = filter_rollouts([understanding(["joy"] * 7 + ["fear"], gold="joy")], CONFIG)
+    assert kept.reasons["understanding"] == Counter(kept=1)
     (sample,) = kept.samples
     assert (sample.target, sample.gold, sample.parents) == (("joy",), False, ("u",))
+    assert sample.posterior == reading(["joy"] * 7 + ["fear"])
+    assert sample.confidence == pytest.approx(1 - 2 * 7 / 64 * (1 - 0.1 / 2.1))  # two answers differ in 14 of 64 pairs
     assert kept.metrics["pseudo_label_accuracy"] == 1
 
 
-def test_noise_and_unanimity_are_rejected_each_for_its_reason() -> None:
+def test_noise_is_rejected_and_what_is_beyond_doubt_is_kept() -> None:
     noise = understanding(["joy", "fear", "anger", "neutral", "sadness", "disgust", "surprise", "joy"], "noise")
-    kept = filter_rollouts([noise, understanding(["joy"] * 8, "same")], CONFIG)
-    assert kept.reasons["understanding"] == Counter(low_agreement=8, trivial=8)
-    assert kept.samples == []
-    assert kept.metrics["acceptance"] == 0
+    kept = filter_rollouts([noise, understanding(["joy"] * 8, "sure")], CONFIG)
+    assert kept.reasons["understanding"] == Counter(low_agreement=1, kept=1)
+    assert [s.parents for s in kept.samples] == [("sure",)]
+    assert kept.metrics["acceptance"] == 0.5
 
 
-def test_where_cross_entropy_learns_unanimous_groups_are_kept_if_they_are_right() -> None:
-    everything = configuration.load(None, [*EVERYTHING, "flywheel.unanimous=true", "flywheel.use_gold=true"])
-    agreed = [understanding(["joy"] * 8, "right", gold="joy"), understanding(["joy"] * 8, "wrong", gold="fear")]
-    kept = filter_rollouts([*agreed, expression(candidate(), candidate())], everything)
-    assert kept.reasons["understanding"] == Counter(kept=8, low_reward=8)
-    assert kept.reasons["expression"] == Counter(kept=2)
+def test_a_target_that_is_far_from_what_was_read_is_rejected_unless_it_is_gold() -> None:
+    turns = [understanding(["neutral"] * 5 + ["anger"] * 3, gold="anger")]
+    strict = [*EVERYTHING, "flywheel.calibration=1", "flywheel.tau_reward=0.5"]
+    told = {"sample": {"neutral": 3, "anger": 9}}
+    retargeted = filter_rollouts(turns, configuration.load(None, strict), told)
+    assert retargeted.before["understanding"] == Counter(anger=1)
+    assert retargeted.reasons["understanding"] == Counter(low_reward=1)
+    gold = filter_rollouts(turns, configuration.load(None, [*strict, "flywheel.use_gold=true"]))
+    assert gold.reasons["understanding"] == Counter(kept=1)
+
+
+def test_the_views_of_a_turn_count_alike() -> None:
+    views = {"24": reading(["joy"] * 3 + ["fear"]), "1": reading(["fear"] * 4)}
+    kept = filter_rollouts([understanding(["joy"]).model_copy(update={"posteriors": views})], CONFIG)
+    (sample,) = kept.samples
+    assert sample.target == ("fear",)
+    assert sample.posterior == pytest.approx(reading(["joy"] * 3 + ["fear"] * 5))
 
 
 def test_calibrated_targets_follow_the_labelled_turns_where_the_policy_says_one_label_too_often() -> None:
@@ -83,14 +96,14 @@ def test_replies_are_rejected_each_for_its_reason() -> None:
 
 
 def test_counts_add_up_whatever_happens() -> None:
-    rollouts = [understanding(["joy"] * 5 + [None, "fear", "anger"], str(i)) for i in range(6)]
+    rollouts = [understanding(["joy"] * 6 + ["fear", "anger"], str(i)) for i in range(6)]
     rollouts += [
         expression(candidate(f"reply {i} it is"), candidate("x y z w", "fear", 0.2), name=f"e{i}") for i in range(6)
     ]
     kept = filter_rollouts(rollouts, CONFIG)
-    assert sum(kept.reasons["understanding"].values()) == 48
+    assert sum(kept.reasons["understanding"].values()) == 6
     assert sum(kept.reasons["expression"].values()) == 12
-    assert kept.metrics["accepted"] + kept.metrics["rejected"] == kept.metrics["candidates"] == 60
+    assert kept.metrics["accepted"] + kept.metrics["rejected"] == kept.metrics["candidates"] == 18
 
 
 def test_nothing_in_nothing_out() -> None:

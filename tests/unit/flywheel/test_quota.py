@@ -12,7 +12,7 @@ def test_one_label_cannot_fill_the_training_set() -> None:
     rollouts = [understanding(["joy"] * 6 + ["fear"] * 2, w, f"The {w} is {w[::-1]} for {w}") for w in words]
     kept = filter_rollouts(rollouts, CONFIG)
     assert len(kept.samples) == 4  # quota 0.4 of ten
-    assert kept.reasons["understanding"]["over_quota"] == 36
+    assert kept.reasons["understanding"]["over_quota"] == 6
     few = filter_rollouts(
         rollouts, configuration.load(None, [*EVERYTHING, "flywheel.tau_low=0.3", "flywheel.samples=2"])
     )
@@ -27,7 +27,7 @@ def test_the_surest_share_of_each_label_is_kept_and_the_rest_said_to_be_unsure()
     half = configuration.load(None, [*EVERYTHING, "flywheel.share=0.5"])
     result = filter_rollouts(rollouts, half)
     assert [s.parents[0] for s in result.samples] == ["0", "2"]
-    assert result.reasons["understanding"]["unsure"] == 4  # the two that agree, of each of the two others
+    assert result.reasons["understanding"]["unsure"] == 2
     whole = filter_rollouts(rollouts, configuration.load(None, EVERYTHING))
     assert len(whole.samples) == 4
     assert whole.metrics["eligible"] == result.metrics["eligible"]

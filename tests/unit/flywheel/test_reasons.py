@@ -1,4 +1,4 @@
-"""Each prediction, and each reply's text, is kept or has one reason to be rejected."""
+"""Each turn, and each reply's text, is kept or has one reason to be rejected."""
 
 from __future__ import annotations
 
@@ -7,34 +7,45 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selfemo.method.flywheel.reasons import Reason, reasons_of_groups
+from selfemo.data.corpora.table import SPACES
+from selfemo.method.flywheel.reasons import Reason, reasons_of_replies, reasons_of_turns
 from selfemo.method.flywheel.texts import text_reason
+from tests.unit.flywheel.rollouts import reading
+
+ANSWERS = SPACES["sample"].answer_masks
+chances = st.lists(st.floats(0.001, 1), min_size=len(ANSWERS), max_size=len(ANSWERS))
 
 
-@given(
-    st.integers(2, 8).flatmap(lambda k: st.lists(st.lists(st.integers(0, 127), min_size=k, max_size=k), min_size=1)),
-    st.floats(0, 1),
-    st.floats(0, 1),
-)
-def test_every_prediction_has_exactly_one_reason_and_kept_means_all_hold(
-    rows: list[list[int]], tau_reward: float, tau_low: float
+@given(st.lists(chances, min_size=1, max_size=5), st.floats(0, 1), st.floats(0, 1))
+def test_every_turn_has_exactly_one_reason_and_kept_means_all_hold(
+    rows: list[list[float]], tau_reward: float, tau_low: float
 ) -> None:
-    masks = np.array(rows, dtype=np.uint16)
-    assessed = reasons_of_groups(masks, 7, tau_reward=tau_reward, tau_low=tau_low)
-    assert assessed.reasons.shape == masks.shape
+    read = np.array(rows) / np.sum(rows, axis=1, keepdims=True)
+    assessed = reasons_of_turns(read, ANSWERS, 7, tau_reward=tau_reward, tau_low=tau_low)
+    assert assessed.reasons.shape == (len(rows),)
     kept = assessed.reasons == Reason.KEPT
-    assert np.all(masks[kept] != 0)
-    assert np.all(assessed.scores[kept] >= tau_reward)
-    assert np.all(np.broadcast_to(assessed.confidence[:, None], masks.shape)[kept] >= tau_low)
-    assert np.all((assessed.reasons == Reason.UNPARSEABLE) == (masks == 0))
-    constant = np.ptp(assessed.scores, axis=1) < 1e-9
-    assert not kept[constant].any()
+    assert np.array_equal(kept, (assessed.scores >= tau_reward) & (assessed.confidence >= tau_low))
+    assert np.all((assessed.reasons == Reason.LOW_AGREEMENT) == (assessed.confidence < tau_low))
 
 
 def test_gold_targets_stand_before_the_consensus() -> None:
-    masks = np.array([[1, 1, 2]], dtype=np.uint16)
-    assert reasons_of_groups(masks, 7).target[0] == 1
-    assert reasons_of_groups(masks, 7, target=np.array([2], dtype=np.uint16)).target[0] == 2
+    read = np.array([reading(["neutral"] * 2 + ["joy"])])
+    assert reasons_of_turns(read, ANSWERS, 7).target[0] == 1
+    assert reasons_of_turns(read, ANSWERS, 7, target=np.array([2], dtype=np.uint16)).target[0] == 2
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.sampled_from(Reason)), min_size=1, max_size=6))
+def test_every_reply_has_exactly_one_reason_and_kept_means_all_hold(
+    rows: list[tuple[float, float, Reason]],
+) -> None:
+    x, sure = np.array([r[0] for r in rows]), np.array([r[1] for r in rows])
+    early = np.array([r[2] for r in rows], dtype=np.uint8)
+    reasons = reasons_of_replies(early, x, sure, 0.3, 0.3)
+    kept = reasons == Reason.KEPT
+    assert np.all((x[kept] >= 0.3) & (sure[kept] >= 0.3) & (early[kept] == Reason.KEPT))
+    assert np.all(reasons[early != Reason.KEPT] == early[early != Reason.KEPT])
+    if len(rows) > 1 and np.ptp(x) < 1e-9:
+        assert not kept.any()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from selfemo.data.dialogue import Utterance
 from selfemo.data.records import Sample
+from tests.unit.flywheel.rollouts import reading
 
 
 def sample(index: int, task: str = "understanding", target: str = "joy", gold: bool = False) -> Sample:
@@ -21,6 +22,7 @@ def sample(index: int, task: str = "understanding", target: str = "joy", gold: b
             target=(target,),
             gold=gold,
             confidence=0.8,
+            posterior=reading([target] * 4 + ["neutral"]) if task == "understanding" else (),
             parents=("r",),
         )
     )

@@ -9,7 +9,7 @@ import pytest
 
 from selfemo.config import Config
 from selfemo.method.prompts import Prompter
-from selfemo.method.rewards import agreement, smoothed_iou
+from selfemo.method.rewards import smoothed_iou
 from selfemo.method.selfplay import Player
 from selfemo.policy.weights import load_tokenizer
 from selfemo.training.reward_functions import GroupRewards
@@ -18,14 +18,15 @@ from tests.unit.training.samples import sample
 
 
 def test_understanding_rewards_are_the_definitions(settings: Config) -> None:
-    rewards = GroupRewards([sample(0)], settings, None)
+    read = sample(0)  # joy in four of five cases, else neutral
+    rewards = GroupRewards([read], settings, None)
     texts = [" joy", " joy, fear", "banana", " anger"]
-    masks = np.array([[2, 2 | 64, 0, 8]], dtype=np.uint16)
+    masks = np.array([2, 2 | 64, 0, 8], dtype=np.uint16)
     index = [0] * 4
     align, consistency, form = rewards.functions
     assert [f.__name__ for f in rewards.functions] == ["align", "consistency", "format"]  # what TRL logs them under
-    assert align(texts, index) == pytest.approx(smoothed_iou(masks, 2)[0])
-    assert consistency(texts, index) == pytest.approx(agreement(masks, 7)[0])
+    assert align(texts, index) == pytest.approx(smoothed_iou(masks, 2))
+    assert consistency(texts, index) == pytest.approx(0.8 * smoothed_iou(masks, 2) + 0.2 * smoothed_iou(masks, 1))
     assert form(texts, index) == [1, 1, 0, 1]
 
 

@@ -11,10 +11,10 @@ import pytest
 from selfemo import config as configuration
 from selfemo.config import Config
 from selfemo.errors import UserError
-from selfemo.training import selfgrpo
+from selfemo.training import round_trainers, selfgrpo
 from selfemo.training.reward_functions import GroupRewards
 from tests.conftest import SMALL
-from tests.unit.training.runs import run
+from tests.unit.training.runs import run, sampled
 from tests.unit.training.samples import sample
 
 
@@ -62,7 +62,7 @@ def test_rollouts_are_of_our_own_prompts_ids_a_group_side_by_side(vllm: bool) ->
         vllm_generation=SimpleNamespace(generate=generate),
         _sampled=lambda chosen: [[20 + row, 2] for row in range(2 * len(chosen))],
     )
-    found = selfgrpo.SelfGrpoTrainer.rollouts(trainer, ["2", "2", "0", "0"])
+    found = round_trainers.SelfGrpoTrainer.rollouts(trainer, ["2", "2", "0", "0"])
     assert found["prompt_ids"] == [[8, 9, 10], [8, 9, 10], [5, 6], [5, 6]]
     assert found["completion_ids"] == [[20, 2], [21, 2], [22, 2], [23, 2]]
     assert found["logprobs"] == ([[-0.5, -0.25]] * 4 if vllm else None)  # of the token that was sampled
@@ -73,7 +73,7 @@ def test_samples_of_one_prompt_are_each_trained_on_for_their_own_target(
     warmed: Path, settings: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = {}
-    scored = selfgrpo.SelfGrpoTrainer._generate_and_score_completions
+    scored = round_trainers.SelfGrpoTrainer._generate_and_score_completions
 
     def spy(self: Any, inputs: Any) -> Any:
         out = scored(self, inputs)
@@ -83,12 +83,12 @@ def test_samples_of_one_prompt_are_each_trained_on_for_their_own_target(
             seen[self.samples[index].target[0]] = (texts[start : start + 4], self._parts[start : start + 4, 0])
         return out
 
-    monkeypatch.setattr(selfgrpo.SelfGrpoTrainer, "_generate_and_score_completions", spy)
+    monkeypatch.setattr(round_trainers.SelfGrpoTrainer, "_generate_and_score_completions", spy)
     # Two turns that are alike in all that the prompt shows of them: the window has cut off what told them apart.
     alike = [sample(1, target="joy"), sample(1, target="anger").model_copy(update={"id": "another"})]
     alike.append(sample(2, "expression", target="fear"))
     thrice = settings.model_copy(update={"grpo": settings.grpo.model_copy(update={"epochs": 3})})
-    run(warmed, thrice, tmp_path, "o", alike)
+    run(warmed, sampled(thrice), tmp_path, "o", alike)
     for label in ("joy", "anger"):
         texts, align = seen[label]
         own = GroupRewards([sample(1, target=label)], settings, None)

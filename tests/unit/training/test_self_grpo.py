@@ -12,8 +12,8 @@ import torch
 from selfemo.config import Config
 from selfemo.data.dialogue import Dialogue
 from selfemo.policy.weights import load_model
-from selfemo.training import selfgrpo
-from tests.unit.training.runs import run
+from selfemo.training import round_trainers, selfgrpo
+from tests.unit.training.runs import run, sampled
 from tests.unit.training.samples import sample
 
 
@@ -31,6 +31,7 @@ def test_self_grpo_moves_the_policy_and_logs_what_it_must(warmed: Path, settings
         "entropy",
         "completions/mean_length",
         "reward/understanding",
+        "reward/expression",
         "kl",
         "loss",
     }
@@ -62,18 +63,18 @@ def test_advantages_are_self_grpos_and_a_group_that_agrees_on_nothing_moves_noth
     warmed: Path, settings: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    scored = selfgrpo.SelfGrpoTrainer._generate_and_score_completions
+    scored = round_trainers.SelfGrpoTrainer._generate_and_score_completions
 
     def spy(self, inputs):  # type: ignore[no-untyped-def]  # as the library calls it
         out = scored(self, inputs)
         seen.append((self._parts, out["advantages"].cpu().clone(), [r["index"] for r in inputs]))
         return out
 
-    monkeypatch.setattr(selfgrpo.SelfGrpoTrainer, "_generate_and_score_completions", spy)
+    monkeypatch.setattr(round_trainers.SelfGrpoTrainer, "_generate_and_score_completions", spy)
     strict = settings.model_copy(
         update={"grpo": settings.grpo.model_copy(update={"confidence_low": 0.99, "confidence_high": 1.0})}
     )
-    run(warmed, strict, tmp_path, "strict", [sample(i, gold=i % 2 == 0) for i in range(4)])
+    run(warmed, sampled(strict), tmp_path, "strict", [sample(i, gold=i % 2 == 0) for i in range(4)])
     for parts, advantages, index in seen:
         groups = advantages.view(-1, 4)
         for group, rows, first in zip(groups, parts.reshape(-1, 4, 3), index[::4], strict=True):

@@ -9,7 +9,7 @@ from pathlib import Path
 from selfemo.data.corpora import dailydialog, emorynlp, iemocap, meld, sample
 from selfemo.data.corpora.rows import Rows
 from selfemo.data.dialogue import Dialogue
-from selfemo.data.labels import DAILYDIALOG, EMORYNLP, IEMOCAP4, IEMOCAP6, MELD, LabelSpace
+from selfemo.data.labels import DAILYDIALOG, EMORYNLP, IEMOCAP4, IEMOCAP6, MELD, SAMPLE, LabelSpace
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ _EMORYNLP = "Apache-2.0 annotations on television dialogue"
 _IEMOCAP = "USC's own licence: research, no redistribution"
 
 CORPORA: dict[str, Corpus] = {
-    "sample": Corpus(MELD, sample.load, "made for this project", shipped=True),
+    "sample": Corpus(SAMPLE, sample.load, "made for this project", shipped=True),
     "meld": Corpus(MELD, meld.load, "GPL-3.0 annotations on television dialogue"),
     "emorynlp": Corpus(EMORYNLP, emorynlp.load_csv, _EMORYNLP),
     "emorynlp-json": Corpus(EMORYNLP, emorynlp.load_json, _EMORYNLP, same_as="emorynlp"),

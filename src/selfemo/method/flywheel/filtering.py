@@ -7,7 +7,7 @@ rollouts become arrays, and what is kept becomes samples, without near-duplicate
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
@@ -18,13 +18,13 @@ from selfemo.config import Config
 from selfemo.data.corpora.table import SPACES
 from selfemo.data.dialogue import Utterance
 from selfemo.data.labels import LabelSpace
-from selfemo.data.records import Candidate, Rollout, Sample
+from selfemo.data.records import Candidate, Posterior, Rollout, Sample
 from selfemo.method.flywheel.duplicates import NearDuplicates, learnt
-from selfemo.method.flywheel.reasons import Reason, reasons_of, reasons_of_groups
+from selfemo.method.flywheel.reasons import Reason, reasons_of_replies, reasons_of_turns
 from selfemo.method.flywheel.result import Draft, Filtered
 from selfemo.method.flywheel.texts import text_reason
-from selfemo.method.rewards import calibration
-from selfemo.method.selfplay import affinity_of, masks_of, ranked
+from selfemo.method.rewards import Floats, calibration, marginals
+from selfemo.method.selfplay import affinity_of, likeliest, written
 
 
 def filter_rollouts(
@@ -72,72 +72,51 @@ def _understanding(
     config: Config,
     result: Filtered,
 ) -> list[Draft]:
-    """Drafts from predictions of corpus turns; targets are gold where the run may use it, else the consensus."""
-    by_size: dict[int, list[Rollout]] = defaultdict(list)
-    for rollout in rollouts:
-        by_size[len(rollout.predictions)].append(rollout)
+    """Drafts from what is read in corpus turns; targets are gold where the run may use it, else the consensus."""
+    usable = [bool(config.flywheel.use_gold and r.gold) for r in rollouts]
+    gold = [space.mask(r.gold or ()) if u else 0 for r, u in zip(rollouts, usable, strict=True)]
+    posterior_NA = np.array([np.mean(list(r.posteriors.values()), axis=0) for r in rollouts])
+    bounds, m = config.flywheel, len(space)
+    assessed = reasons_of_turns(
+        posterior_NA,
+        space.answer_masks,
+        m,
+        target=np.array(gold, dtype=np.uint16),
+        smoothing=config.rewards.smoothing,
+        tau_reward=bounds.tau_reward,
+        tau_low=bounds.tau_low,
+        affinity=affinity_of(config, space),
+        votes=calibration(marginals(posterior_NA, space.answer_masks, m), known, bounds.calibration),
+    )
+    result.scores += assessed.scores.tolist()
+    result.confidences += assessed.confidence.tolist()
     drafts = []
-    for group in by_size.values():
-        masks = np.array([masks_of(r.predictions, space) for r in group], dtype=np.uint16)
-        empty = np.array([[p.labels == () for p in r.predictions] for r in group])
-        usable = [bool(config.flywheel.use_gold and r.gold) for r in group]
-        gold = [space.mask(r.gold or ()) if u else 0 for r, u in zip(group, usable, strict=True)]
-        assessed = reasons_of_groups(
-            masks,
-            len(space),
-            target=np.array(gold, dtype=np.uint16),
-            early=np.where(empty, Reason.EMPTY, Reason.KEPT).astype(np.uint8),
-            smoothing=config.rewards.smoothing,
-            tau_reward=config.flywheel.tau_reward,
-            tau_low=config.flywheel.tau_low,
-            unanimous=config.flywheel.unanimous,
-            affinity=affinity_of(config, space),
-            votes=calibration(masks, len(space), known, config.flywheel.calibration),
-        )
-        result.scores += assessed.scores.ravel().tolist()
-        result.confidences += assessed.confidence.tolist()
-        for i, rollout in enumerate(group):
-            count = result.reasons["understanding"]
-            count.update(Reason(code).name.lower() for code in assessed.reasons[i] if code != Reason.KEPT)
-            _show_rejected(result, rollout, assessed.reasons[i])
-            named = Counter(p.labels[0] for p in rollout.predictions if p.labels)
-            result.labels["predicted"][rollout.corpus].update(dict(named.most_common(1)).keys())
-            target = _ordered(int(assessed.target[i]), rollout, space)
-            if not target:
-                continue
-            result.before["understanding"][target[0]] += 1
-            result.labels["target"][rollout.corpus][target[0]] += 1
-            hit = target[0] == rollout.gold[0] if rollout.gold and not usable[i] else None
-            if hit is not None:
-                result.hits.append(hit)
-            if kept := int((assessed.reasons[i] == Reason.KEPT).sum()):
-                drafts.append(
-                    Draft(
-                        _sample(rollout, "understanding", target, usable[i], float(assessed.confidence[i])),
-                        " / ".join(f"{t.speaker}: {t.text}" for t in rollout.history[-3:]),
-                        kept,
-                        hit,
-                    )
-                )
+    for i, rollout in enumerate(rollouts):
+        predicted = likeliest(posterior_NA[i], space)
+        result.labels["predicted"][rollout.corpus][predicted[0]] += 1
+        target = _ordered(int(assessed.target[i]), assessed.marginals[i], rollout.gold, space)
+        result.before["understanding"][target[0]] += 1
+        result.labels["target"][rollout.corpus][target[0]] += 1
+        hit = target[0] == rollout.gold[0] if rollout.gold and not usable[i] else None
+        if hit is not None:
+            result.hits.append(hit)
+        if assessed.reasons[i] == Reason.KEPT:
+            sure = float(assessed.confidence[i])
+            sample = _sample(rollout, "understanding", target, usable[i], sure, posterior=written(posterior_NA[i]))
+            drafts.append(Draft(sample, " / ".join(f"{t.speaker}: {t.text}" for t in rollout.history[-3:]), 1, hit))
+        else:
+            reason = Reason(assessed.reasons[i])
+            result.reasons["understanding"][reason.name.lower()] += 1
+            last = rollout.history[-1]
+            result.show("understanding", reason, f"{last.speaker}: {last.text} -> {', '.join(predicted)}")
     return drafts
 
 
-def _show_rejected(result: Filtered, rollout: Rollout, codes: NDArray[np.uint8]) -> None:
-    """Keep examples of a group's rejected candidates: the turn, and what was answered."""
-    answers = [p.text for p in rollout.predictions] or [c.text for c in rollout.candidates]
-    last = rollout.history[-1]
-    for code in np.unique(codes[codes != Reason.KEPT]):
-        answer = answers[int(np.flatnonzero(codes == code)[0])]
-        result.show(rollout.task, Reason(code), f"{last.speaker}: {last.text} -> {answer}")
-
-
-def _ordered(target: int, rollout: Rollout, space: LabelSpace) -> tuple[str, ...]:
-    """Labels of a target, primary first: by gold order, else by how often and how early the group names them."""
-    if rollout.gold and space.mask(rollout.gold) == target:
-        return rollout.gold
-    order = ranked(rollout.predictions, space)
-    named = space.names(target)
-    return tuple(sorted(named, key=lambda n: (order.index(n) if n in order else len(order), space.index[n])))
+def _ordered(target: int, marginals_m: Floats, gold: tuple[str, ...] | None, space: LabelSpace) -> tuple[str, ...]:
+    """Labels of a target, primary first: by gold order, else by how likely each is."""
+    if gold and space.mask(gold) == target:
+        return gold
+    return tuple(sorted(space.names(target), key=lambda n: (-marginals_m[space.index[n]], space.index[n])))
 
 
 def _expression(
@@ -150,13 +129,11 @@ def _expression(
     drafts = []
     for rollout in rollouts:
         candidates = rollout.candidates
-        early = np.array([[_early(c, config) for c in candidates]], dtype=np.uint8)
-        x = np.array([[c.score for c in candidates]])
-        c = np.array([[k.confidence for k in candidates]])
-        none = np.array([[k.labels is None for k in candidates]])
-        bounds = config.flywheel
-        reasons = reasons_of(none, early, x, c, bounds.tau_reward, bounds.tau_low, bounds.unanimous)[0]
-        result.scores += x.ravel().tolist()
+        early = np.array([_early(c, config) for c in candidates], dtype=np.uint8)
+        x = np.array([c.score for c in candidates])
+        c = np.array([k.confidence for k in candidates])
+        reasons = reasons_of_replies(early, x, c, config.flywheel.tau_reward, config.flywheel.tau_low)
+        result.scores += x.tolist()
         result.confidences += [k.confidence for k in candidates if k.labels]
         result.reasons["expression"].update(Reason(r).name.lower() for r in reasons if r != Reason.KEPT)
         _show_rejected(result, rollout, reasons)
@@ -175,10 +152,18 @@ def _expression(
         heard = rollout.model_copy(
             update={"history": (*rollout.history, Utterance(speaker=rollout.role, text=best.reply))}
         )
-        understand = _sample(heard, "understanding", best.labels, False, best.confidence)
+        understand = _sample(heard, "understanding", best.labels, False, best.confidence, posterior=best.reading)
         # It repeats the candidate above, so it stands for no further one in the counts.
         drafts.append(Draft(understand, f"{rollout.role}: {best.reply}", 0))
     return drafts
+
+
+def _show_rejected(result: Filtered, rollout: Rollout, codes: NDArray[np.uint8]) -> None:
+    """Keep examples of a group's rejected replies: the turn before, and what was said."""
+    last = rollout.history[-1]
+    for code in np.unique(codes[codes != Reason.KEPT]):
+        answer = rollout.candidates[int(np.flatnonzero(codes == code)[0])].text
+        result.show(rollout.task, Reason(code), f"{last.speaker}: {last.text} -> {answer}")
 
 
 def _early(candidate: Candidate, config: Config) -> Reason:
@@ -190,7 +175,13 @@ def _early(candidate: Candidate, config: Config) -> Reason:
 
 
 def _sample(
-    rollout: Rollout, task: str, target: tuple[str, ...], gold: bool, sure: float, reply: str | None = None
+    rollout: Rollout,
+    task: str,
+    target: tuple[str, ...],
+    gold: bool,
+    sure: float,
+    reply: str | None = None,
+    posterior: Posterior = (),
 ) -> Sample:
     return Sample.model_validate(
         dict(
@@ -205,6 +196,7 @@ def _sample(
             target=target,
             gold=gold,
             confidence=sure,
+            posterior=posterior,
             parents=(rollout.id,),
             reply=reply,
         )

@@ -1,6 +1,7 @@
 """The array filter: which candidates are kept, and the one reason why each of the rest is not.
 
-Filtering by smoothed IoU is the SELF-EMO abstract's; thresholds, order and reasons are defined here.
+A candidate is a corpus turn that is to be understood, or a sampled reply. Filtering by smoothed IoU is the SELF-EMO
+abstract's; thresholds, order and reasons are defined here.
 """
 
 from __future__ import annotations
@@ -11,7 +12,16 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from selfemo.method.rewards import Floats, Masks, agreement, confidence, consensus, constant_groups, smoothed_iou
+from selfemo.method.rewards import (
+    Floats,
+    Masks,
+    consensus,
+    constant_groups,
+    expected_agreement,
+    iou_matrix,
+    marginals,
+    smoothed_iou,
+)
 
 
 class Reason(IntEnum):
@@ -28,11 +38,11 @@ class Reason(IntEnum):
     DEGENERATE_TEXT = 4
     """Its reply repeats itself, or is hardly made of words."""
     LOW_AGREEMENT = 5
-    """Its group agrees too little (``flywheel.tau_low``)."""
+    """What is read in it is in too much doubt (``flywheel.tau_low``)."""
     TRIVIAL = 6
-    """All of its group score alike: a policy gradient learns nothing from that."""
+    """All replies of its group score alike: a sampled policy gradient learns nothing from that."""
     LOW_REWARD = 7
-    """Its smoothed IoU with the target is below ``flywheel.tau_reward``."""
+    """The expected smoothed IoU of what is read in it and the target is below ``flywheel.tau_reward``."""
     DUPLICATE = 8
     """A more confident kept sample has nearly the same words."""
     UNSURE = 9
@@ -43,74 +53,80 @@ class Reason(IntEnum):
 
 @dataclass(frozen=True)
 class Assessed:
-    """What the array filter says about ``N`` groups of ``K`` candidates.
+    """What the array filter says about ``N`` corpus turns.
 
     Attributes:
-        reasons: ``(N, K)`` codes of :class:`Reason`.
-        scores: ``(N, K)`` smoothed IoU with the target.
+        reasons: ``(N,)`` codes of :class:`Reason`.
+        scores: ``(N,)`` expected smoothed IoU of the policy's answer and the target.
         confidence: ``(N,)``.
+        marginals: ``(N, m)`` how likely each label is.
         target: ``(N,)`` masks.
     """
 
     reasons: NDArray[np.uint8]
     scores: Floats
     confidence: Floats
+    marginals: Floats
     target: Masks
 
 
-def reasons_of_groups(
-    masks: Masks,
+def reasons_of_turns(
+    posterior_NA: Floats,
+    answers_A: Masks,
     m: int,
     *,
     target: Masks | None = None,
-    early: NDArray[np.uint8] | None = None,
     smoothing: float = 0.1,
     tau_reward: float = 0.3,
     tau_low: float = 0.3,
-    unanimous: bool = False,
     affinity: Floats | None = None,
     votes: Floats | None = None,
 ) -> Assessed:
-    """Score and filter groups of understanding predictions, as arrays.
+    """Score and filter corpus turns, as arrays.
 
     Args:
-        masks: ``(N, K)``; 0 is unparseable.
+        posterior_NA: What is read in each turn.
+        answers_A: Masks of the allowed answers.
         m: Number of labels.
-        target: ``(N,)`` masks, 0 where there is none; the consensus stands in.
-        early: ``(N, K)`` reasons already known from the text, or None.
+        target: ``(N,)`` masks of what is known of a turn, which is kept then; 0 where nothing is, and the consensus
+            stands in.
         smoothing: ``s``.
-        tau_reward: Least score of a kept candidate.
-        tau_low: Least confidence of a kept group.
-        unanimous: Keep groups whose scores have no variance.
+        tau_reward: Least score of a turn that is kept.
+        tau_low: Least confidence of one.
         affinity: Label affinity, or None.
-        votes: What each label's votes count in the consensus, or None.
+        votes: What each label's probability counts in the consensus, or None.
     """
-    voted = consensus(masks, m, votes)
-    target = voted if target is None else np.where(target == 0, voted, target)
-    sure = confidence(agreement(masks, m, smoothing))
-    scores = smoothed_iou(masks, target[:, None], smoothing, affinity)
-    reasons = reasons_of(masks == 0, early, scores, sure[:, None], tau_reward, tau_low, unanimous)
-    return Assessed(reasons, scores, sure, target)
-
-
-def reasons_of(
-    unparseable: NDArray[np.bool_],
-    early: NDArray[np.uint8] | None,
-    scores: Floats,
-    sure: Floats,
-    tau_reward: float,
-    tau_low: float,
-    unanimous: bool,
-) -> NDArray[np.uint8]:
-    """The first reason that applies to each candidate ``(N, K)``; ``sure`` broadcasts over candidates.
-
-    Without variance in its scores a group is trivial, unless ``unanimous`` groups are kept. One candidate is no group:
-    it says nothing about the variance of the rollouts that training will sample.
-    """
-    reasons = np.full(scores.shape, Reason.KEPT, dtype=np.uint8)
+    labels_Nm = marginals(posterior_NA, answers_A, m)
+    found = consensus(labels_Nm, votes)
+    known = np.zeros(len(found), dtype=bool) if target is None else target != 0
+    target = found if target is None else np.where(known, target, found)
+    sure = expected_agreement(posterior_NA, iou_matrix(answers_A, smoothing, affinity))
+    scores = (posterior_NA * smoothed_iou(answers_A[None], target[:, None], smoothing, affinity)).sum(axis=1)
+    reasons = np.full(len(scores), Reason.KEPT, dtype=np.uint8)
     reasons[scores < tau_reward] = Reason.LOW_REWARD
-    if not unanimous and scores.shape[1] > 1:
-        reasons[constant_groups(scores)] = Reason.TRIVIAL
-    reasons[np.broadcast_to(sure < tau_low, scores.shape)] = Reason.LOW_AGREEMENT
-    reasons[unparseable] = Reason.UNPARSEABLE
-    return reasons if early is None else np.where(early != Reason.KEPT, early, reasons).astype(np.uint8)
+    reasons[sure < tau_low] = Reason.LOW_AGREEMENT
+    reasons[known] = Reason.KEPT
+    return Assessed(reasons, scores, sure, labels_Nm, target)
+
+
+def reasons_of_replies(
+    early: NDArray[np.uint8], scores: Floats, sure: Floats, tau_reward: float, tau_low: float
+) -> NDArray[np.uint8]:
+    """The first reason that applies to each reply of one group ``(J,)``.
+
+    Without variance in its scores a group is trivial. One reply is no group: it says nothing about the variance of the
+    rollouts that training will sample.
+
+    Args:
+        early: ``(J,)`` reasons already known from the text.
+        scores: ``(J,)`` expression scores ``x_j``.
+        sure: ``(J,)`` confidence of what is read in each.
+        tau_reward: Least score of a reply that is kept.
+        tau_low: Least confidence of one.
+    """
+    reasons = np.full(len(scores), Reason.KEPT, dtype=np.uint8)
+    reasons[scores < tau_reward] = Reason.LOW_REWARD
+    if len(scores) > 1 and constant_groups(scores[None])[0]:
+        reasons[:] = Reason.TRIVIAL
+    reasons[sure < tau_low] = Reason.LOW_AGREEMENT
+    return np.where(early != Reason.KEPT, early, reasons).astype(np.uint8)

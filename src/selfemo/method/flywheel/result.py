@@ -39,9 +39,9 @@ class Filtered:
         before: First target label of every group that has one, counted, per task.
         after: The same over the kept samples.
         labels: First labels by what they are of and by corpus, since corpora have label spaces of their own:
-            ``predicted``, by each corpus turn's predictions as the policy gave them (one a turn: what most of them
-            name first, before any calibration and whatever gold says; none if none can be parsed); ``declared``, by all
-            candidate replies; ``target``, of all groups of corpus turns; ``kept``, of the samples.
+            ``predicted``, the first label of the likeliest answer to each corpus turn (before any calibration, whatever
+            gold says); ``declared``, by all candidate replies; ``target``, of all corpus turns; ``kept``, of the
+            samples.
         sampled: Of each generated turn the first candidate that is an answer: replies as the policy gives them.
         metrics: Counts, what the collapse guard looks at, and the pseudo-label accuracy. The entropy of each of
             ``labels``, such as ``predicted_entropy``, is that of the corpus where it is lowest; it is left out where

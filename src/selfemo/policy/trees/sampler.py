@@ -1,13 +1,14 @@
-"""Sampling on trees of tokens: what prompts share, and what samples share, is computed once.
+"""Sampling and scoring on trees of tokens: what prompts share, and what answers share, is computed once.
 
 The prompts of a call are grown into trees. Samples of a prompt start as one node and part only where they
-draw different tokens, so a group of eight that agrees costs one. Defined here.
+draw different tokens, so a group of eight that agrees costs one. Given answers are branches of the same tree. Defined
+here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from selfemo.policy.compute import compute
 from selfemo.policy.engine import Completion, Sampling
 from selfemo.policy.trees.attention import enable
 from selfemo.policy.trees.forest import Forest
+from selfemo.policy.trees.packing import log_probs
 from selfemo.policy.trees.tree import Ints, TokenIds, Tree, grow, neighbours_first, shared_prefix
 from selfemo.policy.weights import load_model
 
@@ -30,6 +32,8 @@ CACHE_TOKENS = 16_000
 CACHE_SHARE = 4
 """Of the free memory, a forest takes at most one part in so many: attention and logits need room as well."""
 
+SCORE_TOKENS = 2_048
+"""Nodes that are scored in one pass: more take no less time a node, and a mask of all by all."""
 
 BLOCK = 256
 """Tokens of the vocabulary whose weights are summed before one of them is drawn."""
@@ -75,21 +79,47 @@ class TransformersEngine:
     ) -> list[list[Completion]]:
         """See :meth:`selfemo.policy.engine.Engine.sample`."""
         results: list[list[Completion]] = [[] for _ in prompts]
+        with self._inference():
+            for batch in batches(prompts, sampling.n * sampling.max_tokens, self._cache_tokens()):
+                members = [i for tree in batch for i in tree]
+                trees = [grow([prompts[i] for i in tree]) for tree in batch]
+                groups = self._batch(trees, [seeds[i] for i in members], sampling)
+                for index, group in zip(members, groups, strict=True):
+                    results[index] = group
+                progress(len(members))
+        return results
+
+    def score(
+        self,
+        prompts: Sequence[TokenIds],
+        answers: Sequence[Sequence[TokenIds]],
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> list[tuple[float, ...]]:
+        """See :meth:`selfemo.policy.engine.Engine.score`."""
+        results: list[tuple[float, ...]] = [()] * len(prompts)
+        room = max((sum(map(len, some)) for some in answers), default=0)
+        with self._inference():
+            for batch in batches(prompts, room, SCORE_TOKENS):
+                members = [i for tree in batch for i in tree]
+                rows = [(prompts[i], answer) for i in members for answer in answers[i]]
+                found = log_probs(self.model, [p for p, _ in rows], [a for _, a in rows]) if rows else None
+                sums = iter(found.logprobs.double().sum(1).tolist() if found else ())
+                for index in members:
+                    results[index] = tuple(next(sums) for _ in answers[index])
+                progress(len(members))
+        return results
+
+    @contextmanager
+    def _inference(self) -> Iterator[None]:
+        """Without gradients, and without what a model does in training alone."""
         cast = torch.autocast(self.model.device.type, torch.bfloat16) if self.autocast else nullcontext()
         training = self.model.training
         self.model.eval()
         try:
             with torch.no_grad(), cast:
-                for batch in batches(prompts, sampling, self._cache_tokens()):
-                    members = [i for tree in batch for i in tree]
-                    trees = [grow([prompts[i] for i in tree]) for tree in batch]
-                    groups = self._batch(trees, [seeds[i] for i in members], sampling)
-                    for index, group in zip(members, groups, strict=True):
-                        results[index] = group
-                    progress(len(members))
+                yield
         finally:
             self.model.train(training)
-        return results
 
     def _cache_tokens(self) -> int:
         """Nodes that a forest may hold here, as far as free memory is known."""
@@ -187,19 +217,18 @@ def draw(logits: torch.Tensor, uniform: torch.Tensor, sampling: Sampling) -> tor
     return block * BLOCK + torch.minimum(token, last)
 
 
-def batches(prompts: Sequence[TokenIds], sampling: Sampling, most: int = CACHE_TOKENS) -> list[list[list[int]]]:
-    """Which prompts make one tree, and which trees are sampled together.
+def batches(prompts: Sequence[TokenIds], room: int, most: int = CACHE_TOKENS) -> list[list[list[int]]]:
+    """Which prompts make one tree, and which trees are computed together.
 
     Args:
         prompts: Each non-empty.
-        sampling: For the room that completions may take.
+        room: Nodes that the answers to a prompt may take.
         most: Nodes of a batch.
 
     Returns:
         Batches of trees of indices of prompts. Trees of a batch are of like size, and no batch comes to hold
         more than ``most`` nodes unless one prompt alone does.
     """
-    room = sampling.n * sampling.max_tokens
     trees: list[tuple[int, list[int]]] = []
     last: Ints = np.empty(0, np.int64)
     for index in neighbours_first(prompts):
