@@ -95,6 +95,14 @@ def test_a_better_challenger_is_promoted_and_the_evidence_is_kept() -> None:
     assert Decision.from_dict(json.loads(json.dumps(decision.to_dict()))) == decision
 
 
+def test_a_champion_that_an_older_version_evaluated_can_be_compared_with() -> None:
+    old = [
+        Scored.model_validate(row.model_dump(exclude={"posterior"}) | {"schema_version": "selfemo.scored/1"})
+        for row in rows(_pairs(0.5))
+    ]
+    assert gate.check(old, rows(_pairs(0.7)), CONFIG).promoted
+
+
 def test_equal_or_uncertain_challengers_are_not() -> None:
     same = rows(_pairs(0.5))
     equal = gate.check(same, same, CONFIG)
