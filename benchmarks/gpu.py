@@ -193,7 +193,7 @@ def main() -> None:
         print(f"\n{path}: {shape.parameters / 1e9:.2f} billion parameters, {ranks} GPUs, {config.launch.strategy}")
         print(
             f"  measured on {len(training)} dialogues of {', '.join(c.name for c in config.corpora)}: "
-            f"{tokens.turns:.1f} turns, {tokens.read:.0f} tokens to read, {tokens.read:.0f} with answers, "
+            f"{tokens.turns:.1f} turns, {tokens.read:.0f} tokens to read with all answers, "
             f"{tokens.reply:.0f} a reply"
         )
         print(f"  measured: a layer keeps {saved / 1e3:.0f} kB of a token at this width")

@@ -31,32 +31,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads of models this small wa
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
-SLOW = (
-    (
-        "tests/pipeline/test_local_run.py",
-        "tests/cluster/test_training.py",
-        "tests/integration/test_users_of_servers.py",
-        "tests/integration/test_processes.py",
-    ),
-    ("tests/integration/", "tests/component/"),
-)
-"""What takes minutes, in two parts of about twelve each."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two processes that share the tests get a half each, and then take from the other's end: so each half begins with
-    what takes minutes, and ends with what takes none, and both processes end together.
-    """
-    parts: tuple[list[pytest.Item], ...] = ([], [], [])
-    for item in items:
-        part = next((n for n, names in enumerate(SLOW) if item.nodeid.startswith(names)), len(SLOW))
-        parts[part].append(item)
-    first, second, quick = parts
-    first.sort(key=lambda item: next(n for n, name in enumerate(SLOW[0]) if item.nodeid.startswith(name)))
-    room = max(0, len(items) // 2 - len(first))
-    items[:] = [*first, *quick[:room], *second, *quick[room:]]
-
-
 def race(count: int, work: Callable[[int], None]) -> None:
     """Run ``work(0)`` to ``work(count - 1)`` at the same time, each in its thread, to the end."""
     with ThreadPoolExecutor(count) as pool:

@@ -138,7 +138,7 @@ class Backend:
 
     def committed(self, file: str) -> str:
         """A file of the repository's main branch."""
-        return self.ours("exec", "git", "--", "git", "-C", "/work/repository", "show", f"main:{file}")
+        return self.ours("exec", "git", "--", "git", "-C", "/srv/git/repository", "show", f"main:{file}")
 
     # Kubeflow
 

@@ -32,7 +32,11 @@ FORM = 5  # rounds that the compiled form has room for
 
 
 def run(config: Config, tmp_path: Path) -> tuple[int, list[str], str]:
-    """Exit code, the steps that ran in order, and what was printed; run from elsewhere, with a relative workdir."""
+    """Exit code, the steps that ran in order, and what was printed; run from elsewhere, with a relative workdir.
+
+    There lies a module of somebody else's with a name of ours.
+    """
+    (tmp_path / "pipelines.py").write_text("raise SystemExit('not this one')")
     path = tmp_path / "config.yaml"
     path.write_text(config.model_copy(update={"workdir": os.path.relpath(config.workdir, tmp_path)}).to_json())
     log = Path(config.workdir) / "runs" / config.run / "run.log"

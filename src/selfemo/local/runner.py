@@ -50,12 +50,16 @@ def in_checkout(module: str, config: Config, *arguments: str) -> int:
         file = Path(directory) / "config.json"
         file.write_text(config.to_json())
         command = [sys.executable, "-m", module, *(str(file) if a == "CONFIG" else a for a in arguments)]
-        return subprocess.run(command, env={**os.environ, "PYTHONPATH": _path(checkout())}, check=False).returncode
+        return subprocess.run(command, env={**os.environ, **_modules()}, check=False).returncode
 
 
-def _path(home: Path) -> str:
-    """Where Python finds the project's own modules, before what the environment says."""
-    return os.pathsep.join(p for p in (str(home), os.environ.get("PYTHONPATH", "")) if p)
+def _modules() -> dict[str, str]:
+    """Variables by which Python finds the project's own modules, before what the environment says.
+
+    And not those of the directory that we are in: what is called `pipelines` there may be somebody's own.
+    """
+    path = os.pathsep.join(p for p in (str(checkout()), os.environ.get("PYTHONPATH", "")) if p)
+    return {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
 
 
 def run_pipeline(context: Context) -> bool:
@@ -75,7 +79,7 @@ def run_pipeline(context: Context) -> bool:
         **os.environ,
         # KFP starts steps with the first python on the path; it must be this one.
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-        "PYTHONPATH": _path(checkout()),
+        **_modules(),
         "PYTHONUNBUFFERED": "1",
         "SELFEMO_LOG_EVERY": "1" if interactive else "10",
     }

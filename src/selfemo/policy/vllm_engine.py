@@ -138,22 +138,22 @@ class VllmEngine:
         from vllm import SamplingParams, TokensPrompt
 
         asked = [
-            (tuple(prompt), start, sorted(after))
-            for prompt, some in zip(prompts, answers, strict=True)
+            (number, start, sorted(after))
+            for number, some in enumerate(answers)
             for start, after in _branches(some).items()
         ]
-        inputs = [TokensPrompt(prompt_token_ids=[*prompt, *start]) for prompt, start, _ in asked]
+        inputs = [TokensPrompt(prompt_token_ids=[*prompts[number], *start]) for number, start, _ in asked]
         params = [SamplingParams(max_tokens=1, temperature=0, logprob_token_ids=after) for _, _, after in asked]
         outputs = self._llm.generate(inputs, params, use_tqdm=False, lora_request=self._adapter)
         known = {
-            (prompt, start, token): out.outputs[0].logprobs[0][token].logprob
-            for (prompt, start, after), out in zip(asked, outputs, strict=True)
+            (number, (*start, token)): out.outputs[0].logprobs[0][token].logprob
+            for (number, start, after), out in zip(asked, outputs, strict=True)
             for token in after
         }
         progress(len(prompts))
         return [
-            tuple(sum(known[tuple(p), tuple(a[:i]), token] for i, token in enumerate(a)) for a in some)
-            for p, some in zip(prompts, answers, strict=True)
+            tuple(sum(known[number, tuple(a[: i + 1])] for i in range(len(a))) for a in some)
+            for number, some in enumerate(answers)
         ]
 
 

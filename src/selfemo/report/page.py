@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from selfemo.data.records import Sample, read_records
 from selfemo.method import gate
 from selfemo.method.gate import Decision
+from selfemo.method.probabilities import COVERAGES
 from selfemo.registry.rounds import HEADERS, RoundRow, cells, stops
 from selfemo.report import plots
 
@@ -97,6 +98,16 @@ def outcome(row: RoundRow) -> str:
     return "promoted" if row.promoted else "stopped" if row.stopped else "not promoted"
 
 
+PROBABILITIES = {
+    "calibration_error": "calibration error",
+    "scaled_calibration_error": "scaled",
+    "brier": "Brier",
+    "scaled_brier": "scaled",
+    "temperature": "temperature",
+}
+"""Of an evaluation's metrics, and their columns."""
+
+
 def _whole(title: str, body: Sequence[str]) -> str:
     text = "".join(f"{part}\n" for part in body)
     head = f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(title)}</title>"
@@ -136,6 +147,7 @@ def _round(context: Context, uri: str) -> list[str]:
     parts += _gains(Decision.from_dict(result))
     scores = store.fetch(str(inputs["scores"]))
     parts += [_image(p, p.stem) for p in sorted(scores.glob("confusion-*.png"))]
+    parts += _probabilities(scores)
     trained = store.manifest(str(inputs["challenger"]))
     if trained is not None:
         if "training.png" in trained.files:
@@ -155,6 +167,20 @@ def _gains(decision: Decision) -> list[str]:
     head = "".join(f"<th>{escape(name)}" for name in gate.HEADERS)
     rows = "".join("<tr>" + "".join(f"<td>{escape(cell)}" for cell in line) for line in decision.cells())
     return [f"<h3>Gate</h3><div class=wide><table><tr>{head}{rows}</table></div>"] if rows else []
+
+
+def _probabilities(scores: Path) -> list[str]:
+    """How far the policy's probabilities can be believed, a line a corpus."""
+    found = json.loads((scores / "metrics.json").read_text())
+    rows = ""
+    for corpus, values in found.items():
+        if surest := values.get("accuracy_of_surest"):  # what is under "expression" is no corpus
+            figures = [*(values[name] for name in PROBABILITIES), *surest.values()]
+            rows += f"<tr><td>{escape(corpus)}" + "".join(f"<td>{figure:.3f}" for figure in figures)
+    names = ["corpus", *PROBABILITIES.values(), *(f"surest {share:.0%}" for share in COVERAGES)]
+    head = "".join(f"<th>{escape(name)}" for name in names)
+    title = "<h3>Probabilities, and accuracy of the surest turns</h3>"
+    return [f"{title}<div class=wide><table><tr>{head}{rows}</table></div>"] if rows else []
 
 
 def _mix(files: Path) -> list[str]:

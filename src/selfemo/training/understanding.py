@@ -115,11 +115,15 @@ class Understanding:
         scores = log_probs(model, prompts, answers).logprobs.sum(1)
         total, apart = scores.sum() * 0.0, self.places / self.shares  # the mean size of a share, for all of them
         sizes = [len(self.answers[i]) for i in rows]
+        figures = []
         for i, of_sample in zip(chosen, torch.split(scores, sizes), strict=False):
-            chances = of_sample.softmax(0)
-            expected = (chances * torch.as_tensor(self.rewards[i]).to(of_sample)).sum()
-            note("reward/understanding", expected.item())
-            note("mass/understanding", of_sample.logsumexp(0).exp().item())  # of all answers, those that are allowed
-            note("entropy/understanding", -(chances * of_sample.log_softmax(0)).sum().item())
+            logs = of_sample.log_softmax(0)
+            expected = (logs.exp() * torch.as_tensor(self.rewards[i]).to(of_sample)).sum()
+            figures.append(torch.stack([expected, of_sample.logsumexp(0).exp(), -(logs.exp() * logs).sum()]))
             total = total - float(self.weight[i]) * expected
+        seen = torch.stack(figures).detach().tolist() if figures else []  # one look at the device for all of them
+        for reward, mass, doubt in seen:
+            note("reward/understanding", reward)
+            note("mass/understanding", mass)  # of all answers, those that are allowed
+            note("entropy/understanding", doubt)
         return total / apart

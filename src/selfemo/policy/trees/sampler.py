@@ -33,7 +33,7 @@ CACHE_SHARE = 4
 """Of the free memory, a forest takes at most one part in so many: attention and logits need room as well."""
 
 SCORE_TOKENS = 2_048
-"""Nodes that are scored in one pass: more take no less time a node, and a mask of all by all."""
+"""Nodes that are scored in one pass. On a CPU 512 to 8,192 took the same time; the mask is of all nodes by all."""
 
 BLOCK = 256
 """Tokens of the vocabulary whose weights are summed before one of them is drawn."""
