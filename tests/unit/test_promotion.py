@@ -18,7 +18,7 @@ from selfemo.registry import promotion
 from selfemo.registry.mlflow_client import Refused, Unreachable
 from selfemo.registry.promotion import after_decision, promote_version
 from selfemo.registry.versions import CHALLENGER, CHAMPION
-from selfemo.report.page import round_page, round_summary, write_report
+from selfemo.report.page import PROBABILITIES, round_page, round_summary, write_report
 from tests.unit.test_evaluation import _pairs, rows
 
 
@@ -195,6 +195,9 @@ def test_what_a_model_wrote_is_escaped_in_the_report(context: Context, tmp_path:
     }
     (tmp_path / "filter" / "filter.json").write_text(json.dumps(told))
     trained = publish("train", inputs={"samples": publish("filter")})
+    (tmp_path / "score").mkdir()
+    probabilities = {**dict.fromkeys(PROBABILITIES, 0.1), "accuracy_of_surest": {"0.2": 0.5}}
+    (tmp_path / "score" / "metrics.json").write_text(json.dumps({hostile: probabilities}))
     row = {
         "round": 1,
         "accepted": 1,
