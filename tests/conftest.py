@@ -31,6 +31,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads of models this small wa
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
+@pytest.fixture(autouse=True)
+def no_mlflow_left_behind() -> Iterator[None]:
+    """MLflow sets this for its children: a test that leaves it there gives the next one its server."""
+    yield
+    assert os.environ.pop("MLFLOW_TRACKING_URI", None) is None
+
+
 def race(count: int, work: Callable[[int], None]) -> None:
     """Run ``work(0)`` to ``work(count - 1)`` at the same time, each in its thread, to the end."""
     with ThreadPoolExecutor(count) as pool:

@@ -29,8 +29,12 @@ class Server:
         from mlflow.server import app, handlers
 
         handlers.initialize_backend_stores(database, database, str(Path.cwd() / "artifacts"))
-        mlflow.set_registry_uri("")  # it has set its own for clients of this process too
-        os.environ.pop("MLFLOW_REGISTRY_URI", None)
+        for variable, forget in (
+            ("MLFLOW_TRACKING_URI", mlflow.set_tracking_uri),
+            ("MLFLOW_REGISTRY_URI", mlflow.set_registry_uri),
+        ):
+            forget("")  # it has set its own for clients of this process too
+            os.environ.pop(variable, None)
         self._app = app
         self.fault: Callable[[str], tuple[int, str, str] | str | None] = lambda path: None
         self.asked: list[str] = []
