@@ -76,7 +76,7 @@ bench: $(VENV)/.local  ## Benchmarks, about two hours; each prints a ratio or a 
 	$(BIN)/python benchmarks/scaling.py
 
 study: $(VENV)/.local  ## The variants of configs/study on MELD, hours of it; goes on where it stopped (SELFEMO_DATA names the data)
-	$(BIN)/selfemo study --plan configs/study/meld.yaml --out docs/results
+	$(BIN)/selfemo study --plan configs/study/meld.yaml --out docs/results/exact
 
 constraints: $(VENV)/.dev  ## Pin what is installed now
 	@{ head -1 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu//'; } > constraints.new

@@ -31,6 +31,8 @@ from selfemo.policy.weights import load_tokenizer
 from selfemo.steps.prepare import corpora_of
 
 GB = 1e9
+ANSWERS = 7
+"""Labels of MELD: the responder is asked about a turn once for each."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,8 @@ def minutes(config: Config, shape: Shape, tokens: Tokens, flops: float) -> dict[
     n, views = shape.parameters, max(1, len(play.views))
     # vLLM shares prefixes by blocks; what a turn adds, and its question, is computed for each view.
     read = play.corpus_dialogues * views * tokens.read
+    # The responder is asked about every turn once for each answer: the turn again behind each, and a question.
+    heard = play.cross_role * play.corpus_dialogues * tokens.turns * (ANSWERS * (tokens.reply + 8) + 20)
     told = play.episodes * play.turns * (tokens.prompt + play.candidates * (2 * tokens.reply + 40))
     understood = min(config.flywheel.samples, play.corpus_dialogues * tokens.turns) / tokens.turns * tokens.read
     expressed = play.episodes * play.turns * (tokens.prompt + grpo.group * tokens.reply)
@@ -143,7 +147,7 @@ def minutes(config: Config, shape: Shape, tokens: Tokens, flops: float) -> dict[
     replayed = steps * grpo.replay * tokens.read
     listened = play.episodes * play.turns * grpo.group * (40 + tokens.reply)
     work = {
-        "generate": 2 * n * (read + told),
+        "generate": 2 * n * (read + heard + told),
         # Sampling and listening are forward passes; training is forward, backward, and forward again (checkpoints).
         "train": n * (2 * (learnt + listened) + 8 * (learnt + replayed)),
     }

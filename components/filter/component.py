@@ -24,7 +24,7 @@ def filter(
         policy: URI of the policy that played.
         prepared: URI of the prepared data.
         round: Number of the round.
-        rollouts: Of all shards, the same for any number of them; shown in the user interface.
+        rollouts: Of all shards, the same for any number of them but for last digits; shown in the user interface.
         dataset: The training samples, shown in the user interface.
         metrics: Counts, acceptance and pseudo-label accuracy, shown in the user interface.
 

@@ -28,7 +28,7 @@ from selfemo.progress import heartbeat
 from selfemo.store.artifacts import Manifest, Store
 
 if TYPE_CHECKING:
-    from selfemo.method.selfplay import Player
+    from selfemo.method.player import Player
 
 _ARTIFACT = ("s3://", "file://")
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
@@ -64,8 +64,8 @@ class Policy:
 
     def player(self) -> Player:
         """The policy with the configured engine, ready to play."""
+        from selfemo.method.player import Player
         from selfemo.method.prompts import Prompter
-        from selfemo.method.selfplay import Player
         from selfemo.policy.load import load_engine
 
         config, directory = self.among.config, self.directory

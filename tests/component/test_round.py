@@ -10,13 +10,16 @@ from types import SimpleNamespace
 import yaml
 
 from components.report.component import report
+from selfemo import steps
 from selfemo.config import Config
 from selfemo.context import Context
 from tests.component import plain
 
 
 def test_the_plain_functions_make_a_round(small_local: Config) -> None:
-    replaying = small_local.model_copy(update={"grpo": small_local.grpo.model_copy(update={"replay": 1})})
+    play = small_local.selfplay.model_copy(update={"corpus_dialogues": 1000})  # each round sees the whole pool
+    grpo = small_local.grpo.model_copy(update={"replay": 1})
+    replaying = small_local.model_copy(update={"grpo": grpo, "selfplay": play})
     text = replaying.to_json()
     data = plain.prepare(text)
     policy = plain.warmup(text, data)
@@ -33,10 +36,28 @@ def test_the_plain_functions_make_a_round(small_local: Config) -> None:
     after = plain.decide(text, champion, champion_scores, misses, challenger, new_scores, 1)
     assert after[0] in (policy, challenger)
     assert after[3] is True
+    _the_next_round_knows_what_the_policy_was_taught(replaying, challenger, samples, data)
     report.python_func(text, "", "", SimpleNamespace(state="FAILED", error_message="<b>it broke</b>"))
     page = (Path(small_local.workdir) / "runs" / small_local.run / "report.html").read_text()
     assert "&lt;b&gt;it broke&lt;/b&gt;" in page
     assert "Round 1" in page
+
+
+def _the_next_round_knows_what_the_policy_was_taught(config: Config, policy: str, samples: str, data: str) -> None:
+    store, text = Context(config).store, config.to_json()
+    again = plain.samples(text, plain.rollouts(text, policy, data, 2), 2)
+    before, now = (json.loads((store.fetch(uri) / "targets.json").read_text()) for uri in (samples, again))
+    told = json.loads((store.fetch(again) / "filter.json").read_text())
+    assert told["metrics"]["seen_again"] == len(before)
+    assert before.keys() == now.keys()
+    assert sum(told["flips"].values()) == sum(label != now[turn] for turn, label in before.items())
+
+
+def test_rollouts_of_a_policy_that_is_no_artifact_are_filtered_too(small_local: Config, tiny: Path) -> None:
+    text = small_local.to_json()
+    data = plain.prepare(text)
+    samples = steps.filter(small_local, steps.self_play(small_local, str(tiny), data, 1).uri, 1)
+    assert samples.manifest.result["seen_again"] == 0
 
 
 def test_the_user_interface_is_told_what_there_is_to_see(small_local: Config) -> None:

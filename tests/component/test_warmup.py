@@ -10,6 +10,7 @@ import yaml
 from selfemo.config import Config
 from selfemo.context import Context
 from tests.component import plain
+from tests.component.test_shards import same_records
 
 
 def test_rounds_are_gated_on_labelled_dialogues_kept_from_the_warm_up(small_local: Config) -> None:
@@ -33,6 +34,40 @@ def test_rounds_are_gated_on_labelled_dialogues_kept_from_the_warm_up(small_loca
     greedy = configuration.Config.model_validate(data | {"warmup": {"dialogues": 5000, "selection": 4000}})
     with pytest.raises(UserError, match=r"none is left to learn from|no training dialogues are left"):
         plain.prepare(greedy.to_json())
+
+
+def test_a_round_asks_every_voice_about_the_turns_that_are_kept_and_learns_none_of_them(small_local: Config) -> None:
+    from selfemo import config as configuration
+    from selfemo import steps
+    from selfemo.data.dialogue import read_jsonl
+    from selfemo.data.records import Rollout, Sample, read_records
+
+    data = small_local.model_dump()
+    data |= {"warmup": data["warmup"] | {"dialogues": 12, "selection": 8, "epochs": 0}}
+    config = configuration.Config.model_validate(data | {"selfplay": data["selfplay"] | {"words": True}})
+    text, store = config.to_json(), Context(config).store
+    prepared = plain.prepare(text)
+    policy = plain.warmup(text, prepared)
+    kept = {d.id: d for d in read_jsonl(store.fetch(prepared) / "held_out.jsonl")}
+    made = {}
+    for shards in (1, 3):
+        launch = config.launch.model_copy(update={"shards": shards})
+        cut = config.model_copy(update={"launch": launch, "run": f"cut-{shards}"})
+        made[shards] = plain.rollouts(cut.to_json(), policy, prepared, 1)
+    rows, same = (list(read_records(store.fetch(uri) / "rollouts.jsonl.gz", Rollout)) for uri in made.values())
+    same_records(rows, same)
+    apart = [r for r in rows if r.held_out]
+    assert [r.gold for r in apart] == [turn.gold for dialogue in kept.values() for turn in dialogue.turns]
+    assert {r.dialogue for r in rows if not r.held_out}.isdisjoint(kept)
+    asked = [r for r in rows if r.task == "understanding"]
+    assert all({"responder", "words"} < set(r.posteriors) for r in asked)
+    uri = steps.filter(config, made[1], 1).uri
+    samples = list(read_records(store.fetch(uri) / "samples.jsonl.gz", Sample))
+    assert samples
+    assert {s.dialogue for s in samples}.isdisjoint(kept)
+    told = json.loads((store.fetch(uri) / "filter.json").read_text())["metrics"]
+    weights = [told[f"voice_weight/sample/{name}"] for name in ("recogniser", "responder", "words")]
+    assert weights != [1.0, 0.2, 0.5]
 
 
 def test_no_rounds_is_the_warm_up_alone(small_local: Config) -> None:

@@ -21,7 +21,7 @@ from selfemo.errors import UserError
 from selfemo.method import gate
 from selfemo.method.evaluation import bootstrap, confusion, interval, resample, scores_of, summarise
 from selfemo.method.gate import Decision
-from selfemo.method.reader import ClassifierReader, TfidfReader, readers_for
+from selfemo.method.reader import ClassifierReader, ProbeReader, readers_for
 
 CONFIG = configuration.load()
 labels = st.sampled_from(MELD.labels)
@@ -230,15 +230,22 @@ def test_the_first_policy_needs_no_gate_and_different_turns_cannot_be_compared()
         gate.check(rows(_pairs(0.5, 60)), rows(_pairs(0.5, 66)), CONFIG)
 
 
-def test_the_tfidf_reader_knows_plain_emotions(dialogues: list[Dialogue]) -> None:
-    reader = readers_for("tfidf", [d for d in dialogues if d.split == "train"], 1)["sample"]
-    assert isinstance(reader, TfidfReader)
+@pytest.mark.parametrize("name", ["tfidf", "embedding"])
+def test_a_probe_knows_plain_emotions(name: str, dialogues: list[Dialogue]) -> None:
+    reader = readers_for(name, [d for d in dialogues if d.split == "train"], 1)["sample"]
+    assert isinstance(reader, ProbeReader)
     assert reader.label([Utterance(speaker="A", text="I'm so happy, this is wonderful!")]) == "joy"
     held_out = [u for d in dialogues if d.split == "test" for u in d.turns if u.gold]
     right = np.mean([reader.label([u]) == (u.gold or ("",))[0] for u in held_out])
     assert right > 0.5
     with pytest.raises(UserError, match="fewer than two labels"):
-        TfidfReader([], 1)
+        ProbeReader(name, [], 1)
+
+
+def test_a_judge_is_none_of_those_that_taught() -> None:
+    with pytest.raises(UserError, match="set judge: embedding"):
+        configuration.load(None, ["selfplay.words=true", "evaluation.judge=tfidf"])
+    assert configuration.load(None, ["selfplay.words=true"]).evaluation.judge == "embedding"
 
 
 def test_any_text_classifier_with_emotion_names_can_read(tiny: Path, tmp_path: Path) -> None:
@@ -263,8 +270,8 @@ def test_any_text_classifier_with_emotion_names_can_read(tiny: Path, tmp_path: P
 def test_expression_consistency_counts_what_is_read_back(dialogues: list[Dialogue], tiny: Path) -> None:
     from selfemo.method.evaluation import consistency, prefixes
     from selfemo.method.evaluation import reply as replies_of
+    from selfemo.method.player import Player
     from selfemo.method.prompts import Prompter
-    from selfemo.method.selfplay import Player
     from selfemo.policy.weights import load_tokenizer
     from tests.unit.test_selfplay import Scripted
 

@@ -17,6 +17,7 @@ HEAVY = (
     "accelerate",
     "peft",
     "trl",
+    "wordllama",
     "deepspeed",
     "vllm",
     "sklearn",

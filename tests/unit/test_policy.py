@@ -32,12 +32,19 @@ def _turns(base: int) -> list[list[int]]:
 def test_turns_of_one_dialogue_make_one_tree_and_dialogues_stay_apart() -> None:
     tree = grow(_turns(100) + _turns(200))
     assert [stop - start for start, stop in tree.spans] == [40 + 4 * 2] * 2
-    assert batches(_turns(100) + _turns(200), 8 * 16) == [[[3, 2, 1, 0], [7, 6, 5, 4]]]
+    assert batches(_turns(100) + _turns(200), [8 * 16] * 8) == [[[3, 2, 1, 0], [7, 6, 5, 4]]]
+
+
+def test_a_prompt_with_long_answers_does_not_part_the_others() -> None:
+    prompts = _turns(100) + _turns(200)
+    room = [8] * 7 + [2_000]
+    assert len(batches(prompts, room, 2_048)) == 2
+    assert len(batches(prompts, [max(room)] * 8, 2_048)) == 8
 
 
 @given(forests)
 def test_batches_hold_every_prompt_once(prompts: list[list[int]]) -> None:
-    found = batches(prompts, 2 * 4)
+    found = batches(prompts, [2 * 4] * len(prompts))
     assert sorted(i for batch in found for tree in batch for i in tree) == list(range(len(prompts)))
 
 

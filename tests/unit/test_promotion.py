@@ -192,6 +192,7 @@ def test_what_a_model_wrote_is_escaped_in_the_report(context: Context, tmp_path:
         "labels_before": {"understanding": {hostile: 1}},
         "labels_after": {},
         "rejected_examples": {hostile: {hostile: [hostile]}},
+        "metrics": {f"voice_accuracy/{hostile}": 0.25, f"voice_weight/{hostile}": 1.0, "seen_again": 8, "flipped": 0.5},
     }
     (tmp_path / "filter" / "filter.json").write_text(json.dumps(told))
     trained = publish("train", inputs={"samples": publish("filter")})
@@ -222,6 +223,8 @@ def test_what_a_model_wrote_is_escaped_in_the_report(context: Context, tmp_path:
     assert "<script" not in text
     assert text.count("&lt;script&gt;") >= 10
     assert all(f"<td>{cell}" in text for cell in ("+0.031 [-0.010, +0.060]", "0.0843", "26"))
+    assert "<td>0.250<td>1.000" in text
+    assert "50.0% of 8 targets seen before flipped" in text
     page.write_text(round_page(context, uri))
     assert "<script" not in page.read_text()
     assert "Round 1: not promoted" in page.read_text()

@@ -125,16 +125,33 @@ def test_a_stray_chance_does_not_become_the_target_however_rare_its_label_is() -
     named = np.array([[0.99, 0.01]] * 300 + [[1.0, 0.0]] * 300)
     votes = rewards.calibration(named, [200, 60], 1.0)
     assert votes[1] == rewards.MOST  # the ratio itself is more
-    assert np.all(rewards.consensus(named, votes) == 1)
+    assert np.all(agreed(named, votes) == 1)
     even = np.array([[15 / 16] + [(i % 6 == j) / 16 for j in range(6)] for i in range(70)])
-    assert np.all(rewards.consensus(even, rewards.calibration(even, [30] * 7, 1.0)) == 1)
+    assert np.all(agreed(even, rewards.calibration(even, [30] * 7, 1.0)) == 1)
+
+
+def agreed(named: np.ndarray, votes: np.ndarray) -> np.ndarray:
+    """The consensus of turns whose answers are single labels, each counting so much."""
+    singles = (1 << np.arange(named.shape[1])).astype(np.uint16)
+    return rewards.consensus(rewards.aligned(named / named.sum(1, keepdims=True), singles, votes))
+
+
+@given(posteriors())
+def test_what_counts_all_labels_alike_changes_nothing(read: np.ndarray) -> None:
+    assert rewards.aligned(read, ANSWERS, np.full(M, 2.0)) == pytest.approx(read)
+
+
+def test_a_set_counts_as_its_labels_in_the_mean() -> None:
+    answers = np.array([0b01, 0b10, 0b11], dtype=np.uint16)
+    found = rewards.aligned(np.full((1, 3), 1 / 3), answers, np.array([4.0, 1.0]))
+    assert found[0] == pytest.approx(np.array([4, 1, 2]) / 7)
 
 
 def test_a_label_said_too_often_needs_more_votes() -> None:
     named = np.array([[5 / 8, 3 / 8]] * 4)
     assert rewards.consensus(named).tolist() == [1] * 4
-    assert rewards.consensus(named, rewards.calibration(named, [3, 9], 1.0)).tolist() == [2] * 4
-    assert rewards.consensus(named, rewards.calibration(named, [9, 3], 1.0)).tolist() == [1] * 4
+    assert agreed(named, rewards.calibration(named, [3, 9], 1.0)).tolist() == [2] * 4
+    assert agreed(named, rewards.calibration(named, [9, 3], 1.0)).tolist() == [1] * 4
 
 
 @given(posteriors())

@@ -13,8 +13,9 @@ from selfemo.data.dialogue import Dialogue, Utterance
 from selfemo.data.records import Rollout, read_records, write_records
 from selfemo.errors import CorruptArtifact
 from selfemo.method.evaluation import predict
+from selfemo.method.player import Player
 from selfemo.method.prompts import Prompter
-from selfemo.method.selfplay import Player, choose_dialogues, next_role, play_episodes, understand_corpus
+from selfemo.method.selfplay import choose_dialogues, next_role, play_episodes, understand_corpus
 from selfemo.policy.engine import Completion, Sampling
 from selfemo.policy.trees.sampler import TransformersEngine
 from selfemo.policy.weights import load_model, load_tokenizer
@@ -52,12 +53,13 @@ def prompter(tiny: Path) -> Prompter:
     return Prompter(load_tokenizer(str(tiny)))
 
 
+ALONE = "selfplay.cross_role=false"
 REPLIES = (" joy\nReply: Wonderful!", " anger\nReply: Go away!", "nonsense", " joy\nReply: Hooray!")
 
 
 def test_each_view_of_the_history_is_asked(prompter: Prompter, dialogues: list[Dialogue]) -> None:
     engine = Scripted(prompter)
-    config = configuration.load(None, ["selfplay.views=[24,1]"])
+    config = configuration.load(None, ["selfplay.views=[24,1]", ALONE])
     chosen = dialogues[0]
     rollouts = understand_corpus(Player(engine, prompter, "p"), [chosen], 1, config, lambda _: None)  # type: ignore[arg-type]  # a stand-in of the test
     assert [list(r.posteriors) for r in rollouts] == [["24", "1"]] * len(chosen.turns)
@@ -100,7 +102,7 @@ def test_records_keep_what_prompts_show_and_give_the_prompts_of_the_whole(prompt
 def test_each_view_of_a_long_dialogue_is_cut_from_the_whole_of_it(prompter: Prompter) -> None:
     short = Prompter(prompter.tokenizer, history_turns=6)
     engine = Scripted(short)
-    config = configuration.load(None, ["selfplay.views=[1,9]"])
+    config = configuration.load(None, ["selfplay.views=[1,9]", ALONE])
     talk = _talk(20)
     understand_corpus(Player(engine, short, "p"), [talk], 1, config, lambda _: None)  # type: ignore[arg-type]  # a stand-in of the test
     ends = [(view, t) for view in (1, 9) for t in range(20)]
@@ -183,7 +185,8 @@ def test_corpus_turns_are_predicted_without_showing_a_label(prompter: Prompter, 
     assert len(rollouts) == sum(len(d.turns) for d in dialogues[:2])
     space = SPACES["sample"]
     sure = tuple(float(answer == ("joy",)) for answer in space.answers)
-    assert all(r.posteriors == {"24": sure} for r in rollouts)
+    assert all(list(r.posteriors) == ["24", "6", "2", "1", "responder"] for r in rollouts)
+    assert all(r.posteriors[view] == sure for r in rollouts for view in ("24", "6", "2", "1"))
     assert (rollouts[0].seed, rollouts[0].temperature) == (None, None)  # nothing is drawn
     assert all(u.gold is None for r in rollouts for u in r.history)
     assert [r.gold for r in rollouts[: len(dialogues[0].turns)]] == [u.gold for u in dialogues[0].turns]

@@ -10,7 +10,7 @@ import hashlib
 import json
 from typing import Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from selfemo.config.cluster import Cluster
 from selfemo.config.platform import Corpus, Gitops, Launch, Mlflow, Policy, Store
@@ -57,6 +57,13 @@ class Config(Section):
             if (other := conversations.setdefault(CORPORA[name].same_as or name, name)) != name:
                 raise ValueError(f"{other} and {name} hold the same conversations: name one of them")
         return corpora
+
+    @field_validator("evaluation")
+    @classmethod
+    def _judge_outside(cls, evaluation: Evaluation, info: ValidationInfo) -> Evaluation:
+        if evaluation.judge == "tfidf" and (play := info.data.get("selfplay")) and play.words:
+            raise ValueError("judge: tfidf is no judge of what selfplay.words taught: set judge: embedding")
+        return evaluation
 
     @property
     def processes(self) -> int:

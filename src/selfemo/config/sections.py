@@ -15,7 +15,8 @@ class Warmup(Section):
     dialogues: int = Field(32, ge=0)
     """Labelled dialogues for the supervised start, drawn by seed; 0 skips the warm-up."""
     selection: int = Field(0, ge=0)
-    """How many of them are not learnt from: rounds are scored and gated on them, instead of on the evaluation split."""
+    """How many of them are not learnt from: rounds are scored and gated on them, instead of on the evaluation split,
+    and their labels say what each voice of the consensus counts."""
     epochs: int = Field(3, ge=0)
     """0 takes the base as it is, warmed up before; its labelled dialogues are set apart all the same."""
     learning_rate: float = Field(3e-5, gt=0)
@@ -45,8 +46,12 @@ class SelfPlay(Section):
     """J: candidate replies for each generated turn."""
     corpus_dialogues: int = Field(16, ge=0)
     """Unlabelled corpus dialogues, all of whose turns are predicted, per round."""
-    views: tuple[int, ...] = ()
+    views: tuple[int, ...] = (24, 6, 2, 1)
     """Most turns, the last one included, that the recogniser sees, one view after the other; empty is as prompts do."""
+    cross_role: bool = True
+    """The responder, too, says what a corpus turn expresses: how well each answer accounts for what was said."""
+    words: bool = True
+    """A bag of words, fitted on the labelled dialogues, says it as well."""
     temperature: float = Field(1.0, gt=0)
     top_p: float = Field(1.0, gt=0, le=1)
     tau: float = Field(0.2, gt=0)
@@ -80,8 +85,9 @@ class Flywheel(Section):
 
     use_gold: bool = False
     """Use gold labels of corpus turns as targets (semi-supervised)."""
-    calibration: float = Field(1.0, ge=0, le=1)
-    """At 1 the votes for a label count so that they are as frequent as it is among labelled turns; at 0 all alike."""
+    calibration: float = Field(0.5, ge=0, le=1)
+    """At 1 labels count so that they are as likely as they are frequent among labelled turns; at 0 all alike. These
+    turns are few, so half of the correction (its root) is taken."""
     tau_reward: float = Field(0.3, ge=0, le=1)
     """Least smoothed IoU with the target."""
     tau_low: float = Field(0.0, ge=0, le=1)
@@ -90,7 +96,7 @@ class Flywheel(Section):
     """Longest reply."""
     near_duplicate: float = Field(0.8, gt=0, le=1)
     """Jaccard similarity of word 3-shingles from which a kept turn or reply makes another a duplicate."""
-    share: float = Field(0.7, gt=0, le=1)
+    share: float = Field(1.0, gt=0, le=1)
     """Most confident share that is kept of the samples led by each label."""
     quota: float = Field(1.0, gt=0, le=1)
     """Largest share of kept samples of a task that one label may lead, of those not yet capped."""
@@ -106,6 +112,9 @@ class Grpo(Section):
     understanding: Literal["exact", "sampled"] = "exact"
     """How understanding is learnt: by the expectation over all allowed answers, or from a sampled group, as stock GRPO.
     What is said of groups, clipping and divergence concerns sampled groups: those of expression, and these."""
+    entropy: float = Field(0.25, ge=0)
+    """tau of exact understanding: what a nat of the policy's entropy counts, in units of reward. It keeps the policy as
+    much in doubt as its targets are; 0 has it sure of the likeliest answer."""
     group: int = Field(8, ge=2)
     """G: completions for each prompt."""
     prompts_per_step: int = Field(2, ge=1)
@@ -117,17 +126,18 @@ class Grpo(Section):
     iterations: int = Field(1, ge=1)
     """Optimizer steps on each batch of rollouts; from the second on, the clipped ratio to the old policy counts."""
     epochs: int = Field(1, ge=1)
-    learning_rate: float = Field(3e-6, gt=0)
+    learning_rate: float = Field(3e-5, gt=0)
     beta: float = Field(0.0, ge=0)
     """Weight of the KL divergence to the round's first policy."""
     epsilon: float = Field(0.2, gt=0)
     loss: Literal["grpo", "dapo", "dr_grpo", "bnpo"] = "grpo"
     sigma_min: float = Field(0.05, gt=0)
     """Floor under the reward deviation that advantages are divided by."""
-    confidence_low: float = Field(0.1, ge=0, le=1)
-    confidence_high: float = Field(0.5, gt=0, le=1)
-    """Confidence c of a pseudo-label at which it counts nothing, and fully."""
-    balance: float = Field(1.0, ge=0, le=1)
+    confidence_low: float = Field(0.0, ge=0, le=1)
+    confidence_high: float = Field(0.0, ge=0, le=1)
+    """Confidence c of a pseudo-label at which it counts nothing, and fully; at 0 and 0 all count alike: the rewards
+    of a doubtful target say so themselves."""
+    balance: float = Field(0.0, ge=0, le=1)
     """At 1 the labels of targets count as they occur among labelled turns, at 0 as often as the policy says them."""
     lora_rank: int = Field(0, ge=0)
     """0 trains all weights; self-grpo alone knows adapters."""
@@ -163,8 +173,9 @@ class Evaluation(Section):
     """Only the first N held-out dialogues of each corpus; null is all."""
     replies: int = Field(32, ge=0)
     """Held-out prefixes that the policy replies to, for expression consistency."""
-    judge: str = "tfidf"
-    """The reader outside the loop: tfidf, fitted on gold, or a Hugging Face text classifier by name or directory."""
+    judge: str = "embedding"
+    """The reader outside the loop: embedding or tfidf, a probe of sentence embeddings or words that is fitted on gold,
+    or a Hugging Face text classifier by name or directory."""
     bootstrap: int = Field(1000, ge=100)
     """Resamples of dialogues behind every interval."""
 

@@ -58,7 +58,10 @@ class Rollout(Record):
             of it are those made of the whole.
         gold: Gold labels of the target turn, for targets in a semi-supervised run and for logging
             pseudo-label accuracy; the policy never sees them.
-        posteriors: Of a corpus turn, by what gave it: a view of the history, named by how many turns it shows.
+        held_out: Whether the turn is one that the policy is scored on. Its gold says what each voice counts; it is no
+            candidate, and nobody learns from it.
+        posteriors: Of a corpus turn, by what gave it: a view of the history, named by how many turns it shows, or
+            another voice, ``responder`` or ``words`` (``selfemo.method.voices``).
         chosen: Index of the candidate that became the next turn, or None.
         temperature, top_p, seed: Sampling parameters of the candidates; None where nothing is sampled.
     """
@@ -74,6 +77,7 @@ class Rollout(Record):
     history: tuple[Utterance, ...]
     role: str
     gold: tuple[str, ...] | None = None
+    held_out: bool = False
     posteriors: dict[str, Posterior] = {}
     candidates: tuple[Candidate, ...] = ()
     chosen: int | None = None
@@ -89,7 +93,10 @@ class Sample(Record):
         target: ``T``: gold, the responder's declared set, or the consensus.
         gold: Whether the target is gold.
         confidence: ``c`` of the posterior; of an expression the mean over its kept replies.
-        posterior: What was read in the turn to be understood; empty for an expression.
+        consensus: How likely each allowed answer is the target, as the voices come to it. Empty where the target is
+            beyond doubt: gold, and what a reply declares.
+        posterior: What the other role says of the turn to be understood: of a corpus turn the responder, or the
+            recogniser if that was not asked; of a generated one the recogniser. Empty for an expression.
         parents: Ids of the rollouts it comes from.
         reply: For expression, the best kept reply.
     """
@@ -106,6 +113,7 @@ class Sample(Record):
     target: tuple[str, ...]
     gold: bool
     confidence: float
+    consensus: Posterior = ()
     posterior: Posterior = ()
     parents: tuple[str, ...]
     reply: str | None = None

@@ -15,6 +15,7 @@ from selfemo.data.labels import LabelSpace
 from selfemo.data.records import Reply, Scored, read_records
 from selfemo.data.seeds import seed_of
 from selfemo.method.flywheel.texts import distinct_n
+from selfemo.method.player import Player, likeliest, written
 from selfemo.method.probabilities import (
     brier,
     calibration_error,
@@ -26,7 +27,6 @@ from selfemo.method.probabilities import (
 from selfemo.method.prompts import ANSWER_TOKENS, parse_expression
 from selfemo.method.reader import Reader
 from selfemo.method.rewards import Floats, entropy, smoothed_iou
-from selfemo.method.selfplay import Player, likeliest, written
 from selfemo.policy.engine import Sampling
 from selfemo.store.artifacts import Store
 

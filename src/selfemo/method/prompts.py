@@ -79,10 +79,23 @@ class Prompter:
 
     def answer(self, labels: Sequence[str], reply: str | None = None) -> TokenIds:
         """The completion that a perfect model would write, end of turn included."""
-        text = " " + ", ".join(labels)
+        text = f" {', '.join(labels)}"
         if reply is not None:
             text += f"\nReply: {self.neutralise(reply)}"
         return (*self._encode(text), int(self.tokenizer.eos_token_id))
+
+    def declared(self, labels: Sequence[str], reply: str) -> tuple[TokenIds, TokenIds]:
+        """The completion of an expression in two parts: what declares the emotions, and the reply that follows.
+
+        Together they are :meth:`answer`. A token that holds the end of the one and the beginning of the other, as some
+        tokenizers make of a colon and a space, is of the first.
+        """
+        before = f" {', '.join(labels)}\nReply:"
+        text = f"{before} {self.neutralise(reply)}"
+        starts = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        cut = next((i for i, (start, _) in enumerate(starts) if start >= len(before)), len(starts))
+        whole = self.answer(labels, reply)
+        return whole[:cut], whole[cut:]
 
     def neutralise(self, text: str, most: int = _MAX_CHARS) -> str:
         """Dialogue text as data: one line, no control characters, no marker of the chat template.

@@ -121,21 +121,32 @@ def calibration(marginals_Nm: Floats, known: ArrayLike, power: float) -> Floats:
     return np.asarray(ratio.clip(LEAST, MOST) ** power)
 
 
-def consensus(marginals_Nm: Floats, votes: Floats | None = None) -> Masks:
+def aligned(posterior_NA: Floats, answers_A: Masks, votes: Floats) -> Floats:
+    """A posterior in which each label's probability counts so much; a set of labels counts as its labels in the mean.
+
+    Args:
+        posterior_NA: ``(N, A)``.
+        answers_A: Masks of the allowed answers.
+        votes: ``(m,)`` of :func:`calibration`.
+
+    Returns:
+        ``(N, A)``; rows sum to 1.
+    """
+    labels_Am = indicators(answers_A, len(votes))
+    weighed = posterior_NA * np.exp(labels_Am @ np.log(votes) / labels_Am.sum(axis=1))
+    return np.asarray(weighed / weighed.sum(axis=1, keepdims=True))
+
+
+def consensus(marginals_Nm: Floats) -> Masks:
     """Consensus ``C`` of each turn: labels at least as likely as not, or the likeliest if there are none.
 
     Args:
         marginals_Nm: ``(N, m)``.
-        votes: ``(m,)`` of :func:`calibration`; a turn's marginals keep their sum. None counts them all alike.
 
     Returns:
         ``(N,)`` masks. Ties go to the lower bit.
     """
     m = marginals_Nm.shape[1]
-    if votes is not None:
-        weighed = marginals_Nm * votes
-        total = weighed.sum(axis=1, keepdims=True)
-        marginals_Nm = weighed * marginals_Nm.sum(axis=1, keepdims=True) / np.where(total > 0, total, 1)
     voted = ((marginals_Nm >= 0.5) * (1 << np.arange(m)).astype(np.uint32)).sum(axis=-1).astype(np.uint16)
     top = (1 << marginals_Nm.argmax(axis=-1)).astype(np.uint16)
     return np.asarray(np.where(voted == 0, top, voted), dtype=np.uint16)

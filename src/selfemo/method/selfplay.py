@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
@@ -14,49 +15,12 @@ from selfemo.data.dialogue import Dialogue, Utterance
 from selfemo.data.labels import LabelSpace
 from selfemo.data.records import Candidate, Posterior, Rollout
 from selfemo.data.seeds import seed_of
-from selfemo.method.prompts import ANSWER_TOKENS, Prompter, parse_expression
-from selfemo.method.rewards import Floats, expected_agreement, iou_matrix, posterior, smoothed_iou
-from selfemo.policy.engine import Engine, Sampling
-
-
-@dataclass(frozen=True)
-class Player:
-    """A policy at play, in both roles.
-
-    Attributes:
-        engine: What samples and scores.
-        prompter: Builds the prompts.
-        policy: URI of the weights, for the records.
-    """
-
-    engine: Engine
-    prompter: Prompter
-    policy: str
-
-    def read(
-        self,
-        histories: Sequence[Sequence[Utterance]],
-        spaces: Sequence[LabelSpace],
-        progress: Callable[[int], None] = lambda _: None,
-    ) -> list[Floats]:
-        """As recogniser: how likely each of the allowed answers is for the last turn of each history, ``(A,)``.
-
-        Exact: the policy is asked for the likelihood of every answer, and none is drawn.
-        """
-        prompts = [self.prompter.understanding(h, s) for h, s in zip(histories, spaces, strict=True)]
-        answers = {s.name: [self.prompter.answer(a) for a in s.answers] for s in spaces}
-        scores = self.engine.score(prompts, [answers[s.name] for s in spaces], progress)
-        return [posterior(np.array(row)) for row in scores]
-
-
-def written(chances_A: Floats) -> Posterior:
-    """A posterior as records keep it: six digits tell as much as weights in bfloat16 know."""
-    return tuple(round(float(p), 6) for p in chances_A)
-
-
-def likeliest(chances_A: Floats, space: LabelSpace) -> tuple[str, ...]:
-    """The likeliest answer, primary label first."""
-    return space.answers[int(np.argmax(chances_A))]
+from selfemo.method.player import Player, written
+from selfemo.method.prompts import ANSWER_TOKENS, parse_expression
+from selfemo.method.reader import Words
+from selfemo.method.rewards import expected_agreement, iou_matrix, smoothed_iou
+from selfemo.method.voices import RESPONDER, WORDS
+from selfemo.policy.engine import Sampling
 
 
 def grade(candidates: Sequence[Candidate], space: LabelSpace, config: Config) -> list[Candidate]:
@@ -96,12 +60,28 @@ def next_role(history: Sequence[Utterance], speakers: Sequence[str]) -> str:
 
 
 def understand_corpus(
-    player: Player, dialogues: Sequence[Dialogue], round: int, config: Config, progress: Callable[[int], None]
+    player: Player,
+    dialogues: Sequence[Dialogue],
+    round: int,
+    config: Config,
+    progress: Callable[[int], None],
+    words: Mapping[str, Words] = MappingProxyType({}),
+    held_out: bool = False,
 ) -> list[Rollout]:
     """What the policy reads in every turn of some corpus dialogues; no label is needed, none is shown.
 
-    It is asked once with each view of the history (``selfplay.views``), so that a target does not hang on how much of
-    the past was seen.
+    The recogniser is asked once with each view of the history (``selfplay.views``), so that a target does not hang on
+    how much of the past was seen; the responder, if ``selfplay.cross_role``, how well each answer accounts for the
+    turn.
+
+    Args:
+        player: The policy, in both roles.
+        dialogues: Of the corpora.
+        round: Number of the round.
+        config: Section ``selfplay``.
+        progress: Called as turns are asked about.
+        words: A reader of another kind for each corpus, if it is asked as well.
+        held_out: What to mark the rollouts as.
     """
     play = config.selfplay
     past = player.prompter.past
@@ -114,6 +94,13 @@ def understand_corpus(
         name = str(view or player.prompter.history_turns)
         for found, chances_A in zip(posteriors, player.read(seen, spaces, progress), strict=True):
             found[name] = written(chances_A)
+    if play.cross_role:
+        said = [[*past(shown, t), shown[t]] for _, shown, t in turns]
+        for found, chances_A in zip(posteriors, player.hear(said, spaces, progress), strict=True):
+            found[RESPONDER] = written(chances_A)
+    for found, space, (_, shown, t) in zip(posteriors, spaces, turns, strict=True):
+        if space.name in words:
+            found[WORDS] = written(words[space.name].read(shown[t].text, space))
     return [
         Rollout(
             id=f"r{round}/understanding/{d.id}/{t}",
@@ -125,6 +112,7 @@ def understand_corpus(
             history=tuple(past(shown, t + 1)),
             role=d.turns[t].speaker,
             gold=d.turns[t].gold,
+            held_out=held_out,
             posteriors=found,
         )
         for (d, shown, t), found in zip(turns, posteriors, strict=True)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+AT_ONCE = 16_384
+"""Requests that are handed over together: their prompts are in memory all at once."""
+
 _LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """Sizes that vLLM makes room for."""
 
@@ -142,14 +145,15 @@ class VllmEngine:
             for number, some in enumerate(answers)
             for start, after in _branches(some).items()
         ]
-        inputs = [TokensPrompt(prompt_token_ids=[*prompts[number], *start]) for number, start, _ in asked]
-        params = [SamplingParams(max_tokens=1, temperature=0, logprob_token_ids=after) for _, _, after in asked]
-        outputs = self._llm.generate(inputs, params, use_tqdm=False, lora_request=self._adapter)
-        known = {
-            (number, (*start, token)): out.outputs[0].logprobs[0][token].logprob
-            for (number, start, after), out in zip(asked, outputs, strict=True)
-            for token in after
-        }
+        known = {}
+        for first in range(0, len(asked), AT_ONCE):
+            some = asked[first : first + AT_ONCE]
+            inputs = [TokensPrompt(prompt_token_ids=[*prompts[number], *start]) for number, start, _ in some]
+            params = [SamplingParams(max_tokens=1, temperature=0, logprob_token_ids=after) for _, _, after in some]
+            outputs = self._llm.generate(inputs, params, use_tqdm=False, lora_request=self._adapter)
+            for (number, start, after), out in zip(some, outputs, strict=True):
+                for token in after:
+                    known[number, (*start, token)] = out.outputs[0].logprobs[0][token].logprob
         progress(len(prompts))
         return [
             tuple(sum(known[number, tuple(a[: i + 1])] for i in range(len(a))) for a in some)

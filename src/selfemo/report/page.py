@@ -155,7 +155,7 @@ def _round(context: Context, uri: str) -> list[str]:
             parts.append(_image(files / "training.png", "Training curves"))
         if samples := trained.inputs.get("samples"):
             filtered = store.fetch(str(samples))
-            parts += [*_mix(filtered), *_kept(filtered), *_rejected(filtered)]
+            parts += [*_voices(filtered), *_mix(filtered), *_kept(filtered), *_rejected(filtered)]
     if row.reasons:
         reasons = "".join(f"<dt>{escape(k)}<dd>{v}" for k, v in sorted(row.reasons.items(), key=lambda i: -i[1]))
         parts.append(f"<h3>Candidates by reason</h3><dl>{reasons}</dl>")
@@ -181,6 +181,31 @@ def _probabilities(scores: Path) -> list[str]:
     head = "".join(f"<th>{escape(name)}" for name in names)
     title = "<h3>Probabilities, and accuracy of the surest turns</h3>"
     return [f"{title}<div class=wide><table><tr>{head}{rows}</table></div>"] if rows else []
+
+
+def _voices(files: Path) -> list[str]:
+    """How often each voice is right where gold is known, what it counts, and how many targets flipped."""
+    found = json.loads((files / "filter.json").read_text()).get("metrics", {})
+    by_kind = {
+        kind: {k.removeprefix(f"voice_{kind}/"): v for k, v in found.items() if k.startswith(f"voice_{kind}/")}
+        for kind in ("accuracy", "weight")
+    }
+    names = sorted({name for values in by_kind.values() for name in values})
+    rows = "".join(
+        f"<tr><td>{escape(name)}" + "".join(f"<td>{_figure(values.get(name))}" for values in by_kind.values())
+        for name in names
+    )
+    again = int(found.get("seen_again", 0))
+    told = f"{found['flipped']:.1%} of {again} targets seen before flipped." if again else "No target was seen before."
+    head = "<tr><th>voice<th>accuracy<th>weight"
+    table = (
+        f"<h3>Voices of the consensus</h3><div class=wide><table>{head}{rows}</table></div><p class=muted>{told}</p>"
+    )
+    return [table] if rows else []
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _mix(files: Path) -> list[str]:

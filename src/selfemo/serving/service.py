@@ -13,7 +13,7 @@ from selfemo.policy.engine import Sampling
 from selfemo.serving.schema import ChatRequest, EmotionsRequest, EmotionsResponse, TurnEmotions
 
 if TYPE_CHECKING:
-    from selfemo.method.selfplay import Player
+    from selfemo.method.player import Player
 
 CONTEXT_TOKENS = 8_192
 """Longest prompt that is answered."""
@@ -75,8 +75,8 @@ class Service:
     def emotions(self, request: EmotionsRequest) -> EmotionsResponse:
         """The emotions of each turn, from the turns before it and itself."""
         from selfemo.data.dialogue import Utterance
+        from selfemo.method.player import likeliest
         from selfemo.method.rewards import marginals
-        from selfemo.method.selfplay import likeliest
 
         space = SPACES[request.labels or self.labels]
         turns = [Utterance(speaker=t.speaker, text=t.text) for t in request.turns]

@@ -15,6 +15,8 @@ from selfemo.method import guard
 from selfemo.steps.generate import ROLLOUTS
 from selfemo.steps.prepare import labelled
 
+TARGETS = "targets.json"
+
 
 def filter(config: Config, rollouts: str, round: int) -> Published:
     """Rollouts to training samples; every rejected candidate with its one reason."""
@@ -26,15 +28,18 @@ def filter(config: Config, rollouts: str, round: int) -> Published:
         rows = list(read_records(context.store.fetch(rollouts) / ROLLOUTS, Rollout))
         made = context.store.manifest(rollouts)
         prepared = made.inputs.get("prepared") if made else None  # what the rollouts were played from
-        known = gold_counts(labelled(context.store.fetch(prepared))) if prepared else {}
-        kept = filter_rollouts(rows, config, known)
+        gold = labelled(context.store.fetch(prepared)) if prepared else []
+        earlier = _targets_before(context, str(made.inputs.get("policy", "")) if made else "")
+        kept = filter_rollouts(rows, config, gold_counts(gold), earlier)
         write_records(out / "samples.jsonl.gz", kept.samples)
+        (out / TARGETS).write_text(json.dumps({**earlier, **kept.targets}, indent=1))
         report = {
             "metrics": kept.metrics,
             "reasons": {task: dict(sorted(c.items())) for task, c in sorted(kept.reasons.items())},
             "labels_before": {task: dict(sorted(c.items())) for task, c in sorted(kept.before.items())},
             "labels_predicted": {c: dict(sorted(n.items())) for c, n in sorted(kept.labels["predicted"].items())},
             "labels_after": {task: dict(sorted(c.items())) for task, c in sorted(kept.after.items())},
+            "flips": dict(kept.flips.most_common()),
             "rejected_examples": kept.examples,
         }
         (out / "filter.json").write_text(json.dumps(report, indent=1))
@@ -46,3 +51,18 @@ def filter(config: Config, rollouts: str, round: int) -> Published:
         return {**kept.metrics, "reasons": dict(sum(kept.reasons.values(), Counter())), "stopped": alarm}
 
     return context.step("filter", round, {"rollouts": rollouts}, work)
+
+
+def _targets_before(context: Context, policy: str) -> dict[str, str]:
+    """First labels of the targets by turn, of the rounds that taught a policy; none for a warm-up's.
+
+    Args:
+        context: Of the run.
+        policy: URI of what played.
+    """
+    trained = context.policies.find(policy).manifest if policy else None
+    samples = str(trained.inputs.get("samples", "")) if trained else ""
+    filtered = context.store.manifest(samples) if samples else None
+    if filtered is None or TARGETS not in filtered.files:  # cleaned up, or of an older version
+        return {}
+    return dict(json.loads((context.store.fetch(samples, filtered) / TARGETS).read_text()))

@@ -14,15 +14,19 @@ from selfemo.steps.shards import whole
 
 
 def gather(config: Config, shards: Sequence[str], policy: str, prepared: str, round: int) -> Published:
-    """The rollouts of all shards as one artifact: the same records in the same order for any number of shards."""
+    """The rollouts of all shards as one artifact: the same records in the same order for any number of shards.
+
+    But for last digits of posteriors: what is computed together rounds otherwise.
+    """
     context = Context(config)
 
     def work(out: Path, _: Path) -> dict[str, Any]:
         folders, took = whole(context, shards)
         rows = [row for folder in folders for row in read_records(folder / ROLLOUTS, Rollout)]
-        rows.sort(key=lambda r: r.task == "expression")  # stable: corpus turns, then episodes, as one shard writes them
+        # Stable: corpus turns, those that are held out, then episodes, as one shard writes them.
+        rows.sort(key=lambda r: (r.task == "expression", r.held_out))
         write_records(out / ROLLOUTS, rows)
-        return {"rollouts": len(rows), **took}
+        return {"rollouts": sum(not row.held_out for row in rows), **took}
 
     inputs = {"policy": context.policies.find(policy).uri, "prepared": prepared, "round": round}
     return context.step("gather", round, inputs, work)

@@ -23,6 +23,7 @@ def generate(config: Config, policy: str, prepared: str, round: int, shard: int)
     own = Shard(shard, config.launch.shards)
 
     def work(out: Path) -> dict[str, Any]:
+        from selfemo.method.reader import words_of
         from selfemo.method.selfplay import choose_dialogues, play_episodes, understand_corpus
 
         data = context.store.fetch(prepared)
@@ -33,12 +34,19 @@ def generate(config: Config, policy: str, prepared: str, round: int, shard: int)
         read = choose_dialogues(pool, play.corpus_dialogues, round, config.seed, "understanding")
         seeds = choose_dialogues(pool, play.episodes, round, config.seed, "episodes")
         first = own.start(seeds)
-        read, seeds = list(own.of(read)), list(own.of(seeds))
+        # What the warm-up has not learnt of its labelled dialogues: they tell how far to believe each voice. What is
+        # held out for evaluation is another matter: its labels are nobody's.
+        made = context.store.manifest(prepared)
+        kept = list(read_jsonl(data / "held_out.jsonl")) if made and made.result.get("selection") else []
+        read, seeds, kept = list(own.of(read)), list(own.of(seeds)), list(own.of(kept))
         rollouts: list[Rollout] = []
-        if read or seeds:
+        if read or seeds or kept:
             player = found.player()
-            with meter("understanding", sum(len(d.turns) for d in read) * max(1, len(play.views))) as progress:
-                rollouts += understand_corpus(player, read, round, config, progress.advance)
+            words = words_of([d for d in training if d.id in known], config.seed) if play.words else {}
+            times = max(1, len(play.views)) + play.cross_role
+            with meter("understanding", sum(len(d.turns) for d in [*read, *kept]) * times) as progress:
+                rollouts += understand_corpus(player, read, round, config, progress.advance, words)
+                rollouts += understand_corpus(player, kept, round, config, progress.advance, words, held_out=True)
             with meter("self-play", len(seeds) * play.turns) as progress:
                 rollouts += play_episodes(player, seeds, round, config, progress.advance, first)
         write_records(out / ROLLOUTS, rollouts)

@@ -46,6 +46,7 @@ def prepare(config: Config) -> Published:
         return {
             "training_dialogues": len(divided.training),
             "held_out_dialogues": len(divided.held_out),
+            "selection": config.warmup.selection > 0,  # then they are labelled ones that the warm-up could have had
             "warmup_dialogues": len(divided.warmup),
             "leaked_utterances": corpora.leaked,
             "selection_copies": divided.copies,

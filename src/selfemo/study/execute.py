@@ -51,7 +51,11 @@ FILTERED = (
     "sampled_distinct_2",
     "pseudo_label_accuracy",
     "kept_label_accuracy",
+    "seen_again",
+    "flipped",
 )
+VOICES = "voice_"
+"""Begins the names of what a round says of its voices."""
 
 
 def execute(run: StudyRun, config: Config) -> dict[str, Any]:
@@ -142,7 +146,7 @@ def _round(context: Context, decision: Manifest) -> dict[str, Any]:
     if samples := trained.inputs.get("samples"):
         filtered = context.store.manifest(samples)
         assert filtered
-        found["filter"] = {k: filtered.result[k] for k in FILTERED if k in filtered.result}
+        found["filter"] = {k: v for k, v in filtered.result.items() if k in FILTERED or k.startswith(VOICES)}
         found["reasons"] = filtered.result["reasons"]
         found["training"] = {k: v for k, v in trained.result.items() if isinstance(v, (int, float))}
     return found

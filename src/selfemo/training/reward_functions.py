@@ -18,9 +18,10 @@ from selfemo.data.dialogue import Utterance
 from selfemo.data.records import Candidate, Sample
 from selfemo.method.flywheel.reasons import Reason
 from selfemo.method.flywheel.texts import text_reason
+from selfemo.method.player import Player, written
 from selfemo.method.prompts import Answer, parse_expression, parse_understanding
 from selfemo.method.rewards import Floats, smoothed_iou
-from selfemo.method.selfplay import Player, affinity_of, grade, written
+from selfemo.method.selfplay import affinity_of, grade
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,9 @@ class Group:
         sample: What the prompt comes from.
         texts: The completions.
         answers: Parsed.
-        fit_G: For understanding the smoothed IoU with the target; for expression ``x_j``, how well a listener reads the
-            declared emotions.
-        agreement_G: For understanding the expected smoothed IoU with what the sample's posterior says; for expression
+        fit_G: For understanding the expected smoothed IoU with the target, which may be in doubt; for expression
+            ``x_j``, how well a listener reads the declared emotions.
+        agreement_G: For understanding the expected smoothed IoU with what the other role says; for expression
             how sure the listener is of what it reads.
         valid_G: Whether a completion is an answer of the form asked for.
     """
@@ -80,8 +81,10 @@ def understood(sample: Sample, texts: Sequence[str], config: Config) -> Group:
     affinity = affinity_of(config, space)
     answers = [parse_understanding(t, space) for t in texts]
     masks_G = np.array([a.mask(space) for a in answers], dtype=np.uint16)
-    fit_G = smoothed_iou(masks_G, space.mask(sample.target), smoothing, affinity)
     with_each_GA = smoothed_iou(masks_G[:, None], space.answer_masks[None], smoothing, affinity)
+    fit_G = smoothed_iou(masks_G, space.mask(sample.target), smoothing, affinity)
+    if sample.consensus:
+        fit_G = with_each_GA @ np.array(sample.consensus)
     agreement_G = with_each_GA @ np.array(sample.posterior)
     return Group(sample, texts, answers, fit_G, agreement_G, (masks_G != 0).astype(np.float64))
 

@@ -15,9 +15,9 @@ from trl import GRPOConfig
 from selfemo.config import Config
 from selfemo.data.dialogue import Dialogue, gold_counts
 from selfemo.data.records import Sample
+from selfemo.method.player import Player
 from selfemo.method.prompts import ANSWER_TOKENS, Prompter
 from selfemo.method.rewards import Floats, group_weight, label_balance
-from selfemo.method.selfplay import Player
 from selfemo.policy import adapters
 from selfemo.policy.compute import compute
 from selfemo.policy.trees.sampler import TransformersEngine

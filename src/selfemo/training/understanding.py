@@ -4,6 +4,10 @@ An understanding prompt has few allowed answers, so the gradient of the expected
 ``d/dtheta sum_P pi(P|h) r(P)`` over all of them (all-action policy gradient: Allen et al. 2017; expected policy
 gradients: Ciosek and Whiteson 2018). There is no sampling noise, and no group without variance. A baseline would change
 nothing: ``sum_P d pi(P|h)`` is 0.
+
+The entropy of the policy counts as well (maximum-entropy policy gradient, as in Haarnoja et al. 2018): what is best is
+``pi ~ exp(r / tau)``, as much in doubt as its target is, where the expected reward alone would have it sure of the
+likeliest answer, however little likelier that is.
 """
 
 from __future__ import annotations
@@ -34,8 +38,9 @@ if TYPE_CHECKING:
 def rewards_of(sample: Sample, config: Config) -> Floats:
     """What each allowed answer to a sample's prompt earns ``(A,)``.
 
-    ``r(P) = w_align sIoU(P, T) + w_cons sum_Q pi(Q) sIoU(P, Q) + w_fmt``, with the posterior ``pi`` that the target
-    comes from: the parts of :data:`selfemo.training.reward_functions.PARTS`, for a group that is all of them.
+    ``r(P) = w_align sum_Q q(Q) sIoU(P, Q) + w_cons sum_Q pi_o(Q) sIoU(P, Q) + w_fmt``, with the consensus ``q`` and the
+    posterior ``pi_o`` of the other role: the parts of :data:`selfemo.training.reward_functions.PARTS`, for a group
+    that is all of them.
 
     Args:
         sample: Of the understanding task.
@@ -45,6 +50,19 @@ def rewards_of(sample: Sample, config: Config) -> Floats:
     group = understood(sample, texts, config)
     parts_AP = np.stack([part(group) for part in PARTS.values()], axis=-1)
     return np.asarray(parts_AP @ np.array(weights_of(config)))
+
+
+def objective(logs_A: torch.Tensor, rewards_A: torch.Tensor, tau: float) -> torch.Tensor:
+    """What is made greatest, in nats: ``sum_P pi(P) r(P) / tau + H(pi)``; the expected reward alone if ``tau`` is 0.
+
+    Args:
+        logs_A: ``log pi(P)`` of the allowed answers.
+        rewards_A: ``r(P)``.
+        tau: What a nat of entropy counts, in units of reward.
+    """
+    chances_A = logs_A.exp()
+    expected = (chances_A * rewards_A).sum()
+    return expected / tau - (chances_A * logs_A).sum() if tau else expected
 
 
 class Understanding:
@@ -61,7 +79,7 @@ class Understanding:
     def __init__(
         self, samples: Sequence[Sample], weight: Floats, steps: int, prompter: Prompter, config: Config
     ) -> None:
-        self.samples, self.weight, self.seed = samples, weight, config.seed
+        self.samples, self.weight, self.seed, self.tau = samples, weight, config.seed, config.grpo.entropy
         self.prompts = [prompt_of(s, prompter) for s in samples]
         self.answers = [[prompter.answer(a) for a in SPACES[s.corpus].answers] for s in samples]
         self.rewards = [rewards_of(s, config) for s in samples]
@@ -108,7 +126,7 @@ class Understanding:
         return [partial(self._loss, model, [chosen[i] for i in pack], note) for pack in packs]
 
     def _loss(self, model: Any, chosen: Sequence[int], note: Callable[[str, float], None]) -> torch.Tensor:
-        """``-sum_i w_i sum_P pi(P|h_i) r_i(P)``, over the samples that a rank learns in this step."""
+        """Less what each of the samples counts times its objective, over those that a rank learns in this step."""
         rows = chosen or [0]  # a pass that other ranks need company in
         prompts = [self.prompts[i] for i in rows for _ in self.answers[i]]
         answers: list[TokenIds] = [answer for i in rows for answer in self.answers[i]]
@@ -118,12 +136,15 @@ class Understanding:
         figures = []
         for i, of_sample in zip(chosen, torch.split(scores, sizes), strict=False):
             logs = of_sample.log_softmax(0)
-            expected = (logs.exp() * torch.as_tensor(self.rewards[i]).to(of_sample)).sum()
-            figures.append(torch.stack([expected, of_sample.logsumexp(0).exp(), -(logs.exp() * logs).sum()]))
-            total = total - float(self.weight[i]) * expected
+            rewards = torch.as_tensor(self.rewards[i]).to(of_sample)
+            total = total - float(self.weight[i]) * objective(logs, rewards, self.tau)
+            chances = logs.exp()
+            figures.append(
+                torch.stack([(chances * rewards).sum(), of_sample.logsumexp(0).exp(), -(chances * logs).sum()])
+            )
         seen = torch.stack(figures).detach().tolist() if figures else []  # one look at the device for all of them
-        for reward, mass, doubt in seen:
+        for reward, mass, entropy in seen:
             note("reward/understanding", reward)
             note("mass/understanding", mass)  # of all answers, those that are allowed
-            note("entropy/understanding", doubt)
+            note("entropy/understanding", entropy)
         return total / apart

@@ -36,10 +36,10 @@ def test_the_guard_sees_a_collapsed_policy_however_its_targets_are_made(
 
 
 def test_the_shipped_settings_calibrate_targets_and_the_guard_judges_the_predictions() -> None:
-    assert Config().flywheel.calibration == 1
+    assert Config().flywheel.calibration == 0.5
     turns = [understanding(["neutral"] * 5 + ["anger"] * 3, f"turn {i}") for i in range(40)]
-    turns += [understanding(["neutral"] * 6 + ["joy"] * 2, f"other turn {i}") for i in range(40)]
-    kept = filter_rollouts(turns, Config(), {"sample": {"neutral": 10, "anger": 40, "joy": 30}})
+    turns += [understanding(["neutral"] * 5 + ["joy"] * 3, f"other turn {i}") for i in range(40)]
+    kept = filter_rollouts(turns, Config(), {"sample": {"neutral": 2, "anger": 80, "joy": 60}})
     assert kept.metrics["target_entropy"] == pytest.approx(np.log(2), abs=0.01)
     assert "label entropy of the predictions 0.00" in guard.of_rollouts(kept.metrics, Config().guard)
     varied = [understanding([SPACES["sample"].labels[i % 7]] * 8, f"turn {i}") for i in range(70)]

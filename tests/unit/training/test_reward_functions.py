@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from selfemo.config import Config
+from selfemo.method.player import Player
 from selfemo.method.prompts import Prompter
 from selfemo.method.rewards import smoothed_iou
-from selfemo.method.selfplay import Player
 from selfemo.policy.weights import load_tokenizer
 from selfemo.training.reward_functions import GroupRewards
 from tests.unit.test_selfplay import Scripted

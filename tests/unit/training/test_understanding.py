@@ -23,7 +23,7 @@ from selfemo.policy.trees.attention import enable
 from selfemo.policy.weights import load_model, load_tokenizer
 from selfemo.training import understanding
 from selfemo.training.selfgrpo import plan
-from selfemo.training.understanding import Understanding, rewards_of
+from selfemo.training.understanding import Understanding, objective, rewards_of
 from tests.unit.training.runs import run
 from tests.unit.training.samples import sample
 
@@ -39,15 +39,23 @@ def test_rewards_are_the_definitions(settings: Config) -> None:
         assert reward == pytest.approx(with_joy + 0.25 * agreement + 0.1)
 
 
+def test_a_target_in_doubt_is_worth_what_is_expected_of_it(settings: Config) -> None:
+    doubt = tuple(0.7 if a == ("fear",) else 0.3 if a == ("joy",) else 0.0 for a in SPACE.answers)
+    certain, doubted = (rewards_of(s, settings) for s in (sample(0), sample(0).model_copy(update={"consensus": doubt})))
+    with_each = {x: smoothed_iou(SPACE.answer_masks, SPACE.mask([x])) for x in ("joy", "fear")}
+    assert doubted - certain == pytest.approx(0.7 * with_each["fear"] + 0.3 * with_each["joy"] - with_each["joy"])
+
+
 @pytest.fixture(scope="module")
 def prompter(warmed: Path) -> Prompter:
     return Prompter(load_tokenizer(str(warmed)))
 
 
-@pytest.mark.parametrize("pack_tokens", [1, 10_000])
-def test_its_gradient_is_that_of_the_expected_reward(
-    warmed: Path, prompter: Prompter, settings: Config, pack_tokens: int
+@pytest.mark.parametrize(("pack_tokens", "tau"), [(1, 0.25), (10_000, 0.25), (10_000, 0.0)])
+def test_its_gradient_is_that_of_the_expected_reward_and_of_entropy(
+    warmed: Path, prompter: Prompter, settings: Config, pack_tokens: int, tau: float
 ) -> None:
+    settings = settings.model_copy(update={"grpo": settings.grpo.model_copy(update={"entropy": tau})})
     samples = [sample(i, target=label) for i, label in enumerate(("joy", "fear", "anger"))]
     weight = np.array([1.0, 0.5, 2.0])
     model = load_model(str(warmed))
@@ -65,11 +73,26 @@ def test_its_gradient_is_that_of_the_expected_reward(
             ids = [*prompt, *prompter.answer(answer)]
             logprobs = model(torch.tensor([ids])).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
             scores.append(logprobs[range(len(ids) - len(prompt)), ids[len(prompt) :]].sum())
-        expected = (torch.stack(scores).softmax(0) * torch.tensor(rewards_of(one, settings))).sum()
+        chances = torch.stack(scores).softmax(0)
+        expected = (chances * torch.tensor(rewards_of(one, settings))).sum()
         assert any(value == pytest.approx(expected.item(), abs=1e-4) for value in noted)
-        (-w * expected / 3).backward()
+        gain = expected / tau - (chances * chances.log()).sum() if tau else expected
+        (-w * gain / 3).backward()
     for name, p in model.named_parameters():
         assert torch.allclose(found[name], p.grad, atol=1e-4), name
+
+
+def test_what_is_best_is_as_much_in_doubt_as_its_rewards() -> None:
+    """For a policy that is a table: ``exp(r / tau)``, where reward alone would end at the best answer."""
+    rewards, tau = torch.tensor([0.5, 0.4, 0.1]), 0.25
+    table = torch.zeros(3, requires_grad=True)
+    optimizer = torch.optim.Adam([table], lr=0.05)
+    for _ in range(500):
+        optimizer.zero_grad()
+        logs = table.log_softmax(0)
+        (-objective(logs, rewards, tau)).backward()  # type: ignore[no-untyped-call]  # torch's
+        optimizer.step()
+    assert table.detach().softmax(0).numpy() == pytest.approx((rewards / tau).softmax(0).numpy(), abs=1e-3)
 
 
 def test_it_is_the_mean_of_what_sampled_groups_give() -> None:

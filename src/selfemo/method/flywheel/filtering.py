@@ -20,15 +20,21 @@ from selfemo.data.dialogue import Utterance
 from selfemo.data.labels import LabelSpace
 from selfemo.data.records import Candidate, Posterior, Rollout, Sample
 from selfemo.method.flywheel.duplicates import NearDuplicates, learnt
+from selfemo.method.flywheel.readings import Readings, read
 from selfemo.method.flywheel.reasons import Reason, reasons_of_replies, reasons_of_turns
 from selfemo.method.flywheel.result import Draft, Filtered
 from selfemo.method.flywheel.texts import text_reason
-from selfemo.method.rewards import Floats, calibration, marginals
-from selfemo.method.selfplay import affinity_of, likeliest, written
+from selfemo.method.player import likeliest, written
+from selfemo.method.rewards import Floats, aligned, calibration, marginals
+from selfemo.method.selfplay import affinity_of
+from selfemo.method.voices import RECOGNISER
 
 
 def filter_rollouts(
-    rollouts: Sequence[Rollout], config: Config, known: Mapping[str, Mapping[str, int]] = MappingProxyType({})
+    rollouts: Sequence[Rollout],
+    config: Config,
+    known: Mapping[str, Mapping[str, int]] = MappingProxyType({}),
+    earlier: Mapping[str, str] = MappingProxyType({}),
 ) -> Filtered:
     """Turn a round's rollouts into training samples.
 
@@ -36,11 +42,13 @@ def filter_rollouts(
         rollouts: Of both tasks, all corpora.
         config: Sections ``rewards`` and ``flywheel``.
         known: How often each label occurs among labelled turns, by corpus.
+        earlier: First labels of the targets by turn, of the round that taught the policy.
     """
-    result = Filtered()
+    result = Filtered(earlier=earlier)
     by_space: dict[tuple[str, str], list[Rollout]] = defaultdict(list)
+    held_out: dict[str, list[Rollout]] = defaultdict(list)
     for rollout in rollouts:
-        by_space[rollout.task, rollout.corpus].append(rollout)
+        (held_out[rollout.corpus] if rollout.held_out else by_space[rollout.task, rollout.corpus]).append(rollout)
     drafts: list[Draft] = []
     for (task, corpus), group in by_space.items():
         space = SPACES[corpus]
@@ -48,7 +56,9 @@ def filter_rollouts(
             drafts += _expression(group, space, config, result)
         else:
             counts = [known.get(corpus, {}).get(label, 0) for label in space.labels]
-            drafts += _understanding(group, space, counts, config, result)
+            readings = read(group, held_out[corpus], space)
+            result.heard(readings, group, space)
+            drafts += _understanding(group, readings, space, counts, config, result)
     order = {rollout.id: i for i, rollout in enumerate(rollouts)}
     drafts.sort(key=lambda d: (order[d.sample.parents[0]], d.sample.task))
     for task in ("expression", "understanding"):
@@ -67,6 +77,7 @@ def filter_rollouts(
 
 def _understanding(
     rollouts: Sequence[Rollout],
+    readings: Readings,
     space: LabelSpace,
     known: Sequence[int],
     config: Config,
@@ -75,40 +86,43 @@ def _understanding(
     """Drafts from what is read in corpus turns; targets are gold where the run may use it, else the consensus."""
     usable = [bool(config.flywheel.use_gold and r.gold) for r in rollouts]
     gold = [space.mask(r.gold or ()) if u else 0 for r, u in zip(rollouts, usable, strict=True)]
-    posterior_NA = np.array([np.mean(list(r.posteriors.values()), axis=0) for r in rollouts])
     bounds, m = config.flywheel, len(space)
+    votes = calibration(marginals(readings.pooled_NA, space.answer_masks, m), known, bounds.calibration)
+    aligned_NA = aligned(readings.pooled_NA, space.answer_masks, votes)
     assessed = reasons_of_turns(
-        posterior_NA,
+        readings.pooled_NA,
         space.answer_masks,
         m,
+        aligned_NA=aligned_NA,
         target=np.array(gold, dtype=np.uint16),
         smoothing=config.rewards.smoothing,
         tau_reward=bounds.tau_reward,
         tau_low=bounds.tau_low,
         affinity=affinity_of(config, space),
-        votes=calibration(marginals(posterior_NA, space.answer_masks, m), known, bounds.calibration),
     )
     result.scores += assessed.scores.tolist()
     result.confidences += assessed.confidence.tolist()
     drafts = []
     for i, rollout in enumerate(rollouts):
-        predicted = likeliest(posterior_NA[i], space)
+        predicted = likeliest(readings.voices[RECOGNISER][i], space)
         result.labels["predicted"][rollout.corpus][predicted[0]] += 1
         target = _ordered(int(assessed.target[i]), assessed.marginals[i], rollout.gold, space)
         result.before["understanding"][target[0]] += 1
         result.labels["target"][rollout.corpus][target[0]] += 1
+        result.aim(rollout, target[0])
         hit = target[0] == rollout.gold[0] if rollout.gold and not usable[i] else None
         if hit is not None:
             result.hits.append(hit)
         if assessed.reasons[i] == Reason.KEPT:
             sure = float(assessed.confidence[i])
-            sample = _sample(rollout, "understanding", target, usable[i], sure, posterior=written(posterior_NA[i]))
+            pooled, other = () if usable[i] else written(aligned_NA[i]), written(readings.other_NA[i])
+            sample = _sample(rollout, "understanding", target, usable[i], sure, posterior=other, consensus=pooled)
             drafts.append(Draft(sample, " / ".join(f"{t.speaker}: {t.text}" for t in rollout.history[-3:]), 1, hit))
         else:
             reason = Reason(assessed.reasons[i])
             result.reasons["understanding"][reason.name.lower()] += 1
             last = rollout.history[-1]
-            result.show("understanding", reason, f"{last.speaker}: {last.text} -> {', '.join(predicted)}")
+            result.show("understanding", reason, f"{last.speaker}: {last.text} -> {', '.join(target)}")
     return drafts
 
 
@@ -182,6 +196,7 @@ def _sample(
     sure: float,
     reply: str | None = None,
     posterior: Posterior = (),
+    consensus: Posterior = (),
 ) -> Sample:
     return Sample.model_validate(
         dict(
@@ -197,6 +212,7 @@ def _sample(
             gold=gold,
             confidence=sure,
             posterior=posterior,
+            consensus=consensus,
             parents=(rollout.id,),
             reply=reply,
         )

@@ -80,7 +80,7 @@ def reasons_of_turns(
     tau_reward: float = 0.3,
     tau_low: float = 0.3,
     affinity: Floats | None = None,
-    votes: Floats | None = None,
+    aligned_NA: Floats | None = None,
 ) -> Assessed:
     """Score and filter corpus turns, as arrays.
 
@@ -94,10 +94,10 @@ def reasons_of_turns(
         tau_reward: Least score of a turn that is kept.
         tau_low: Least confidence of one.
         affinity: Label affinity, or None.
-        votes: What each label's probability counts in the consensus, or None.
+        aligned_NA: What the consensus is made of, if not of what is read: scores and confidence still are.
     """
-    labels_Nm = marginals(posterior_NA, answers_A, m)
-    found = consensus(labels_Nm, votes)
+    labels_Nm = marginals(posterior_NA if aligned_NA is None else aligned_NA, answers_A, m)
+    found = consensus(labels_Nm)
     known = np.zeros(len(found), dtype=bool) if target is None else target != 0
     target = found if target is None else np.where(known, target, found)
     sure = expected_agreement(posterior_NA, iou_matrix(answers_A, smoothing, affinity))

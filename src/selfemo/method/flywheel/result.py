@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from selfemo.data.records import Sample
+from selfemo.data.labels import LabelSpace
+from selfemo.data.records import Rollout, Sample
+from selfemo.method.flywheel.readings import Readings
 from selfemo.method.flywheel.reasons import Reason
 from selfemo.method.flywheel.texts import distinct_n
 from selfemo.method.guard import lowest_entropy
@@ -36,6 +39,10 @@ class Filtered:
     Attributes:
         samples: Training samples, in the order of their rollouts.
         reasons: Candidates by reason, per task.
+        earlier: First labels of the targets by turn, of the rounds that taught the policy, the last one's where several
+            have it.
+        targets: The same of this round, of all corpus turns, kept or not.
+        flips: Turns of both whose first label is another now, by ``earlier > now``.
         before: First target label of every group that has one, counted, per task.
         after: The same over the kept samples.
         labels: First labels by what they are of and by corpus, since corpora have label spaces of their own:
@@ -48,11 +55,16 @@ class Filtered:
             nothing was asked.
         scores, confidences, hits: Of every candidate, group, and pseudo-label whose gold is known.
         kept_hits: Of the pseudo-labels that are kept.
+        right: By corpus and voice, and of their pool, whether the first label that it reads is what hidden gold says.
+        weights: What each voice counts, by corpus and voice.
         examples: What was rejected, some for each task and reason, as text.
     """
 
     samples: list[Sample] = field(default_factory=list)
     reasons: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    earlier: Mapping[str, str] = field(default_factory=dict)
+    targets: dict[str, str] = field(default_factory=dict)
+    flips: Counter[str] = field(default_factory=Counter)
     before: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     after: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     labels: dict[str, dict[str, Counter[str]]] = field(
@@ -64,6 +76,8 @@ class Filtered:
     confidences: list[float] = field(default_factory=list)
     hits: list[bool] = field(default_factory=list)
     kept_hits: list[bool] = field(default_factory=list)
+    right: dict[str, list[bool]] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
     examples: dict[str, dict[str, list[str]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
 
     def show(self, task: str, reason: Reason, text: str) -> None:
@@ -76,6 +90,24 @@ class Filtered:
         if draft.candidates:
             self.reasons[draft.sample.task][reason.name.lower()] += draft.candidates
             self.show(draft.sample.task, reason, f"{draft.text} [{', '.join(draft.sample.target)}]")
+
+    def aim(self, rollout: Rollout, label: str) -> None:
+        """Note the first label of a corpus turn's target, and whether it was another when the policy was taught."""
+        turn = rollout.id.partition("/")[2]  # without the round
+        self.targets[turn] = label
+        if self.earlier.get(turn, label) != label:
+            self.flips[f"{self.earlier[turn]} > {label}"] += 1
+
+    def heard(self, readings: Readings, rollouts: Sequence[Rollout], space: LabelSpace) -> None:
+        """Note how far the voices are right, and what they count.
+
+        Args:
+            readings: Of a corpus's turns.
+            rollouts: The turns.
+            space: Their labels.
+        """
+        self.right |= {f"{space.name}/{name}": hits for name, hits in readings.right(rollouts, space).items()}
+        self.weights |= {f"{space.name}/{name}": weight for name, weight in readings.weights.items()}
 
     def summarise(self) -> None:
         """Fill in the metrics."""
@@ -98,6 +130,11 @@ class Filtered:
         self.metrics |= {f"{kind}_entropy": lowest_entropy(found) for kind, found in self.labels.items()}
         if self.sampled:
             self.metrics["sampled_distinct_2"] = distinct_n(self.sampled, 2)
+        self.metrics |= {f"voice_weight/{name}": weight for name, weight in self.weights.items()}
+        self.metrics |= {f"voice_accuracy/{name}": float(np.mean(hits)) for name, hits in self.right.items() if hits}
+        self.metrics["seen_again"] = again = sum(turn in self.earlier for turn in self.targets)
+        if again:
+            self.metrics["flipped"] = self.flips.total() / again
         if self.hits:
             self.metrics["pseudo_label_accuracy"] = float(np.mean(self.hits))
         if self.kept_hits:

@@ -79,8 +79,9 @@ class TransformersEngine:
     ) -> list[list[Completion]]:
         """See :meth:`selfemo.policy.engine.Engine.sample`."""
         results: list[list[Completion]] = [[] for _ in prompts]
+        room = [sampling.n * sampling.max_tokens] * len(prompts)
         with self._inference():
-            for batch in batches(prompts, sampling.n * sampling.max_tokens, self._cache_tokens()):
+            for batch in batches(prompts, room, self._cache_tokens()):
                 members = [i for tree in batch for i in tree]
                 trees = [grow([prompts[i] for i in tree]) for tree in batch]
                 groups = self._batch(trees, [seeds[i] for i in members], sampling)
@@ -97,7 +98,7 @@ class TransformersEngine:
     ) -> list[tuple[float, ...]]:
         """See :meth:`selfemo.policy.engine.Engine.score`."""
         results: list[tuple[float, ...]] = [()] * len(prompts)
-        room = max((sum(map(len, some)) for some in answers), default=0)
+        room = [sum(map(len, some)) for some in answers]
         with self._inference():
             for batch in batches(prompts, room, SCORE_TOKENS):
                 members = [i for tree in batch for i in tree]
@@ -217,12 +218,12 @@ def draw(logits: torch.Tensor, uniform: torch.Tensor, sampling: Sampling) -> tor
     return block * BLOCK + torch.minimum(token, last)
 
 
-def batches(prompts: Sequence[TokenIds], room: int, most: int = CACHE_TOKENS) -> list[list[list[int]]]:
+def batches(prompts: Sequence[TokenIds], room: Sequence[int], most: int = CACHE_TOKENS) -> list[list[list[int]]]:
     """Which prompts make one tree, and which trees are computed together.
 
     Args:
         prompts: Each non-empty.
-        room: Nodes that the answers to a prompt may take.
+        room: Nodes that the answers to each prompt may take.
         most: Nodes of a batch.
 
     Returns:
@@ -234,9 +235,9 @@ def batches(prompts: Sequence[TokenIds], room: int, most: int = CACHE_TOKENS) ->
     for index in neighbours_first(prompts):
         current = np.asarray(prompts[index], dtype=np.int64)
         shared = shared_prefix(last, current)
-        new = len(current) - shared + (room if shared < max(len(current), len(last)) else 0)
+        new = len(current) - shared + (room[index] if shared < max(len(current), len(last)) else 0)
         if not trees or 2 * shared < min(len(last), len(current)) or trees[-1][0] + new > most:
-            trees.append((len(current) + room, [index]))
+            trees.append((len(current) + room[index], [index]))
         else:
             trees[-1] = (trees[-1][0] + new, [*trees[-1][1], index])
         last = current
