@@ -75,7 +75,7 @@ bench: $(VENV)/.local  ## Benchmarks, about two hours; each prints a ratio or a 
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/scaling.py
 
-study: $(VENV)/.local  ## The variants of configs/study on MELD, hours of it; goes on where it stopped (SELFEMO_DATA names the data)
+study: $(VENV)/.local  ## The variants of configs/study on MELD, days of it; goes on where it stopped (SELFEMO_DATA names the data)
 	$(BIN)/selfemo study --plan configs/study/meld.yaml --out docs/results/exact
 
 constraints: $(VENV)/.dev  ## Pin what is installed now

@@ -99,7 +99,7 @@ PLANTED: dict[str, tuple[Plant, str]] = {
         "dev/form.yaml: drifted",
     ),
     "a setting that was not compiled": (
-        edit("overlays/dev/settings.yaml", "samples: 12", "samples: 13"),
+        edit("overlays/dev/settings.yaml", "samples: 200", "samples: 201"),
         "dev/config.yaml: drifted",
     ),
     "a configuration that is none": (

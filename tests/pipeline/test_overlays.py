@@ -119,7 +119,7 @@ def test_a_person_who_compiles_with_the_overlays_images_gets_gits_version(tmp_pa
     [
         ("values.yaml", "cron: 0 0 3 * * *", "cron: 0 0 4 * * *"),
         ("values.yaml", "selfemo/training-python-cpu:0.1.0", "selfemo/training-python-cpu:0.2.0"),
-        ("settings.yaml", "samples: 12", "samples: 13"),
+        ("settings.yaml", "samples: 200", "samples: 201"),
     ],
 )
 def test_another_time_image_or_setting_is_another_schedule(overlay: Path, file: str, old: str, new: str) -> None:
@@ -149,7 +149,7 @@ def test_what_cannot_be_compiled_is_said(overlay: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("samples: 12", "samples: many", "settings.yaml or values.yaml"),
+        ("samples: 200", "samples: many", "settings.yaml or values.yaml"),
         ("shards: 2", "shards: 64", "a cluster takes 1024"),
     ],
 )

@@ -62,8 +62,9 @@ def test_a_copy_at_another_place_has_the_same_addresses(copy: Path) -> None:
         ("selfemo.method.flywheel.filtering", {"filter"}),
         ("selfemo.training.warmup", {"warmup", "train"}),
         ("selfemo.training.selfgrpo", {"train"}),
+        ("selfemo.method.selfplay", {"generate", "gather", "filter", "train"}),
         (
-            "selfemo.method.selfplay",
+            "selfemo.method.player",
             {"generate", "gather", "filter", "train", "evaluate", "score", "decide"},
         ),
         ("selfemo.policy.trees.sampler", {"generate", "gather", "train", "evaluate", "score"}),

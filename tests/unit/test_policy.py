@@ -42,6 +42,11 @@ def test_a_prompt_with_long_answers_does_not_part_the_others() -> None:
     assert len(batches(prompts, [max(room)] * 8, 2_048)) == 8
 
 
+def test_equal_prompts_have_answers_of_their_own() -> None:
+    found = batches([[1, 2, 3]] * 100, [900] * 100, 2_048)
+    assert max(sum(map(len, batch)) for batch in found) == 2
+
+
 @given(forests)
 def test_batches_hold_every_prompt_once(prompts: list[list[int]]) -> None:
     found = batches(prompts, [2 * 4] * len(prompts))

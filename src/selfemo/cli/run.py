@@ -165,7 +165,7 @@ def study(plan: Path, out: Path, only: tuple[str, ...], write_only: bool) -> Non
 
     \b
     Example:
-      selfemo study --plan configs/study/meld.yaml --only 32-
+      selfemo study --plan configs/study/meld.yaml --out docs/results/exact --only 32-
     """
     from selfemo import logs
     from selfemo.study.command import study as run_study

@@ -113,8 +113,9 @@ class Grpo(Section):
     """How understanding is learnt: by the expectation over all allowed answers, or from a sampled group, as stock GRPO.
     What is said of groups, clipping and divergence concerns sampled groups: those of expression, and these."""
     entropy: float = Field(0.25, ge=0)
-    """tau of exact understanding: what a nat of the policy's entropy counts, in units of reward. It keeps the policy as
-    much in doubt as its targets are; 0 has it sure of the likeliest answer."""
+    """tau of exact understanding: what a nat of the policy's entropy counts, in units of reward. It keeps the policy
+    about as much in doubt as its targets are; 0 has it sure of the likeliest answer (and rewards are not divided by
+    it, so that they weigh less beside the replay)."""
     group: int = Field(8, ge=2)
     """G: completions for each prompt."""
     prompts_per_step: int = Field(2, ge=1)
@@ -149,6 +150,13 @@ class Grpo(Section):
     """Base URL of that server."""
     save_steps: int = Field(8, ge=1)
     """Optimizer steps between checkpoints."""
+
+    @field_validator("confidence_high")
+    @classmethod
+    def _in_order(cls, high: float, info: ValidationInfo) -> float:
+        if high < info.data.get("confidence_low", 0.0):
+            raise ValueError("confidence_high is below confidence_low")
+        return high
 
     @field_validator("lora_rank")
     @classmethod

@@ -32,8 +32,9 @@ class Group:
         sample: What the prompt comes from.
         texts: The completions.
         answers: Parsed.
-        fit_G: For understanding the expected smoothed IoU with the target, which may be in doubt; for expression
-            ``x_j``, how well a listener reads the declared emotions.
+        fit_G: For understanding the expected smoothed IoU with the target, which may be in doubt (sampled, as in stock
+            GRPO: the smoothed IoU with its consensus); for expression ``x_j``, how well a listener reads the declared
+            emotions.
         agreement_G: For understanding the expected smoothed IoU with what the other role says; for expression
             how sure the listener is of what it reads.
         valid_G: Whether a completion is an answer of the form asked for.
@@ -83,7 +84,7 @@ def understood(sample: Sample, texts: Sequence[str], config: Config) -> Group:
     masks_G = np.array([a.mask(space) for a in answers], dtype=np.uint16)
     with_each_GA = smoothed_iou(masks_G[:, None], space.answer_masks[None], smoothing, affinity)
     fit_G = smoothed_iou(masks_G, space.mask(sample.target), smoothing, affinity)
-    if sample.consensus:
+    if sample.consensus and config.grpo.understanding == "exact":  # stock GRPO has one right answer
         fit_G = with_each_GA @ np.array(sample.consensus)
     agreement_G = with_each_GA @ np.array(sample.posterior)
     return Group(sample, texts, answers, fit_G, agreement_G, (masks_G != 0).astype(np.float64))

@@ -6,8 +6,8 @@ gradients: Ciosek and Whiteson 2018). There is no sampling noise, and no group w
 nothing: ``sum_P d pi(P|h)`` is 0.
 
 The entropy of the policy counts as well (maximum-entropy policy gradient, as in Haarnoja et al. 2018): what is best is
-``pi ~ exp(r / tau)``, as much in doubt as its target is, where the expected reward alone would have it sure of the
-likeliest answer, however little likelier that is.
+``pi ~ exp(r / tau)``, about as much in doubt as its target is, where the expected reward alone would have it sure of
+the likeliest answer, however little likelier that is.
 """
 
 from __future__ import annotations

@@ -44,6 +44,8 @@ def test_a_target_in_doubt_is_worth_what_is_expected_of_it(settings: Config) -> 
     certain, doubted = (rewards_of(s, settings) for s in (sample(0), sample(0).model_copy(update={"consensus": doubt})))
     with_each = {x: smoothed_iou(SPACE.answer_masks, SPACE.mask([x])) for x in ("joy", "fear")}
     assert doubted - certain == pytest.approx(0.7 * with_each["fear"] + 0.3 * with_each["joy"] - with_each["joy"])
+    stock = settings.model_copy(update={"grpo": settings.grpo.model_copy(update={"understanding": "sampled"})})
+    assert rewards_of(sample(0).model_copy(update={"consensus": doubt}), stock) == pytest.approx(certain)
 
 
 @pytest.fixture(scope="module")

@@ -57,7 +57,7 @@ class Assessed:
 
     Attributes:
         reasons: ``(N,)`` codes of :class:`Reason`.
-        scores: ``(N,)`` expected smoothed IoU of the policy's answer and the target.
+        scores: ``(N,)`` expected smoothed IoU of what is read and the target.
         confidence: ``(N,)``.
         marginals: ``(N, m)`` how likely each label is.
         target: ``(N,)`` masks.

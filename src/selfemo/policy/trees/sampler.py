@@ -235,7 +235,7 @@ def batches(prompts: Sequence[TokenIds], room: Sequence[int], most: int = CACHE_
     for index in neighbours_first(prompts):
         current = np.asarray(prompts[index], dtype=np.int64)
         shared = shared_prefix(last, current)
-        new = len(current) - shared + (room[index] if shared < max(len(current), len(last)) else 0)
+        new = len(current) - shared + room[index]
         if not trees or 2 * shared < min(len(last), len(current)) or trees[-1][0] + new > most:
             trees.append((len(current) + room[index], [index]))
         else:
