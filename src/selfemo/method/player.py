@@ -74,7 +74,8 @@ class Player:
         for i, both, of_reply in zip(replies, scores, lengths, strict=True):
             declared_A, whole_A = np.array(both).reshape(2, -1)
             found[i] = posterior((whole_A - declared_A) / np.sqrt(of_reply))
-        progress(len(histories) - len(replies))
+        if first := len(histories) - len(replies):
+            progress(first)
         return found
 
 
