@@ -1,4 +1,4 @@
-"""A policy that is asked: as recogniser, as responder, and by samples; both engines answer alike (method.md)."""
+"""A policy at play: what it reads as recogniser, and what it hears as responder (method.md, Both roles)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Player:
         prompts = [self.prompter.understanding(h, s) for h, s in zip(histories, spaces, strict=True)]
         answers = {s.name: [self.prompter.answer(a) for a in s.answers] for s in spaces}
         scores = self.engine.score(prompts, [answers[s.name] for s in spaces], progress)
-        return [posterior(np.array(row)) for row in scores]
+        return [posterior(row) for row in scores]
 
     def hear(
         self,

@@ -79,7 +79,7 @@ class Prompter:
 
     def answer(self, labels: Sequence[str], reply: str | None = None) -> TokenIds:
         """The completion that a perfect model would write, end of turn included."""
-        text = f" {', '.join(labels)}"
+        text = " " + ", ".join(labels)
         if reply is not None:
             text += f"\nReply: {self.neutralise(reply)}"
         return (*self._encode(text), int(self.tokenizer.eos_token_id))
@@ -92,10 +92,10 @@ class Prompter:
         """
         before = f" {', '.join(labels)}\nReply:"
         text = f"{before} {self.neutralise(reply)}"
-        starts = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-        cut = next((i for i, (start, _) in enumerate(starts) if start >= len(before)), len(starts))
-        whole = self.answer(labels, reply)
-        return whole[:cut], whole[cut:]
+        found = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        whole, starts = tuple(found["input_ids"]), [start for start, _ in found["offset_mapping"]]
+        cut = next((i for i, start in enumerate(starts) if start >= len(before)), len(whole))
+        return whole[:cut], (*whole[cut:], int(self.tokenizer.eos_token_id))
 
     def neutralise(self, text: str, most: int = _MAX_CHARS) -> str:
         """Dialogue text as data: one line, no control characters, no marker of the chat template.

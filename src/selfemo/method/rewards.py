@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import softmax
 
 Masks = NDArray[np.uint16]
 Floats = NDArray[np.float64]
@@ -74,9 +75,7 @@ def iou_matrix(answers_A: Masks, smoothing: float = 0.1, affinity: Floats | None
 
 def posterior(scores_NA: ArrayLike) -> Floats:
     """Log-probabilities ``(..., A)`` of the allowed answers to how likely each is if one of them is the answer."""
-    scores = np.asarray(scores_NA, dtype=np.float64)
-    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return np.asarray(weights / weights.sum(axis=-1, keepdims=True))
+    return np.asarray(softmax(np.asarray(scores_NA, dtype=np.float64), axis=-1))
 
 
 def expected_agreement(posterior_NA: Floats, iou_AA: Floats) -> Floats:

@@ -26,7 +26,8 @@ def generate(config: Config, policy: str, prepared: str, round: int, shard: int)
         from selfemo.method.reader import words_of
         from selfemo.method.selfplay import choose_dialogues, play_episodes, understand_corpus
 
-        data = context.store.fetch(prepared)
+        made = context.store.manifest(prepared)
+        data = context.store.fetch(prepared, made)
         known = set(json.loads((data / "warmup.json").read_text()))
         training = list(read_jsonl(data / "training.jsonl"))
         pool = [d for d in training if d.id not in known] or training
@@ -36,7 +37,6 @@ def generate(config: Config, policy: str, prepared: str, round: int, shard: int)
         first = own.start(seeds)
         # What the warm-up has not learnt of its labelled dialogues: they tell how far to believe each voice. What is
         # held out for evaluation is another matter: its labels are nobody's.
-        made = context.store.manifest(prepared)
         kept = list(read_jsonl(data / "held_out.jsonl")) if made and made.result.get("selection") else []
         read, seeds, kept = list(own.of(read)), list(own.of(seeds)), list(own.of(kept))
         rollouts: list[Rollout] = []

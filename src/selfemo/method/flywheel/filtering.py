@@ -42,7 +42,7 @@ def filter_rollouts(
         rollouts: Of both tasks, all corpora.
         config: Sections ``rewards`` and ``flywheel``.
         known: How often each label occurs among labelled turns, by corpus.
-        earlier: First labels of the targets by turn, of the round that taught the policy.
+        earlier: First labels of the targets by turn, of the rounds that taught the policy.
     """
     result = Filtered(earlier=earlier)
     by_space: dict[tuple[str, str], list[Rollout]] = defaultdict(list)
@@ -109,7 +109,7 @@ def _understanding(
         target = _ordered(int(assessed.target[i]), assessed.marginals[i], rollout.gold, space)
         result.before["understanding"][target[0]] += 1
         result.labels["target"][rollout.corpus][target[0]] += 1
-        result.aim(rollout, target[0])
+        result.targets[rollout.id.partition("/")[2]] = target[0]  # the turn, without the round
         hit = target[0] == rollout.gold[0] if rollout.gold and not usable[i] else None
         if hit is not None:
             result.hits.append(hit)

@@ -42,7 +42,6 @@ class Filtered:
         earlier: First labels of the targets by turn, of the rounds that taught the policy, the last one's where several
             have it.
         targets: The same of this round, of all corpus turns, kept or not.
-        flips: Turns of both whose first label is another now, by ``earlier > now``.
         before: First target label of every group that has one, counted, per task.
         after: The same over the kept samples.
         labels: First labels by what they are of and by corpus, since corpora have label spaces of their own:
@@ -64,7 +63,6 @@ class Filtered:
     reasons: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     earlier: Mapping[str, str] = field(default_factory=dict)
     targets: dict[str, str] = field(default_factory=dict)
-    flips: Counter[str] = field(default_factory=Counter)
     before: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     after: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     labels: dict[str, dict[str, Counter[str]]] = field(
@@ -91,12 +89,11 @@ class Filtered:
             self.reasons[draft.sample.task][reason.name.lower()] += draft.candidates
             self.show(draft.sample.task, reason, f"{draft.text} [{', '.join(draft.sample.target)}]")
 
-    def aim(self, rollout: Rollout, label: str) -> None:
-        """Note the first label of a corpus turn's target, and whether it was another when the policy was taught."""
-        turn = rollout.id.partition("/")[2]  # without the round
-        self.targets[turn] = label
-        if self.earlier.get(turn, label) != label:
-            self.flips[f"{self.earlier[turn]} > {label}"] += 1
+    @property
+    def flips(self) -> Counter[str]:
+        """Turns whose target has another first label than when the policy was taught, by ``earlier > now``."""
+        changed = ((self.earlier.get(turn, now), now) for turn, now in self.targets.items())
+        return Counter(f"{before} > {now}" for before, now in changed if before != now)
 
     def heard(self, readings: Readings, rollouts: Sequence[Rollout], space: LabelSpace) -> None:
         """Note how far the voices are right, and what they count.
