@@ -37,6 +37,7 @@ def test_overrides_are_yaml_and_win_over_the_file(tmp_path: Path) -> None:
         ("run: x\nloop:\n  rounds: 99\n", ":3", "loop.rounds"),
         ("run: x\nlop: {}\n", ":2", "Extra inputs"),
         ("run: x\ngrpo:\n  confidence_low: 0.5\n  confidence_high: 0.1\n", ":4", "confidence_high is below"),
+        ("run: x\ngrpo:\n  confidence_low: 0.5\n", ":2", "confidence_high is below"),
         ("run: x\ncorpora:\n  - name: sample\n  - name: meldd\n", ":4", "no such corpus; known: sample, meld"),
         (
             "run: x\ncorpora:\n  - name: sample\n  - name: sample\n",

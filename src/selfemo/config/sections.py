@@ -135,7 +135,7 @@ class Grpo(Section):
     sigma_min: float = Field(0.05, gt=0)
     """Floor under the reward deviation that advantages are divided by."""
     confidence_low: float = Field(0.0, ge=0, le=1)
-    confidence_high: float = Field(0.0, ge=0, le=1)
+    confidence_high: float = Field(0.0, ge=0, le=1, validate_default=True)
     """Confidence c of a pseudo-label at which it counts nothing, and fully; at 0 and 0 all count alike: the rewards
     of a doubtful target say so themselves."""
     balance: float = Field(0.0, ge=0, le=1)
@@ -155,7 +155,7 @@ class Grpo(Section):
     @classmethod
     def _in_order(cls, high: float, info: ValidationInfo) -> float:
         if high < info.data.get("confidence_low", 0.0):
-            raise ValueError("confidence_high is below confidence_low")
+            raise ValueError("confidence_high is below confidence_low: set both")
         return high
 
     @field_validator("lora_rank")
