@@ -63,6 +63,7 @@ def test_a_copy_at_another_place_has_the_same_addresses(copy: Path) -> None:
         ("selfemo.training.warmup", {"warmup", "train"}),
         ("selfemo.training.selfgrpo", {"train"}),
         ("selfemo.method.selfplay", {"generate", "gather", "filter", "train"}),
+        ("selfemo.method.reader", {"evaluate", "score", "decide"}),
         (
             "selfemo.method.player",
             {"generate", "gather", "filter", "train", "evaluate", "score", "decide"},

@@ -20,9 +20,9 @@ from selfemo.data.records import Rollout
 from selfemo.method.flywheel.filtering import filter_rollouts
 from selfemo.method.player import HEARD, Player, written
 from selfemo.method.prompts import Prompter
-from selfemo.method.reader import Words, words_of
 from selfemo.method.rewards import posterior
 from selfemo.method.voices import BELIEFS, RECOGNISER, RESPONDER, WORDS, fit_weights, loss_of, pool
+from selfemo.method.words import Words, words_of
 from selfemo.policy.trees.sampler import TransformersEngine
 from selfemo.policy.weights import load_model, load_tokenizer
 from tests.unit.flywheel.rollouts import CONFIG, reading, understanding

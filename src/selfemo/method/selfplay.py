@@ -17,9 +17,9 @@ from selfemo.data.records import Candidate, Posterior, Rollout
 from selfemo.data.seeds import seed_of
 from selfemo.method.player import Player, written
 from selfemo.method.prompts import ANSWER_TOKENS, parse_expression
-from selfemo.method.reader import Words
 from selfemo.method.rewards import expected_agreement, iou_matrix, smoothed_iou
 from selfemo.method.voices import RESPONDER, WORDS
+from selfemo.method.words import Words
 from selfemo.policy.engine import Sampling
 
 

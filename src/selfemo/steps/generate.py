@@ -23,8 +23,8 @@ def generate(config: Config, policy: str, prepared: str, round: int, shard: int)
     own = Shard(shard, config.launch.shards)
 
     def work(out: Path) -> dict[str, Any]:
-        from selfemo.method.reader import words_of
         from selfemo.method.selfplay import choose_dialogues, play_episodes, understand_corpus
+        from selfemo.method.words import words_of
 
         made = context.store.manifest(prepared)
         data = context.store.fetch(prepared, made)
