@@ -1,0 +1,248 @@
+"""The alerts, evaluated by Prometheus' own promtool on series as exporters give them: each fires, and only then."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+
+RULES = ROOT / "manifests" / "components" / "monitoring" / "rules.yaml"
+PROMTOOL = os.environ.get("SELFEMO_PROMTOOL") or shutil.which("promtool")
+NAMESPACE = 'namespace="set-from-values"'
+
+pytestmark = pytest.mark.skipif(not PROMTOOL, reason="no promtool: it comes with Prometheus; or set SELFEMO_PROMTOOL")
+
+
+class Case(NamedTuple):
+    """Series in promtool's notation, a value every so many ``minutes``, and whether the alert fires after a time."""
+
+    alert: str
+    series: dict[str, str]
+    after: int
+    fires: bool
+    minutes: int = 1
+
+
+FAILED = f'argo_workflows_total_count{{{NAMESPACE}, phase="Failed"}}'
+SYNC = f'{{{NAMESPACE}, cronjob="sync-registry"}}'
+GC = f'{{{NAMESPACE}, cronjob="gc"}}'
+REQUESTS = "selfemo_requests_total"
+SECONDS = f'selfemo_request_seconds_bucket{{{NAMESPACE}, path="/v1/emotions"'
+VLLM, VLLM_SECONDS = "vllm:request_success_total", "vllm:e2e_request_latency_seconds_bucket"
+
+CASES = {
+    "the first run that fails": Case("SelfemoRunFailed", {FAILED: "_x20 1x20"}, 25, True),
+    "a further run that fails": Case("SelfemoRunFailed", {FAILED: "3x20 4x20"}, 25, True),
+    "another name of the same counter": Case(
+        "SelfemoRunFailed", {FAILED.replace("_count", "_count_total"): "3x20 4x20"}, 25, True
+    ),
+    "a run that failed yesterday": Case("SelfemoRunFailed", {FAILED: "4x60"}, 50, False),
+    "a controller that starts anew": Case("SelfemoRunFailed", {FAILED: "4x20 stale _x30"}, 30, False),
+    "another namespace's run": Case(
+        "SelfemoRunFailed", {FAILED.replace("set-from-values", "theirs"): "_x20 1x20"}, 25, False
+    ),
+    "a round that the guard stopped": Case(
+        "SelfemoRoundStopped", {f'kube_job_status_failed{{{NAMESPACE}, job_name="stopped-rounds-28"}}': "1x10"}, 5, True
+    ),
+    "no round was stopped": Case(
+        "SelfemoRoundStopped",
+        {f'kube_job_status_failed{{{NAMESPACE}, job_name="stopped-rounds-28"}}': "0x10"},
+        5,
+        False,
+    ),
+    "a schedule that was not made": Case(
+        "SelfemoScheduleFailed", {f'kube_job_status_failed{{{NAMESPACE}, job_name="schedule"}}': "1x10"}, 5, True
+    ),
+    "a schedule that was made": Case(
+        "SelfemoScheduleFailed", {f'kube_job_status_failed{{{NAMESPACE}, job_name="schedule"}}': "0x10"}, 5, False
+    ),
+    "Git was held against the registry long ago": Case(
+        "SelfemoSyncFailing", {f"kube_cronjob_status_last_successful_time{SYNC}": "0x80"}, 70, True
+    ),
+    "Git was never held against the registry": Case(
+        "SelfemoSyncFailing", {f"kube_cronjob_created{SYNC}": "0x80"}, 70, True
+    ),
+    "Git was held against the registry just now": Case(
+        "SelfemoSyncFailing",
+        {f"kube_cronjob_created{SYNC}": "0x80", f"kube_cronjob_status_last_successful_time{SYNC}": "3600x80"},
+        70,
+        False,
+    ),
+    "nothing was ever removed": Case(
+        "SelfemoGarbageCollectionFailing", {f"kube_cronjob_created{GC}": "0x80"}, 4380, True, minutes=60
+    ),
+    "something was removed yesterday": Case(
+        "SelfemoGarbageCollectionFailing",
+        {f"kube_cronjob_created{GC}": "0x80", f"kube_cronjob_status_last_successful_time{GC}": "172800x80"},
+        4380,
+        False,
+        minutes=60,
+    ),
+    "no MLflow": Case(
+        "SelfemoMlflowDown",
+        {f'kube_deployment_status_replicas_available{{{NAMESPACE}, deployment="mlflow"}}': "0x20"},
+        15,
+        True,
+    ),
+    "one of two MLflow servers": Case(
+        "SelfemoMlflowDown",
+        {f'kube_deployment_status_replicas_available{{{NAMESPACE}, deployment="mlflow"}}': "1x20"},
+        15,
+        False,
+    ),
+    "a served model that does not start": Case(
+        "SelfemoServingDown",
+        {f'kube_deployment_status_replicas_unavailable{{{NAMESPACE}, deployment="serving"}}': "1x20"},
+        15,
+        True,
+    ),
+    "a served model that is replaced": Case(
+        "SelfemoServingDown",
+        {f'kube_deployment_status_replicas_unavailable{{{NAMESPACE}, deployment="serving"}}': "0x5 1x5 0x10"},
+        15,
+        False,
+    ),
+    "one answer in ten an error": Case(
+        "SelfemoServingFailing",
+        {f'{REQUESTS}{{{NAMESPACE}, status="200"}}': "0+90x40", f'{REQUESTS}{{{NAMESPACE}, status="500"}}': "0+10x40"},
+        30,
+        True,
+    ),
+    "one answer in a hundred an error": Case(
+        "SelfemoServingFailing",
+        {f'{REQUESTS}{{{NAMESPACE}, status="200"}}': "0+99x40", f'{REQUESTS}{{{NAMESPACE}, status="500"}}': "0+1x40"},
+        30,
+        False,
+    ),
+    "one request in ten sent away": Case(
+        "SelfemoServingFull",
+        {f'{REQUESTS}{{{NAMESPACE}, status="200"}}': "0+90x40", f'{REQUESTS}{{{NAMESPACE}, status="429"}}': "0+10x40"},
+        30,
+        True,
+    ),
+    "no request sent away": Case(
+        "SelfemoServingFull", {f'{REQUESTS}{{{NAMESPACE}, status="200"}}': "0+90x40"}, 30, False
+    ),
+    "answers that take twenty seconds": Case(
+        "SelfemoServingLate",
+        {f'{SECONDS}, le="10"}}': "0+1x40", f'{SECONDS}, le="30"}}': "0+9x40", f'{SECONDS}, le="+Inf"}}': "0+9x40"},
+        35,
+        True,
+    ),
+    "answers that take a second": Case(
+        "SelfemoServingLate",
+        {f'{SECONDS}, le="1"}}': "0+9x40", f'{SECONDS}, le="10"}}': "0+9x40", f'{SECONDS}, le="+Inf"}}': "0+9x40"},
+        35,
+        False,
+    ),
+    "one of vLLM's requests in ten broken off": Case(
+        "SelfemoServingErrors",
+        {
+            f'{VLLM}{{{NAMESPACE}, finished_reason="stop"}}': "0+90x40",
+            f'{VLLM}{{{NAMESPACE}, finished_reason="abort"}}': "0+10x40",
+        },
+        30,
+        True,
+    ),
+    "none of vLLM's requests broken off": Case(
+        "SelfemoServingErrors", {f'{VLLM}{{{NAMESPACE}, finished_reason="stop"}}': "0+90x40"}, 30, False
+    ),
+    "vLLM takes twenty seconds": Case(
+        "SelfemoServingSlow",
+        {
+            f'{VLLM_SECONDS}{{{NAMESPACE}, le="10"}}': "0+1x40",
+            f'{VLLM_SECONDS}{{{NAMESPACE}, le="20"}}': "0+9x40",
+            f'{VLLM_SECONDS}{{{NAMESPACE}, le="+Inf"}}': "0+9x40",
+        },
+        35,
+        True,
+    ),
+    "vLLM takes a second": Case(
+        "SelfemoServingSlow",
+        {
+            f'{VLLM_SECONDS}{{{NAMESPACE}, le="1"}}': "0+9x40",
+            f'{VLLM_SECONDS}{{{NAMESPACE}, le="10"}}': "0+9x40",
+            f'{VLLM_SECONDS}{{{NAMESPACE}, le="+Inf"}}': "0+9x40",
+        },
+        35,
+        False,
+    ),
+    "training waits all day": Case(
+        "SelfemoTrainingQueued", {'kueue_pending_workloads{cluster_queue="selfemo"}': "1x400"}, 390, True
+    ),
+    "training waits an hour": Case(
+        "SelfemoTrainingQueued", {'kueue_pending_workloads{cluster_queue="selfemo"}': "1x60 0x340"}, 390, False
+    ),
+}
+
+
+def rules() -> dict[str, Any]:
+    (found,) = (o for o in yaml.safe_load_all(RULES.read_text()) if o["kind"] == "PrometheusRule")
+    return {"groups": found["spec"]["groups"]}
+
+
+@pytest.mark.parametrize("minutes", sorted({c.minutes for c in CASES.values()}))
+def test_each_alert_fires_when_it_should_and_only_then(minutes: int, tmp_path: Path) -> None:
+    assert PROMTOOL
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules()))
+    texts = {r["alert"]: r for g in rules()["groups"] for r in g["rules"]}
+    tests = [
+        {
+            "name": name,
+            "interval": f"{case.minutes}m",
+            "input_series": [{"series": s, "values": v} for s, v in case.series.items()],
+            "alert_rule_test": [
+                {
+                    "eval_time": f"{case.after}m",
+                    "alertname": case.alert,
+                    "exp_alerts": [
+                        {
+                            "exp_labels": {**texts[case.alert]["labels"], **grouped(case)},
+                            "exp_annotations": texts[case.alert]["annotations"],
+                        }
+                    ]
+                    if case.fires
+                    else [],
+                }
+            ],
+        }
+        for name, case in CASES.items()
+        if case.minutes == minutes
+    ]
+    file = {"rule_files": ["rules.yaml"], "evaluation_interval": f"{minutes}m", "tests": tests}
+    (tmp_path / "tests.yaml").write_text(yaml.safe_dump(file))
+    done = subprocess.run(
+        [PROMTOOL, "test", "rules", "tests.yaml"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def grouped(case: Case) -> dict[str, str]:
+    """Labels that a share of requests keeps."""
+    by_namespace = "by (namespace)" in next(
+        r["expr"] for g in rules()["groups"] for r in g["rules"] if r["alert"] == case.alert
+    )
+    return {"namespace": "set-from-values"} if by_namespace else {}
+
+
+def test_every_alert_is_tried_both_ways() -> None:
+    alerts = {r["alert"] for g in rules()["groups"] for r in g["rules"]}
+    for fires in (True, False):
+        assert {c.alert for c in CASES.values() if c.fires is fires} == alerts
+
+
+def test_the_namespace_is_the_first_and_only_one_that_is_quoted() -> None:
+    """What components/values writes there is the first quoted word of an expression, and no other."""
+    for group in rules()["groups"]:
+        for rule in group["rules"]:
+            if "namespace=" in rule["expr"]:
+                assert re.findall(r'namespace="([^"]*)"', rule["expr"]) == ["set-from-values"]
+                assert re.search(r'"([^"]*)"', rule["expr"]).group(1) == "set-from-values"  # type: ignore[union-attr]  # asserted above
