@@ -63,7 +63,7 @@ def run(config: Config) -> bool:
     with tempfile.TemporaryDirectory(prefix="selfemo-") as outputs:
         local.init(local.SubprocessRunner(use_venv=False), pipeline_root=outputs, raise_on_error=True)
         try:
-            with _steps_that_start_at_once():
+            with steps_that_start_at_once():
                 pipeline(config=config.to_json())
         except RuntimeError as error:  # what KFP raises for a failed task; its log stands above
             print(error, file=sys.stderr)
@@ -72,7 +72,7 @@ def run(config: Config) -> bool:
 
 
 @contextmanager
-def _steps_that_start_at_once() -> Iterator[None]:
+def steps_that_start_at_once() -> Iterator[None]:
     """KFP starts steps with the first ``python3`` on the path: where it can be, that is one that has the libraries."""
     if not forkserver.possible():
         yield
