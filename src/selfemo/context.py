@@ -19,6 +19,7 @@ from selfemo import __version__, fingerprint, processes, services
 from selfemo.config import Config
 from selfemo.policies import Policies
 from selfemo.registry.client import Registry
+from selfemo.registry.credentials import moved
 from selfemo.store.artifacts import Manifest, Store
 
 log = logging.getLogger(__name__)
@@ -102,7 +103,7 @@ class Context:
         uri = self.config.mlflow.tracking_uri or self._given_mlflow
         if uri is None:
             uri = self.services.processes["mlflow"].url
-        return Registry(uri, self.config)
+        return Registry(moved(uri), self.config)
 
     @cached_property
     def policies(self) -> Policies:

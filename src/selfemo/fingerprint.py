@@ -54,6 +54,7 @@ SURROUNDINGS = (
     "selfemo.registry",
     "selfemo.report.plots",
     "selfemo.services",
+    "selfemo.shown",
     "selfemo.steps.launch",
     "selfemo.store",
 )

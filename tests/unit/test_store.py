@@ -230,7 +230,7 @@ def test_a_manifest_is_not_trusted(text: str) -> None:
 
 
 def test_a_manifest_round_trips() -> None:
-    manifest = Manifest("s", {"a": File(1, "x")}, "files-1", {"i": "j"}, "c", "v", {"r": 1.5})
+    manifest = Manifest("s", {"a": File(1, "0" * 64)}, "files-1", {"i": "j"}, "c", "v", {"r": 1.5})
     assert Manifest.from_json(manifest.to_json(), "here") == manifest
 
 
