@@ -48,6 +48,7 @@ SURROUNDINGS = (
     "selfemo.errors",
     "selfemo.fingerprint",
     "selfemo.logs",
+    "selfemo.places",
     "selfemo.policies",
     "selfemo.processes",
     "selfemo.progress",

@@ -117,11 +117,8 @@ class Policies:
     def _adapter(self, path: Path) -> str:
         place = str(path.resolve())
         if place in self._standing:
-            raise UserError(
-                "the adapter stands on itself",
-                where=place,
-                fix="name its base in adapter_config.json, and save it anew",
-            )
+            fix = "name its base in adapter_config.json, and save it anew"
+            raise UserError("the adapter stands on itself", where=place, fix=fix)
         self._standing.append(place)
         try:
             return adapters.view(path, lambda base: self.find(base).directory, self.cache)

@@ -1,4 +1,4 @@
-"""Credentials in the address of an MLflow server: they move to where MLflow's client looks for them, and nobody shows them."""
+"""Credentials in the address of an MLflow server: they move to where its client looks for them, and are not shown."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import logging
 import os
@@ -14,7 +13,8 @@ from selfemo.context import Context
 from selfemo.errors import CorruptArtifact, UserError
 from selfemo.serving.service import Service
 from selfemo.store import marks
-from selfemo.store.artifacts import Manifest, Store, verify
+from selfemo.store.artifacts import FETCHED_WITHIN, Manifest, Store, verify
+from selfemo.store.filelock import locked
 
 log = logging.getLogger(__name__)
 
@@ -119,8 +119,7 @@ def fetch(config: Config, policy: str, digest: str, out: Path) -> str:
         raise UserError("is no directory", where=str(out), fix="name a directory")
     context.store.cache.mkdir(parents=True, exist_ok=True)
     name = hashlib.sha256(str(out.resolve()).encode()).hexdigest()[:16]
-    with (context.store.cache / f".fetch-{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(context.store.cache / f".fetch-{name}.lock", f"fetching into {out}", FETCHED_WITHIN):
         for leftover in out.glob(f"{OWN}*/"):  # of a process that was killed
             shutil.rmtree(leftover)
         _fill(context.store, uri, manifest, out)

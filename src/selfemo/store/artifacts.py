@@ -22,7 +22,7 @@ from urllib.parse import urlparse
 
 from selfemo.errors import CorruptArtifact, UserError
 from selfemo.progress import heartbeat
-from selfemo.store import marks
+from selfemo.store import filelock, marks
 from selfemo.store.backends import Backend, LocalBackend
 from selfemo.store.manifest import MANIFEST, File, Manifest
 from selfemo.store.s3 import S3Backend
@@ -40,6 +40,10 @@ def files_of(directory: Path) -> dict[str, File]:
     """All files of a directory by relative path, in order."""
     names = sorted(p.relative_to(directory).as_posix() for p in directory.rglob("*") if p.is_file())
     return {n: File((directory / n).stat().st_size, sha256(directory / n)) for n in names}
+
+
+FETCHED_WITHIN = 7200.0
+"""Seconds that another process which fetches the same is waited for: large weights over a slow network."""
 
 
 class Store:
@@ -181,13 +185,15 @@ class Store:
         digest = manifest.digest
         target, mark = self.cache / digest, self.cache / f".{digest}.verified"
         self.cache.mkdir(parents=True, exist_ok=True)
-        with (self.cache / f".{digest}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH)  # readers do not wait for each other
+        with (self.cache / f".{digest}.lock").open("a+") as lock:
+            # Readers do not wait for each other.
+            filelock.take(lock, f"fetching {uri}", FETCHED_WITHIN, shared=True)
             if marks.holds(mark, digest, target, manifest.files):
                 return target
             # Processes that train together fetch the same weights: the first does, the others wait and find them.
+            fcntl.flock(lock, fcntl.LOCK_UN)
             with heartbeat(f"fetching {uri}"):
-                fcntl.flock(lock, fcntl.LOCK_EX)
+                filelock.take(lock, f"fetching {uri}", FETCHED_WITHIN)
                 if not marks.holds(mark, digest, target, manifest.files):
                     marks.write(mark, digest, self._fill_cache(uri, manifest, target))
         return target

@@ -1,4 +1,4 @@
-"""S3 as people have it: too old for the lock, refusing, cut off, away. Each is said in a line that names what and where."""
+"""S3 as people have it: too old for the lock, refusing, cut off, away; a line says what and where."""
 
 from __future__ import annotations
 
