@@ -6,12 +6,12 @@ The same checked-in form that a cluster runs, under KFP's SubprocessRunner: ever
 from __future__ import annotations
 
 import sys
-import tempfile
 import warnings
 from pathlib import Path
 
 from selfemo.config import Config
 from selfemo.config.cluster import Cluster
+from selfemo.places import temporary
 
 
 def form_of(config: Config, directory: Path) -> Path:
@@ -37,13 +37,13 @@ def run(config: Config) -> bool:
     warnings.filterwarnings("ignore")
     from kfp import components, dsl, local
 
-    with tempfile.TemporaryDirectory(prefix="selfemo-") as forms:
-        form = form_of(config, Path(forms)).read_text(encoding="utf-8")
+    with temporary("forms") as forms:
+        form = form_of(config, forms).read_text(encoding="utf-8")
         # The local runner knows no such placeholder, and falls over it; nothing was scheduled here.
         form = form.replace(dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER, "")
         pipeline = components.load_component_from_text(form)
-    with tempfile.TemporaryDirectory(prefix="selfemo-") as outputs:
-        local.init(local.SubprocessRunner(use_venv=False), pipeline_root=outputs, raise_on_error=True)
+    with temporary("outputs") as outputs:
+        local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(outputs), raise_on_error=True)
         try:
             pipeline(config=config.to_json())
         except RuntimeError as error:  # what KFP raises for a failed task; its log stands above
