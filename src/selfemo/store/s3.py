@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from selfemo.store.backends import Stored, parsed
-from selfemo.store.s3_errors import DENIED, EXISTS, GONE, Refused, refused
+from selfemo.store.s3_errors import CUT_OFF, DENIED, EXISTS, GONE, Refused, refused
 
 log = logging.getLogger(__name__)
 
@@ -109,16 +109,21 @@ class S3Backend:
         return parts.netloc, parts.path.lstrip("/")
 
     def read(self, uri: str) -> bytes | None:
+        found = self._get(uri)
+        return None if found is None else found[0]
+
+    def _get(self, uri: str) -> tuple[bytes, str] | None:
+        """Contents of an object and their tag; None if there is none."""
         bucket, key = self.split(uri)
         for last in (False, True):
             try:
                 with self._asking("reading", uri):
-                    body: bytes = self.client.get_object(Bucket=bucket, Key=key)["Body"].read()
-                    return body
+                    found = self.client.get_object(Bucket=bucket, Key=key)
+                    return found["Body"].read(), str(found["ETag"])
             except Refused as error:
                 if error.code in GONE:
                     return None
-                if error.code != "cut off" or last:  # an answer that ended in the middle is asked for once more
+                if error.code != CUT_OFF or last:  # an answer that ended in the middle is asked for once more
                     raise
         raise AssertionError("the second read returns or raises")
 
@@ -128,16 +133,8 @@ class S3Backend:
 
     def swap(self, uri: str, old: bytes, new: bytes) -> bool:
         self._be_sure(uri)
-        bucket, key = self.split(uri)
-        try:
-            with self._asking("reading", uri):
-                found = self.client.get_object(Bucket=bucket, Key=key)
-                same, tag = found["Body"].read() == old, found["ETag"]
-        except Refused as error:
-            if error.code in GONE:
-                return False
-            raise
-        return same and self._put(uri, new, IfMatch=tag)
+        found = self._get(uri)
+        return found is not None and found[0] == old and self._put(uri, new, IfMatch=found[1])
 
     def _put(self, uri: str, data: bytes, **condition: str) -> bool:
         """Write an object under a condition; whether that held."""

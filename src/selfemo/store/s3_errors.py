@@ -8,6 +8,7 @@ from selfemo.errors import UserError
 
 GONE = ("NoSuchKey", "404", "NoSuchBucket")
 EXISTS = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
+CUT_OFF = "cut off"
 DENIED = ("AccessDenied", "403")
 _WHO = (
     *DENIED,
@@ -18,7 +19,7 @@ _WHO = (
     "InvalidToken",
     "TokenRefreshRequired",
 )
-_CUT_OFF = ("ResponseStreamingError", "IncompleteReadError", "ReadTimeoutError")
+_CUT = ("ResponseStreamingError", "IncompleteReadError", "ReadTimeoutError")
 _UNSIGNED = ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound")
 
 
@@ -26,7 +27,7 @@ class Refused(UserError):
     """A request to an S3 that failed for good.
 
     Attributes:
-        code: Of the S3's answer; ``cut off`` if it ended in the middle; empty where nothing answered.
+        code: Of the S3's answer; ``cut off`` (:data:`CUT_OFF`) if it ended in the middle; empty where nothing answered.
     """
 
     code = ""
@@ -60,7 +61,7 @@ def _code(error: object) -> str:
         answer = getattr(cause, "response", None)
     if isinstance(answer, dict):
         return str(answer.get("Error", {}).get("Code"))
-    return "cut off" if type(error).__name__ in _CUT_OFF else ""
+    return CUT_OFF if type(error).__name__ in _CUT else ""
 
 
 def _fix(error: object, code: str, words: str) -> str:
