@@ -1,4 +1,4 @@
-"""What is done when something goes wrong, each in a process of its own that can be killed; and whether it ended right."""
+"""What is done when something goes wrong, each in a process that can be killed; and whether it ended right."""
 
 from __future__ import annotations
 

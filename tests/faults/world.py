@@ -90,8 +90,15 @@ class World:
             if name in ("promote", "rollback", "fetch"):
                 continue
             self.made[name] = end.said
-            digest = attempt(lambda uri=end.said: Context(config).store.manifest(uri).digest, self.log("calm"))  # type: ignore[misc, union-attr]  # it is published
+            digest = attempt(lambda config=config, uri=end.said: digest_of(config, uri), self.log("calm"))  # type: ignore[misc]  # defaults of its own
             self.digests[name] = digest.said
+
+
+def digest_of(config: Config, uri: str) -> str:
+    """Of something that is published."""
+    found = Context(config).store.manifest(uri)
+    assert found is not None
+    return found.digest
 
 
 def ready(world: World, config: Config, work: str) -> None:

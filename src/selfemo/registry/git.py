@@ -63,7 +63,7 @@ def replicas_of(text: str | None) -> str:
         row = yaml.safe_load(text or "")
         given = row["data"]["replicas"]
         return str(int(given)) if int(given) > 0 else "1"
-    except (yaml.YAMLError, KeyError, TypeError, ValueError):
+    except (yaml.YAMLError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError):
         return "1"
 
 

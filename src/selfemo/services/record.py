@@ -142,7 +142,7 @@ def _read(workdir: Path) -> Services:
         return _parsed(json.loads(path.read_text()))
     except FileNotFoundError:
         return fresh
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         # Nothing is lost with it: keys are the running server's, or new ones at its next start.
         log.warning("%s is damaged (%s), and is made anew; what runs is looked for", path, type(error).__name__)
         return fresh
