@@ -58,7 +58,7 @@ def befall(world: World, point: Point) -> Row:
 
 def _work(world: World, point: Point) -> tuple[End, str]:
     config, work, log = world.config(f"p{point.number}"), point.work, world.log(f"p{point.number}")
-    if point.area == "deciding":
+    if point.area == "deciding" or work == "decide":
         ready(world, config, work)
     world.calm()
 
@@ -173,7 +173,7 @@ def main() -> int:
     print(HEADER, flush=True)
     done: list[Row] = []
     try:
-        with opened(place, given.workdir, bool({"steps", "runner"} & set(areas))) as world:
+        with opened(place, given.workdir, areas) as world:
             for row in rows(world, points, given.minutes):
                 done.append(row)
                 print(line(row, given.seed), flush=True)

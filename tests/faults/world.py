@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,21 +102,25 @@ def digest_of(config: Config, uri: str) -> str:
 
 
 def ready(world: World, config: Config, work: str) -> None:
-    """What has to be there before a promotion or a rollback."""
+    """What has to be there before a decision, a promotion or a rollback."""
+    if work == "decide":  # the card names the run's data
+        attempt(lambda: WORK["prepare"](config, world.made), world.log(config.run))
+        return
     attempt(lambda: str(versions(config, world.made)), world.log(config.run))
     if work == "rollback":
         attempt(lambda: WORK["promote"](config, world.made), world.log(config.run))
 
 
 @contextmanager
-def opened(place: Path, workdir: Path | None, steps: bool) -> Iterator[World]:
+def opened(place: Path, workdir: Path | None, areas: Collection[str]) -> Iterator[World]:
     """A world, and its end.
 
     Args:
         place: Empty directory.
         workdir: Whose servers are used; None starts some.
-        steps: Whether whole steps are done, which takes a model and its libraries.
+        areas: Where things are to go wrong: whole steps take a model and its libraries.
     """
+    steps = bool({"steps", "runner"} & set(areas))
     own = workdir is None
     running = services.ensure(workdir or place / "world", ("s3", "mlflow"))
     os.environ.update(running.environment, MLFLOW_DISABLE_TELEMETRY="true", TOKENIZERS_PARALLELISM="false")
@@ -134,7 +138,9 @@ def opened(place: Path, workdir: Path | None, steps: bool) -> Iterator[World]:
         if steps:
             _model(world)
             world.learn(("prepare", "warmup", "evaluate", "decide", "generate", "filter", "train"))
-        world.learn(("publish", "fetch", "promote", "rollback"))
+        world.learn(("publish", "fetch"))
+        if "deciding" in areas:
+            world.learn(("promote", "rollback"))
         yield world
     finally:
         for proxy in proxies:
@@ -206,7 +212,7 @@ def servers_again(place: Path, name: str, fault: str, place_in_time: float, deta
 
     def write() -> str:
         context = Context(config)
-        folder = context.workdir / name
+        folder = place / f"{name}-written"
         folder.mkdir()
         (folder / "a").write_text(name)
         context.store.publish(folder, context.store.uri(name), step="s")
@@ -215,7 +221,7 @@ def servers_again(place: Path, name: str, fault: str, place_in_time: float, deta
     def check() -> str:
         context = Context(config)
         text = (context.store.fetch(context.store.uri(name)) / "a").read_text()
-        context.registry.artifacts(context.registry.parent, [context.workdir / name / "a"])
+        context.registry.artifacts(context.registry.parent, [place / f"{name}-written" / "a"])
         return "" if text == name else "what was written is another"
 
     before = attempt(write, log)
