@@ -165,10 +165,12 @@ class Context:
             work: Given an empty directory for the files to publish and a scratch directory that survives being
                 killed, does the step and returns its small result.
         """
-        if done := self.done(name, round, inputs):
-            return done
         uri = self.uri(name, round, inputs)
         scratch = self.workdir / "scratch" / self.config.run / f"{round}-{uri.rsplit('/', 1)[1]}"
+        if done := self.done(name, round, inputs):
+            if not processes.rank():  # who published may have been killed right afterwards
+                shutil.rmtree(scratch, ignore_errors=True)
+            return done
         out = scratch / "out"
         if processes.rank():
             work(out, scratch / "work")

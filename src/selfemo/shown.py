@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 _MOST = 4000
-_USER_INFO = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://)([^\s/?#'\"<>]*)@")
+_USER_INFO = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]{0,30}://)([^\s/?#'\"<>]*)@")
 """In an address, what stands before the last @ of its host."""
 
 
