@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import shutil
 import tempfile
@@ -15,6 +14,10 @@ from typing import Protocol
 from urllib.parse import ParseResult, unquote, urlparse
 
 from selfemo.errors import UserError
+from selfemo.store.filelock import locked
+
+SWAP_SECONDS = 60.0
+"""That another process may take to replace a small file."""
 
 
 def parsed(uri: str) -> ParseResult:
@@ -140,8 +143,7 @@ class LocalBackend:
 
     def swap(self, uri: str, old: bytes, new: bytes) -> bool:
         target = self.path(uri)
-        with (target.parent / f".tmp-{target.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(target.parent / f".tmp-{target.name}.lock", f"changing {uri}", SWAP_SECONDS):
             if self.read(uri) != old:
                 return False
             with _beside(target, new) as name:

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 PATIENCE = 180.0
 """Seconds after its first failure that a request is tried again: Kubeflow does not start a step anew whose program
 failed, and a server that was killed, or moved to another node, is back before that."""
+TRANSIENT = (408, 429, 500, 502, 503, 504)
 _SINCE, _SAID = "selfemo_since", 60.0
 
 
@@ -63,7 +64,7 @@ class S3Backend:
     ) -> None:  # the names are botocore's
         """Say that a server is waited for, and end that when it has been away for long."""
         status = response[0].status_code if response else 0
-        if caught_exception is None and status < 500 and status not in (408, 429):
+        if caught_exception is None and status not in TRANSIENT:
             return
         context, now = request_dict["context"], time.monotonic()
         began, said = context.setdefault(_SINCE, (now, now - _SAID))
