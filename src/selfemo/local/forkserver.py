@@ -21,7 +21,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,6 +28,7 @@ from typing import NoReturn
 
 from selfemo import logs
 from selfemo.local.forkclient import Request, receive
+from selfemo.places import temporary
 
 GPUS = ("/dev/nvidiactl", "/dev/kfd")
 """What a machine with a GPU of NVIDIA's or AMD's has."""
@@ -46,8 +46,7 @@ def python3(modules: Sequence[str]) -> Iterator[Path]:
     Args:
         modules: What the server imports before it is ready.
     """
-    with tempfile.TemporaryDirectory(prefix="selfemo-") as directory:
-        place = Path(directory)
+    with temporary("forks") as place:
         client = Path(__file__).with_name("forkclient.py")
         words = [sys.executable, "-IS", str(client), str(place / "socket"), sys.executable]
         (place / "python3").write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
