@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from selfemo.errors import UserError
 from selfemo.policy import adapters
@@ -29,6 +29,20 @@ def load_tokenizer(directory: str) -> PreTrainedTokenizerBase:
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.clean_up_tokenization_spaces = False  # else decoding eats spaces before punctuation
     return tokenizer
+
+
+def read_config(directory: str) -> Any:
+    """The configuration stored with the weights, or an adapter's base's.
+
+    Raises:
+        UserError: If there is none, or of an architecture that transformers does not know.
+    """
+    from transformers import AutoConfig
+
+    if adapters.is_adapter(directory):
+        return read_config(adapters.base_directory(directory))
+    with _readable(directory):
+        return AutoConfig.from_pretrained(directory, trust_remote_code=False)
 
 
 def load_model(directory: str, *, bf16: bool = False, trainable_adapter: bool = False) -> PreTrainedModel:

@@ -131,7 +131,7 @@ def _attention(
         if is_causal is False or kwargs.get("position_bias") is not None:
             what = "a bias of its own by position" if is_causal is not False else "attention that looks ahead"
             raise UserError(f"{type(module).__name__} has {what}, which trees of tokens have not")
-        return tree.attend(layer, query, key, value), None
+        return tree.attend(layer, query, key, value).contiguous(), None  # some models ask for a view of it
     if layer.plain:
         given = {"scaling": scaling, "is_causal": is_causal, **kwargs}
         return sdpa_attention_forward(module, query, key, value, attention_mask, **given)  # type: ignore[no-any-return]  # the library has no types
