@@ -40,6 +40,8 @@ _SMALL = {
     **dict.fromkeys(("vocab_size", "vocab_size_per_layer_input"), VOCABULARY),
     **dict.fromkeys(("hidden_size_per_layer_input", "laurel_rank"), HEAD),
     **dict.fromkeys(("sliding_window", "attention_chunk_size"), WINDOW),
+    **dict.fromkeys(("attn_logit_softcapping", "final_logit_softcapping"), 1.0),  # so that it caps
+    "query_pre_attn_scalar": HEAD,
 }
 """Numbers of a configuration, and the most that the smallest model has of them."""
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
@@ -109,8 +111,8 @@ def smallest(config: Any) -> PreTrainedModel:
         model = AutoModelForCausalLM.from_config(made, dtype=torch.float32).eval()
         with torch.no_grad():
             for weight in model.parameters():
-                if weight.dim() > 1:
-                    weight.normal_(0, 0.3)
+                noise = torch.randn_like(weight) * 0.3
+                weight.copy_(noise if weight.dim() > 1 else weight.nan_to_num() + noise)  # norms stay about one
     return model  # type: ignore[no-any-return]  # the library has no types
 
 

@@ -18,6 +18,7 @@ from selfemo import hardware
 from selfemo.config.platform import Policy
 from selfemo.policy.compute import compute
 from selfemo.policy.engine import Completion, Sampling
+from selfemo.policy.trees import check
 from selfemo.policy.trees.attention import enable
 from selfemo.policy.trees.forest import Forest
 from selfemo.policy.trees.packing import log_probs
@@ -46,14 +47,19 @@ def start(directory: str, tokenizer: PreTrainedTokenizerBase, policy: Policy) ->
         directory: Whole weights, or an adapter's view.
         tokenizer: Their tokenizer.
         policy: Says in which precision.
+
+    Raises:
+        UserError: If the weights cannot be read, or not be computed on trees.
     """
     how = compute(policy)
+    check.architecture(directory)
     model = load_model(directory, bf16=how.bfloat16).to(how.device)
+    check.weights(model, directory)
     return TransformersEngine(model, tokenizer)
 
 
 class TransformersEngine:
-    """Samples with any transformers decoder whose attention can be set: Llama and Qwen3 are tested.
+    """Samples with transformers decoders that look at the past through attention alone (:mod:`.check`).
 
     Args:
         model: A causal language model, on any device, wrapped by PEFT or not.
