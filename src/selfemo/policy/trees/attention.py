@@ -1,11 +1,13 @@
-"""Attention over trees of tokens, for any model that looks its attention up in transformers' interface.
+"""Attention over trees of tokens, for models that look their attention up in transformers' interface.
 
 A model that :func:`enable` was called on attends as before, unless it is called with ``tree=``: then that
-object decides what each token sees. Defined here.
+object decides what each token sees. What a layer asks for beside (:class:`Layer`) holds there too; what a model does
+outside of that interface, :mod:`.check` finds out. Defined here.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -17,6 +19,7 @@ from transformers.integrations.flex_attention import flex_attention_forward
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from selfemo.errors import UserError
 from selfemo.policy import onednn
 from selfemo.policy.trees.tree import Ints, Tree
 
@@ -29,20 +32,81 @@ FLEX_BLOCK = 128
 """FlexAttention's own size of a block."""
 
 
+@dataclass(frozen=True)
+class Layer:
+    """How one layer attends, as it says in its call.
+
+    Attributes:
+        module: The layer's attention module.
+        scale: Factor of the scores; None is ``1 / sqrt(D)``.
+        window: Tokens that a token sees of its own past, itself included; None is all of it.
+        softcap: Scores are ``softcap * tanh(score / softcap)``.
+        sinks: ``(H,)`` scores of a place that is attended to and holds nothing.
+    """
+
+    module: Any
+    scale: float | None
+    window: int | None = None
+    softcap: float | None = None
+    sinks: torch.Tensor | None = None
+
+    @property
+    def index(self) -> int:
+        """Number of the layer."""
+        return int(self.module.layer_idx)
+
+    @property
+    def plain(self) -> bool:
+        """Whether SDPA computes it: that knows neither soft caps nor sinks."""
+        return self.softcap is None and self.sinks is None
+
+    def compute(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor | None, causal: bool
+    ) -> torch.Tensor:
+        """Soft-capped attention and attention with sinks, by all scores.
+
+        Args:
+            query: ``(B, H, Q, D)``.
+            key: ``(B, H_kv, K, D)``.
+            value: ``(B, H_kv, K, V)``.
+            bias: ``(B, 1, Q, K)`` or ``(1, 1, Q, K)``, additive, or what may be seen.
+            causal: Without a bias: a query sees no later key.
+
+        Returns:
+            ``(B, H, Q, V)``.
+        """
+        grouped = query.unflatten(1, (key.shape[1], -1))  # heads that share keys
+        scale = query.shape[-1] ** -0.5 if self.scale is None else self.scale
+        scores = torch.matmul(grouped, key.transpose(-1, -2)[:, :, None]).float() * scale
+        if self.softcap is not None:
+            scores = self.softcap * torch.tanh(scores / self.softcap)
+        if bias is not None:
+            bias = bias[:, :, None]
+            scores = scores.masked_fill(~bias, float("-inf")) if bias.dtype == torch.bool else scores + bias
+        elif causal:
+            later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
+            scores = scores.masked_fill(later, float("-inf"))
+        if self.sinks is not None:
+            sinks = self.sinks.float().view(1, *grouped.shape[1:3], 1, 1).expand(*scores.shape[:-1], 1)
+            scores = torch.cat([scores, sinks], dim=-1)
+        chances = torch.softmax(scores, dim=-1)[..., : key.shape[2]].to(value.dtype)
+        return torch.matmul(chances, value[:, :, None]).flatten(1, 2)
+
+
 class Attend(Protocol):
     """What a model is called with as ``tree=``."""
 
-    def attend(self, module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    def attend(self, layer: Layer, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """Attention of one layer.
 
         Args:
-            module: The layer's attention module.
+            layer: How it attends.
             query: ``(1, H, S, D)``.
             key: ``(1, H_kv, S, D)``.
-            value: As the key.
+            value: ``(1, H_kv, S, V)``.
 
         Returns:
-            ``(1, S, H, D)``.
+            ``(1, S, H, V)``.
         """
         ...
 
@@ -53,12 +117,26 @@ def _attention(
     key: torch.Tensor,
     value: torch.Tensor,
     attention_mask: Any,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: torch.Tensor | None = None,
+    is_causal: bool | None = None,
     tree: Attend | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    if tree is None:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)  # type: ignore[no-any-return]  # the library has no types
-    return tree.attend(module, query, key, value), None
+    """Transformers' interface; :class:`Layer` names its arguments. Dropout is left out on trees."""
+    layer = Layer(module, scaling, sliding_window, softcap, s_aux)
+    if tree is not None:
+        if is_causal is False or kwargs.get("position_bias") is not None:
+            what = "a bias of its own by position" if is_causal is not False else "attention that looks ahead"
+            raise UserError(f"{type(module).__name__} has {what}, which trees of tokens have not")
+        return tree.attend(layer, query, key, value).contiguous(), None  # some models ask for a view of it
+    if layer.plain:
+        given = {"scaling": scaling, "is_causal": is_causal, **kwargs}
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **given)  # type: ignore[no-any-return]  # the library has no types
+    causal = query.shape[2] > 1
+    return layer.compute(query, key, value, attention_mask, causal).transpose(1, 2).contiguous(), None
 
 
 AttentionInterface.register(NAME, _attention)
@@ -84,12 +162,14 @@ def inputs(ids: Ints, depth: Ints, attend: Attend, device: torch.device) -> dict
     }
 
 
-def block_mask(end: Ints, device: torch.device) -> Any:
+def block_mask(end: Ints, device: torch.device, depth: Ints | None = None, window: int = 0) -> Any:
     """What ``create_block_mask`` finds out for a tree's mask, without a mask of all nodes by all nodes.
 
     Args:
         end: ``(S,)`` of the tree: node ``q`` sees node ``k`` where ``k <= q < end[k]``.
         device: To put it on.
+        depth: ``(S,)`` of the tree, where there is a window.
+        window: See :class:`Layer`. Some blocks that are looked into then hold nothing that is seen.
     """
     from torch.nn.attention.flex_attention import BlockMask
 
@@ -105,8 +185,21 @@ def block_mask(end: Ints, device: torch.device) -> Any:
     every = below & (of_block.min(1)[None] >= starts + FLEX_BLOCK)
     ends = torch.from_numpy(end).to(device)
 
-    def sees(batch: Any, head: Any, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+    def in_past(batch: Any, head: Any, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
         return (k <= q) & (q < ends[k])
+
+    sees = in_past
+    if depth is not None:
+        places = np.pad(depth, (0, count * FLEX_BLOCK - size), mode="edge").reshape(count, FLEX_BLOCK)
+        least, most = places.min(1), places.max(1)
+        some &= least[:, None] - most[None] < window
+        every &= most[:, None] - least[None] < window
+        depths = torch.from_numpy(depth).to(device)
+
+        def near(batch: Any, head: Any, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+            return in_past(batch, head, q, k) & (depths[q] - depths[k] < window)
+
+        sees = near
 
     def listed(of: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """How many blocks of keys each block of queries has, and which come first."""
@@ -130,6 +223,16 @@ class PackedAttention:
 
     def __init__(self, tree: Tree, device: torch.device, flex: bool | None = None) -> None:
         self.tree, self.device, self.flex = tree, device, flex
+        self._blocks: dict[int | None, Any] = {}
+        self._biases: dict[int | None, list[torch.Tensor | None]] = {}
+
+    @cached_property
+    def _longest(self) -> int:
+        return int(self.tree.depth.max()) + 1
+
+    def _window(self, layer: Layer) -> int | None:
+        """The layer's window, where any node's past is longer."""
+        return None if layer.window is None or layer.window >= self._longest else layer.window
 
     def _flexible(self, dtype: torch.dtype, width: int) -> bool:
         """Whether FlexAttention is to compute a layer of this number and width of heads."""
@@ -138,40 +241,49 @@ class PackedAttention:
         fits = width >= FLEX_WIDTH and len(self.tree.ids) >= FLEX_TOKENS
         return self.device.type == "cuda" and dtype != torch.float32 and fits
 
-    @cached_property
-    def _blocks(self) -> Any:
+    def _blocks_of(self, window: int | None) -> Any:
         """FlexAttention's sparse form of the mask."""
-        return block_mask(self.tree.end, self.device)
+        if window not in self._blocks:
+            depth = None if window is None else self.tree.depth
+            self._blocks[window] = block_mask(self.tree.end, self.device, depth, window or 0)
+        return self._blocks[window]
 
-    @cached_property
-    def _biases(self) -> list[torch.Tensor | None]:
+    def _biases_of(self, window: int | None) -> list[torch.Tensor | None]:
         """For each separate tree the additive mask ``(L, L)``; None for a plain sequence."""
-        biases: list[torch.Tensor | None] = []
-        for start, stop in self.tree.spans:
-            end = torch.from_numpy(self.tree.end[start:stop] - start)
-            if bool((end == stop - start).all()):
-                biases.append(None)
-                continue
-            place = torch.arange(stop - start)
-            hidden = (place[None, :] > place[:, None]) | (place[:, None] >= end[None, :])
-            biases.append(torch.zeros(hidden.shape).masked_fill_(hidden, float("-inf")).to(self.device))
-        return biases
+        if window not in self._biases:
+            self._biases[window] = [self._bias(start, stop, window) for start, stop in self.tree.spans]
+        return self._biases[window]
 
-    def attend(self, module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    def _bias(self, start: int, stop: int, window: int | None) -> torch.Tensor | None:
+        end = torch.from_numpy(self.tree.end[start:stop] - start)
+        if bool((end == stop - start).all()) and (window is None or stop - start <= window):
+            return None
+        place = torch.arange(stop - start)
+        hidden = (place[None, :] > place[:, None]) | (place[:, None] >= end[None, :])
+        if window is not None:
+            depth = torch.from_numpy(self.tree.depth[start:stop])
+            hidden |= depth[:, None] - depth[None, :] >= window
+        return torch.zeros(hidden.shape).masked_fill_(hidden, float("-inf")).to(self.device)
+
+    def attend(self, layer: Layer, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """See :class:`Attend`."""
         dtype = query.dtype
         if torch.is_autocast_enabled(self.device.type):  # as SDPA does by itself: normalised queries come in float32
             dtype = torch.get_autocast_dtype(self.device.type)
         query, key, value = (x.to(dtype) for x in (query, key, value))
-        if self._flexible(dtype, query.shape[-1]):
-            return flex_attention_forward(module, query, key, value, self._blocks, scaling=module.scaling)[0]  # type: ignore[no-any-return]  # the library has no types
+        window = self._window(layer)
+        if layer.plain and self._flexible(dtype, query.shape[-1]):
+            blocks = self._blocks_of(window)
+            return flex_attention_forward(layer.module, query, key, value, blocks, scaling=layer.scale)[0]  # type: ignore[no-any-return]  # the library has no types
         parts = []
-        for (start, stop), bias in zip(self.tree.spans, self._biases, strict=True):
+        for (start, stop), bias in zip(self.tree.spans, self._biases_of(window), strict=True):
             q, k, v = (x[:, :, start:stop] for x in (query, key, value))
             mask = None if bias is None else bias.to(q.dtype)[None, None]
-            parts.append(
-                scaled_dot_product_attention(
-                    q, k, v, mask, is_causal=mask is None, scale=module.scaling, enable_gqa=True
+            if layer.plain:
+                out = scaled_dot_product_attention(
+                    q, k, v, mask, is_causal=mask is None, scale=layer.scale, enable_gqa=True
                 )
-            )
+            else:
+                out = layer.compute(q, k, v, mask, causal=mask is None)
+            parts.append(out)
         return torch.cat(parts, dim=2).transpose(1, 2)

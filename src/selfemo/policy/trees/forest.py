@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from selfemo.policy.trees.attention import PackedAttention, inputs
+from selfemo.policy.trees.attention import Layer, PackedAttention, inputs
 from selfemo.policy.trees.tree import Ints, Tree, join
 
 
@@ -21,21 +21,22 @@ class Forest:
     """``T`` trees and their cached keys and values, in ``(T, H_kv, C, D)`` for each layer.
 
     Args:
-        body: A decoder without its head, with tree attention enabled.
+        model: A causal language model with tree attention enabled.
         trees: What stands there already is computed at once.
         room: Nodes to make room for in each tree; more is made when it is needed.
+        keep: ``(N,)`` nodes of all trees, side by side, whose logits are wanted.
     """
 
-    def __init__(self, body: Any, trees: Sequence[Tree], room: int) -> None:
-        self.body, self.device = body, body.device
+    def __init__(self, model: Any, trees: Sequence[Tree], room: int, keep: Ints) -> None:
+        self.model, self.device = model, model.device
         self.sizes = np.array([len(t.ids) for t in trees])
         self.capacity = int(self.sizes.max()) + room
         self.keys: dict[int, torch.Tensor] = {}
         self.values: dict[int, torch.Tensor] = {}
         whole = join(trees)
-        out = body(**inputs(whole.ids, whole.depth, _First(self, whole), self.device))
-        self.hidden: torch.Tensor = out.last_hidden_state[0]
-        """``(S, E)`` last hidden states of the nodes computed last."""
+        feed = inputs(whole.ids, whole.depth, _First(self, whole), self.device)
+        self.logits: torch.Tensor = model(**feed, logits_to_keep=torch.from_numpy(keep).to(self.device)).logits[0]
+        """``(N, V)`` of the nodes that were to be kept."""
         self.seen = np.zeros((0, self.capacity), dtype=bool)
         """``(S, C)`` what each of the nodes added last sees of its tree."""
 
@@ -60,7 +61,7 @@ class Forest:
             parent: ``(S,)`` ascending rows of the nodes that were added or watched last.
 
         Returns:
-            ``(S, E)`` last hidden states.
+            ``(S, V)`` logits.
         """
         tree = self.tree[parent]
         counts = np.bincount(tree, minlength=len(self.sizes))
@@ -73,7 +74,7 @@ class Forest:
         self.seen[np.arange(len(tree)), slot] = True
         self.tree = tree
         attend = _Next(self, row, slot, int(counts.max()), int(self.sizes.max()))
-        return self.body(**inputs(ids, depth, attend, self.device)).last_hidden_state[0]  # type: ignore[no-any-return]  # the library has no types
+        return self.model(**inputs(ids, depth, attend, self.device)).logits[0]  # type: ignore[no-any-return]  # the library has no types
 
     def _enlarge(self, least: int) -> None:
         more = max(least, self.capacity * 3 // 2) - self.capacity
@@ -106,9 +107,9 @@ class _First(PackedAttention):
         slot = np.arange(len(tree)) - whole.roots[:-1][tree]
         self.at = (torch.from_numpy(tree).to(forest.device), torch.from_numpy(slot).to(forest.device))
 
-    def attend(self, module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        self.forest.store(module.layer_idx, key, value, self.at)
-        return super().attend(module, query, key, value)
+    def attend(self, layer: Layer, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        self.forest.store(layer.index, key, value, self.at)
+        return super().attend(layer, query, key, value)
 
 
 class _Next:
@@ -120,31 +121,41 @@ class _Next:
         self.tree, self.row = torch.from_numpy(forest.tree).to(device), torch.from_numpy(row).to(device)
         self.slot = torch.from_numpy(slot).to(device)
         self.seen = torch.from_numpy(forest.seen[:, :length]).to(device)
-        self.bias: torch.Tensor | None = None
+        self.biases: dict[tuple[int | None, int], torch.Tensor] = {}
 
-    def _bias_like(self, query: torch.Tensor, groups: int) -> torch.Tensor:
+    def _bias_like(self, query: torch.Tensor, window: int | None, groups: int) -> torch.Tensor:
         """``(T, 1, groups * Q, length)`` additive mask; padding sees the first slot, since softmax needs one."""
-        if self.bias is None:
+        if (window, groups) not in self.biases:
+            seen = self.seen
+            if window is not None:  # the slots of a node's past are ascending, so the last ones seen are the nearest
+                place = seen.cumsum(1)
+                seen = seen & (place > place[:, -1:] - window)
             hidden = torch.ones(
                 (len(self.forest.sizes), self.width, self.length), dtype=torch.bool, device=query.device
             )
             hidden[:, :, 0] = False
-            hidden[self.tree, self.row] = ~self.seen
+            hidden[self.tree, self.row] = ~seen
             bias = torch.zeros(hidden.shape, dtype=query.dtype, device=query.device)
-            self.bias = bias.masked_fill_(hidden, float("-inf")).repeat(1, groups, 1)[:, None]
-        return self.bias
+            self.biases[window, groups] = bias.masked_fill_(hidden, float("-inf")).repeat(1, groups, 1)[:, None]
+        return self.biases[window, groups]
 
-    def attend(self, module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        forest, layer = self.forest, module.layer_idx
-        forest.store(layer, key, value, (self.tree, self.slot))
-        keys, values = (s[layer][:, :, : self.length] for s in (forest.keys, forest.values))
+    def attend(self, layer: Layer, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        forest, index = self.forest, layer.index
+        forest.store(index, key, value, (self.tree, self.slot))
+        keys, values = (s[index][:, :, : self.length] for s in (forest.keys, forest.values))
         trees, shared, dim = keys.shape[0], keys.shape[1], keys.shape[3]
         heads = query.shape[1]
         groups = heads // shared
+        window = None if layer.window is None or layer.window >= self.length else layer.window
         padded = keys.new_zeros((trees, self.width, heads, dim))
         padded[self.tree, self.row] = query[0].transpose(0, 1).to(keys.dtype)
-        # Heads that share keys stand side by side as more queries, so that no key is repeated.
-        folded = padded.transpose(1, 2).reshape(trees, shared, groups * self.width, dim)
-        out = scaled_dot_product_attention(folded, keys, values, self._bias_like(keys, groups), scale=module.scaling)
-        out = out.view(trees, heads, self.width, dim).transpose(1, 2)
-        return out[self.tree, self.row][None]
+        each = padded.transpose(1, 2)
+        if layer.plain:
+            # Heads that share keys stand side by side as more queries, so that no key is repeated.
+            folded = each.reshape(trees, shared, groups * self.width, dim)
+            bias = self._bias_like(keys, window, groups)
+            out = scaled_dot_product_attention(folded, keys, values, bias, scale=layer.scale)
+            out = out.view(trees, heads, self.width, values.shape[3])
+        else:
+            out = layer.compute(each, keys, values, self._bias_like(keys, window, 1), causal=False)
+        return out.transpose(1, 2)[self.tree, self.row][None]

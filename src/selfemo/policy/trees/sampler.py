@@ -18,6 +18,7 @@ from selfemo import hardware
 from selfemo.config.platform import Policy
 from selfemo.policy.compute import compute
 from selfemo.policy.engine import Completion, Sampling
+from selfemo.policy.trees import check
 from selfemo.policy.trees.attention import enable
 from selfemo.policy.trees.forest import Forest
 from selfemo.policy.trees.packing import log_probs
@@ -46,14 +47,19 @@ def start(directory: str, tokenizer: PreTrainedTokenizerBase, policy: Policy) ->
         directory: Whole weights, or an adapter's view.
         tokenizer: Their tokenizer.
         policy: Says in which precision.
+
+    Raises:
+        UserError: If the weights cannot be read, or not be computed on trees.
     """
     how = compute(policy)
+    check.architecture(directory)
     model = load_model(directory, bf16=how.bfloat16).to(how.device)
+    check.weights(model, directory)
     return TransformersEngine(model, tokenizer)
 
 
 class TransformersEngine:
-    """Samples with any transformers decoder whose attention can be set: Llama and Qwen3 are tested.
+    """Samples with transformers decoders that look at the past through attention alone (:mod:`.check`).
 
     Args:
         model: A causal language model, on any device, wrapped by PEFT or not.
@@ -63,8 +69,7 @@ class TransformersEngine:
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, autocast: bool = False) -> None:
         self.model, self.tokenizer, self.autocast = model, tokenizer, autocast
-        whole: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
-        self.body, self.head = whole.base_model, whole.get_output_embeddings()
+        self.whole: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
         enable(model)
         ends = model.generation_config.eos_token_id if model.generation_config else None
         listed = ends if isinstance(ends, list) else [ends]
@@ -124,7 +129,7 @@ class TransformersEngine:
 
     def _cache_tokens(self) -> int:
         """Nodes that a forest may hold here, as far as free memory is known."""
-        device, body = self.model.device, self.body.config
+        device, body = self.model.device, self.whole.config.get_text_config(decoder=True)
         free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else hardware.memory()
         heads = getattr(body, "num_key_value_heads", None) or body.num_attention_heads
         width = getattr(body, "head_dim", None) or body.hidden_size // body.num_attention_heads
@@ -134,25 +139,25 @@ class TransformersEngine:
     def _batch(self, trees: Sequence[Tree], seeds: Sequence[int], sampling: Sampling) -> list[list[Completion]]:
         """Sample for the prompts of some trees, tree by tree."""
         n, room = sampling.n, sampling.max_tokens
-        forest = Forest(self.body, trees, room * 2)
         starts = np.cumsum([0, *(len(t.ids) for t in trees)])
         last = np.concatenate([[path[-1] + s for path in t.paths] for t, s in zip(trees, starts, strict=False)])
         tree_of = np.repeat(np.arange(len(trees)), [len(t.paths) for t in trees])
         # Rows are samples, `at` is the live node that each stands on; equal prompts stand on one.
         live, at = np.unique(last, return_inverse=True)
+        forest = Forest(self.whole, trees, room * 2, live)
         first = np.unique(at, return_index=True)[1]
         paths = [path for t in trees for path in t.paths]
         forest.watch(tree_of[first], [paths[i] for i in first])
         at = np.repeat(at, n)
         depth = np.array([len(paths[i]) for i in first])
-        hidden = forest.hidden[torch.from_numpy(live).to(forest.device)]
+        logits = forest.logits
         uniform = np.concatenate([np.random.default_rng(seed).random((n, room)) for seed in seeds])
         rows = np.arange(len(at))
         drawn = np.zeros((len(at), room), dtype=np.int64)
         logprobs = np.zeros((len(at), room))
         lengths = np.full(len(at), room)
         for step in range(room):
-            tokens, scores = self._draw(hidden, at, uniform[rows, step], sampling)
+            tokens, scores = self._draw(logits, at, uniform[rows, step], sampling)
             drawn[rows, step], logprobs[rows, step] = tokens, scores
             ended = np.isin(tokens, self.ends)
             lengths[rows[ended]] = step + 1
@@ -162,14 +167,14 @@ class TransformersEngine:
             children, at = np.unique(np.stack([at, tokens]), axis=1, return_inverse=True)
             parent, ids = children
             depth = depth[parent]
-            hidden = forest.add(ids, depth, parent)
+            logits = forest.add(ids, depth, parent)
             depth = depth + 1
         completions = [self._completion(d[:k], s[:k]) for d, s, k in zip(drawn, logprobs, lengths, strict=True)]
         return [completions[i : i + n] for i in range(0, len(completions), n)]
 
-    def _draw(self, hidden: torch.Tensor, at: Ints, uniform: np.ndarray, sampling: Sampling) -> tuple[Ints, np.ndarray]:
+    def _draw(self, logits: torch.Tensor, at: Ints, uniform: np.ndarray, sampling: Sampling) -> tuple[Ints, np.ndarray]:
         """A token and its log-probability for each row; rows on one node share its distribution."""
-        logits = self.head(hidden).float()
+        logits = logits.float()
         order = np.argsort(at, kind="stable")
         counts = np.bincount(at, minlength=len(logits))
         place = np.empty(len(at), dtype=np.int64)
