@@ -1,14 +1,12 @@
-"""Where a setting stands: ``section.key=value`` put into nested mappings, and the line of a key in a YAML file."""
+"""Settings by name: ``section.key=value`` put into nested mappings, and nested mappings as such names."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
-from selfemo.config.parsing import NotYaml, parse
+from selfemo.data.yamls import NotYaml, parse
 from selfemo.errors import UserError
 
 
@@ -20,7 +18,7 @@ def apply(data: dict[str, Any], override: str) -> tuple[str, ...]:
         raise UserError("not an override", where=f"--set {override}", fix="write it as loop.rounds=3")
     try:
         parsed = parse(value)[1]
-    except (NotYaml, ValueError) as error:  # ValueError: a \\U escape beyond Unicode
+    except NotYaml as error:
         raise UserError(f"the value is not YAML: {error}", where=f"--set {override}", fix="quote it") from None
     try:
         put(data, name.strip(), parsed)
@@ -41,25 +39,6 @@ def put(data: dict[str, Any], name: str, value: Any) -> None:
         if not isinstance(data, dict):
             raise KeyError(key)
     data[last] = value
-
-
-def line_of(node: yaml.Node | None, loc: Sequence[int | str]) -> int:
-    """The 1-based line of the deepest part of ``loc`` that the YAML document has."""
-    line = 1
-    for part in loc:
-        if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                if key.value == part:
-                    line, node = key.start_mark.line + 1, value
-                    break
-            else:
-                break
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-        else:
-            break
-    return line
 
 
 def flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -140,7 +140,11 @@ def _complete(
     """Refuse weights whose names or shapes are not the architecture's: what is missing would be random numbers."""
     problems = [
         f"{len(names)} {what}: {', '.join(printable(n) for n in names[:3])}{', ...' if len(names) > 3 else ''}"
-        for what, names in (("missing", sorted(missing)), ("unexpected", sorted(unexpected)), ("of another shape", sorted(shapes)))
+        for what, names in (
+            ("missing", sorted(missing)),
+            ("unexpected", sorted(unexpected)),
+            ("of another shape", sorted(shapes)),
+        )
         if names
     ]
     if problems:

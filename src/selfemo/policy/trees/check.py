@@ -141,7 +141,9 @@ def difference(model: Any) -> Difference:
         enable(model)
         sampled = _sampled(model, starts, ends)
     packed = log_probs(model, starts, ends).logprobs.detach()
-    chosen = torch.stack([p[:-1].gather(1, torch.tensor(e, device=p.device)[:, None])[:, 0] for p, e in zip(plain, ends, strict=True)])
+    chosen = torch.stack(
+        [p[:-1].gather(1, torch.tensor(e, device=p.device)[:, None])[:, 0] for p, e in zip(plain, ends, strict=True)]
+    )
     one, other = torch.stack(sampled), torch.stack(plain)
     nats = torch.cat([(one - other).abs().flatten(), (packed - chosen).abs().flatten()]).max()
     share = (one.exp() - other.exp()).abs().sum(-1).mean() / 2
@@ -186,7 +188,9 @@ def _compared(model: Any, kind: str, where: str) -> Difference:
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # any architecture's own code, called in a way it may not know
-        raise UserError(f"{kind} cannot be computed on a tree of tokens: {_line(error)}", where=where, fix=FIX) from None
+        raise UserError(
+            f"{kind} cannot be computed on a tree of tokens: {_line(error)}", where=where, fix=FIX
+        ) from None
     finally:
         model.train(training)
 
