@@ -19,16 +19,16 @@ from selfemo.config import Config
 from selfemo.data.corpora.load import load_corpus
 from selfemo.data.corpora.rows import Rows
 from selfemo.data.dialogue import Dialogue, read_jsonl, write_jsonl
-from selfemo.data.labels import SAMPLE
 from selfemo.data.records import Rollout, Sample, Scored, read_records, write_records
 from selfemo.errors import UserError
-from selfemo.method.prompts import Answer, parse_expression, parse_understanding
+from selfemo.method.parsing import Answer, parse_expression, parse_understanding
 from selfemo.policy import adapters
 from selfemo.registry.git import replicas_of
 from selfemo.services import record
 from selfemo.shown import has_credentials, redacted, shown
 from selfemo.store import lock, marks
 from selfemo.store.manifest import Manifest
+from tests.spaces import SPACES
 
 Target = Callable[[bytes], None]
 
@@ -174,9 +174,9 @@ def replies(data: bytes) -> None:
     """What models answer."""
     text = _text(data)
     for read in (parse_understanding, parse_expression):
-        found = read(text, SAMPLE)
+        found = read(text, SPACES["sample"])
         assert isinstance(found, Answer)
-        assert set(found.labels) <= set(SAMPLE.labels)
+        assert set(found.labels) <= set(SPACES["sample"].labels)
         assert "\n" not in (found.reply or "")
 
 
