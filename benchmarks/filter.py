@@ -16,10 +16,13 @@ import time
 
 import numpy as np
 
-from selfemo.data.labels import MELD
+from selfemo.data.label_file import shipped_space
 from selfemo.method.flywheel.duplicates import NearDuplicates
 from selfemo.method.flywheel.reasons import Reason, reasons_of_turns
 from selfemo.method.flywheel.texts import shingles
+
+MELD = shipped_space("meld")
+
 
 COUNT, M, REPEATS = 1_000_000, 7, 5
 TURNS, PART, THRESHOLD = 50_000, 1_500, 0.8
@@ -96,7 +99,7 @@ def duplicates() -> None:
 
 def main() -> None:
     read, answers = data(), MELD.answer_masks
-    affinity = MELD.affinity({"anger~disgust": 0.5})
+    affinity = MELD.affinity_matrix({"anger~disgust": 0.5})
     for name, matrix in (("plain", None), ("with affinity", affinity)):
         seconds = []
         for _ in range(REPEATS):

@@ -21,7 +21,7 @@ from subjects import directory
 
 from selfemo import config as configuration
 from selfemo.config import Config
-from selfemo.data.corpora.table import SPACES
+from selfemo.data.corpora.table import shipped_spaces
 from selfemo.data.dialogue import Dialogue
 from selfemo.method.prompts import Prompter
 from selfemo.policy.trees.attention import enable
@@ -29,6 +29,9 @@ from selfemo.policy.trees.packing import ROWS, log_probs
 from selfemo.policy.trees.tree import grow
 from selfemo.policy.weights import load_tokenizer
 from selfemo.steps.prepare import corpora_of
+
+SPACES = shipped_spaces()
+
 
 GB = 1e9
 ANSWERS = 7

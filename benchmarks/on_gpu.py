@@ -27,7 +27,7 @@ from harness import machine
 from subjects import directory
 
 from selfemo import config as configuration
-from selfemo.data.corpora.table import SPACES
+from selfemo.data.corpora.table import shipped_spaces
 from selfemo.data.dialogue import Dialogue
 from selfemo.method.prompts import Prompter
 from selfemo.policy.engine import Sampling
@@ -38,6 +38,9 @@ from selfemo.policy.trees.sampler import TransformersEngine
 from selfemo.policy.trees.tree import grow
 from selfemo.policy.weights import load_tokenizer
 from selfemo.steps.prepare import corpora_of
+
+SPACES = shipped_spaces()
+
 
 GROUP = 16
 """Completions of a reply's prompt, as `configs/qwen3-4b.yaml` has it."""

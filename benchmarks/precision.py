@@ -20,6 +20,7 @@ from subjects import dialogues, directory, parser, turn_prompts
 
 from selfemo import hardware
 from selfemo.config import load
+from selfemo.data.corpora.table import shipped_spaces
 from selfemo.method.prompts import Prompter
 from selfemo.policy.engine import Sampling
 from selfemo.policy.trees.attention import enable
@@ -47,7 +48,7 @@ def main() -> None:
     base = directory(given.model)
     tokenizer = load_tokenizer(base)
     corpus, found = dialogues(given.dialogues, given.seed)
-    examples = gold_examples(found, Prompter(tokenizer), load(None), replies=4)
+    examples = gold_examples(found, shipped_spaces(), Prompter(tokenizer), load(None), replies=4)
     prompts = turn_prompts(found, tokenizer)
     print(f"seed {given.seed}, {len(found)} dialogues of {corpus}, {len(prompts)} turns; medians of {given.pairs}\n")
     for bfloat16 in (False, True):

@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 
 from selfemo import config as configuration
-from selfemo.data.corpora.table import SPACES
+from selfemo.data.corpora.table import shipped_spaces
 from selfemo.data.dialogue import Dialogue
 from selfemo.method.prompts import Prompter
 from selfemo.policies import Policies
 from selfemo.steps.prepare import corpora_of
 from selfemo.store.artifacts import Store
+
+SPACES = shipped_spaces()
+
 
 SHAPES = {
     "qwen3-0.6b": dict(hidden_size=1024, intermediate_size=3072, num_hidden_layers=28, num_attention_heads=16),

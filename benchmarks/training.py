@@ -21,12 +21,16 @@ from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 from trl.models.utils import unwrap_model_for_generation
 
-from selfemo.data.labels import MELD
-from selfemo.method.prompts import Prompter, parse_understanding
+from selfemo.data.label_file import shipped_space
+from selfemo.method.parsing import parse_understanding
+from selfemo.method.prompts import Prompter
 from selfemo.policy.engine import Sampling
 from selfemo.policy.trees.sampler import TransformersEngine
 from selfemo.policy.weights import load_tokenizer
 from selfemo.training.packed_grpo import PackedGrpoTrainer
+
+MELD = shipped_space("meld")
+
 
 GROUP = 8
 

@@ -25,10 +25,11 @@ from subjects import directory
 from selfemo import config as configuration
 from selfemo.data.corpora import load_corpus
 from selfemo.data.corpora.rows import Rows
-from selfemo.data.corpora.table import SPACES
+from selfemo.data.corpora.table import shipped_spaces
 from selfemo.data.labels import LabelSpace
 from selfemo.data.seeds import seed_of
-from selfemo.method.prompts import ANSWER_TOKENS, Prompter, TokenIds, parse_understanding
+from selfemo.method.parsing import parse_understanding
+from selfemo.method.prompts import ANSWER_TOKENS, Prompter, TokenIds
 from selfemo.method.rewards import Masks, consensus, indicators, marginals, posterior, smoothed_iou
 from selfemo.policy.compute import compute
 from selfemo.policy.engine import Sampling
@@ -37,6 +38,9 @@ from selfemo.policy.trees.packing import log_probs
 from selfemo.policy.trees.sampler import TransformersEngine
 from selfemo.policy.weights import load_model, load_tokenizer
 from selfemo.training.warmup import warm_up
+
+SPACES = shipped_spaces()
+
 
 COUNTS = (8, 24, 96)
 GROUPS = (8, 16, 96)
@@ -68,7 +72,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         policy = given.policy or str(Path(place) / "policy")
         if not given.policy:
-            warm_up(directory(given.model), learnt, config, Path(place) / "work", Path(policy))
+            warm_up(directory(given.model), learnt, SPACES, config, Path(place) / "work", Path(policy))
         tokenizer, how = load_tokenizer(policy), compute(config.policy)
         engine = TransformersEngine(load_model(policy, bf16=how.bfloat16).to(how.device), tokenizer)
         prompter = Prompter(tokenizer)

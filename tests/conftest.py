@@ -15,8 +15,8 @@ from selfemo import services
 from selfemo.config import Config
 from selfemo.data.corpora import load_corpus
 from selfemo.data.corpora.rows import Rows
-from selfemo.data.corpora.table import SPACES
 from selfemo.data.dialogue import Dialogue
+from tests.spaces import SPACES
 
 ROOT = Path(__file__).parents[1]
 

@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from selfemo.config import Config
+from selfemo.data.label_file import spaces_beside
+from selfemo.data.labels import LabelSpace
 from selfemo.errors import UserError
 from selfemo.policy import adapters
 from selfemo.policy.packaged import from_pypi
@@ -61,6 +63,15 @@ class Policy:
             UserError: If the name stands for nothing that can be loaded.
         """
         return self.among.fetch(self)
+
+    @cached_property
+    def taught(self) -> dict[str, LabelSpace]:
+        """The label spaces that it was taught by corpus, its gate corpus first; none of weights from elsewhere.
+
+        They lie beside the weights.
+        """
+        directory = Path(self.directory)
+        return spaces_beside(directory) if directory.is_dir() else {}
 
     def player(self) -> Player:
         """The policy with the configured engine, ready to play."""

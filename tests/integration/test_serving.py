@@ -23,12 +23,12 @@ from selfemo import steps
 from selfemo.cli import main
 from selfemo.config import Config
 from selfemo.context import Context
-from selfemo.data.corpora.table import SPACES
 from selfemo.errors import UserError
 from selfemo.registry.versions import CHAMPION
 from selfemo.serving.app import app
 from selfemo.serving.command import KEY, fetch, serve, service_of
 from selfemo.serving.limits import Limits
+from tests.spaces import SPACES
 
 CHAMPION_URI = f"models:/self-emo@{CHAMPION}"
 DIALOGUE = [{"speaker": "Ann", "text": "We won!"}, {"speaker": "Ben", "text": "Oh no, my keys. <|im_end|>\x07"}]
@@ -77,7 +77,7 @@ def test_greedy_answers_are_those_of_the_evaluation(champion: tuple[Config, str]
 
     config, policy = champion
     dialogue = next(d for d in _held_out(config) if all(u.gold for u in d.turns))
-    expected = predict(Context(config).policies.find(policy).player(), [dialogue])
+    expected = predict(Context(config).policies.find(policy).player(), [dialogue], SPACES)
     turns = [{"speaker": u.speaker, "text": u.text} for u in dialogue.turns]
     answer = client.post("/v1/emotions", json={"turns": turns}).json()
     assert [tuple(t["emotions"]) for t in answer["turns"]] == [r.predicted for r in expected]

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss
 
-from selfemo.data.corpora.table import SPACES
 from selfemo.method import probabilities
+from tests.spaces import SPACES
 
 M = 4
 turns = st.lists(

@@ -19,6 +19,7 @@ from selfemo.registry.mlflow_client import Refused, Unreachable
 from selfemo.registry.promotion import after_decision, promote_version
 from selfemo.registry.versions import CHALLENGER, CHAMPION
 from selfemo.report.page import PROBABILITIES, round_page, round_summary, write_report
+from tests.spaces import SPACES
 from tests.unit.test_evaluation import _pairs, rows
 
 
@@ -122,7 +123,7 @@ def test_the_loops_evidence_is_kept_with_what_it_promotes(context: Context, tmp_
     weights, first_scores, first = policy(context, tmp_path, "a", 0.5)
     decided(context, first, first_scores)
     _, scores, second = policy(context, tmp_path, "b", 0.9)
-    found = gate.check(rows(_pairs(0.5)), rows(_pairs(0.9)), context.config)
+    found = gate.check(rows(_pairs(0.5)), rows(_pairs(0.9)), SPACES, context.config)
     after_decision(context, context.registry.versions.get(second), found, weights, scores)
     evidence = json.loads(context.registry.versions.get(second).tags["selfemo.promotion_evidence"])
     assert evidence["gains"]["sample"] == asdict(found.gains["sample"])

@@ -8,9 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from selfemo.data.dialogue import Utterance
-from selfemo.data.labels import MELD
-from selfemo.method.prompts import Answer, Prompter, parse_expression, parse_understanding
+from selfemo.method.parsing import Answer, parse_expression, parse_understanding
+from selfemo.method.prompts import Prompter
 from selfemo.policy.weights import load_tokenizer
+from tests.spaces import MELD
 
 ONE = [Utterance(speaker="Mara", text="I can't believe it!")]
 

@@ -12,11 +12,12 @@ from selfemo.errors import UserError
 from selfemo.method.prompts import Prompter
 from selfemo.policy.weights import load_tokenizer
 from selfemo.training.replay import Replay
+from tests.spaces import SPACES
 
 
 def replay(tiny: Path, dialogues: list[Dialogue], per_step: int = 2) -> Replay:
     settings = configuration.load(None, [f"grpo.replay={per_step}"])
-    return Replay(dialogues, Prompter(load_tokenizer(str(tiny))), settings)
+    return Replay(dialogues, SPACES, Prompter(load_tokenizer(str(tiny))), settings)
 
 
 def test_every_dialogue_comes_once_before_any_comes_twice(tiny: Path, dialogues: list[Dialogue]) -> None:

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from selfemo.data.corpora.table import SPACES
-from selfemo.data.labels import MELD
 from selfemo.method import rewards
+from tests.spaces import MELD, SPACES
 
 M = 7
 nonempty = st.integers(1, (1 << M) - 1)
@@ -71,7 +70,7 @@ def test_identity_affinity_changes_nothing(a: int, b: int, s: float) -> None:
 
 @given(nonempty, nonempty, smoothing, st.floats(0, 1))
 def test_affinity_is_its_definition_and_never_lowers_a_score(a: int, b: int, s: float, close: float) -> None:
-    matrix = MELD.affinity({"anger~disgust": close, "joy~surprise": close / 2})
+    matrix = MELD.affinity_matrix({"anger~disgust": close, "joy~surprise": close / 2})
     assert matrix is not None
     x, y = sets(a), sets(b)
     overlap = sum(max(matrix[i, j] for j in y) for i in x) + sum(max(matrix[i, j] for i in x) for j in y)
@@ -132,7 +131,7 @@ def test_a_stray_chance_does_not_become_the_target_however_rare_its_label_is() -
 
 def agreed(named: np.ndarray, votes: np.ndarray) -> np.ndarray:
     """The consensus of turns whose answers are single labels, each counting so much."""
-    singles = (1 << np.arange(named.shape[1])).astype(np.uint16)
+    singles = (1 << np.arange(named.shape[1])).astype(np.uint64)
     return rewards.consensus(rewards.aligned(named / named.sum(1, keepdims=True), singles, votes))
 
 
@@ -142,7 +141,7 @@ def test_what_counts_all_labels_alike_changes_nothing(read: np.ndarray) -> None:
 
 
 def test_a_set_counts_as_its_labels_in_the_mean() -> None:
-    answers = np.array([0b01, 0b10, 0b11], dtype=np.uint16)
+    answers = np.array([0b01, 0b10, 0b11], dtype=np.uint64)
     found = rewards.aligned(np.full((1, 3), 1 / 3), answers, np.array([4.0, 1.0]))
     assert found[0] == pytest.approx(np.array([4, 1, 2]) / 7)
 

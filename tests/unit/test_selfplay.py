@@ -8,7 +8,6 @@ import pytest
 
 from selfemo import config as configuration
 from selfemo.config import Config
-from selfemo.data.corpora.table import SPACES
 from selfemo.data.dialogue import Dialogue, Utterance
 from selfemo.data.records import Rollout, read_records, write_records
 from selfemo.errors import CorruptArtifact
@@ -19,6 +18,7 @@ from selfemo.method.selfplay import choose_dialogues, next_role, play_episodes, 
 from selfemo.policy.engine import Completion, Sampling
 from selfemo.policy.trees.sampler import TransformersEngine
 from selfemo.policy.weights import load_model, load_tokenizer
+from tests.spaces import SPACES
 
 
 class Scripted:
@@ -61,7 +61,7 @@ def test_each_view_of_the_history_is_asked(prompter: Prompter, dialogues: list[D
     engine = Scripted(prompter)
     config = configuration.load(None, ["selfplay.views=[24,1]", ALONE])
     chosen = dialogues[0]
-    rollouts = understand_corpus(Player(engine, prompter, "p"), [chosen], 1, config, lambda _: None)  # type: ignore[arg-type]  # a stand-in of the test
+    rollouts = understand_corpus(Player(engine, prompter, "p"), [chosen], SPACES, 1, config, lambda _: None)  # type: ignore[arg-type]  # a stand-in of the test
     assert [list(r.posteriors) for r in rollouts] == [["24", "1"]] * len(chosen.turns)
     whole, last = engine.asked[len(chosen.turns) - 1], engine.asked[-1]
     first_words = prompter.neutralise(chosen.turns[0].text)
@@ -83,11 +83,11 @@ def test_records_keep_what_prompts_show_and_give_the_prompts_of_the_whole(prompt
     player = Player(Scripted(short, replies=REPLIES), short, "p")  # type: ignore[arg-type]  # a stand-in of the test
     space = SPACES[talk.corpus]
     shown = talk.hidden().turns
-    for t, rollout in enumerate(understand_corpus(player, [talk], 1, config, lambda _: None)):
+    for t, rollout in enumerate(understand_corpus(player, [talk], SPACES, 1, config, lambda _: None)):
         assert len(rollout.history) <= 6
         assert short.understanding(rollout.history, space) == short.understanding(shown[: t + 1], space)
     whole: list[Utterance] = []
-    for rollout in play_episodes(player, [talk], 1, config, lambda _: None):
+    for rollout in play_episodes(player, [talk], SPACES, 1, config, lambda _: None):
         assert len(rollout.history) <= 6
         assert rollout.chosen is not None
         first = int(rollout.history[0].text.removeprefix("line ")) if not whole else 0
@@ -104,7 +104,7 @@ def test_each_view_of_a_long_dialogue_is_cut_from_the_whole_of_it(prompter: Prom
     engine = Scripted(short)
     config = configuration.load(None, ["selfplay.views=[1,9]", ALONE])
     talk = _talk(20)
-    understand_corpus(Player(engine, short, "p"), [talk], 1, config, lambda _: None)  # type: ignore[arg-type]  # a stand-in of the test
+    understand_corpus(Player(engine, short, "p"), [talk], SPACES, 1, config, lambda _: None)  # type: ignore[arg-type]  # a stand-in of the test
     ends = [(view, t) for view in (1, 9) for t in range(20)]
     asked = [short.understanding(talk.turns[: t + 1][-view:], SPACES["meld"]) for view, t in ends]
     assert engine.asked == [short.tokenizer.decode(prompt) for prompt in asked]
@@ -116,9 +116,9 @@ def test_a_dialogue_is_hidden_once_however_many_turns_are_asked(
     hidden, hide = [], Dialogue.hidden
     monkeypatch.setattr(Dialogue, "hidden", lambda dialogue: hidden.append(dialogue.id) or hide(dialogue))
     player = Player(Scripted(prompter), prompter, "p")  # type: ignore[arg-type]  # a stand-in of the test
-    understand_corpus(player, [_talk(40)], 1, configuration.load(), lambda _: None)
+    understand_corpus(player, [_talk(40)], SPACES, 1, configuration.load(), lambda _: None)
     assert len(hidden) == 1
-    assert len(predict(player, [_talk(40)])) == 40
+    assert len(predict(player, [_talk(40)], SPACES)) == 40
     assert len(hidden) == 2
 
 
@@ -129,7 +129,7 @@ def settings() -> Config:
 
 def play(prompter: Prompter, dialogues: list[Dialogue], settings: Config, **script: object) -> list[Rollout]:
     engine = Scripted(prompter, **{"replies": REPLIES, **script})  # type: ignore[arg-type]  # a stand-in of the test
-    return play_episodes(Player(engine, prompter, "p"), dialogues, 1, settings, lambda _: None)
+    return play_episodes(Player(engine, prompter, "p"), dialogues, SPACES, 1, settings, lambda _: None)
 
 
 def test_an_episode_goes_on_for_h_turns_with_roles_swapping(
@@ -163,7 +163,7 @@ def test_the_listener_sees_the_reply_and_never_what_was_meant(
     prompter: Prompter, dialogues: list[Dialogue], settings: Config
 ) -> None:
     engine = Scripted(prompter, reading=" fear", replies=(" disgust\nReply: Hooray!",))
-    play_episodes(Player(engine, prompter, "p"), dialogues[:2], 1, settings, lambda _: None)
+    play_episodes(Player(engine, prompter, "p"), dialogues[:2], SPACES, 1, settings, lambda _: None)
     readings = [a for a in engine.asked if "in the last line?" in a]
     assert readings
     assert all("Hooray!" in a for a in readings)
@@ -181,7 +181,7 @@ def test_an_episode_ends_when_no_candidate_is_an_answer(
 def test_corpus_turns_are_predicted_without_showing_a_label(prompter: Prompter, dialogues: list[Dialogue]) -> None:
     settings = configuration.load()
     engine = Scripted(prompter)
-    rollouts = understand_corpus(Player(engine, prompter, "p"), dialogues[:2], 1, settings, lambda _: None)
+    rollouts = understand_corpus(Player(engine, prompter, "p"), dialogues[:2], SPACES, 1, settings, lambda _: None)
     assert len(rollouts) == sum(len(d.turns) for d in dialogues[:2])
     space = SPACES["sample"]
     sure = tuple(float(answer == ("joy",)) for answer in space.answers)
@@ -200,8 +200,8 @@ def test_the_same_seed_gives_identical_records_and_another_does_not(
 
     def records(seed: int, name: str) -> bytes:
         settings = configuration.load(None, [f"seed={seed}", "selfplay.max_reply_tokens=8"])
-        rollouts = understand_corpus(player, dialogues[:2], 1, settings, lambda _: None)
-        rollouts += play_episodes(player, dialogues[2:4], 1, settings, lambda _: None)
+        rollouts = understand_corpus(player, dialogues[:2], SPACES, 1, settings, lambda _: None)
+        rollouts += play_episodes(player, dialogues[2:4], SPACES, 1, settings, lambda _: None)
         write_records(tmp_path / name, rollouts)
         assert list(read_records(tmp_path / name, Rollout)) == rollouts
         return (tmp_path / name).read_bytes()

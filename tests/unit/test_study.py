@@ -19,6 +19,7 @@ from selfemo.study import command, page
 from selfemo.study.execute import counts
 from selfemo.study.plan import Plan, load, study_runs
 from selfemo.study.stats import Variants, dense
+from tests.spaces import SPACES
 
 ROOT = Path(__file__).parents[2]
 
@@ -197,7 +198,6 @@ LABELS = st.integers(0, 6)
 
 @given(st.lists(st.tuples(st.integers(0, 3), LABELS, st.integers(0, 7)), min_size=1, max_size=40))
 def test_counts_hold_all_that_the_scores_need(turns: list[tuple[int, int, int]]) -> None:
-    from selfemo.data.corpora.table import SPACES
 
     names = SPACES["meld"].labels
     rows = [
@@ -211,7 +211,11 @@ def test_counts_hold_all_that_the_scores_need(turns: list[tuple[int, int, int]])
         )
         for i, (d, g, p) in enumerate(turns)
     ]
-    kept = {"labels": list(names), "counts": counts(rows), "scores": {"dialogues": len({d for d, _, _ in turns})}}
+    kept = {
+        "labels": list(names),
+        "counts": counts(rows, SPACES["meld"]),
+        "scores": {"dialogues": len({d for d, _, _ in turns})},
+    }
     matrix = dense(kept)
     assert matrix.sum() == len(turns)
     assert float(scores_of(matrix.sum(0)).accuracy) == pytest.approx(np.mean([g == p for _, g, p in turns]))

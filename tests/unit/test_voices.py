@@ -14,7 +14,6 @@ from hypothesis.extra.numpy import arrays
 from scipy.optimize import check_grad
 from transformers import PreTrainedTokenizerFast
 
-from selfemo.data.corpora.table import SPACES
 from selfemo.data.dialogue import Dialogue, Utterance
 from selfemo.data.records import Rollout
 from selfemo.method.flywheel.filtering import filter_rollouts
@@ -25,6 +24,7 @@ from selfemo.method.voices import BELIEFS, RECOGNISER, RESPONDER, WORDS, fit_wei
 from selfemo.method.words import Words, words_of
 from selfemo.policy.trees.sampler import TransformersEngine
 from selfemo.policy.weights import load_model, load_tokenizer
+from tests.spaces import SPACES
 from tests.unit.flywheel.rollouts import CONFIG, reading, understanding
 
 SPACE = SPACES["sample"]
@@ -89,22 +89,22 @@ DOUBT = ["joy"] * 5 + ["fear"] * 4 + ["anger"]
 
 
 def test_the_responder_settles_what_the_recogniser_doubts() -> None:
-    [sample] = filter_rollouts([_turn("u", DOUBT, ["fear"] * 9 + ["joy"])], CONFIG).samples
+    [sample] = filter_rollouts([_turn("u", DOUBT, ["fear"] * 9 + ["joy"])], SPACES, CONFIG).samples
     assert sample.target == ("fear",)
-    [alone] = filter_rollouts([understanding(DOUBT)], CONFIG).samples
+    [alone] = filter_rollouts([understanding(DOUBT)], SPACES, CONFIG).samples
     assert alone.target == ("joy",)
 
 
 def test_consistency_is_with_the_other_roles_reading() -> None:
     responder = ["fear"] * 6 + ["joy"] * 4
-    [sample] = filter_rollouts([_turn("u", DOUBT, responder)], CONFIG).samples
+    [sample] = filter_rollouts([_turn("u", DOUBT, responder)], SPACES, CONFIG).samples
     assert sample.posterior == reading(responder)
 
 
 def test_held_out_turns_weigh_the_voices_and_are_no_candidates() -> None:
     turn = _turn("u", DOUBT, ["fear"] * 9 + ["joy"])
     wrong = [_turn(f"h{i}", ["joy"] * 9 + ["fear"], ["fear"] * 9 + ["joy"], "joy", held_out=True) for i in range(60)]
-    found = filter_rollouts([turn, *wrong], CONFIG)
+    found = filter_rollouts([turn, *wrong], SPACES, CONFIG)
     assert found.metrics["candidates"] == 1
     assert found.metrics["voice_weight/sample/responder"] < 0.05
     assert [s.target for s in found.samples] == [("joy",)]
@@ -117,7 +117,7 @@ def test_a_round_says_how_often_each_voice_is_right() -> None:
         _turn("b", DOUBT, ["joy"], "joy"),
         _turn("c", DOUBT, ["joy"]),
     ]
-    metrics = filter_rollouts(turns, CONFIG).metrics
+    metrics = filter_rollouts(turns, SPACES, CONFIG).metrics
     assert [metrics[f"voice_accuracy/sample/{name}"] for name in ("recogniser", "responder", "pool")] == [0.5, 1.0, 1.0]
 
 
@@ -137,7 +137,7 @@ def test_words_know_little_of_a_label_they_have_not_met_and_do_not_rule_it_out(d
     )
     sure = understanding(["fear"] * 14 + ["joy"])
     both = sure.model_copy(update={"posteriors": {**sure.posteriors, WORDS: read}})
-    assert [s.target for s in filter_rollouts([both], CONFIG).samples] == [("fear",)]
+    assert [s.target for s in filter_rollouts([both], SPACES, CONFIG).samples] == [("fear",)]
 
 
 @pytest.mark.parametrize("text", ["😀", "..."])
@@ -150,7 +150,7 @@ def test_words_can_settle_a_target(dialogues: list[Dialogue]) -> None:
     scared = next(u.text for d in dialogues for u in d.turns if u.gold == ("fear",))
     read = written(Words(dialogues, 0).read(scared, SPACE))
     turn = understanding(DOUBT)
-    found = filter_rollouts([turn.model_copy(update={"posteriors": {**turn.posteriors, WORDS: read}})], CONFIG)
+    found = filter_rollouts([turn.model_copy(update={"posteriors": {**turn.posteriors, WORDS: read}})], SPACES, CONFIG)
     assert [s.target for s in found.samples] == [("fear",)]
     assert found.metrics["voice_weight/sample/words"] == BELIEFS["words"]
 

@@ -49,16 +49,22 @@ def _say(error: UserError) -> None:
     click.echo(f"selfemo: {shown(error)}", err=True)
 
 
-def known(corpus: str) -> str:
-    """A corpus's name, as ``--corpus`` takes it.
+def known(corpus: str, path: str | None) -> str:
+    """A corpus's name, as ``--corpus`` takes it: any, where ``--path`` names the directory of one's own.
 
     Raises:
         UserError: If there is no such corpus; names those there are.
     """
-    from selfemo.data.corpora.table import SPACES
+    from selfemo.data.corpora.own import NAME, TAKEN
+    from selfemo.data.corpora.table import CORPORA
 
-    if corpus not in SPACES:
-        raise UserError(f"no corpus {corpus!r}", where="--corpus", fix=f"use one of {', '.join(SPACES)}")
+    if corpus in CORPORA:
+        return corpus
+    if path is None:
+        fix = f"use one of {', '.join(CORPORA)}, or give the directory of your own with --path"
+        raise UserError(f"no corpus {corpus!r}", where="--corpus", fix=fix)
+    if not NAME.fullmatch(corpus) or corpus in TAKEN:
+        raise UserError(f"{corpus!r} is no name for a corpus", where="--corpus", fix="use letters, digits and dashes")
     return corpus
 
 

@@ -32,7 +32,7 @@ def _load(corpus: str, path: str | None, skip_bad: bool) -> tuple[list[Dialogue]
     from selfemo.data.corpora.rows import Rows
 
     rows = Rows(skip_bad)
-    return load_corpus(known(corpus), path, rows), rows.quarantine
+    return load_corpus(known(corpus, path), path, rows), rows.quarantine
 
 
 @data.command()

@@ -26,11 +26,11 @@ def evaluate_policy(config: Config, policy: str, out: Path | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    corpora = corpora_of(config)
+    spaces, corpora = config.spaces(), corpora_of(config)
     held_out = head(corpora.held_out, config.evaluation.dialogues)
     with tempfile.TemporaryDirectory() as directory:
-        answer(Context(config), policy, held_out, corpora.training, Path(directory), Shard())
-        scores = metrics_of([Path(directory)], config, Path(directory))
+        answer(Context(config), policy, held_out, corpora.training, spaces, Path(directory), Shard())
+        scores = metrics_of([Path(directory)], spaces, config, Path(directory))
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
             for file in Path(directory).iterdir():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -122,8 +122,25 @@ def evaluate(config: Config, policy: str, corpus: str | None, directory: str | N
     if directory and not corpus:
         raise UserError("--path is of a corpus", where="selfemo evaluate", fix="name the corpus: --corpus meld")
     if corpus:
-        from selfemo.config import validate
-
-        data = config.model_dump(mode="json") | {"corpora": [{"name": known(corpus), "path": directory}]}
-        config = validate(data, lambda _: "--corpus")
+        config = _on(config, known(corpus, directory), directory, policy)
     evaluate_policy(config, policy, out)
+
+
+def _on(config: Config, corpus: str, directory: str | None, policy: str) -> Config:
+    """The configuration with one corpus; if no labels lie beside it, they are those that the policy was taught."""
+    from selfemo.config import validate
+    from selfemo.config.reading import with_labels
+    from selfemo.context import Context
+    from selfemo.data.corpora.table import CORPORA
+    from selfemo.data.label_file import LabelFile
+
+    def place(_: object) -> str:
+        return "--corpus"
+
+    one: dict[str, Any] = {"name": corpus, "path": directory}
+    data = with_labels(config.model_dump(mode="json") | {"corpora": [one]}, Path(), place)
+    if corpus not in CORPORA and "labels" not in data["corpora"][0]:
+        taught = Context(config).policies.find(policy).taught
+        if corpus in taught:
+            data["corpora"] = [{**one, "labels": LabelFile.of(taught[corpus]).model_dump(mode="json")}]
+    return validate(data, place)

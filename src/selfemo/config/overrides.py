@@ -1,9 +1,9 @@
-"""Where a setting stands: ``section.key=value`` put into nested mappings, and the line of a key in a YAML file."""
+"""Settings by name: ``section.key=value`` put into nested mappings, and nested mappings as such names."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -40,25 +40,6 @@ def put(data: dict[str, Any], name: str, value: Any) -> None:
         if not isinstance(data, dict):
             raise KeyError(key)
     data[last] = value
-
-
-def line_of(node: yaml.Node | None, loc: Sequence[int | str]) -> int:
-    """The 1-based line of the deepest part of ``loc`` that the YAML document has."""
-    line = 1
-    for part in loc:
-        if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                if key.value == part:
-                    line, node = key.start_mark.line + 1, value
-                    break
-            else:
-                break
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-        else:
-            break
-    return line
 
 
 def flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from selfemo.config.engines import ENGINES
 from selfemo.config.section import Section
-from selfemo.data.corpora.table import SPACES
+from selfemo.data.corpora.own import NAME, TAKEN
+from selfemo.data.corpora.table import CORPORA
+from selfemo.data.label_file import LABELS, LabelFile, shipped_space
+from selfemo.data.labels import BadLabels, LabelSpace
+from selfemo.errors import UserError
 
 REF = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$"
 """Names of branches that no command can take for an option."""
@@ -18,18 +22,53 @@ class Corpus(Section):
     """One corpus, and where it lies."""
 
     name: str
-    """One of sample, meld, emorynlp, emorynlp-json, iemocap4, iemocap6, dailydialog."""
+    """One of sample, meld, emorynlp, emorynlp-json, iemocap4, iemocap6, dailydialog; any other is your own corpus."""
     path: str | None = None
     """Where your copy lies, a directory or s3://bucket/prefix; `$VARIABLES` are expanded. Only `sample` needs none."""
     skip_bad: bool = False
     """Put bad rows into a quarantine file instead of stopping at the first."""
+    labels: LabelFile | None = None
+    """Label space of a corpus of your own (docs/labels.md): a file, relative to the configuration's, or the mapping
+    itself; null is labels.yaml in its directory. Files are read with the configuration, which travels with what they
+    say."""
 
-    @field_validator("name")
+    @field_validator("labels")
     @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in SPACES:
-            raise ValueError(f"no such corpus; known: {', '.join(SPACES)}")
-        return name
+    def _are_labels(cls, labels: LabelFile | None) -> LabelFile | None:
+        try:
+            if labels is not None:
+                labels.space()
+        except BadLabels as error:
+            raise ValueError(error.message) from None
+        return labels
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if self.name in CORPORA:
+            if self.labels is not None:
+                raise ValueError(f"the labels of {self.name} are its own: give your corpus another name, or no labels")
+        elif self.path is None:
+            raise ValueError(f"no such corpus; known: {', '.join(CORPORA)}; one of your own needs a path")
+        elif not NAME.fullmatch(self.name) or self.name in TAKEN:
+            raise ValueError(f"{self.name!r} is no name for a corpus: letters, digits, dots, dashes and underscores")
+        return self
+
+    @property
+    def space(self) -> LabelSpace:
+        """Its label space.
+
+        Raises:
+            UserError: If it is a corpus of the user's own whose labels were not found with the configuration.
+        """
+        if self.name in CORPORA:
+            return shipped_space(self.name)
+        if self.labels is None:
+            raise UserError(
+                f"the labels of {self.name} are not known: there is no {LABELS} in {self.path}, as seen from here",
+                where=f"corpora: {self.name}",
+                fix="set labels to the file, relative to the configuration's: it travels with the configuration",
+            )
+        return self.labels.space(self.name)
 
 
 class Vllm(Section):

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
-from selfemo.config.overrides import apply, line_of
+from selfemo.config.overrides import apply
 from selfemo.config.run import Config
+from selfemo.data.corpora.load import labels_beside
+from selfemo.data.corpora.table import CORPORA
+from selfemo.data.label_file import LabelFile, read_label_file
+from selfemo.data.yamls import Yaml, read_yaml
 from selfemo.errors import UserError
 
 
 def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
-    """Read a configuration.
+    """Read a configuration, and the label files that it names.
 
     Args:
         path: A YAML file; None is all defaults.
@@ -24,21 +28,16 @@ def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
     Raises:
         UserError: Names the file and line, or the override, that is wrong, and the fix.
     """
-    data: Any = {}
-    root: yaml.Node | None = None
+    written = Yaml({}, None, "config")
     if path is not None:
         try:
-            text = path.read_text(encoding="utf-8")
-            root = yaml.compose(text, yaml.SafeLoader)
-            data = yaml.safe_load(text) or {}
-        except FileNotFoundError:
-            raise UserError("no such file", where=str(path), fix="see configs/ for examples") from None
-        except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-            mark = getattr(error, "problem_mark", None)
-            where = f"{path}:{mark.line + 1}" if mark else str(path)
-            raise UserError(f"not YAML: {getattr(error, 'problem', None) or error}", where=where) from None
-        if not isinstance(data, dict):
-            raise UserError("not a mapping of sections", where=str(path), fix="see configs/demo.yaml")
+            written = read_yaml(path)
+        except UserError as error:
+            fix = "see configs/ for examples" if not path.exists() else None
+            raise UserError(error.message, where=error.where, fix=fix) from None
+    data: Any = {} if written.data is None else written.data
+    if not isinstance(data, dict):
+        raise UserError("not a mapping of sections", where=str(path), fix="see configs/demo.yaml")
     set_by: dict[tuple[str, ...], str] = {}
     for override in overrides:
         set_by[apply(data, override)] = override
@@ -48,9 +47,52 @@ def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
         blame = next((o for keys, o in set_by.items() if names[: len(keys)] == keys), None)
         if blame is not None:
             return f"--set {blame}"
-        return "config" if path is None else f"{path}:{line_of(root, loc)}"
+        return "config" if path is None else written.where(loc)
 
-    return validate(data, place)
+    return validate(with_labels(data, Path() if path is None else path.parent, place), place)
+
+
+def with_labels(data: dict[str, Any], base: Path, place: Callable[[tuple[int | str, ...]], str]) -> dict[str, Any]:
+    """Nested plain data of a configuration in which each corpus of the user's own has its labels, not their place.
+
+    Where none are named and none lie beside the corpus, there are none: a machine that only serves a policy has no
+    corpora.
+
+    Args:
+        data: Sections.
+        base: Directory that the names of label files are relative to.
+        place: Says where a setting comes from, for errors.
+
+    Raises:
+        UserError: If a label file cannot be read, or holds no label space; names file and line.
+    """
+    corpora = data.get("corpora")
+    if not isinstance(corpora, (list, tuple)):
+        return data
+    store = data.get("store")
+    endpoint = store.get("endpoint") if isinstance(store, dict) else None
+    found = [
+        _corpus(corpus, base, endpoint, partial(place, ("corpora", number, "labels")))
+        for number, corpus in enumerate(corpora)
+    ]
+    return {**data, "corpora": found}
+
+
+def _corpus(corpus: Any, base: Path, endpoint: str | None, where: Callable[[], str]) -> Any:
+    if not isinstance(corpus, dict) or corpus.get("name") in CORPORA:
+        return corpus
+    named, path = corpus.get("labels"), corpus.get("path")
+    labels: LabelFile | None = None
+    if isinstance(named, str):
+        try:
+            labels = read_label_file(base / Path(named).expanduser())
+        except UserError as error:
+            if error.message == "no such file":
+                raise UserError(f"there is no label file {error.where}", where=where()) from None
+            raise
+    elif named is None and isinstance(path, str):
+        labels = labels_beside(path, endpoint)
+    return corpus if labels is None else {**corpus, "labels": labels.model_dump(mode="json")}
 
 
 def validate(data: dict[str, Any], place: Callable[[tuple[int | str, ...]], str]) -> Config:
@@ -67,7 +109,8 @@ def validate(data: dict[str, Any], place: Callable[[tuple[int | str, ...]], str]
         return Config.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(map(str, first["loc"]))
+        at = tuple(part for part in first["loc"] if part != "[key]")
+        name = ".".join(map(str, at))
         fix = "remove it or correct its name" if first["type"] == "extra_forbidden" else None
         message = f"{name}: {first['msg'].removeprefix('Value error, ')}"
-        raise UserError(message, where=place(first["loc"]), fix=fix) from None
+        raise UserError(message, where=place(at), fix=fix) from None

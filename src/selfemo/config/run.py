@@ -17,6 +17,7 @@ from selfemo.config.platform import Corpus, Gitops, Launch, Mlflow, Policy, Stor
 from selfemo.config.section import Section
 from selfemo.config.sections import Evaluation, Flywheel, Gate, Grpo, Guard, Loop, Rewards, SelfPlay, Warmup
 from selfemo.data.corpora.table import CORPORA
+from selfemo.data.labels import LabelSpace
 from selfemo.errors import UserError
 
 
@@ -54,7 +55,8 @@ class Config(Section):
             raise ValueError(f"{twice} is named {names.count(twice)} times: name each corpus once")
         conversations: dict[str, str] = {}
         for name in names:
-            if (other := conversations.setdefault(CORPORA[name].same_as or name, name)) != name:
+            known = CORPORA.get(name)
+            if (other := conversations.setdefault(known.same_as if known and known.same_as else name, name)) != name:
                 raise ValueError(f"{other} and {name} hold the same conversations: name one of them")
         return corpora
 
@@ -69,6 +71,14 @@ class Config(Section):
     def processes(self) -> int:
         """Processes that train together, over all nodes."""
         return self.launch.processes * (self.cluster.nodes if self.cluster.trainer == "trainjob" else 1)
+
+    def spaces(self) -> dict[str, LabelSpace]:
+        """The label spaces of the corpora by name, the gate corpus first: read once, and handed on.
+
+        Raises:
+            UserError: If the labels of a corpus of the user's own were not found with the configuration.
+        """
+        return {corpus.name: corpus.space for corpus in self.corpora}
 
     def check_dealt_out(self, step: Literal["warmup", "train"]) -> None:
         """Make sure that what a training step deals out to its processes comes out even.

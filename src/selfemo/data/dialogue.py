@@ -53,7 +53,7 @@ class Dialogue(BaseModel):
 
     Attributes:
         id: Unique within the corpus, stable from one preparation to the next: ``corpus/split/key``.
-        corpus: A key of :data:`selfemo.data.corpora.table.SPACES`.
+        corpus: Name of the corpus, under which its label space goes with it.
         split: ``train``, ``dev`` or ``test``.
         turns: In order; never empty.
     """
@@ -109,22 +109,34 @@ def read_jsonl(path: Path) -> Iterator[Dialogue]:
     """
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
-            where = f"{path}:{number}"
-            try:
-                row = json.loads(line.decode("utf-8"))
-                schema = row.pop("schema", None) if isinstance(row, dict) else None
-                if schema != SCHEMA:
-                    raise UserError(
-                        f"schema is {schema!r}, not {SCHEMA!r}", where=where, fix="run `selfemo data prepare` again"
-                    )
-                yield Dialogue.model_validate(row)
-            except ValidationError as error:
-                first = error.errors()[0]
-                field = ".".join(map(str, first["loc"]))
-                raise UserError(f"{field}: {first['msg']}", where=where) from None
-            except UnicodeDecodeError as error:
-                raise UserError(f"not UTF-8 (byte {error.start + 1})", where=where) from None
-            except json.JSONDecodeError as error:
-                raise UserError(f"not JSON: {error.msg} (column {error.colno})", where=where) from None
-            except (ValueError, RecursionError) as error:  # a number of thousands of digits; lists thousands deep
-                raise UserError(f"not JSON that can be read: {error}", where=where) from None
+            yield parse_line(line, f"{path}:{number}")
+
+
+def parse_line(line: bytes, where: str) -> Dialogue:
+    """One line of what :func:`write_jsonl` wrote.
+
+    Args:
+        line: UTF-8.
+        where: File and line, for errors.
+
+    Raises:
+        UserError: If it is not a dialogue of this schema.
+    """
+    try:
+        row = json.loads(line.decode("utf-8"))
+        schema = row.pop("schema", None) if isinstance(row, dict) else None
+        if schema != SCHEMA:
+            raise UserError(
+                f"schema is {schema!r}, not {SCHEMA!r}", where=where, fix="run `selfemo data prepare` again"
+            )
+        return Dialogue.model_validate(row)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise UserError(f"{field}: {first['msg']}", where=where) from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"not UTF-8 (byte {error.start + 1})", where=where) from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"not JSON: {error.msg} (column {error.colno})", where=where) from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; lists thousands deep
+        raise UserError(f"not JSON that can be read: {error}", where=where) from None

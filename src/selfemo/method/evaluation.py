@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfemo.config import Config
-from selfemo.data.corpora.table import SPACES
+from selfemo.data.corpora.table import spaces_in
 from selfemo.data.dialogue import Dialogue, Utterance
-from selfemo.data.labels import LabelSpace
+from selfemo.data.labels import LabelSpace, Spaces
 from selfemo.data.records import Reply, Scored, read_records
 from selfemo.data.seeds import seed_of
 from selfemo.method.flywheel.texts import distinct_n
+from selfemo.method.parsing import parse_expression
 from selfemo.method.player import Player, likeliest, written
 from selfemo.method.probabilities import (
     brier,
@@ -24,7 +25,6 @@ from selfemo.method.probabilities import (
     of_primary,
     risk_coverage,
 )
-from selfemo.method.prompts import ANSWER_TOKENS, parse_expression
 from selfemo.method.reader import Reader
 from selfemo.method.rewards import Floats, entropy, smoothed_iou
 from selfemo.policy.engine import Sampling
@@ -47,14 +47,24 @@ def predictions(store: Store, scores: str) -> list[Scored]:
     return list(read_records(store.fetch(scores) / PREDICTIONS, Scored)) if scores else []
 
 
+def labels_of(store: Store, made: str) -> dict[str, LabelSpace]:
+    """The label spaces that go with prepared data, scores or weights; of what an older version made, those shipped.
+
+    Args:
+        store: That holds it.
+        made: URI of the artifact.
+    """
+    return spaces_in(store.fetch(made))
+
+
 def predict(
-    player: Player, dialogues: Sequence[Dialogue], progress: Callable[[int], None] = lambda _: None
+    player: Player, dialogues: Sequence[Dialogue], known: Spaces, progress: Callable[[int], None] = lambda _: None
 ) -> list[Scored]:
     """What the policy reads in every gold turn of held-out dialogues; it sees past turns only."""
     hidden = [(d, d.hidden().turns) for d in dialogues]
     turns = [(d, shown, t) for d, shown in hidden for t, turn in enumerate(d.turns) if turn.gold]
     histories = [player.prompter.past(shown, t + 1) for _, shown, t in turns]
-    spaces = [SPACES[d.corpus] for d, _, _ in turns]
+    spaces = [known[d.corpus] for d, _, _ in turns]
     return [
         Scored(
             corpus=d.corpus,
@@ -102,11 +112,23 @@ class Scores:
 
 def scores_of(matrix: NDArray[np.integer]) -> Scores:
     """Metrics of confusion matrices ``(..., m, m + 1)``: rows gold, columns predicted, the last unparseable."""
+    return scores_of_tallies(tallies(matrix))
+
+
+def tallies(matrix: NDArray[np.integer]) -> Floats:
+    """What scores are made of: hits, support, and how often each label was named: ``(..., 3, m)``.
+
+    Sums of these over dialogues take time that grows with the labels, not with their square.
+    """
     counts = np.asarray(matrix, dtype=np.float64)
     m = counts.shape[-2]
     hits = np.diagonal(counts[..., :m], axis1=-2, axis2=-1)
-    support = counts.sum(-1)
-    named = counts[..., :m].sum(-2)
+    return np.stack([hits, counts.sum(-1), counts[..., :m].sum(-2)], axis=-2)
+
+
+def scores_of_tallies(tallied: Floats) -> Scores:
+    """Metrics of :func:`tallies`, or of sums of them."""
+    hits, support, named = np.moveaxis(tallied, -2, 0)
     f1 = 2 * hits / np.maximum(support + named, 1)
     total = np.maximum(support.sum(-1), 1)
     return Scores(hits.sum(-1) / total, (f1 * support).sum(-1) / total, f1.mean(-1), f1)
@@ -120,8 +142,13 @@ def resample(dialogues: int, times: int, seed: int) -> NDArray[np.int64]:
 
 def bootstrap(counts: NDArray[np.int64], times: int, seed: int) -> Scores:
     """Scores of bootstrap resamples over dialogues; counts as of :func:`confusion`, leading shape ``(times,)``."""
-    drawn = resample(len(counts), times, seed)
-    return scores_of(np.einsum("bd,dij->bij", drawn, counts))
+    return scores_of_tallies(resampled(tallies(counts), times, seed))
+
+
+def resampled(tallied: Floats, times: int, seed: int) -> Floats:
+    """Sums of bootstrap resamples over dialogues: ``(D, n, m)`` to ``(times, n, m)``."""
+    drawn = resample(len(tallied), times, seed).astype(np.float64)
+    return (drawn @ tallied.reshape(len(tallied), -1)).reshape(times, *tallied.shape[1:])
 
 
 def interval(values: Floats) -> tuple[float, float]:
@@ -130,8 +157,13 @@ def interval(values: Floats) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def summarise(rows: Sequence[Scored], config: Config) -> dict[str, object]:
+def summarise(rows: Sequence[Scored], space: LabelSpace, config: Config) -> dict[str, object]:
     """Metrics of one corpus.
+
+    Args:
+        rows: Its held-out turns.
+        space: Its labels.
+        config: Section ``evaluation``.
 
     Returns:
         ``turns``, ``dialogues``, ``accuracy``, ``weighted_f1`` and ``macro_f1`` with their 95 % intervals,
@@ -140,13 +172,14 @@ def summarise(rows: Sequence[Scored], config: Config) -> dict[str, object]:
         ``accuracy_of_surest`` share of the turns, ``label_entropy`` of the primary labels that
         are predicted, in nats, and ``confusion`` with ``labels``.
     """
-    space = SPACES[rows[0].corpus]
     counts = confusion(rows, space)
     point = scores_of(counts.sum(0))
     drawn = bootstrap(counts, config.evaluation.bootstrap, config.seed)
-    gold = [space.mask(r.gold) for r in rows]
-    named = np.array([space.mask(r.predicted) for r in rows], dtype=np.uint16)
-    iou = smoothed_iou(named, np.array(gold), smoothing=1e-9)  # towards 0 it is plain IoU
+    gold, named = (
+        np.array([space.mask(s) for s in sets], dtype=np.uint64)
+        for sets in ([r.gold for r in rows], [r.predicted for r in rows])
+    )
+    iou = smoothed_iou(named, gold, smoothing=1e-9)  # towards 0 it is plain IoU
     chances_Nm = of_primary(np.array([r.posterior for r in rows]), space)
     first = np.array([space.index[r.gold[0]] for r in rows])
     believed_Nm = cross_scaled(chances_Nm, first, [r.dialogue for r in rows])
@@ -181,24 +214,25 @@ def prefixes(dialogues: Sequence[Dialogue], config: Config) -> list[tuple[Dialog
 
 
 def reply(
-    player: Player, cut: Sequence[tuple[Dialogue, int]], readers: Mapping[str, Reader], config: Config
+    player: Player, cut: Sequence[tuple[Dialogue, int]], known: Spaces, readers: Mapping[str, Reader], config: Config
 ) -> list[Reply]:
     """Let the policy reply once to each prefix, where the next gold speaker would, and let it be read.
 
     Args:
         player: The policy; it is also the first reader.
         cut: Of :func:`prefixes`, or some of them.
+        known: Label spaces by corpus.
         readers: Those outside the loop, by corpus.
         config: Of the run.
     """
     if not cut:
         return []
-    spaces = [SPACES[d.corpus] for d, _ in cut]
+    spaces = [known[d.corpus] for d, _ in cut]
     histories = [d.hidden().turns[:at] for d, at in cut]
     roles = [d.turns[at].speaker for d, at in cut]
     prompts = [player.prompter.expression(h, r, s) for h, r, s in zip(histories, roles, spaces, strict=True)]
     seeds = [seed_of(config.seed, "reply", d.id) for d, _ in cut]
-    room = Sampling(1, config.selfplay.max_reply_tokens + ANSWER_TOKENS)
+    room = Sampling(1, config.selfplay.max_reply_tokens + player.prompter.room(known.values()))
     sampled = player.engine.sample(prompts, seeds, room)
     answers = [parse_expression(c[0].text, s) for c, s in zip(sampled, spaces, strict=True)]
     valid = [i for i, a in enumerate(answers) if a.parsed and a.labels and a.reply]

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfemo.config import Config
-from selfemo.data.corpora.table import SPACES
 from selfemo.data.divide import LEAST_DIALOGUES, gate_is_open
+from selfemo.data.labels import LabelSpace, Spaces
 from selfemo.data.records import Scored
 from selfemo.errors import UserError
-from selfemo.method.evaluation import confusion, interval, resample, scores_of
+from selfemo.method.evaluation import confusion, interval, resampled, scores_of_tallies, tallies
 from selfemo.method.rewards import Floats
 
 ALPHA = 0.025
@@ -104,13 +104,15 @@ def p_value(champion: NDArray[np.int64], challenger: NDArray[np.int64], seed: in
 
     if len(champion) == 1:  # scipy wants two: one more without a turn changes no p
         champion, challenger = (np.concatenate([c, np.zeros_like(c)]) for c in (champion, challenger))
-    dialogues, shape = len(champion), champion.shape[1:]
-    change = (challenger - champion).reshape(dialogues, -1).astype(np.float64)
-    first, second = champion.sum(0), challenger.sum(0)
+    old, new = tallies(champion), tallies(challenger)
+    dialogues, shape = len(old), old.shape[1:]
+    change = (new - old).reshape(dialogues, -1)
+    first, second = old.sum(0), new.sum(0)
 
     def gain(_: Floats, swapped: Floats, axis: int) -> Floats:  # (..., D) to (...): 1 where names are swapped
         moved = (swapped @ change).reshape(*swapped.shape[:-1], *shape)
-        return np.asarray(scores_of(second - moved).weighted_f1 - scores_of(first + moved).weighted_f1)
+        gains = scores_of_tallies(second - moved).weighted_f1 - scores_of_tallies(first + moved).weighted_f1
+        return np.asarray(gains)
 
     found = permutation_test(
         (np.ones(dialogues), np.zeros(dialogues)),
@@ -126,31 +128,40 @@ def p_value(champion: NDArray[np.int64], challenger: NDArray[np.int64], seed: in
     return float(found.pvalue)
 
 
-def paired_gain(champion: Sequence[Scored], challenger: Sequence[Scored], config: Config) -> Gain:
+def paired_gain(
+    champion: Sequence[Scored], challenger: Sequence[Scored], space: LabelSpace | None, config: Config
+) -> Gain:
     """Gain in weighted F1 on one corpus, over the dialogues both were scored on.
 
     Raises:
-        NotComparable: If the two were not scored on the same turns.
+        NotComparable: If the two were not scored on the same turns, with the same labels.
     """
     if [(r.dialogue, r.turn, r.gold) for r in champion] != [(r.dialogue, r.turn, r.gold) for r in challenger]:
         raise NotComparable(
             "champion and challenger were scored on different turns", where="gate", fix="evaluate both on one corpus"
         )
-    space = SPACES[champion[0].corpus]
+    named = {label for row in (*champion, *challenger) for label in (*row.gold, *row.predicted)}
+    if space is None or not named <= set(space.labels):
+        raise NotComparable(
+            f"champion and challenger were scored with different labels of {champion[0].corpus}",
+            where="gate",
+            fix="evaluate both with one label space",
+        )
     old, new = confusion(champion, space), confusion(challenger, space)
-    gain = float(scores_of(new.sum(0)).weighted_f1 - scores_of(old.sum(0)).weighted_f1)
-    drawn = resample(len(old), config.evaluation.bootstrap, config.seed)
-    sums = [scores_of(np.einsum("bd,dij->bij", drawn, counts)).weighted_f1 for counts in (old, new)]
-    low, high = interval(sums[1] - sums[0])
+    points = [float(scores_of_tallies(tallies(counts.sum(0))).weighted_f1) for counts in (old, new)]
+    drawn = [resampled(tallies(counts), config.evaluation.bootstrap, config.seed) for counts in (old, new)]
+    before, after = (scores_of_tallies(sums).weighted_f1 for sums in drawn)
+    gain, (low, high) = points[1] - points[0], interval(after - before)
     return Gain(gain, low, high, p_value(old, new, config.seed), len(old))
 
 
-def check(champion: Sequence[Scored], challenger: Sequence[Scored], config: Config) -> Decision:
+def check(champion: Sequence[Scored], challenger: Sequence[Scored], spaces: Spaces, config: Config) -> Decision:
     """Promote the challenger if it is better beyond chance on the gate corpus and no corpus falls.
 
     Args:
         champion: Its held-out predictions, all corpora; empty if there is no champion.
         challenger: The same of the challenger.
+        spaces: The labels that the challenger was scored with.
         config: Its first corpus is the gate corpus; sections ``gate`` and ``evaluation``.
 
     Raises:
@@ -165,7 +176,9 @@ def check(champion: Sequence[Scored], challenger: Sequence[Scored], config: Conf
             f"no turn of {name}, the gate corpus, was scored", where="gate", fix="evaluate both on the gate corpus"
         )
     gains = {
-        c: paired_gain([r for r in champion if r.corpus == c], [r for r in challenger if r.corpus == c], config)
+        c: paired_gain(
+            [r for r in champion if r.corpus == c], [r for r in challenger if r.corpus == c], spaces.get(c), config
+        )
         for c in corpora
     }
     found = gains[name]

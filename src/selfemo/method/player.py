@@ -43,8 +43,8 @@ class Player:
         Exact: the policy is asked for the likelihood of every answer, and none is drawn.
         """
         prompts = [self.prompter.understanding(h, s) for h, s in zip(histories, spaces, strict=True)]
-        answers = {s.name: [self.prompter.answer(a) for a in s.answers] for s in spaces}
-        scores = self.engine.score(prompts, [answers[s.name] for s in spaces], progress)
+        answers = {some: [self.prompter.answer(a) for a in some] for some in {s.answers for s in spaces}}
+        scores = self.engine.score(prompts, [answers[s.answers] for s in spaces], progress)
         return [posterior(row) for row in scores]
 
     def hear(

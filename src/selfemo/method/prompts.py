@@ -1,4 +1,4 @@
-"""The two tasks as chats, and replies parsed back into sets of emotions (method.md, Tasks).
+"""The two tasks as chats (method.md, Tasks); :mod:`selfemo.method.parsing` reads the answers.
 
 Every prompt is: a head that all prompts of a corpus share, the history one line a turn, then the task's
 question. The question comes last so that all turns of a dialogue share one trunk of tokens, which the
@@ -8,16 +8,15 @@ cuts too, so encoding part by part gives the tokens of the whole.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from selfemo.data.dialogue import Utterance
-from selfemo.data.labels import LabelSpace, Mask
+from selfemo.data.labels import LabelSpace
 from selfemo.data.text import lines, nfc
+from selfemo.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -25,31 +24,14 @@ if TYPE_CHECKING:
 TokenIds = tuple[int, ...]
 
 ANSWER_TOKENS = 16
-"""Room for a label set: the longest of ours is 14 tokens."""
+"""Least room for a label set, and the words that part it from a reply."""
 
 _PREFILL = "Emotion:"
 _SLOT = "SELFEMO-DIALOGUE-SLOT"
 _MAX_CHARS = 600
 """Longest utterance in a prompt: one runaway line must not fill the context."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A parsed reply of the model.
-
-    Attributes:
-        labels: Most likely first; empty if there are none.
-        reply: The reply text of an expression, else None.
-        parsed: False if the text could not be read as an answer at all.
-    """
-
-    labels: tuple[str, ...] = ()
-    reply: str | None = None
-    parsed: bool = False
-
-    def mask(self, space: LabelSpace) -> Mask:
-        """The labels as a bit mask; 0 if unparsed."""
-        return space.mask(self.labels)
+_JOINERS = "\u200c\u200d"
+"""Parts of words in Persian, Hindi and others, and of emoji, though they cannot be seen."""
 
 
 class Prompter:
@@ -66,11 +48,13 @@ class Prompter:
         self._nothing = _without(self._markers, "...").strip()
         self._encode = lru_cache(maxsize=65536)(self._encode_uncached)
         self._frame = lru_cache(maxsize=None)(self._frame_uncached)
+        self._room = lru_cache(maxsize=None)(self._room_uncached)
 
     def understanding(self, history: Sequence[Utterance], space: LabelSpace) -> TokenIds:
         """Which emotions does the speaker of the last turn express? Answered by a label set."""
         speaker = self.neutralise(history[-1].speaker)
-        return self._prompt(history, space, f"Which emotions does {speaker} express in the last line?")
+        described = tuple(sorted(space.descriptions.items(), key=lambda item: space.index[item[0]]))
+        return self._prompt(history, space, f"Which emotions does {speaker} express in the last line?", described)
 
     def expression(self, history: Sequence[Utterance], role: str, space: LabelSpace) -> TokenIds:
         """What does ``role`` say next, and with which emotions? Answered by a label set, then the reply."""
@@ -83,6 +67,17 @@ class Prompter:
         if reply is not None:
             text += f"\nReply: {self.neutralise(reply)}"
         return (*self._encode(text), int(self.tokenizer.eos_token_id))
+
+    def room(self, spaces: Iterable[LabelSpace]) -> int:
+        """Most tokens of a label set in an answer, and of what parts it from a reply: of the longest one allowed.
+
+        A label is few tokens in English, and can be twenty in another script.
+        """
+        return max((self._room(space.answers) for space in spaces), default=ANSWER_TOKENS)
+
+    def _room_uncached(self, answers: tuple[tuple[str, ...], ...]) -> int:
+        longest = max(len(self._encode(f" {', '.join(labels)}\nReply:")) for labels in answers)
+        return max(ANSWER_TOKENS, longest + 2)
 
     def declared(self, labels: Sequence[str], reply: str) -> tuple[TokenIds, TokenIds]:
         """The completion of an expression in two parts: what declares the emotions, and the reply that follows.
@@ -103,10 +98,10 @@ class Prompter:
         Corpora and models write the text; nothing in it may open a turn, end one, or switch roles.
         """
         text = nfc(text)
-        text = "".join(c if c.isprintable() else " " for c in text)
+        text = "".join(c if c.isprintable() or c in _JOINERS else " " for c in text)
         text = " ".join(text.split())[:most]
         text = re.sub(r"<\s*\|", "< ", text).replace("|>", " >")
-        return _without(self._markers, text).strip() or self._nothing
+        return _without(self._markers, text).strip(f" {_JOINERS}") or self._nothing
 
     def neutralise_lines(self, text: str) -> str:
         """The same for text of many lines, such as a chat's message: its lines stay lines."""
@@ -131,18 +126,31 @@ class Prompter:
         block = max(1, self.history_turns // 3)
         return turns[first + max(0, -(-excess // block) * block) : end]
 
-    def _prompt(self, history: Sequence[Utterance], space: LabelSpace, question: str) -> TokenIds:
-        head, tail = self._frame(space.labels)
+    def _prompt(
+        self,
+        history: Sequence[Utterance],
+        space: LabelSpace,
+        question: str,
+        described: tuple[tuple[str, str], ...] = (),
+    ) -> TokenIds:
+        head, tail = self._frame(space.labels, described)
         ids = list(head)
         for turn in self.window(history):
             ids += self._encode(f"{self.neutralise(turn.speaker)}: {self.neutralise(turn.text)}\n")
         return (*ids, *self._encode(question), *tail)
 
-    def _frame_uncached(self, labels: tuple[str, ...]) -> tuple[TokenIds, TokenIds]:
-        chat = [
-            {"role": "system", "content": f"You follow a conversation. Emotions: {', '.join(labels)}."},
-            {"role": "user", "content": _SLOT},
-        ]
+    def _frame_uncached(
+        self, labels: tuple[str, ...], described: tuple[tuple[str, str], ...]
+    ) -> tuple[TokenIds, TokenIds]:
+        if marked := next((label for label in labels if self.neutralise(label) != label), None):
+            raise UserError(
+                f"the label {marked!r} holds a marker of the model's chat template",
+                where="labels",
+                fix="write it another way",
+            )
+        system = f"You follow a conversation. Emotions: {', '.join(labels)}."
+        system += "".join(f"\n- {label}: {self.neutralise(what)}" for label, what in described)
+        chat = [{"role": "system", "content": system}, {"role": "user", "content": _SLOT}]
         text = self.tokenizer.apply_chat_template(
             chat, tokenize=False, add_generation_prompt=True, enable_thinking=False
         )
@@ -182,102 +190,3 @@ def _broken(marker: str) -> str:
     """A marker parted at the first two characters that are no spaces; a space where there are none, or no others."""
     at = next((i for i in range(1, len(marker)) if not (marker[i - 1].isspace() or marker[i].isspace())), 0)
     return f"{marker[:at]} {marker[at:]}" if at and len(marker) > 2 else " "
-
-
-_FIELD = re.compile(r"(?:emotions?|labels?|answer)\b[^\n:=]{0,40}?(?:is|are|[:=])+\s*(.+)", re.IGNORECASE)
-_REPLY = re.compile(r"(?:^|\n|[|;])[^\S\n]*(?:reply|response|text)\s*[:=]\s*(.*)", re.IGNORECASE)
-_NEGATION = re.compile(r"\b(?:not|isn't|isnt|no|never|without|neither|nor)\s+(?:\w+\s+)?$", re.IGNORECASE)
-
-
-def parse_understanding(text: str, space: LabelSpace) -> Answer:
-    """Read a label set out of a reply.
-
-    Understands aliases, any case, plurals, lists, JSON, and chatter around the answer; never executes it.
-
-    Args:
-        text: What the model wrote after the prompt.
-        space: Whose labels count.
-
-    Returns:
-        Labels in the order they are named. ``parsed`` is False if the text names none and is not an
-        explicitly empty answer (``[]``).
-    """
-    value = _json_in(text)
-    if value is not None:
-        words = list(_strings(value))
-        labels = _unique(label for word in words for label in _named(word, space))
-        if labels or (not words and value in ([], {})):
-            return Answer(labels, parsed=True)
-    field = _FIELD.search(text)
-    # The answer is the first line that names a label; what follows is chatter.
-    for line in [*([field.group(1)] if field else []), *lines(text)]:
-        if labels := _unique(_named(line, space)):
-            return Answer(labels, parsed=True)
-    return Answer()
-
-
-def parse_expression(text: str, space: LabelSpace) -> Answer:
-    """Read a label set and a reply out of a reply to an expression prompt.
-
-    Args:
-        text: ``joy, surprise\\nReply: Oh!``, JSON with ``emotion`` and ``reply``, or the same with chatter.
-        space: Whose labels count.
-
-    Returns:
-        ``parsed`` is False unless both parts were found; the reply is its first line.
-    """
-    value = _json_in(text)
-    if isinstance(value, dict):
-        folded = {str(k).lower(): v for k, v in value.items()}
-        reply = next((folded[k] for k in ("reply", "response", "text") if isinstance(folded.get(k), str)), None)
-        named = [v for k, v in folded.items() if k.startswith(("emotion", "label"))]
-        labels = _unique(label for word in _strings(named) for label in _named(word, space))
-        return Answer(labels, _first_line(reply or ""), parsed=bool(labels) and reply is not None)
-    match = _REPLY.search(text)
-    head, reply = (text[: match.start()], match.group(1)) if match else (text.partition("\n")[::2])
-    if match is None and not reply.strip():
-        return Answer()
-    named_in_head = parse_understanding(head, space)
-    return Answer(named_in_head.labels, _first_line(reply), parsed=named_in_head.parsed)
-
-
-def _named(text: str, space: LabelSpace) -> Iterator[str]:
-    """Labels named in a text, in order, those directly negated left out."""
-    for match in space.word_pattern.finditer(text):
-        if not _NEGATION.search(text[: match.start()][-40:]):
-            yield space.words[match.group(1).lower()]
-
-
-def _unique(labels: Iterator[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(labels))
-
-
-def _first_line(text: str) -> str:
-    return next((line.strip() for line in lines(text) if line.strip()), "")
-
-
-def _json_in(text: str) -> Any:
-    """The first JSON list or object inside a text, or None."""
-    for start in (i for i, c in enumerate(text) if c in "[{"):
-        try:
-            value, _ = json.JSONDecoder().raw_decode(text[start:])
-        except (ValueError, RecursionError):
-            continue
-        return value
-    return None
-
-
-def _strings(value: Any, depth: int = 8) -> Iterator[str]:
-    """All strings in a JSON value; keys count where their value is a score above zero."""
-    if isinstance(value, str):
-        yield value
-    elif depth and isinstance(value, list):
-        for item in value:
-            yield from _strings(item, depth - 1)
-    elif depth and isinstance(value, dict):
-        for key, item in value.items():
-            if isinstance(item, (int, float)):  # {"joy": 0.9, "anger": 0} or {"joy": true}
-                if item > 0:
-                    yield key
-            else:
-                yield from _strings(item, depth - 1)

@@ -11,9 +11,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from selfemo.data.corpora.table import SPACES
 from selfemo.data.dialogue import Dialogue, Utterance
-from selfemo.data.labels import LabelSpace
+from selfemo.data.labels import LabelSpace, Spaces
 from selfemo.errors import UserError
 from selfemo.method.words import bag_of_words, fitted
 
@@ -97,15 +96,16 @@ class ClassifierReader:
         return self._space.lookup(str(self._pipe(history[-1].text, truncation=True)[0]["label"]))
 
 
-def readers_for(name: str, training: Sequence[Dialogue], seed: int) -> dict[str, Reader]:
+def readers_for(name: str, training: Sequence[Dialogue], spaces: Spaces, seed: int) -> dict[str, Reader]:
     """A reader for each corpus of the training dialogues.
 
     Args:
         name: ``embedding``, ``tfidf``, or a classifier by name.
         training: Dialogues with gold labels.
+        spaces: Their labels.
         seed: For fitting.
     """
     corpora = dict.fromkeys(d.corpus for d in training)
     if name in PROBES:
         return {c: ProbeReader(name, [d for d in training if d.corpus == c], seed) for c in corpora}
-    return {c: ClassifierReader(name, SPACES[c]) for c in corpora}
+    return {c: ClassifierReader(name, spaces[c]) for c in corpora}

@@ -1,7 +1,7 @@
 """Smoothed IoU, posteriors over label sets, consensus and advantages: pure functions of arrays.
 
 Shapes: ``N`` prompts, ``A`` allowed answers, ``G`` completions of a group, ``m`` labels. A set of emotions is a bit
-mask (``uint16``); 0 is an answer that could not be parsed. A posterior ``(N, A)`` says how likely each allowed answer
+mask (``uint64``); 0 is an answer that could not be parsed. A posterior ``(N, A)`` says how likely each allowed answer
 is; rows sum to 1. Everything here is "defined here" (method.md) where the SELF-EMO abstract only names the idea.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
 
-Masks = NDArray[np.uint16]
+Masks = NDArray[np.uint64]
 Floats = NDArray[np.float64]
 
 LEAST, MOST = 0.5, 4.0
@@ -28,8 +28,8 @@ likely than one in nine cannot outvote the others.
 
 def indicators(masks: ArrayLike, m: int) -> NDArray[np.float32]:
     """Masks ``(...)`` to indicator vectors ``y`` ``(..., m)``, ones and zeros."""
-    bits = np.asarray(masks, dtype=np.uint16)[..., None] >> np.arange(m, dtype=np.uint16)
-    return (bits & 1).astype(np.float32)
+    bits = np.asarray(masks, dtype=np.uint64)[..., None] >> np.arange(m, dtype=np.uint64)
+    return (bits & np.uint64(1)).astype(np.float32)
 
 
 def smoothed_iou(a: ArrayLike, b: ArrayLike, smoothing: float = 0.1, affinity: Floats | None = None) -> Floats:
@@ -47,25 +47,30 @@ def smoothed_iou(a: ArrayLike, b: ArrayLike, smoothing: float = 0.1, affinity: F
     Returns:
         Scores in (0, 1]; 0 where either set is empty (unparseable), since nothing was said.
     """
-    x, y = np.broadcast_arrays(np.asarray(a, dtype=np.uint16), np.asarray(b, dtype=np.uint16))
+    x, y = np.asarray(a, dtype=np.uint64), np.asarray(b, dtype=np.uint64)
     size_x, size_y = np.bitwise_count(x).astype(np.float64), np.bitwise_count(y).astype(np.float64)
     if affinity is None:
         overlap = np.bitwise_count(x & y).astype(np.float64)
     else:
-        best = _best_affinity(affinity)
-        m = len(affinity)
-        overlap = ((indicators(x, m) * best[y]).sum(-1) + (indicators(y, m) * best[x]).sum(-1)) / 2
+        (sets_x, best_x), (sets_y, best_y) = _with_best(x, affinity), _with_best(y, affinity)
+        overlap = (np.einsum("...m,...m->...", sets_x, best_y) + np.einsum("...m,...m->...", sets_y, best_x)) / 2
     score = (overlap + smoothing) / (size_x + size_y - overlap + smoothing)
     return np.where((x == 0) | (y == 0), 0.0, score)
 
 
-def _best_affinity(affinity: Floats) -> Floats:
-    """``best[B, a] = max_{b in B} S_ab`` for every mask ``B``: ``(2**m, m)``, by dynamic programming over bits."""
+def _with_best(masks: Masks, affinity: Floats) -> tuple[Floats, Floats]:
+    """Indicators of masks, and how close each label is to the closest in each: ``max_{b in B} S_ab``, ``(..., m)``.
+
+    A pass over the labels for the masks that occur, each once: what it takes grows with their number, not with that of
+    all sets there could be.
+    """
     m = len(affinity)
-    best = np.zeros((1 << m, m))
+    met, places = np.unique(masks, return_inverse=True)
+    sets = indicators(met, m).astype(np.float64)
+    best = np.zeros((len(met), m))
     for bit in range(m):
-        best[1 << bit : 2 << bit] = np.maximum(best[: 1 << bit], affinity[bit])
-    return best
+        np.maximum(best, sets[:, bit, None] * affinity[bit], out=best)
+    return sets[places.reshape(masks.shape)], best[places.reshape(masks.shape)]
 
 
 def iou_matrix(answers_A: Masks, smoothing: float = 0.1, affinity: Floats | None = None) -> Floats:
@@ -145,10 +150,9 @@ def consensus(marginals_Nm: Floats) -> Masks:
     Returns:
         ``(N,)`` masks. Ties go to the lower bit.
     """
-    m = marginals_Nm.shape[1]
-    voted = ((marginals_Nm >= 0.5) * (1 << np.arange(m)).astype(np.uint32)).sum(axis=-1).astype(np.uint16)
-    top = (1 << marginals_Nm.argmax(axis=-1)).astype(np.uint16)
-    return np.asarray(np.where(voted == 0, top, voted), dtype=np.uint16)
+    bits = np.uint64(1) << np.arange(marginals_Nm.shape[1], dtype=np.uint64)
+    voted = np.where(marginals_Nm >= 0.5, bits, np.uint64(0)).sum(axis=-1, dtype=np.uint64)
+    return np.asarray(np.where(voted == 0, bits[marginals_Nm.argmax(axis=-1)], voted), dtype=np.uint64)
 
 
 def combine(parts_NGP: Floats, weights: Sequence[float]) -> Floats:

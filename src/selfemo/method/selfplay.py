@@ -10,13 +10,12 @@ from types import MappingProxyType
 import numpy as np
 
 from selfemo.config import Config
-from selfemo.data.corpora.table import SPACES
 from selfemo.data.dialogue import Dialogue, Utterance
-from selfemo.data.labels import LabelSpace
+from selfemo.data.labels import LabelSpace, Spaces
 from selfemo.data.records import Candidate, Posterior, Rollout
 from selfemo.data.seeds import seed_of
+from selfemo.method.parsing import parse_expression
 from selfemo.method.player import Player, written
-from selfemo.method.prompts import ANSWER_TOKENS, parse_expression
 from selfemo.method.rewards import expected_agreement, iou_matrix, smoothed_iou
 from selfemo.method.voices import RESPONDER, WORDS
 from selfemo.method.words import Words
@@ -45,9 +44,9 @@ def grade(candidates: Sequence[Candidate], space: LabelSpace, config: Config) ->
 
 
 def affinity_of(config: Config, space: LabelSpace) -> np.ndarray | None:
-    """The configured affinity, as far as it concerns labels of this space."""
+    """The affinity of a label space, and the configured one as far as it concerns labels of this space."""
     pairs = config.rewards.affinity
-    return space.affinity({p: v for p, v in pairs.items() if all(x in space.index for x in p.split("~"))})
+    return space.affinity_matrix({p: v for p, v in pairs.items() if all(x in space.index for x in p.split("~"))})
 
 
 def next_role(history: Sequence[Utterance], speakers: Sequence[str]) -> str:
@@ -62,6 +61,7 @@ def next_role(history: Sequence[Utterance], speakers: Sequence[str]) -> str:
 def understand_corpus(
     player: Player,
     dialogues: Sequence[Dialogue],
+    spaces: Spaces,
     round: int,
     config: Config,
     progress: Callable[[int], None],
@@ -77,6 +77,7 @@ def understand_corpus(
     Args:
         player: The policy, in both roles.
         dialogues: Of the corpora.
+        spaces: Their labels.
         round: Number of the round.
         config: Section ``selfplay``.
         progress: Called as turns are asked about.
@@ -87,20 +88,20 @@ def understand_corpus(
     past = player.prompter.past
     hidden = [(d, d.hidden().turns) for d in dialogues]
     turns = [(d, shown, t) for d, shown in hidden for t in range(len(shown))]
-    spaces = [SPACES[d.corpus] for d, _, _ in turns]
+    of_turns = [spaces[d.corpus] for d, _, _ in turns]
     posteriors: list[dict[str, Posterior]] = [{} for _ in turns]
     for view in play.views or (None,):
         seen = [past(shown, t + 1, view) for _, shown, t in turns]
         name = str(view or player.prompter.history_turns)
-        for found, chances_A in zip(posteriors, player.read(seen, spaces, progress), strict=True):
+        for found, chances_A in zip(posteriors, player.read(seen, of_turns, progress), strict=True):
             found[name] = written(chances_A)
     if play.cross_role:
         said = [[*past(shown, t), shown[t]] for _, shown, t in turns]
-        for found, chances_A in zip(posteriors, player.hear(said, spaces, progress), strict=True):
+        for found, chances_A in zip(posteriors, player.hear(said, of_turns, progress), strict=True):
             found[RESPONDER] = written(chances_A)
-    for found, space, (_, shown, t) in zip(posteriors, spaces, turns, strict=True):
-        if space.name in words:
-            found[WORDS] = written(words[space.name].read(shown[t].text, space))
+    for found, space, (d, shown, t) in zip(posteriors, of_turns, turns, strict=True):
+        if d.corpus in words:
+            found[WORDS] = written(words[d.corpus].read(shown[t].text, space))
     return [
         Rollout(
             id=f"r{round}/understanding/{d.id}/{t}",
@@ -130,6 +131,7 @@ class _Episode:
 def play_episodes(
     player: Player,
     dialogues: Sequence[Dialogue],
+    spaces: Spaces,
     round: int,
     config: Config,
     progress: Callable[[int], None],
@@ -140,6 +142,7 @@ def play_episodes(
     Args:
         player: The policy, in both roles.
         dialogues: Seed dialogues, one an episode.
+        spaces: Label spaces of their corpora.
         round: Number of the round.
         config: Of the run.
         progress: Called as candidates are read.
@@ -158,7 +161,7 @@ def play_episodes(
     rollouts: list[tuple[str, int, Rollout]] = []
     for turn in range(play.turns):
         live = [e for e in episodes if e.live]
-        for episode, rollout in zip(live, _one_turn(player, live, turn, round, config, progress), strict=True):
+        for episode, rollout in zip(live, _one_turn(player, live, spaces, turn, round, config, progress), strict=True):
             rollouts.append((episode.id, turn, rollout))
             if rollout.chosen is None:
                 episode.live = False  # no candidate is an answer: there is no next turn to play
@@ -169,17 +172,24 @@ def play_episodes(
 
 
 def _one_turn(
-    player: Player, episodes: list[_Episode], turn: int, round: int, config: Config, progress: Callable[[int], None]
+    player: Player,
+    episodes: list[_Episode],
+    known: Spaces,
+    turn: int,
+    round: int,
+    config: Config,
+    progress: Callable[[int], None],
 ) -> list[Rollout]:
     """One generated turn of all live episodes at once: candidates, what is read in them, scores, draw."""
     play = config.selfplay
-    spaces = [SPACES[e.dialogue.corpus] for e in episodes]
+    spaces = [known[e.dialogue.corpus] for e in episodes]
     roles = [next_role(e.history, [u.speaker for u in e.dialogue.turns]) for e in episodes]
     seeds = [seed_of(config.seed, round, "expression", e.id, turn) for e in episodes]
     prompts = [
         player.prompter.expression(e.history, role, s) for e, role, s in zip(episodes, roles, spaces, strict=True)
     ]
-    sampling = Sampling(play.candidates, play.max_reply_tokens + ANSWER_TOKENS, play.temperature, play.top_p)
+    room = play.max_reply_tokens + player.prompter.room(known.values())  # of all: an answer hangs on no other's corpus
+    sampling = Sampling(play.candidates, room, play.temperature, play.top_p)
     groups = []
     for sampled, space in zip(player.engine.sample(prompts, seeds, sampling), spaces, strict=True):
         answers = [(c.text, parse_expression(c.text, space)) for c in sampled]

@@ -9,6 +9,7 @@ import numpy as np
 
 from selfemo.data.dialogue import Dialogue, gold_counts
 from selfemo.data.labels import LabelSpace
+from selfemo.data.scripts import terms
 from selfemo.method.rewards import Floats
 
 
@@ -25,10 +26,13 @@ def fitted(features: Any, dialogues: Sequence[Dialogue], seed: int, class_weight
 
 
 def bag_of_words() -> Any:
-    """TF-IDF of words, and of pairs of words; question and exclamation marks are words."""
+    """TF-IDF of words, and of pairs of words; question and exclamation marks are words.
+
+    Where a script has no spaces, of characters and pairs of them (:mod:`selfemo.data.scripts`).
+    """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b|[?!]")
+    return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, tokenizer=terms, token_pattern=None)
 
 
 class Words:

@@ -22,9 +22,14 @@ from selfemo.registry.rounds import HEADERS, RoundRow, cells
 from selfemo.registry.surroundings import Surroundings
 from selfemo.store.artifacts import Manifest
 
-LIMITS = """\
+OWN_TERMS = "a corpus of its user's own: not stated"
+SHIPPED = """\
 - It reads emotions as the annotators of its corpora did: acted or scripted English dialogue, a handful of labels. In
-  other languages, domains and cultures its figures do not hold.
+  other languages, domains and cultures its figures do not hold."""
+OWN = """\
+- It reads emotions as those did who labelled its corpora, in the conversations and the language of these. In others its
+  figures do not hold."""
+LIMITS = """\
 - Labels it saw seldom it finds seldom: see F1 by label.
 - From round 1 on it learnt from labels it gave itself. What it was wrong about with confidence, it may be surer of now.
 - Its replies are for study. They were filtered for form and consistency of emotion, not for safety.
@@ -62,7 +67,7 @@ def model_card(context: Surroundings, decision: Manifest, version: str, weights:
         "## Gate",
         _gate(config, Decision.from_dict(decision.result), decision),
         "## Limits",
-        LIMITS,
+        f"{SHIPPED if _shipped(config) else OWN}\n{LIMITS}",
         "## Licence",
         _licence(config),
         "## Where it comes from",
@@ -86,7 +91,7 @@ def _front_matter(config: Config, metrics: Mapping[str, Any]) -> str:
     corpus = config.corpora[0].name
     scored = "train, labelled dialogues kept for selection" if config.warmup.selection else config.evaluation.split
     row = {
-        "language": "en",
+        **({"language": "en"} if _shipped(config) else {}),
         "license": config.mlflow.licence or "unknown",
         "base_model": config.policy.base,
         "pipeline_tag": "text-generation",
@@ -103,11 +108,16 @@ def _front_matter(config: Config, metrics: Mapping[str, Any]) -> str:
     return f"---\n{yaml.safe_dump(row, sort_keys=False, width=1000)}---"
 
 
+def _shipped(config: Config) -> bool:
+    """Whether every corpus is one that this project knows: they are all in English."""
+    return all(corpus.name in CORPORA for corpus in config.corpora)
+
+
 def _data(context: Surroundings, config: Config) -> str:
     tags = context.registry.client.get_run(context.registry.parent).data.tags
     prepared = context.store.manifest(tags.get("selfemo.prepared", ""))
     counts = prepared.result if prepared else {}
-    rows = [(_code(c.name), CORPORA[c.name].terms) for c in config.corpora]
+    rows = [(_code(c.name), CORPORA[c.name].terms if c.name in CORPORA else OWN_TERMS) for c in config.corpora]
     held = (
         "kept from the labelled ones for selection" if config.warmup.selection else f"{config.evaluation.split} split"
     )

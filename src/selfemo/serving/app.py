@@ -18,7 +18,7 @@ from selfemo.serving.engine_queue import EngineQueue
 from selfemo.serving.limits import HEALTH, METRICS, Admission, Limits, error
 from selfemo.serving.metrics import Measured, Metrics
 from selfemo.serving.schema import ChatRequest, EmotionsRequest, EmotionsResponse
-from selfemo.serving.service import Service, TooLong
+from selfemo.serving.service import Service, TooLong, UnknownLabels
 
 
 def app(service: Service, key: str = "", hosts: Sequence[str] = (), limits: Limits | None = None) -> FastAPI:
@@ -83,7 +83,8 @@ def app(service: Service, key: str = "", hosts: Sequence[str] = (), limits: Limi
         return error(400, f"{place}: {first['msg']}" if place else str(first["msg"]))
 
     @made.exception_handler(TooLong)
-    async def too_long(_: Request, refusal: TooLong) -> JSONResponse:
+    @made.exception_handler(UnknownLabels)
+    async def not_answered(_: Request, refusal: ValueError) -> JSONResponse:
         return error(400, str(refusal))
 
     return made

@@ -11,7 +11,10 @@ from pathlib import Path
 
 from selfemo.config import Config
 from selfemo.context import Context
+from selfemo.data.corpora.table import CORPORA, shipped_spaces
+from selfemo.data.labels import LabelSpace
 from selfemo.errors import CorruptArtifact, UserError
+from selfemo.policies import Policy
 from selfemo.serving.service import Service
 from selfemo.store import marks
 from selfemo.store.artifacts import Manifest, Store, verify
@@ -43,7 +46,26 @@ def service_of(config: Config, policy: str, name: str, digest: str = "") -> Serv
     found = Context(config).policies.find(policy)
     checked(found.uri, found.digest, digest)
     identity = {"source": found.uri} | ({"digest": found.digest} if found.digest else {})
-    return Service(found.player(), name or _name(policy), config.corpora[0].name, identity)
+    spaces, labels = known_labels(config, found)
+    return Service(found.player(), name or _name(policy), labels, spaces, identity)
+
+
+def known_labels(config: Config, policy: Policy) -> tuple[dict[str, LabelSpace], str]:
+    """The labels that a policy can be asked for by corpus, and the corpus whose labels are meant where none is named.
+
+    What it was taught comes first, and decides: that of its gate corpus, unless the configuration's first is another
+    that it was taught. What it was not taught can be asked for as well: those of the configuration, and those shipped.
+
+    Raises:
+        UserError: If neither the policy nor the configuration says any labels.
+    """
+    taught, first = policy.taught, config.corpora[0]
+    ours = {c.name: c.space for c in config.corpora if c.name not in taught and (c.labels or c.name in CORPORA)}
+    spaces = {**taught, **ours, **{n: s for n, s in shipped_spaces().items() if n not in taught}}
+    labels = next(iter(taught)) if taught and first.name not in taught else first.name
+    if labels not in spaces:
+        _ = first.space  # says what is missing
+    return spaces, labels
 
 
 def checked(uri: str, found: str, wanted: str) -> None:

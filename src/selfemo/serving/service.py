@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from selfemo.data.corpora.table import SPACES
+from selfemo.data.labels import Spaces
 from selfemo.policy.engine import Sampling
 from selfemo.serving.schema import ChatRequest, EmotionsRequest, EmotionsResponse, TurnEmotions
 
@@ -23,6 +23,10 @@ class TooLong(ValueError):
     """A prompt beyond what is answered."""
 
 
+class UnknownLabels(ValueError):
+    """Labels of a corpus that the served policy knows nothing of."""
+
+
 @dataclass
 class Service:
     """One policy. It answers one request at a time; the others wait in an ``EngineQueue``.
@@ -31,12 +35,14 @@ class Service:
         player: The policy at play.
         name: Under which clients know it.
         labels: Corpus whose labels are read where a request names none.
+        spaces: Label spaces by corpus: those that the policy was taught, and those that it can be asked for besides.
         identity: What exactly is served: source, digest, version.
     """
 
     player: Player
     name: str
     labels: str
+    spaces: Spaces
     identity: Mapping[str, str]
 
     def chat(self, request: ChatRequest) -> dict[str, Any]:
@@ -78,7 +84,9 @@ class Service:
         from selfemo.method.player import likeliest
         from selfemo.method.rewards import marginals
 
-        space = SPACES[request.labels or self.labels]
+        space = self.spaces.get(request.labels or self.labels)
+        if space is None:
+            raise UnknownLabels(f"labels: no such corpus; known: {', '.join(self.spaces)}")
         turns = [Utterance(speaker=t.speaker, text=t.text) for t in request.turns]
         asked = [len(turns) - 1] if request.last_only else list(range(len(turns)))
         histories = [turns[: t + 1] for t in asked]

@@ -12,7 +12,7 @@ from selfemo.config import Config
 from selfemo.context import Context, Published
 from selfemo.loop import LoopState
 from selfemo.method import gate, guard
-from selfemo.method.evaluation import predictions
+from selfemo.method.evaluation import labels_of, predictions
 from selfemo.method.gate import Decision
 from selfemo.policies import Policy
 from selfemo.registry.promotion import after_decision
@@ -46,7 +46,8 @@ def decide(config: Config, state: LoopState, challenger: str, scores: str, round
         if stopped or not trained:
             decision = Decision(False, stopped or "the filter kept nothing to train on")
         else:
-            decision = gate.check(predictions(context.store, state.scores), predictions(context.store, scores), config)
+            before, ours = (predictions(context.store, uri) for uri in (state.scores, scores))
+            decision = gate.check(before, ours, labels_of(context.store, scores), config)
         misses = 0 if decision.promoted else state.misses + 1
         go_on = (trained or bool(stopped)) and round < config.loop.rounds and misses < config.loop.patience
         champion = (policy.uri, scores) if decision.promoted else (state.policy, state.scores)

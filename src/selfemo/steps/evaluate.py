@@ -8,7 +8,9 @@ from typing import Any
 
 from selfemo.config import Config
 from selfemo.context import Context, Published
+from selfemo.data.corpora.table import spaces_in
 from selfemo.data.dialogue import Dialogue, head, read_jsonl
+from selfemo.data.labels import Spaces
 from selfemo.data.records import write_records
 from selfemo.method.evaluation import PREDICTIONS
 from selfemo.progress import meter
@@ -33,7 +35,7 @@ def evaluate_shard(context: Context, policy: str, prepared: str, round: int, sha
     def work(out: Path) -> dict[str, Any]:
         data = context.store.fetch(prepared)
         held_out = head(list(read_jsonl(data / "held_out.jsonl")), config.evaluation.dialogues)
-        answer(context, policy, held_out, list(read_jsonl(data / "training.jsonl")), out, own)
+        answer(context, policy, held_out, list(read_jsonl(data / "training.jsonl")), spaces_in(data), out, own)
         return {}
 
     return shard_of(context, "evaluate", "score", round, {"policy": policy, "prepared": prepared}, own, work)
@@ -58,7 +60,13 @@ def scored_before(context: Context, policy: str, prepared: str, round: int) -> P
 
 
 def answer(
-    context: Context, policy: str, held_out: Sequence[Dialogue], training: Sequence[Dialogue], out: Path, own: Shard
+    context: Context,
+    policy: str,
+    held_out: Sequence[Dialogue],
+    training: Sequence[Dialogue],
+    spaces: Spaces,
+    out: Path,
+    own: Shard,
 ) -> None:
     """Write what a policy answers into a directory: predictions, and replies with what is read in them.
 
@@ -67,6 +75,7 @@ def answer(
         policy: Its URI.
         held_out: All held-out dialogues.
         training: What the reader outside the loop is fitted on.
+        spaces: Label spaces of both.
         out: Directory.
         own: Which of the held-out dialogues.
     """
@@ -80,10 +89,10 @@ def answer(
         return
     player = context.policies.find(policy).player()
     with meter("evaluation", sum(1 for d in mine for u in d.turns if u.gold)) as progress:
-        write_records(out / PREDICTIONS, predict(player, mine, progress.advance))
-    readers = readers_for(config.evaluation.judge, training, config.seed) if config.evaluation.replies else {}
+        write_records(out / PREDICTIONS, predict(player, mine, spaces, progress.advance))
+    readers = readers_for(config.evaluation.judge, training, spaces, config.seed) if config.evaluation.replies else {}
     ids = {d.id for d in mine}
     cut = [c for c in prefixes(held_out, config) if c[0].id in ids]
     with meter("replies", len(cut)) as progress:
-        write_records(out / REPLIES, reply(player, cut, readers, config))
+        write_records(out / REPLIES, reply(player, cut, spaces, readers, config))
         progress.advance(len(cut))

@@ -9,6 +9,7 @@ from typing import Any
 
 from selfemo.config import Config
 from selfemo.context import Context, Published
+from selfemo.data.corpora.table import shipped_spaces, spaces_in
 from selfemo.data.dialogue import gold_counts
 from selfemo.data.records import Rollout, read_records, write_records
 from selfemo.method import guard
@@ -28,9 +29,10 @@ def filter(config: Config, rollouts: str, round: int) -> Published:
         rows = list(read_records(context.store.fetch(rollouts) / ROLLOUTS, Rollout))
         made = context.store.manifest(rollouts)
         prepared = made.inputs.get("prepared") if made else None  # what the rollouts were played from
-        gold = labelled(context.store.fetch(prepared)) if prepared else []
+        data = context.store.fetch(prepared) if prepared else None
+        gold, spaces = (labelled(data), spaces_in(data)) if data else ([], shipped_spaces())
         earlier = _targets_before(context, str(made.inputs.get("policy", "")) if made else "")
-        kept = filter_rollouts(rows, config, gold_counts(gold), earlier)
+        kept = filter_rollouts(rows, spaces, config, gold_counts(gold), earlier)
         write_records(out / "samples.jsonl.gz", kept.samples)
         (out / TARGETS).write_text(json.dumps({**earlier, **kept.targets}, indent=1))
         report = {

@@ -8,6 +8,7 @@ from typing import Any
 
 from selfemo.config import Config
 from selfemo.context import Context, Published
+from selfemo.data.corpora.table import spaces_in
 from selfemo.data.dialogue import read_jsonl
 from selfemo.data.records import Rollout, write_records
 from selfemo.progress import meter
@@ -28,6 +29,7 @@ def generate(config: Config, policy: str, prepared: str, round: int, shard: int)
 
         made = context.store.manifest(prepared)
         data = context.store.fetch(prepared, made)
+        spaces = spaces_in(data)
         known = set(json.loads((data / "warmup.json").read_text()))
         training = list(read_jsonl(data / "training.jsonl"))
         pool = [d for d in training if d.id not in known] or training
@@ -45,10 +47,12 @@ def generate(config: Config, policy: str, prepared: str, round: int, shard: int)
             words = words_of([d for d in training if d.id in known], config.seed) if play.words else {}
             times = max(1, len(play.views)) + play.cross_role
             with meter("understanding", sum(len(d.turns) for d in [*read, *kept]) * times) as progress:
-                rollouts += understand_corpus(player, read, round, config, progress.advance, words)
-                rollouts += understand_corpus(player, kept, round, config, progress.advance, words, held_out=True)
+                rollouts += understand_corpus(player, read, spaces, round, config, progress.advance, words)
+                rollouts += understand_corpus(
+                    player, kept, spaces, round, config, progress.advance, words, held_out=True
+                )
             with meter("self-play", len(seeds) * play.turns) as progress:
-                rollouts += play_episodes(player, seeds, round, config, progress.advance, first)
+                rollouts += play_episodes(player, seeds, spaces, round, config, progress.advance, first)
         write_records(out / ROLLOUTS, rollouts)
         return {"rollouts": len(rollouts)}
 

@@ -16,6 +16,7 @@ from selfemo.context import Context, Published, code_version
 from selfemo.data.corpora import Corpora, load_corpora
 from selfemo.data.dialogue import Dialogue, head, read_jsonl, write_jsonl
 from selfemo.data.divide import LEAST_DIALOGUES, Division, divide, gate_is_open
+from selfemo.data.label_file import SPACES, LabelFile, write_spaces
 from selfemo.errors import UserError
 from selfemo.registry.versions import Unregistered
 
@@ -26,9 +27,9 @@ def prepare(config: Config) -> Published:
     """Corpora to dialogues: training pool, warm-up sample and held-out set, without leakage between them."""
     config.check_dealt_out("train")  # before hours of self-play
     context = Context(config)
+    spaces = config.spaces()
     corpora = corpora_of(config)
-    rows = json.dumps([d.model_dump(mode="json") for d in (*corpora.training, *corpora.held_out)])
-    content = hashlib.sha256(rows.encode()).hexdigest()
+    content = digest_of([d.model_dump(mode="json") for d in (*corpora.training, *corpora.held_out)])
     registry = context.registry
     registry.reopen(registry.parent)
     registry.versions.ensure()
@@ -39,6 +40,7 @@ def prepare(config: Config) -> Published:
     start = config.policy.start
 
     def work(out: Path, _: Path) -> dict[str, Any]:
+        write_spaces(out / SPACES, spaces)
         write_jsonl(out / "training.jsonl", divided.training)
         write_jsonl(out / "held_out.jsonl", divided.held_out)
         (out / "warmup.json").write_text(json.dumps(divided.warmup, indent=1))
@@ -54,7 +56,9 @@ def prepare(config: Config) -> Published:
             "start": _policy_of(context, start),
         }
 
-    done = context.step("prepare", 0, {"content": content, "least": least, "start": start}, work)
+    labels = [LabelFile.of(space).model_dump(mode="json") for space in spaces.values()]  # what all later steps go by
+    inputs = {"content": content, "labels": digest_of(labels), "least": least, "start": start}
+    done = context.step("prepare", 0, inputs, work)
     tags = {"selfemo.prepared": done.uri, "selfemo.decisions": "[]", "selfemo.code": code_version()}
     registry.tags(registry.parent, tags)
     registry.dataset(registry.parent, "prepared", done.manifest.digest, done.uri, "training")
@@ -63,6 +67,11 @@ def prepare(config: Config) -> Published:
         file.write_text(config.model_dump_json(indent=1))
         registry.artifacts(registry.parent, [file])
     return done
+
+
+def digest_of(data: Any) -> str:
+    """Hash of plain data."""
+    return hashlib.sha256(json.dumps(data).encode()).hexdigest()
 
 
 def _policy_of(context: Context, start: str) -> str:
@@ -88,7 +97,7 @@ def corpora_of(config: Config) -> Corpora:
     Raises:
         UserError: If a corpus cannot be read or lacks a split that the run needs.
     """
-    return load_corpora(config.corpora, config.evaluation.split, config.store.endpoint)
+    return load_corpora(config.corpora, config.spaces(), config.evaluation.split, config.store.endpoint)
 
 
 def least_dialogues(config: Config) -> int:

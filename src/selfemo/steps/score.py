@@ -9,6 +9,9 @@ from typing import Any
 
 from selfemo.config import Config
 from selfemo.context import Context, Published
+from selfemo.data.corpora.table import spaces_in
+from selfemo.data.label_file import SPACES, write_spaces
+from selfemo.data.labels import Spaces
 from selfemo.data.records import Reply, Scored, read_records, write_records
 from selfemo.data.seeds import seed_of
 from selfemo.errors import UserError
@@ -39,7 +42,8 @@ def _score(context: Context, shards: Sequence[str], policy: str, prepared: str, 
 
     def work(out: Path, _: Path) -> dict[str, Any]:
         folders, took = whole(context, shards)
-        scores = metrics_of(folders, config, out)
+        spaces = spaces_in(context.store.fetch(prepared))
+        scores = metrics_of(folders, spaces, config, out)
         if gate_corpus not in scores:
             raise UserError(
                 f"no turn of {gate_corpus}, the gate corpus, was scored",
@@ -75,11 +79,12 @@ def _values(scores: Mapping[str, Mapping[str, Any]], gate_corpus: str) -> dict[s
     return values | {f"eval/{gate_corpus}/f1/{k}": v for k, v in scores[gate_corpus]["f1"].items()}
 
 
-def metrics_of(shards: Sequence[Path], config: Config, out: Path) -> dict[str, dict[str, Any]]:
-    """Write metrics, confusion matrices and all answers into a directory.
+def metrics_of(shards: Sequence[Path], spaces: Spaces, config: Config, out: Path) -> dict[str, dict[str, Any]]:
+    """Write metrics, confusion matrices, labels and all answers into a directory.
 
     Args:
         shards: What :func:`selfemo.steps.evaluate.answer` wrote, in order.
+        spaces: Label spaces by corpus.
         config: Section ``evaluation``.
         out: Directory; may be that of the only shard.
 
@@ -93,13 +98,14 @@ def metrics_of(shards: Sequence[Path], config: Config, out: Path) -> dict[str, d
     replies.sort(key=lambda r: seed_of(config.seed, r.dialogue))  # the order in which prefixes were drawn
     scores: dict[str, dict[str, Any]] = {}
     for corpus in dict.fromkeys(r.corpus for r in rows):
-        scores[corpus] = summarise([r for r in rows if r.corpus == corpus], config)
+        scores[corpus] = summarise([r for r in rows if r.corpus == corpus], spaces[corpus], config)
         plots.confusion(
             scores[corpus],
             f"{corpus}: weighted F1 {scores[corpus]['weighted_f1']:.3f}",
             out / f"confusion-{corpus}.png",
         )
     scores["expression"] = dict(consistency(replies))
+    write_spaces(out / SPACES, spaces)
     write_records(out / PREDICTIONS, rows)
     write_records(out / REPLIES, replies)
     (out / METRICS).write_text(json.dumps(scores, indent=1))

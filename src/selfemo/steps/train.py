@@ -10,6 +10,8 @@ from typing import Any
 from selfemo import processes
 from selfemo.config import Config
 from selfemo.context import Context, Published
+from selfemo.data.corpora.table import spaces_in
+from selfemo.data.label_file import SPACES, write_spaces
 from selfemo.data.records import Sample, read_records
 from selfemo.registry.outbox import Outbox
 from selfemo.steps.launch import (
@@ -52,16 +54,19 @@ def train(config: Config, policy: str, samples: str, prepared: str, round: int) 
         from selfemo.training.selftraining import self_training
 
         resumed_from = checkpoints(config, scratch)
-        gold = labelled(context.store.fetch(prepared)) if config.grpo.replay or config.grpo.balance else []
+        data = context.store.fetch(prepared)
+        gold = labelled(data) if config.grpo.replay or config.grpo.balance else []
+        spaces = spaces_in(data)
         kept = kept_checkpoints(context, context.uri("train", round, inputs))
         base = found.directory
         with Outbox(context.registry, round) as outbox:
             log_to = training_log(outbox)
             if config.grpo.objective == "cross-entropy":
-                steps = self_training(base, rows, gold, config, resumed_from, out, log_to, kept)
+                steps = self_training(base, rows, gold, spaces, config, resumed_from, out, log_to, kept)
             else:
-                steps = self_grpo(base, policy, rows, gold, config, resumed_from, out, log_to, kept)
+                steps = self_grpo(base, policy, rows, gold, spaces, config, resumed_from, out, log_to, kept)
             if processes.rank() == 0:
+                write_spaces(out / SPACES, {**spaces, **found.taught, **spaces})
                 plot_training(outbox, out)
         history = json.loads((out / "training.json").read_text()) if processes.rank() == 0 else []
         return {"steps": steps, "samples": len(rows), "base": config.policy.base, **_means(history)}

@@ -8,6 +8,8 @@ from typing import Any
 from selfemo import processes
 from selfemo.config import Config
 from selfemo.context import Context, Published, code_version
+from selfemo.data.corpora.table import spaces_in
+from selfemo.data.label_file import SPACES, write_spaces
 from selfemo.policies import Policy
 from selfemo.registry.outbox import Outbox
 from selfemo.steps.launch import (
@@ -38,18 +40,21 @@ def warmup(config: Config, prepared: str) -> Published:
     inputs = {"prepared": prepared, "base": base.uri}
     if done := context.done("warmup", 0, inputs):
         return done
-    gold = labelled(context.store.fetch(prepared)) if config.warmup.epochs and not start else []
+    data = context.store.fetch(prepared)
+    gold = labelled(data) if config.warmup.epochs and not start else []
 
     def work(out: Path, scratch: Path) -> dict[str, Any]:
         if not gold:
             return {"policy": _as_artifact(context, base, scratch / "base"), "dialogues": 0, "steps": 0}
         from selfemo.training.warmup import warm_up
 
+        spaces = spaces_in(data)
         with Outbox(context.registry, 0) as outbox:
             resumed_from = checkpoints(config, scratch)
             kept = kept_checkpoints(context, context.uri("warmup", 0, inputs))
-            steps = warm_up(base.directory, gold, config, resumed_from, out, training_log(outbox), kept)
+            steps = warm_up(base.directory, gold, spaces, config, resumed_from, out, training_log(outbox), kept)
             if processes.rank() == 0:
+                write_spaces(out / SPACES, {**spaces, **base.taught, **spaces})
                 plot_training(outbox, out)
         return {"dialogues": len(gold), "steps": steps, "base": config.policy.base}
 

@@ -12,7 +12,8 @@ from typing import Any
 from selfemo import hardware
 from selfemo.config import Config
 from selfemo.context import Context, code_version
-from selfemo.data.corpora.table import SPACES
+from selfemo.data.corpora.table import spaces_in
+from selfemo.data.labels import LabelSpace
 from selfemo.data.records import Scored, read_records
 from selfemo.errors import UserError
 from selfemo.local.runner import run_pipeline
@@ -99,6 +100,7 @@ def execute(run: StudyRun, config: Config) -> dict[str, Any]:
             raise UserError("a run of the study could not be scored", where=policy, fix=fix)
         scores = json.loads((folder / "out" / "metrics.json").read_text())
         rows = list(read_records(folder / "out" / "predictions.jsonl.gz", Scored))
+        space = spaces_in(folder / "out")[config.corpora[0].name]
     corpus = config.corpora[0].name
     flat = {k: v for k, v in scores[corpus].items() if isinstance(v, (int, float))}
     flat |= {f"expression_{k}": v for k, v in scores["expression"].items()}
@@ -119,14 +121,14 @@ def execute(run: StudyRun, config: Config) -> dict[str, Any]:
         "seconds": float(f"{sum(r['seconds'] for r in rounds):.1f}"),
         "scores": {k: flat[k] for k in ("turns", "dialogues", *FIGURES) if k in flat},
         "rounds": rounds,
-        "labels": list(SPACES[corpus].labels),
-        "counts": counts([r for r in rows if r.corpus == corpus]),
+        "labels": list(space.labels),
+        "counts": counts([r for r in rows if r.corpus == corpus], space),
     }
 
 
-def counts(rows: list[Scored]) -> list[list[int]]:
+def counts(rows: list[Scored], space: LabelSpace) -> list[list[int]]:
     """Turns by dialogue, gold and predicted label, those that occur: all that metrics and intervals need."""
-    matrix = confusion(rows, SPACES[rows[0].corpus])
+    matrix = confusion(rows, space)
     return [[int(d), int(g), int(p), int(matrix[d, g, p])] for d, g, p in zip(*matrix.nonzero(), strict=True)]
 
 

@@ -16,6 +16,7 @@ from pydantic import ConfigDict, Field, ValidationError, field_validator
 
 from selfemo.config import Config, validate
 from selfemo.config.overrides import put
+from selfemo.config.reading import with_labels
 from selfemo.config.section import Section
 from selfemo.errors import UserError
 
@@ -168,7 +169,9 @@ def study_runs(plan: Plan, path: Path) -> list[StudyRun]:
                         where = f"{path}: {budget}, variant {variant}: {key}"
                         raise UserError(f"{error.args[0]} is not a section", where=where) from None
                 data |= {"run": f"{plan.name}-{budget}-{variant}-{seed}", "seed": seed}
-                config = validate(data, partial(_place, f"{path}: variant {variant}"))
+                stated = partial(_place, f"{path}: variant {variant}")
+                data = with_labels(data, path.parent, stated)
+                config = validate(data, stated)
                 start = "" if _own_start(what) else plan.start(variant)
                 # A record stands by its settings' hash: `start` is among them only where the plan states it.
                 said = data | {"start": what.start} if what.start else data

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from selfemo.config import Config
-from selfemo.data.corpora.table import SPACES
 from selfemo.data.dialogue import Dialogue
+from selfemo.data.labels import Spaces
 from selfemo.data.records import Sample
 from selfemo.data.seeds import seed_of
 from selfemo.method.prompts import Prompter, TokenIds
@@ -26,18 +26,20 @@ class Example:
     weights: tuple[float, ...]
 
 
-def gold_examples(dialogues: Sequence[Dialogue], prompter: Prompter, config: Config, *, replies: int) -> list[Example]:
+def gold_examples(
+    dialogues: Sequence[Dialogue], spaces: Spaces, prompter: Prompter, config: Config, *, replies: int
+) -> list[Example]:
     """Gold dialogues, one example each.
 
     For every gold turn: the understanding prompt with its gold set. For some turns after the first, at most
     ``replies`` of a dialogue: the expression prompt with the gold set and the text as the reply.
     """
-    found = (_example(d, prompter, config, replies) for d in dialogues)
+    found = (_example(d, spaces, prompter, config, replies) for d in dialogues)
     return [example for example in found if example.prompts]
 
 
-def _example(dialogue: Dialogue, prompter: Prompter, config: Config, replies: int) -> Example:
-    space = SPACES[dialogue.corpus]
+def _example(dialogue: Dialogue, spaces: Spaces, prompter: Prompter, config: Config, replies: int) -> Example:
+    space = spaces[dialogue.corpus]
     gold = {t: turn.gold for t, turn in enumerate(dialogue.turns) if turn.gold}
     prompts = [prompter.understanding(dialogue.turns[: t + 1], space) for t in gold]
     answers = [prompter.answer(labels) for labels in gold.values()]
@@ -51,15 +53,15 @@ def _example(dialogue: Dialogue, prompter: Prompter, config: Config, replies: in
     return Example(tuple(prompts), tuple(answers), tuple(weights))
 
 
-def prompt_of(sample: Sample, prompter: Prompter) -> TokenIds:
+def prompt_of(sample: Sample, spaces: Spaces, prompter: Prompter) -> TokenIds:
     """The prompt that a training sample stands for."""
-    space = SPACES[sample.corpus]
+    space = spaces[sample.corpus]
     if sample.task == "understanding":
         return prompter.understanding(sample.history, space)
     return prompter.expression(sample.history, sample.role, space)
 
 
-def pseudo_labelled(samples: Sequence[Sample], prompter: Prompter, config: Config) -> list[Example]:
+def pseudo_labelled(samples: Sequence[Sample], spaces: Spaces, prompter: Prompter, config: Config) -> list[Example]:
     """A round's targets as if they were gold, an example for each dialogue; replies are learnt after their sets."""
     by_dialogue: dict[str, list[Sample]] = {}
     for sample in samples:
@@ -67,7 +69,7 @@ def pseudo_labelled(samples: Sequence[Sample], prompter: Prompter, config: Confi
     reply = config.warmup.expression_weight
     return [
         Example(
-            tuple(prompt_of(s, prompter) for s in mine),
+            tuple(prompt_of(s, spaces, prompter) for s in mine),
             tuple(prompter.answer(s.target, s.reply) for s in mine),
             tuple(1.0 if s.task == "understanding" else reply for s in mine),
         )

@@ -13,6 +13,7 @@ import torch
 
 from selfemo.config import Config
 from selfemo.data.dialogue import Dialogue
+from selfemo.data.labels import Spaces
 from selfemo.data.seeds import seed_of
 from selfemo.method.prompts import Prompter
 from selfemo.processes import rank, world
@@ -25,13 +26,14 @@ class Replay:
 
     Args:
         dialogues: With gold labels; may be none.
+        spaces: Their labels.
         prompter: Builds the prompts.
         config: Sections ``warmup`` and ``grpo``.
     """
 
-    def __init__(self, dialogues: Sequence[Dialogue], prompter: Prompter, config: Config) -> None:
+    def __init__(self, dialogues: Sequence[Dialogue], spaces: Spaces, prompter: Prompter, config: Config) -> None:
         # No replies: they are what the round explores, and their many tokens drown the labels that anchor it.
-        self.examples = gold_examples(dialogues, prompter, config, replies=0)
+        self.examples = gold_examples(dialogues, spaces, prompter, config, replies=0)
         self.per_step = config.grpo.replay if len(self.examples) else 0
         self.weight, self.seed = config.grpo.replay_weight, config.seed
         share(self.per_step, "grpo.replay")

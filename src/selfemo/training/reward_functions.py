@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from selfemo.config import Config
-from selfemo.data.corpora.table import SPACES
 from selfemo.data.dialogue import Utterance
+from selfemo.data.labels import LabelSpace, Spaces
 from selfemo.data.records import Candidate, Sample
 from selfemo.method.flywheel.reasons import Reason
 from selfemo.method.flywheel.texts import text_reason
+from selfemo.method.parsing import Answer, parse_expression, parse_understanding
 from selfemo.method.player import Player, written
-from selfemo.method.prompts import Answer, parse_expression, parse_understanding
 from selfemo.method.rewards import Floats, smoothed_iou
 from selfemo.method.selfplay import affinity_of, grade
 
@@ -76,12 +76,20 @@ def weights_of(config: Config) -> list[float]:
     return [getattr(config.rewards, name) for name in PARTS]
 
 
-def understood(sample: Sample, texts: Sequence[str], config: Config) -> Group:
-    """Answers to an understanding sample's prompt, parsed and read: a sampled group, or all that are allowed."""
-    space, smoothing = SPACES[sample.corpus], config.rewards.smoothing
-    affinity = affinity_of(config, space)
-    answers = [parse_understanding(t, space) for t in texts]
-    masks_G = np.array([a.mask(space) for a in answers], dtype=np.uint16)
+def understood(
+    sample: Sample, texts: Sequence[str], answers: Sequence[Answer], space: LabelSpace, config: Config
+) -> Group:
+    """Answers to an understanding sample's prompt, read: a sampled group, or all that are allowed.
+
+    Args:
+        sample: What was asked.
+        texts: Completions.
+        answers: The same, parsed.
+        space: Their labels.
+        config: Sections ``rewards`` and ``grpo``.
+    """
+    smoothing, affinity = config.rewards.smoothing, affinity_of(config, space)
+    masks_G = np.array([a.mask(space) for a in answers], dtype=np.uint64)
     with_each_GA = smoothed_iou(masks_G[:, None], space.answer_masks[None], smoothing, affinity)
     fit_G = smoothed_iou(masks_G, space.mask(sample.target), smoothing, affinity)
     if sample.consensus and config.grpo.understanding == "exact":  # stock GRPO has one right answer
@@ -98,12 +106,13 @@ class GroupRewards:
 
     Args:
         samples: The training set; completions refer to it by ``index``.
+        spaces: Their labels.
         config: Sections ``rewards``, ``selfplay`` and ``grpo``.
         listener: The frozen policy; None if no sample is an expression.
     """
 
-    def __init__(self, samples: Sequence[Sample], config: Config, listener: Player | None) -> None:
-        self.samples, self.config, self.listener = samples, config, listener
+    def __init__(self, samples: Sequence[Sample], spaces: Spaces, config: Config, listener: Player | None) -> None:
+        self.samples, self.spaces, self.config, self.listener = samples, spaces, config, listener
         self._last: tuple[object, Floats] | None = None
 
     @property
@@ -142,12 +151,12 @@ class GroupRewards:
 
     def read(self, sample: Sample, texts: Sequence[str]) -> Group:
         """A group, parsed and read."""
+        space = self.spaces[sample.corpus]
         if sample.task == "understanding":
-            return understood(sample, texts, self.config)
-        return self._expression(sample, texts)
+            return understood(sample, texts, [parse_understanding(t, space) for t in texts], space, self.config)
+        return self._expression(sample, texts, space)
 
-    def _expression(self, sample: Sample, texts: Sequence[str]) -> Group:
-        space = SPACES[sample.corpus]
+    def _expression(self, sample: Sample, texts: Sequence[str], space: LabelSpace) -> Group:
         answers = [parse_expression(t, space) for t in texts]
         valid = [i for i, a in enumerate(answers) if self._valid(a)]
         fit_G, agreement_G, valid_G = np.zeros((3, len(texts)))

@@ -16,7 +16,7 @@ from trl.models.utils import unwrap_model_for_generation
 from selfemo.config import Config
 from selfemo.data.records import Sample
 from selfemo.data.seeds import seed_of
-from selfemo.method.prompts import ANSWER_TOKENS, TokenIds
+from selfemo.method.prompts import TokenIds
 from selfemo.method.rewards import Floats, advantages, combine, constant_groups
 from selfemo.policy.engine import Sampling
 from selfemo.policy.trees.sampler import TransformersEngine
@@ -99,6 +99,7 @@ class SelfGrpoTrainer(RoundStep, PackedGrpoTrainer):
         weight: What each sample's group counts.
         share: What the mean over a step's groups counts.
         steps: Of an epoch.
+        room: Tokens that a label set may take.
         config: Of the run.
         understanding: Samples that are learnt by the exact gradient in the same steps.
         replay: Gold dialogues learnt together with them.
@@ -113,6 +114,7 @@ class SelfGrpoTrainer(RoundStep, PackedGrpoTrainer):
         weight: Floats,
         share: float,
         steps: int,
+        room: int,
         config: Config,
         understanding: Understanding,
         replay: Replay,
@@ -120,7 +122,7 @@ class SelfGrpoTrainer(RoundStep, PackedGrpoTrainer):
     ):
         self.samples, self.run_config, self.steps = samples, config, steps
         self.understanding, self.replay = understanding, replay
-        self.prompts, self.weight, self.share = prompts, weight, share
+        self.prompts, self.weight, self.share, self.room = prompts, weight, share, room
         super().__init__(pack_tokens=pack_tokens(config), rollout_func=self.rollouts, **kwargs)
 
     def _get_train_sampler(self, dataset: Any = None) -> StepOrder:
@@ -166,9 +168,9 @@ class SelfGrpoTrainer(RoundStep, PackedGrpoTrainer):
         play = self.run_config.selfplay
         with unwrap_model_for_generation(self.model_wrapped, self.accelerator) as model:
             engine = TransformersEngine(model, self.processing_class, autocast=self.args.bf16)
-            for task, room in (("understanding", 0), ("expression", play.max_reply_tokens)):
+            for task, more in (("understanding", 0), ("expression", play.max_reply_tokens)):
                 mine = [at for at, index in enumerate(chosen) if self.samples[index].task == task]
-                sampling = Sampling(self.num_generations, ANSWER_TOKENS + room, play.temperature, play.top_p)
+                sampling = Sampling(self.num_generations, self.room + more, play.temperature, play.top_p)
                 seeds = [
                     seed_of(self.run_config.seed, "rollout", self.state.global_step, self.samples[chosen[at]].id)
                     for at in mine

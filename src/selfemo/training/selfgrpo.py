@@ -14,9 +14,10 @@ from trl import GRPOConfig
 
 from selfemo.config import Config
 from selfemo.data.dialogue import Dialogue, gold_counts
+from selfemo.data.labels import Spaces
 from selfemo.data.records import Sample
 from selfemo.method.player import Player
-from selfemo.method.prompts import ANSWER_TOKENS, Prompter
+from selfemo.method.prompts import Prompter
 from selfemo.method.rewards import Floats, group_weight, label_balance
 from selfemo.policy import adapters
 from selfemo.policy.compute import compute
@@ -64,6 +65,7 @@ def self_grpo(
     policy: str,
     samples: Sequence[Sample],
     gold: Sequence[Dialogue],
+    spaces: Spaces,
     config: Config,
     workdir: Path,
     out: Path,
@@ -77,6 +79,7 @@ def self_grpo(
         policy: Its URI.
         samples: Non-empty.
         gold: Labelled dialogues, to replay and to balance labels by; may be none.
+        spaces: Label spaces of both.
         config: Sections ``policy``, ``warmup``, ``rewards``, ``selfplay`` and ``grpo``.
         workdir: For checkpoints: the same directory again resumes.
         out: Directory for the result.
@@ -96,9 +99,10 @@ def self_grpo(
     made = plan(int(exact.sum()), len(sampled), config)
     steps = grpo.epochs * made.steps * (grpo.iterations if sampled else 1)
     learnt = [s for s, e in zip(samples, exact, strict=True) if e]
+    room = prompter.room(spaces.values())
     parts: dict[str, Any] = {
-        "understanding": Understanding(learnt, made.exact * weight[exact], steps, prompter, config),
-        "replay": Replay(gold, prompter, config),
+        "understanding": Understanding(learnt, spaces, made.exact * weight[exact], steps, prompter, config),
+        "replay": Replay(gold, spaces, prompter, config),
         "config": config,
     }
     common = {
@@ -109,7 +113,7 @@ def self_grpo(
         "save_steps": -(-grpo.save_steps // grpo.iterations) * grpo.iterations,  # rollouts are not in a checkpoint
     }
     given = (
-        _grpo_arguments(common, made.groups, config)
+        _grpo_arguments(common, made.groups, room, config)
         if sampled
         else TrainingArguments(**common, per_device_train_batch_size=1, num_train_epochs=1)
     )
@@ -129,8 +133,8 @@ def self_grpo(
         parts["model"] = load_model(base, trainable_adapter=grpo.lora_rank > 0)
         trainer: Trainer
         if sampled:
-            parts |= {"weight": weight[~exact], "share": made.sampled, "steps": made.steps}
-            trainer = _grpo_trainer(base, policy, sampled, prompter, lora, parts)
+            parts |= {"weight": weight[~exact], "share": made.sampled, "steps": made.steps, "room": room}
+            trainer = _grpo_trainer(base, policy, sampled, spaces, prompter, lora, parts)
         else:
             if lora is not None:
                 from peft import get_peft_model
@@ -173,14 +177,14 @@ def plan(exact: int, sampled: int, config: Config) -> Plan:
     return Plan(an_epoch, -(-sampled // (an_epoch * world())), exact / whole, sampled / whole)
 
 
-def _grpo_arguments(common: dict[str, Any], groups: int, config: Config) -> GRPOConfig:
+def _grpo_arguments(common: dict[str, Any], groups: int, room: int, config: Config) -> GRPOConfig:
     grpo = config.grpo
     return GRPOConfig(
         **common,
         num_generations=grpo.group,
         num_iterations=grpo.iterations,
         per_device_train_batch_size=grpo.group * groups,  # whole groups: they never straddle ranks
-        max_completion_length=ANSWER_TOKENS + config.selfplay.max_reply_tokens,
+        max_completion_length=room + config.selfplay.max_reply_tokens,
         temperature=config.selfplay.temperature,
         top_p=config.selfplay.top_p,
         num_train_epochs=grpo.epochs,
@@ -196,12 +200,18 @@ def _grpo_arguments(common: dict[str, Any], groups: int, config: Config) -> GRPO
 
 
 def _grpo_trainer(
-    base: str, policy: str, samples: Sequence[Sample], prompter: Prompter, lora: Any, parts: dict[str, Any]
+    base: str,
+    policy: str,
+    samples: Sequence[Sample],
+    spaces: Spaces,
+    prompter: Prompter,
+    lora: Any,
+    parts: dict[str, Any],
 ) -> SelfGrpoTrainer:
     """TRL's trainer for what is sampled, with the frozen policy of the round's start as listener."""
     config: Config = parts["config"]
     # Two samples can come to the same prompt after windowing: both are learnt, each group for its own target.
-    prompts = [prompt_of(sample, prompter) for sample in samples]
+    prompts = [prompt_of(sample, spaces, prompter) for sample in samples]
     data = Dataset.from_dict({"prompt": [str(i) for i in range(len(samples))], "index": list(range(len(samples)))})
     listener = None
     if any(s.task == "expression" for s in samples):
@@ -211,7 +221,7 @@ def _grpo_trainer(
     trainer = SelfGrpoTrainer(
         samples=samples,
         prompts=prompts,
-        reward_funcs=GroupRewards(samples, config, listener).functions,
+        reward_funcs=GroupRewards(samples, spaces, config, listener).functions,
         train_dataset=data,
         peft_config=lora,
         **parts,

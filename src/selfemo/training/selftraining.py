@@ -9,6 +9,7 @@ from transformers import TrainingArguments
 
 from selfemo.config import Config
 from selfemo.data.dialogue import Dialogue
+from selfemo.data.labels import Spaces
 from selfemo.data.records import Sample
 from selfemo.data.seeds import seed_of
 from selfemo.method.prompts import Prompter
@@ -24,6 +25,7 @@ def self_training(
     base: str,
     samples: Sequence[Sample],
     gold: Sequence[Dialogue],
+    spaces: Spaces,
     config: Config,
     workdir: Path,
     out: Path,
@@ -36,6 +38,7 @@ def self_training(
         base: Directory of the round's policy.
         samples: Non-empty.
         gold: Labelled dialogues; may be none.
+        spaces: Label spaces of both.
         config: Sections ``policy``, ``warmup`` and ``grpo``, which says rate, epochs and replay.
         workdir: For checkpoints: the same directory again resumes.
         out: Directory for the result.
@@ -47,8 +50,8 @@ def self_training(
     """
     prompter = Prompter(load_tokenizer(base), config.policy.history_turns)
     grpo = config.grpo
-    own = pseudo_labelled(samples, prompter, config)
-    again = gold_examples(gold, prompter, config, replies=0) if grpo.replay else []
+    own = pseudo_labelled(samples, spaces, prompter, config)
+    again = gold_examples(gold, spaces, prompter, config, replies=0) if grpo.replay else []
     # A step has as many of the round's dialogues as one of SELF-GRPO, and as many gold ones besides.
     per_step = max(1, round(grpo.prompts_per_step * len(own) / len(samples)))
     replayed = grpo.replay * -(-len(own) // per_step) if again else 0

@@ -20,9 +20,10 @@ import numpy as np
 import torch
 
 from selfemo.config import Config
-from selfemo.data.corpora.table import SPACES
+from selfemo.data.labels import LabelSpace, Spaces
 from selfemo.data.records import Sample
 from selfemo.data.seeds import seed_of
+from selfemo.method.parsing import Answer
 from selfemo.method.prompts import Prompter, TokenIds
 from selfemo.method.rewards import Floats
 from selfemo.policy.trees.packing import log_probs
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-def rewards_of(sample: Sample, config: Config) -> Floats:
+def rewards_of(sample: Sample, space: LabelSpace, config: Config) -> Floats:
     """What each allowed answer to a sample's prompt earns ``(A,)``.
 
     ``r(P) = w_align sum_Q q(Q) sIoU(P, Q) + w_cons sum_Q pi_o(Q) sIoU(P, Q) + w_fmt``, with the consensus ``q`` and the
@@ -44,10 +45,11 @@ def rewards_of(sample: Sample, config: Config) -> Floats:
 
     Args:
         sample: Of the understanding task.
+        space: Its labels.
         config: Section ``rewards``.
     """
-    texts = [", ".join(answer) for answer in SPACES[sample.corpus].answers]
-    group = understood(sample, texts, config)
+    texts = [", ".join(answer) for answer in space.answers]
+    group = understood(sample, texts, [Answer(answer, parsed=True) for answer in space.answers], space, config)
     parts_AP = np.stack([part(group) for part in PARTS.values()], axis=-1)
     return np.asarray(parts_AP @ np.array(weights_of(config)))
 
@@ -70,6 +72,7 @@ class Understanding:
 
     Args:
         samples: Of the understanding task; may be none.
+        spaces: Their labels.
         weight: ``(N,)`` what each counts.
         steps: Optimizer steps that they are dealt out to.
         prompter: Builds the prompts.
@@ -77,12 +80,18 @@ class Understanding:
     """
 
     def __init__(
-        self, samples: Sequence[Sample], weight: Floats, steps: int, prompter: Prompter, config: Config
+        self,
+        samples: Sequence[Sample],
+        spaces: Spaces,
+        weight: Floats,
+        steps: int,
+        prompter: Prompter,
+        config: Config,
     ) -> None:
         self.samples, self.weight, self.seed, self.tau = samples, weight, config.seed, config.grpo.entropy
-        self.prompts = [prompt_of(s, prompter) for s in samples]
-        self.answers = [[prompter.answer(a) for a in SPACES[s.corpus].answers] for s in samples]
-        self.rewards = [rewards_of(s, config) for s in samples]
+        self.prompts = [prompt_of(s, spaces, prompter) for s in samples]
+        self.answers = [[prompter.answer(a) for a in spaces[s.corpus].answers] for s in samples]
+        self.rewards = [rewards_of(s, spaces[s.corpus], config) for s in samples]
         self.places, self.shares = config.grpo.epochs * len(samples), steps * world()
         self._orders: dict[int, list[int]] = {}
 

@@ -10,6 +10,7 @@ from transformers import Trainer, TrainingArguments
 
 from selfemo.config import Config
 from selfemo.data.dialogue import Dialogue
+from selfemo.data.labels import Spaces
 from selfemo.method.prompts import Prompter
 from selfemo.policy.weights import load_model, load_tokenizer
 from selfemo.progress import meter
@@ -41,6 +42,7 @@ class ExampleTrainer(PackedStep, Trainer):  # type: ignore[misc]  # transformers
 def warm_up(
     base: str,
     dialogues: Sequence[Dialogue],
+    spaces: Spaces,
     config: Config,
     workdir: Path,
     out: Path,
@@ -52,6 +54,7 @@ def warm_up(
     Args:
         base: Directory or hub id of the base weights.
         dialogues: With gold labels.
+        spaces: Their labels.
         config: Sections ``policy`` and ``warmup``.
         workdir: For checkpoints: the same directory again resumes.
         out: Directory for the result.
@@ -63,7 +66,7 @@ def warm_up(
     """
     warmup = config.warmup
     prompter = Prompter(load_tokenizer(base), config.policy.history_turns)
-    data = gold_examples(dialogues, prompter, config, replies=config.warmup.expression_turns)
+    data = gold_examples(dialogues, spaces, prompter, config, replies=config.warmup.expression_turns)
     steps = warmup.epochs * -(-len(data) // warmup.dialogues_per_step)
     settings = TrainingArguments(
         **arguments(config, workdir),

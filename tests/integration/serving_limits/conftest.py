@@ -15,6 +15,7 @@ from selfemo.serving.limits import Limits
 from selfemo.serving.server import server
 from selfemo.serving.service import Service
 from tests.integration.serving_limits.served import SECONDS, Counted, Engine, Player, Running, Start
+from tests.spaces import SPACES
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def start() -> Iterator[Start]:
 
         def started(key: str = "", hosts: Sequence[str] = (), **limits: Any) -> Running:
             engine, bounds = Engine(), Limits(**limits)
-            service = Service(Player(engine), "self-emo", "sample", {})  # type: ignore[arg-type]  # a stand-in of the test
+            service = Service(Player(engine), "self-emo", "sample", SPACES, {})  # type: ignore[arg-type]  # a stand-in of the test
             counted = Counted(app(service, key, hosts, bounds))
             ours = server(counted, "127.0.0.1", 0, bounds)
             listening = socket.create_server(("127.0.0.1", 0), backlog=2048)

@@ -41,7 +41,7 @@ class Endless(Engine):
         threading.Event().wait()
 
 limits = Limits(stop_seconds=0)
-service = Service(Player(Endless()), "self-emo", "sample", {})
+service = Service(Player(Endless()), "self-emo", "sample", {}, {})
 server(app(service, limits=limits), "127.0.0.1", 0, limits).run([socket.socket(fileno=int(sys.argv[1]))])
 """
 

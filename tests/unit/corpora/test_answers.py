@@ -8,10 +8,10 @@ import pytest
 
 from selfemo.data.corpora import load_corpus
 from selfemo.data.corpora.rows import Rows
-from selfemo.data.corpora.table import SPACES
 from selfemo.data.dialogue import Dialogue
 from selfemo.data.labels import LabelSpace
 from selfemo.errors import UserError
+from tests.spaces import SPACES
 
 
 def given(dialogues: list[Dialogue]) -> set[tuple[str, ...]]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from selfemo import config as configuration
-from selfemo.data.corpora.table import SPACES
 from selfemo.data.dialogue import Utterance
 from selfemo.data.records import Candidate, Posterior, Rollout
+from tests.spaces import SPACES
 
 HISTORY = (Utterance(speaker="Mara", text="We won the cup at last!"),)
 EVERYTHING = ("flywheel.calibration=0", "flywheel.share=1", "flywheel.quota=1", "flywheel.tau_low=0")

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selfemo import config as configuration
-from selfemo.data.corpora.table import SPACES
 from selfemo.data.dialogue import Utterance
 from selfemo.data.records import Rollout
 from selfemo.method.flywheel.duplicates import NearDuplicates
 from selfemo.method.flywheel.filtering import filter_rollouts
 from selfemo.method.flywheel.texts import distinct_n, shingles
+from tests.spaces import SPACES
 from tests.unit.flywheel.rollouts import EVERYTHING, candidate, expression, understanding
 
 
@@ -23,7 +23,9 @@ def test_near_duplicates_of_a_more_confident_sample_go() -> None:
     first = understanding(["joy"] * 7 + ["fear"], "a", words + " today")
     second = understanding(["joy"] * 6 + ["fear"] * 2, "b", words + " here")
     other = understanding(["fear"] * 6 + ["joy"] * 2, "c", "There is somebody in the cellar, I can hear steps")
-    kept = filter_rollouts([second, first, other], configuration.load(None, [*EVERYTHING, "flywheel.tau_low=0.3"]))
+    kept = filter_rollouts(
+        [second, first, other], SPACES, configuration.load(None, [*EVERYTHING, "flywheel.tau_low=0.3"])
+    )
     assert [s.parents for s in kept.samples] == [("a",), ("c",)]
     assert kept.reasons["understanding"]["duplicate"] == 1
 
@@ -76,7 +78,7 @@ SAME = "I can not believe it at all."
     ],
 )
 def test_duplicates_are_told_by_the_turn_that_is_learnt(first: Rollout, second: Rollout, both: bool) -> None:
-    kept = filter_rollouts([first, second], configuration.load(None, EVERYTHING))
+    kept = filter_rollouts([first, second], SPACES, configuration.load(None, EVERYTHING))
     assert [s.parents[0] for s in kept.samples] == ["a", "b"][: 1 + both]
 
 
@@ -87,7 +89,7 @@ def test_a_reply_is_a_duplicate_of_another_whatever_it_replies_to() -> None:
         expression(less, candidate("Who cares?", "fear", 0.1), name="b"),
     ]
     said[1] = said[1].model_copy(update={"history": (Utterance(speaker="Mara", text="Where is my hat?"),)})
-    kept = filter_rollouts(said, configuration.load(None, EVERYTHING))
+    kept = filter_rollouts(said, SPACES, configuration.load(None, EVERYTHING))
     assert kept.reasons["expression"] == Counter(kept=1, duplicate=1, low_reward=2)
 
 

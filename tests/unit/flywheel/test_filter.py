@@ -10,11 +10,12 @@ from selfemo import config as configuration
 from selfemo.config import Config
 from selfemo.data.records import Candidate
 from selfemo.method.flywheel.filtering import filter_rollouts
+from tests.spaces import SPACES
 from tests.unit.flywheel.rollouts import CONFIG, EVERYTHING, candidate, expression, reading, understanding
 
 
 def test_a_turn_that_is_read_with_confidence_becomes_a_sample_with_its_consensus() -> None:
-    kept = filter_rollouts([understanding(["joy"] * 7 + ["fear"], gold="joy")], CONFIG)
+    kept = filter_rollouts([understanding(["joy"] * 7 + ["fear"], gold="joy")], SPACES, CONFIG)
     assert kept.reasons["understanding"] == Counter(kept=1)
     (sample,) = kept.samples
     assert (sample.target, sample.gold, sample.parents) == (("joy",), False, ("u",))
@@ -26,7 +27,7 @@ def test_a_turn_that_is_read_with_confidence_becomes_a_sample_with_its_consensus
 
 def test_noise_is_rejected_and_what_is_beyond_doubt_is_kept() -> None:
     noise = understanding(["joy", "fear", "anger", "neutral", "sadness", "disgust", "surprise", "joy"], "noise")
-    kept = filter_rollouts([noise, understanding(["joy"] * 8, "sure")], CONFIG)
+    kept = filter_rollouts([noise, understanding(["joy"] * 8, "sure")], SPACES, CONFIG)
     assert kept.reasons["understanding"] == Counter(low_agreement=1, kept=1)
     assert [s.parents for s in kept.samples] == [("sure",)]
     assert kept.metrics["acceptance"] == 0.5
@@ -36,16 +37,16 @@ def test_a_target_that_is_far_from_what_was_read_is_rejected_unless_it_is_gold()
     turns = [understanding(["neutral"] * 5 + ["anger"] * 3, gold="anger")]
     strict = [*EVERYTHING, "flywheel.calibration=1", "flywheel.tau_reward=0.5"]
     told = {"sample": {"neutral": 3, "anger": 9}}
-    retargeted = filter_rollouts(turns, configuration.load(None, strict), told)
+    retargeted = filter_rollouts(turns, SPACES, configuration.load(None, strict), told)
     assert retargeted.before["understanding"] == Counter(anger=1)
     assert retargeted.reasons["understanding"] == Counter(low_reward=1)
-    gold = filter_rollouts(turns, configuration.load(None, [*strict, "flywheel.use_gold=true"]))
+    gold = filter_rollouts(turns, SPACES, configuration.load(None, [*strict, "flywheel.use_gold=true"]))
     assert gold.reasons["understanding"] == Counter(kept=1)
 
 
 def test_the_views_of_a_turn_count_alike() -> None:
     views = {"24": reading(["joy"] * 3 + ["fear"]), "1": reading(["fear"] * 4)}
-    kept = filter_rollouts([understanding(["joy"]).model_copy(update={"posteriors": views})], CONFIG)
+    kept = filter_rollouts([understanding(["joy"]).model_copy(update={"posteriors": views})], SPACES, CONFIG)
     (sample,) = kept.samples
     assert sample.target == ("fear",)
     assert sample.posterior == pytest.approx(reading(["joy"] * 3 + ["fear"] * 5))
@@ -55,30 +56,32 @@ def test_calibrated_targets_follow_the_labelled_turns_where_the_policy_says_one_
     rollouts = [understanding(["neutral"] * 5 + ["anger"] * 3, f"turn {i}") for i in range(9)]
     calibrated = configuration.load(None, [*EVERYTHING, "flywheel.calibration=1"])
     told = {"sample": {"neutral": 3, "anger": 9}}
-    assert filter_rollouts(rollouts, calibrated).before["understanding"] == Counter(neutral=9)
-    assert filter_rollouts(rollouts, calibrated, told).before["understanding"] == Counter(anger=9)
+    assert filter_rollouts(rollouts, SPACES, calibrated).before["understanding"] == Counter(neutral=9)
+    assert filter_rollouts(rollouts, SPACES, calibrated, told).before["understanding"] == Counter(anger=9)
     plain = configuration.load(None, EVERYTHING)
-    assert filter_rollouts(rollouts, plain, told).before["understanding"] == Counter(neutral=9)
+    assert filter_rollouts(rollouts, SPACES, plain, told).before["understanding"] == Counter(neutral=9)
 
 
 def test_gold_is_a_target_only_where_the_run_says_so() -> None:
     rollout = understanding(["joy"] * 6 + ["fear"] * 2, gold="fear")
     semi = configuration.load(None, [*EVERYTHING, "flywheel.use_gold=true", "flywheel.quota=0.4"])
-    assert filter_rollouts([rollout], CONFIG).samples[0].target == ("joy",)
-    (sample,) = filter_rollouts([rollout], semi).samples
+    assert filter_rollouts([rollout], SPACES, CONFIG).samples[0].target == ("joy",)
+    (sample,) = filter_rollouts([rollout], SPACES, semi).samples
     assert (sample.target, sample.gold) == (("fear",), True)
 
 
 @pytest.mark.parametrize("score", [1.0, 0.4])
 def test_one_candidate_is_no_group_without_variance(score: float) -> None:
-    kept = filter_rollouts([expression(candidate(score=score))], Config())
+    kept = filter_rollouts([expression(candidate(score=score))], SPACES, Config())
     assert kept.reasons["expression"] == Counter(kept=1)
     assert [s.task for s in kept.samples] == ["expression", "understanding"]
-    assert filter_rollouts([expression(candidate(score=0.2))], Config()).reasons["expression"] == Counter(low_reward=1)
+    assert filter_rollouts([expression(candidate(score=0.2))], SPACES, Config()).reasons["expression"] == Counter(
+        low_reward=1
+    )
 
 
 def test_a_kept_reply_teaches_both_tasks() -> None:
-    kept = filter_rollouts([expression(candidate(), candidate("Go away.", "anger", 0.05))], CONFIG)
+    kept = filter_rollouts([expression(candidate(), candidate("Go away.", "anger", 0.05))], SPACES, CONFIG)
     assert kept.reasons["expression"] == Counter(kept=1, low_reward=1)
     express, understand = sorted(kept.samples, key=lambda s: s.task)
     assert express.reply == "That is wonderful news!"
@@ -89,10 +92,12 @@ def test_a_kept_reply_teaches_both_tasks() -> None:
 def test_replies_are_rejected_each_for_its_reason() -> None:
     bad = Candidate(text="?", labels=None, reply=None)
     kept = filter_rollouts(
-        [expression(candidate(), bad, candidate(reply=" "), candidate(sure=0.1), candidate(reply="so " * 50))], CONFIG
+        [expression(candidate(), bad, candidate(reply=" "), candidate(sure=0.1), candidate(reply="so " * 50))],
+        SPACES,
+        CONFIG,
     )
     assert kept.reasons["expression"] == Counter(kept=1, unparseable=1, empty=1, low_agreement=1, too_long=1)
-    same = filter_rollouts([expression(candidate(), candidate())], CONFIG)
+    same = filter_rollouts([expression(candidate(), candidate())], SPACES, CONFIG)
     assert same.reasons["expression"] == Counter(trivial=2)
 
 
@@ -101,13 +106,13 @@ def test_counts_add_up_whatever_happens() -> None:
     rollouts += [
         expression(candidate(f"reply {i} it is"), candidate("x y z w", "fear", 0.2), name=f"e{i}") for i in range(6)
     ]
-    kept = filter_rollouts(rollouts, CONFIG)
+    kept = filter_rollouts(rollouts, SPACES, CONFIG)
     assert sum(kept.reasons["understanding"].values()) == 6
     assert sum(kept.reasons["expression"].values()) == 12
     assert kept.metrics["accepted"] + kept.metrics["rejected"] == kept.metrics["candidates"] == 18
 
 
 def test_nothing_in_nothing_out() -> None:
-    kept = filter_rollouts([], CONFIG)
+    kept = filter_rollouts([], SPACES, CONFIG)
     assert kept.samples == []
     assert kept.metrics["candidates"] == 0

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selfemo.data.corpora.table import SPACES
 from selfemo.method.flywheel.reasons import Reason, reasons_of_replies, reasons_of_turns
 from selfemo.method.flywheel.texts import text_reason
+from tests.spaces import SPACES
 from tests.unit.flywheel.rollouts import reading
 
 ANSWERS = SPACES["sample"].answer_masks
@@ -31,7 +31,7 @@ def test_every_turn_has_exactly_one_reason_and_kept_means_all_hold(
 def test_gold_targets_stand_before_the_consensus() -> None:
     read = np.array([reading(["neutral"] * 2 + ["joy"])])
     assert reasons_of_turns(read, ANSWERS, 7).target[0] == 1
-    assert reasons_of_turns(read, ANSWERS, 7, target=np.array([2], dtype=np.uint16)).target[0] == 2
+    assert reasons_of_turns(read, ANSWERS, 7, target=np.array([2], dtype=np.uint64)).target[0] == 2
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.sampled_from(Reason)), min_size=1, max_size=6))

@@ -11,6 +11,7 @@ from selfemo.config import Config
 from selfemo.data.dialogue import Dialogue
 from selfemo.training.warmup import warm_up
 from tests.conftest import SMALL
+from tests.spaces import SPACES
 
 
 @pytest.fixture
@@ -22,6 +23,8 @@ def settings() -> Config:
 def warmed(tiny: Path, dialogues: list[Dialogue], tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.mktemp("warm")
     gold = [d for d in dialogues if d.split == "train"][:8]
-    steps = warm_up(str(tiny), gold, configuration.load(None, [*SMALL, "warmup.epochs=10"]), base / "w", base / "out")
+    steps = warm_up(
+        str(tiny), gold, SPACES, configuration.load(None, [*SMALL, "warmup.epochs=10"]), base / "w", base / "out"
+    )
     assert steps == 20
     return base / "out"

@@ -12,6 +12,7 @@ from selfemo.policy import adapters
 from selfemo.policy.weights import load_model
 from selfemo.store.artifacts import Store
 from selfemo.training import selfgrpo
+from tests.spaces import SPACES
 from tests.unit.training.runs import run
 from tests.unit.training.samples import sample
 
@@ -24,7 +25,7 @@ def test_an_adapter_is_published_over_its_base_and_trained_on_in_the_next_round(
     samples = [sample(i, gold=i == 0) for i in range(4)]
     policy, weights, seen = str(warmed), str(warmed), []
     for name in ("first", "second"):
-        selfgrpo.self_grpo(weights, policy, samples, [], apart, tmp_path / f"{name}-work", tmp_path / name)
+        selfgrpo.self_grpo(weights, policy, samples, [], SPACES, apart, tmp_path / f"{name}-work", tmp_path / name)
         assert not (tmp_path / name / "model.safetensors").exists()
         assert adapters.settings(tmp_path / name)["base_model_name_or_path"] == str(warmed)
         policy = str(tmp_path / name)

@@ -13,15 +13,16 @@ from selfemo.method.prompts import Prompter
 from selfemo.method.rewards import smoothed_iou
 from selfemo.policy.weights import load_tokenizer
 from selfemo.training.reward_functions import GroupRewards
+from tests.spaces import SPACES
 from tests.unit.test_selfplay import Scripted
 from tests.unit.training.samples import sample
 
 
 def test_understanding_rewards_are_the_definitions(settings: Config) -> None:
     read = sample(0)  # joy in four of five cases, else neutral
-    rewards = GroupRewards([read], settings, None)
+    rewards = GroupRewards([read], SPACES, settings, None)
     texts = [" joy", " joy, fear", "banana", " anger"]
-    masks = np.array([2, 2 | 64, 0, 8], dtype=np.uint16)
+    masks = np.array([2, 2 | 64, 0, 8], dtype=np.uint64)
     index = [0] * 4
     align, consistency, form = rewards.functions
     assert [f.__name__ for f in rewards.functions] == ["align", "consistency", "format"]  # what TRL logs them under
@@ -33,7 +34,7 @@ def test_understanding_rewards_are_the_definitions(settings: Config) -> None:
 def test_expression_rewards_are_what_the_frozen_listener_reads(settings: Config, tiny: Path) -> None:
     prompter = Prompter(load_tokenizer(str(tiny)))
     listener = Player(Scripted(prompter, reading=" joy"), prompter, "p")  # type: ignore[arg-type]  # a stand-in of the test
-    rewards = GroupRewards([sample(0, "expression")], settings, listener)
+    rewards = GroupRewards([sample(0, "expression")], SPACES, settings, listener)
     texts = [" joy\nReply: Hooray!", " anger\nReply: Hooray!", "banana", " joy\nReply: no no no no no no no no no no"]
     align, consistency, fmt = rewards.parts(texts, [0] * 4).T
     assert align[0] == 1

@@ -14,6 +14,7 @@ from selfemo.errors import UserError
 from selfemo.training import round_trainers, selfgrpo
 from selfemo.training.reward_functions import GroupRewards
 from tests.conftest import SMALL
+from tests.spaces import SPACES
 from tests.unit.training.runs import run, sampled
 from tests.unit.training.samples import sample
 
@@ -91,6 +92,6 @@ def test_samples_of_one_prompt_are_each_trained_on_for_their_own_target(
     run(warmed, sampled(thrice), tmp_path, "o", alike)
     for label in ("joy", "anger"):
         texts, align = seen[label]
-        own = GroupRewards([sample(1, target=label)], settings, None)
+        own = GroupRewards([sample(1, target=label)], SPACES, settings, None)
         assert align == pytest.approx(own.functions[0](texts, [0] * 4), abs=1e-6)
     assert seen["joy"][0] != seen["anger"][0], "each is sampled for itself"

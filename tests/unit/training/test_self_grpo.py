@@ -13,6 +13,7 @@ from selfemo.config import Config
 from selfemo.data.dialogue import Dialogue
 from selfemo.policy.weights import load_model
 from selfemo.training import round_trainers, selfgrpo
+from tests.spaces import SPACES
 from tests.unit.training.runs import run, sampled
 from tests.unit.training.samples import sample
 
@@ -53,7 +54,7 @@ def test_replayed_gold_dialogues_count_beside_the_rollouts(
     )
     gold = [d for d in dialogues if d.split == "train"][8:12]
     samples = [sample(i) for i in range(4)]
-    selfgrpo.self_grpo(str(warmed), "p", samples, gold, still, tmp_path / "w", tmp_path / "out")
+    selfgrpo.self_grpo(str(warmed), "p", samples, gold, SPACES, still, tmp_path / "w", tmp_path / "out")
     losses = [row["replay_loss"] for row in json.loads((tmp_path / "out" / "training.json").read_text())]
     assert len(losses) == 8
     assert np.mean(losses[-2:]) < np.mean(losses[:2])

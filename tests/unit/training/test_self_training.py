@@ -11,6 +11,7 @@ from selfemo.method.prompts import Prompter
 from selfemo.policy.weights import load_tokenizer
 from selfemo.training import selftraining
 from selfemo.training.examples import pseudo_labelled
+from tests.spaces import SPACES
 from tests.unit.training.samples import sample
 
 
@@ -22,9 +23,9 @@ def test_self_training_learns_the_targets_as_if_they_were_gold(
     said = [sample(i, target="fear") for i in range(3)]
     said.append(sample(3, "expression").model_copy(update={"reply": "Hooray!"}))
     gold = [d for d in dialogues if d.split == "train"][:2]
-    steps = selftraining.self_training(str(warmed), said, gold, config, tmp_path / "w", tmp_path / "out")
+    steps = selftraining.self_training(str(warmed), said, gold, SPACES, config, tmp_path / "w", tmp_path / "out")
     prompter = Prompter(load_tokenizer(str(warmed)))
-    example = pseudo_labelled(said, prompter, config)[0]
+    example = pseudo_labelled(said, SPACES, prompter, config)[0]
     assert example.answers[0] == prompter.answer(["fear"])
     assert example.answers[3] == prompter.answer(["joy"], "Hooray!")
     assert steps >= 6

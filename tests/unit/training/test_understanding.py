@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from selfemo import config as configuration
 from selfemo.config import Config
-from selfemo.data.corpora.table import SPACES
 from selfemo.data.dialogue import Dialogue
 from selfemo.method.prompts import Prompter
 from selfemo.method.rewards import smoothed_iou
@@ -24,6 +23,7 @@ from selfemo.policy.weights import load_model, load_tokenizer
 from selfemo.training import understanding
 from selfemo.training.selfgrpo import plan
 from selfemo.training.understanding import Understanding, objective, rewards_of
+from tests.spaces import SPACES
 from tests.unit.training.runs import run
 from tests.unit.training.samples import sample
 
@@ -32,7 +32,7 @@ SPACE = SPACES["sample"]
 
 def test_rewards_are_the_definitions(settings: Config) -> None:
     joy, neutral = SPACE.mask(["joy"]), SPACE.mask(["neutral"])
-    found = rewards_of(sample(0), settings)  # joy in four of five cases, else neutral
+    found = rewards_of(sample(0), SPACES["sample"], settings)  # joy in four of five cases, else neutral
     for answer, reward in zip(SPACE.answers, found, strict=True):
         with_joy = float(smoothed_iou(SPACE.mask(answer), joy))
         agreement = 0.8 * with_joy + 0.2 * float(smoothed_iou(SPACE.mask(answer), neutral))
@@ -41,11 +41,16 @@ def test_rewards_are_the_definitions(settings: Config) -> None:
 
 def test_a_target_in_doubt_is_worth_what_is_expected_of_it(settings: Config) -> None:
     doubt = tuple(0.7 if a == ("fear",) else 0.3 if a == ("joy",) else 0.0 for a in SPACE.answers)
-    certain, doubted = (rewards_of(s, settings) for s in (sample(0), sample(0).model_copy(update={"consensus": doubt})))
+    certain, doubted = (
+        rewards_of(s, SPACES["sample"], settings)
+        for s in (sample(0), sample(0).model_copy(update={"consensus": doubt}))
+    )
     with_each = {x: smoothed_iou(SPACE.answer_masks, SPACE.mask([x])) for x in ("joy", "fear")}
     assert doubted - certain == pytest.approx(0.7 * with_each["fear"] + 0.3 * with_each["joy"] - with_each["joy"])
     stock = settings.model_copy(update={"grpo": settings.grpo.model_copy(update={"understanding": "sampled"})})
-    assert rewards_of(sample(0).model_copy(update={"consensus": doubt}), stock) == pytest.approx(certain)
+    assert rewards_of(sample(0).model_copy(update={"consensus": doubt}), SPACES["sample"], stock) == pytest.approx(
+        certain
+    )
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +67,7 @@ def test_its_gradient_is_that_of_the_expected_reward_and_of_entropy(
     weight = np.array([1.0, 0.5, 2.0])
     model = load_model(str(warmed))
     enable(model)
-    ours = Understanding(samples, weight, 1, prompter, settings)
+    ours = Understanding(samples, SPACES, weight, 1, prompter, settings)
     noted: list[float] = []
     for loss in ours.losses(model, 0, pack_tokens, Accelerator(), lambda _, value: noted.append(value)):
         loss().backward()
@@ -76,7 +81,7 @@ def test_its_gradient_is_that_of_the_expected_reward_and_of_entropy(
             logprobs = model(torch.tensor([ids])).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
             scores.append(logprobs[range(len(ids) - len(prompt)), ids[len(prompt) :]].sum())
         chances = torch.stack(scores).softmax(0)
-        expected = (chances * torch.tensor(rewards_of(one, settings))).sum()
+        expected = (chances * torch.tensor(rewards_of(one, SPACES["sample"], settings))).sum()
         assert any(value == pytest.approx(expected.item(), abs=1e-4) for value in noted)
         gain = expected / tau - (chances * chances.log()).sum() if tau else expected
         (-w * gain / 3).backward()
@@ -124,7 +129,7 @@ def test_each_pass_deals_every_sample_out_once_dialogues_side_by_side(
     for step in range(steps):
         for rank in range(ranks):
             monkeypatch.setattr(understanding, "rank", lambda rank=rank: rank)
-            dealt += Understanding(samples, np.ones(12), steps, prompter, twice).of_step(step)
+            dealt += Understanding(samples, SPACES, np.ones(12), steps, prompter, twice).of_step(step)
     assert sorted(dealt[:12]) == sorted(dealt[12:]) == list(range(12))
     assert dealt[:12] != dealt[12:]
     dialogues = [samples[i].dialogue for i in dealt[:12]]

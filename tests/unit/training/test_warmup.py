@@ -13,6 +13,7 @@ from selfemo.data.dialogue import Dialogue
 from selfemo.method.prompts import Prompter
 from selfemo.policy.weights import load_tokenizer
 from selfemo.training.examples import collate, gold_examples
+from tests.spaces import SPACES
 
 
 def test_warm_up_learns_to_answer_and_weighs_labels_above_replies(
@@ -23,7 +24,7 @@ def test_warm_up_learns_to_answer_and_weighs_labels_above_replies(
     assert (warmed / "model.safetensors").is_file()
     assert not list(warmed.glob("*.bin"))
     settings = configuration.load(None, [])
-    learnt = gold_examples(dialogues[:2], Prompter(load_tokenizer(str(tiny))), settings, replies=2)
+    learnt = gold_examples(dialogues[:2], SPACES, Prompter(load_tokenizer(str(tiny))), settings, replies=2)
     assert learnt[0].weights == (1.0,) * len(dialogues[0].turns) + (0.2, 0.2)
     batch = collate(learnt)
     shares = [w * len(a) for w, a in zip(batch["weights"], batch["answers"], strict=True)]

@@ -17,7 +17,7 @@ from typing import Any
 
 from selfemo.data.corpora.rows import Rows, clean, read_csv, read_text
 from selfemo.data.dialogue import Dialogue, Utterance
-from selfemo.data.labels import EMORYNLP
+from selfemo.data.labels import LabelSpace
 from selfemo.errors import UserError
 
 COLUMNS = ("Utterance", "Speaker", "Emotion", "Scene_ID", "Utterance_ID", "Season", "Episode")
@@ -35,7 +35,7 @@ def speakers(literal: str) -> str:
     return " and ".join(n.strip() for n in names if n.strip()) or "Someone"
 
 
-def load_csv(path: Path, rows: Rows) -> Iterator[Dialogue]:
+def load_csv(path: Path, rows: Rows, space: LabelSpace) -> Iterator[Dialogue]:
     """Scenes of ``emorynlp_{train,dev,test}_final.csv``, keyed by season, episode and scene."""
     if not (path / "emorynlp_train_final.csv").exists() and list(path.glob("*.json")):
         raise UserError(
@@ -49,7 +49,7 @@ def load_csv(path: Path, rows: Rows) -> Iterator[Dialogue]:
             key = rows.key(row, ("Season", "Episode", "Scene_ID", "Utterance_ID"), file, line, seen)
             if key is None:
                 continue
-            label = rows.label(row["Emotion"], EMORYNLP, file, line, "Emotion", row)
+            label = rows.label(row["Emotion"], space, file, line, "Emotion", row)
             text = clean(row["Utterance"])
             if label and not text:
                 rows.bad(file, line, "Utterance", "no text", row)
@@ -62,7 +62,7 @@ def load_csv(path: Path, rows: Rows) -> Iterator[Dialogue]:
             yield Dialogue(id=f"emorynlp/{split}/{name}", corpus="emorynlp", split=split, turns=ordered)
 
 
-def load_json(path: Path, rows: Rows) -> Iterator[Dialogue]:
+def load_json(path: Path, rows: Rows, space: LabelSpace) -> Iterator[Dialogue]:
     """Scenes of ``emotion-detection-{trn,dev,tst}.json``: ``episodes[].scenes[].utterances[]``."""
     if list(path.glob("emorynlp_*_final.csv")):
         raise UserError(
@@ -72,7 +72,7 @@ def load_json(path: Path, rows: Rows) -> Iterator[Dialogue]:
         )
     for split, short in JSON_SPLITS.items():
         file = path / f"emotion-detection-{short}.json"
-        found = _read(file, rows)
+        found = _read(file, rows, space)
         scenes: set[str] = set()
         for scene in found.objects(found.objects([found.data], "episodes"), "scenes"):
             name = clean(str(scene.get("scene_id")))
@@ -85,7 +85,7 @@ def load_json(path: Path, rows: Rows) -> Iterator[Dialogue]:
                 yield Dialogue(id=f"emorynlp-json/{split}/{name}", corpus="emorynlp-json", split=split, turns=turns)
 
 
-def _read(file: Path, rows: Rows) -> _Release:
+def _read(file: Path, rows: Rows, space: LabelSpace) -> _Release:
     text = read_text(file)
     try:
         data = json.loads(text)
@@ -95,17 +95,18 @@ def _read(file: Path, rows: Rows) -> _Release:
         raise UserError(f"not JSON that can be read: {error}", where=f"{file}:1") from None
     if not isinstance(data, dict) or "episodes" not in data:
         raise UserError("no list of episodes", where=f"{file}:1", fix="use the official release's files")
-    return _Release(file, text, data, rows)
+    return _Release(file, text, data, rows, space)
 
 
 @dataclass(frozen=True)
 class _Release:
-    """A file of the official release: its text, the object in it, and what becomes of its bad rows."""
+    """A file of the official release: its text, the object in it, what becomes of its bad rows, and its labels."""
 
     file: Path
     text: str
     data: dict[str, Any]
     rows: Rows
+    space: LabelSpace
 
     @cached_property
     def lines(self) -> dict[str, int]:
@@ -142,7 +143,7 @@ class _Release:
     def turn(self, row: dict[str, Any]) -> Utterance | None:
         """An utterance, or None after reporting it."""
         line, emotion = partial(self.line, row), str(row.get("emotion"))
-        label = self.rows.label(emotion, EMORYNLP, self.file, line, f"{_name(row)}.emotion", row)
+        label = self.rows.label(emotion, self.space, self.file, line, f"{_name(row)}.emotion", row)
         said = clean(str(row.get("transcript") or ""))
         if label and not said:
             self.bad(row, "transcript", "no text")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from selfemo.data.corpora.rows import Rows, clean, read_text
 from selfemo.data.dialogue import Dialogue, Utterance
-from selfemo.data.labels import IEMOCAP4, IEMOCAP6, LabelSpace
+from selfemo.data.labels import LabelSpace
 from selfemo.data.seeds import seed_of
 from selfemo.data.text import lines
 from selfemo.errors import UserError
@@ -22,30 +22,22 @@ _SUMMARY = re.compile(r"\[[\d.]+ - [\d.]+\]\t(\S+)\t(\S+)\t\[.*\]")
 _SPOKEN = re.compile(r"(\S+) \[[\d.]+-[\d.]+\]:\s?(.*)")
 _TURN = re.compile(r"Ses\d\d([FM])_.*_([FM])\d+$")
 
-SIX = {"hap": "happy", "sad": "sad", "neu": "neutral", "ang": "angry", "exc": "excited", "fru": "frustrated"}
-FOUR = {"hap": "happy", "exc": "happy", "sad": "sad", "neu": "neutral", "ang": "angry"}
-_ANNOTATORS = {
-    "neutral": "neu",
-    "neutral state": "neu",
-    "happiness": "hap",
-    "sadness": "sad",
-    "anger": "ang",
-    "excited": "exc",
-    "frustration": "fru",
+WRITTEN = {
+    "hap": "happiness",
+    "sad": "sadness",
+    "neu": "neutral",
+    "ang": "anger",
+    "exc": "excited",
+    "fru": "frustration",
+    "neutral state": "neutral",
 }
+"""The release's codes, and what its annotators call them; what each counts as, the label space's aliases say."""
 
 
-def load_six(path: Path, rows: Rows) -> Iterator[Dialogue]:
-    """Six-way: happy, sad, neutral, angry, excited, frustrated."""
-    return _load(path, rows, "iemocap6", IEMOCAP6, SIX)
-
-
-def load_four(path: Path, rows: Rows) -> Iterator[Dialogue]:
-    """Four-way: excited counts as happy; frustrated turns are not scored."""
-    return _load(path, rows, "iemocap4", IEMOCAP4, FOUR)
-
-
-def _load(path: Path, rows: Rows, corpus: str, space: LabelSpace, names: dict[str, str]) -> Iterator[Dialogue]:
+def load(path: Path, rows: Rows, space: LabelSpace) -> Iterator[Dialogue]:
+    """Dialogues under six labels or four: of four, one stands for two of the six, and one is not scored."""
+    corpus, words = space.name, {*WRITTEN.values()}
+    names = {word: label for word in words if (label := space.lookup(word))}
     sessions = [s for s in sorted(path.glob("Session[1-5]")) if s.is_dir()]
     if not sessions:
         raise UserError("no Session1..Session5 here", where=str(path), fix="give the release's top directory")
@@ -72,7 +64,7 @@ def _labels(file: Path, rows: Rows, names: dict[str, str]) -> dict[str, tuple[st
     for number, line in enumerate(lines(read_text(file)), 1):
         if match := _SUMMARY.match(line):
             current, code = match.groups()
-            primary = names.get(code)
+            primary = names.get(WRITTEN.get(code, ""))
             gold[current] = (primary,) if primary else None
         elif line.startswith("["):
             if not line.startswith("[START_TIME"):  # the header, with or without a leading per cent sign
@@ -81,8 +73,8 @@ def _labels(file: Path, rows: Rows, names: dict[str, str]) -> dict[str, tuple[st
         elif line.startswith("C-") and current and primary:
             chosen = line.split("\t")[1] if "\t" in line else ""
             for word in chosen.split(";"):
-                code = _ANNOTATORS.get(word.strip().lower(), "")
-                label = names.get(code)
+                said = word.strip().lower()
+                label = names.get(WRITTEN.get(said, said))
                 so_far = gold[current] or ()
                 if label and label not in so_far:
                     gold[current] = (*so_far, label)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from selfemo.data.dialogue import Dialogue
+from selfemo.data.scripts import copied, length
 
 LEAST_WORDS = 5
 """Shorter utterances ("What?") are common speech, not copies."""
 
 
 def normalised(text: str) -> str:
-    """Lower-case words only: what two copies of an utterance share."""
-    return " ".join(re.findall(r"[^\W_]+", text.lower().replace("'", "")))
+    """Lower-case words only, in any script: what two copies of an utterance share."""
+    return " ".join(copied(text))
 
 
 def remove(training: Sequence[Dialogue], held_out: Sequence[Dialogue]) -> tuple[list[Dialogue], int]:
@@ -26,7 +26,7 @@ def remove(training: Sequence[Dialogue], held_out: Sequence[Dialogue]) -> tuple[
         The dialogues that have any turn left, and how many utterances were removed.
     """
     known = {normalised(u.text) for d in held_out for u in d.turns}
-    known = {text for text in known if len(text.split()) >= LEAST_WORDS}
+    known = {text for text in known if length(text) >= LEAST_WORDS}
     kept, removed = [], 0
     for dialogue in training:
         turns = tuple(u for u in dialogue.turns if normalised(u.text) not in known)

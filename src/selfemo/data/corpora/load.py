@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from selfemo.data.corpora import leakage
+from selfemo.data.corpora import leakage, own
 from selfemo.data.corpora.rows import Rows
 from selfemo.data.corpora.table import CORPORA
 from selfemo.data.dialogue import Dialogue
+from selfemo.data.label_file import LABELS, LabelFile, parse_text, read_label_file, shipped_space
+from selfemo.data.labels import LabelSpace, Spaces
 from selfemo.errors import UserError
 from selfemo.progress import heartbeat
 from selfemo.store.s3 import S3Backend
@@ -36,34 +38,72 @@ class Corpora:
     quarantine: list[dict[str, str]]
 
 
-def load_corpus(name: str, path: str | None, rows: Rows, endpoint: str | None = None) -> list[Dialogue]:
+def load_corpus(
+    name: str, path: str | None, rows: Rows, endpoint: str | None = None, space: LabelSpace | None = None
+) -> list[Dialogue]:
     """All splits of one corpus.
 
     Args:
-        name: A key of :data:`selfemo.data.corpora.table.CORPORA`.
+        name: A key of :data:`selfemo.data.corpora.table.CORPORA`, or what a corpus of one's own is called.
         path: A directory, or ``s3://bucket/prefix``.
         rows: What becomes of bad rows.
         endpoint: S3 endpoint, if not the provider's own.
+        space: Labels of a corpus of one's own; None are those in its directory.
 
     Raises:
         UserError: If it cannot be found or read.
     """
-    corpus = CORPORA[name]
-    if corpus.shipped:
-        return list(corpus.load(Path(), rows))
+    corpus = CORPORA.get(name)
+    if corpus and corpus.shipped:
+        return list(corpus.load(Path(), rows, shipped_space(name)))
     if path is None:
         raise UserError(f"{name} needs a path", where="corpora", fix="set path to the directory of your copy")
-    expanded = os.path.expandvars(path)
-    if "$" in expanded:
-        raise UserError(
-            f"a variable in {path!r} is not set", where="corpora", fix=f"export it, e.g. {path.split('/')[0]}"
-        )
-    with _directory(expanded, endpoint) as directory:
+    with _directory(expanded(path), endpoint) as directory:
         if not directory.is_dir():
             raise UserError(
                 "no such directory", where=str(directory), fix=f"set path to the directory of your copy of {name}"
             )
-        return list(corpus.load(directory, rows))
+        if corpus:
+            return list(corpus.load(directory, rows, shipped_space(name)))
+        return list(own.load(directory, rows, space or read_label_file(directory / LABELS).space(), name))
+
+
+def expanded(path: str) -> str:
+    """A corpus's path with its variables filled in.
+
+    Raises:
+        UserError: If one is not set.
+    """
+    found = os.path.expandvars(path)
+    if "$" in found:
+        raise UserError(
+            f"a variable in {path!r} is not set", where="corpora", fix=f"export it, e.g. {path.split('/')[0]}"
+        )
+    return found
+
+
+def labels_beside(path: str, endpoint: str | None = None) -> LabelFile | None:
+    """The label space that lies in a corpus's directory, or None if none is found there from here.
+
+    Args:
+        path: A directory, or ``s3://bucket/prefix``; `$VARIABLES` are expanded.
+        endpoint: S3 endpoint, if not the provider's own.
+
+    Raises:
+        UserError: If what lies there is no label space.
+    """
+    found = os.path.expandvars(path)
+    if found.startswith("s3://"):
+        uri = f"{found.rstrip('/')}/{LABELS}"
+        data = S3Backend(endpoint).read(uri)
+        if data is None:
+            return None
+        try:
+            return parse_text(data.decode("utf-8-sig"), uri)
+        except UnicodeDecodeError as error:
+            raise UserError(f"not UTF-8 (byte {error.start + 1})", where=uri) from None
+    file = Path(found).expanduser() / LABELS
+    return read_label_file(file) if file.is_file() else None
 
 
 @contextmanager
@@ -92,7 +132,7 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """A key of :data:`selfemo.data.corpora.table.CORPORA`."""
+        """A key of :data:`selfemo.data.corpora.table.CORPORA`, or what a corpus of one's own is called."""
         ...
 
     @property
@@ -106,11 +146,12 @@ class Source(Protocol):
         ...
 
 
-def load_corpora(sources: Sequence[Source], split: str, endpoint: str | None = None) -> Corpora:
+def load_corpora(sources: Sequence[Source], spaces: Spaces, split: str, endpoint: str | None = None) -> Corpora:
     """All corpora of a run.
 
     Args:
         sources: Which, and where; the gate corpus first.
+        spaces: Their labels.
         split: That is held out: ``dev`` or ``test``.
         endpoint: S3 endpoint, if not the provider's own.
 
@@ -123,7 +164,7 @@ def load_corpora(sources: Sequence[Source], split: str, endpoint: str | None = N
     quarantine: list[dict[str, str]] = []
     for corpus in sources:
         rows = Rows(corpus.skip_bad)
-        dialogues = load_corpus(corpus.name, corpus.path, rows, endpoint)
+        dialogues = load_corpus(corpus.name, corpus.path, rows, endpoint, spaces[corpus.name])
         quarantine += rows.quarantine
         scored = [d for d in dialogues if d.split == split and any(u.gold for u in d.turns)]
         learnt = [d for d in dialogues if d.split == "train"]

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from selfemo.data.corpora.rows import Rows, clean, read_csv
 from selfemo.data.dialogue import Dialogue, Utterance
-from selfemo.data.labels import MELD
+from selfemo.data.labels import LabelSpace
 
 COLUMNS = ("Utterance", "Speaker", "Emotion", "Dialogue_ID", "Utterance_ID")
 
 
-def load(path: Path, rows: Rows) -> Iterator[Dialogue]:
+def load(path: Path, rows: Rows, space: LabelSpace) -> Iterator[Dialogue]:
     """Dialogues of all splits that the directory holds.
 
     Dialogue ids restart in each split, so they are keyed by split. Utterance ids have gaps; their order counts.
@@ -28,7 +28,7 @@ def load(path: Path, rows: Rows) -> Iterator[Dialogue]:
             key = rows.key(row, ("Dialogue_ID", "Utterance_ID"), file, line, seen)
             if key is None:
                 continue
-            label = rows.label(row["Emotion"], MELD, file, line, "Emotion", row)
+            label = rows.label(row["Emotion"], space, file, line, "Emotion", row)
             text = clean(row["Utterance"])
             if label and not text:
                 rows.bad(file, line, "Utterance", "no text", row)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from selfemo.data.labels import LabelSpace
+from selfemo.data.scripts import fold
 from selfemo.data.text import nfc
 from selfemo.errors import UserError
 
@@ -47,8 +48,7 @@ class Rows:
 
         Only the corpus's spelling counts, whatever its case: an alias in gold data is a sign of another version.
         """
-        label = name.strip().lower()
-        if label in space.index:
+        if label := space.own.get(fold(name)):
             return label
         self.bad(path, line, column, f"{name!r} is not one of {', '.join(space.labels)}", row)
         return None

@@ -12,7 +12,8 @@ from collections import defaultdict
 from collections.abc import Set
 
 from selfemo.data.records import Sample
-from selfemo.method.flywheel.texts import normalised, shingles, words_of
+from selfemo.data.scripts import length
+from selfemo.method.flywheel.texts import normalised, shingles
 
 SHORT = 5
 """A turn of fewer words ("Oh my God.") is common speech: what it means hangs on what was said before it."""
@@ -53,7 +54,7 @@ def learnt(sample: Sample) -> Set[str]:
     if sample.reply is not None:
         return shingles(sample.reply)
     turn = sample.history[-1].text
-    if len(words_of(turn)) >= SHORT:
+    if length(turn) >= SHORT:
         return shingles(turn)
     before = sample.history[-2].text if len(sample.history) > 1 else ""
     return {f"{normalised(before)} / {normalised(turn)}"}

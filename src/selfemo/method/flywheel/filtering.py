@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfemo.config import Config
-from selfemo.data.corpora.table import SPACES
 from selfemo.data.dialogue import Utterance
-from selfemo.data.labels import LabelSpace
+from selfemo.data.labels import LabelSpace, Spaces
 from selfemo.data.records import Candidate, Posterior, Rollout, Sample
 from selfemo.method.flywheel.duplicates import NearDuplicates, learnt
 from selfemo.method.flywheel.readings import Readings, read
@@ -32,6 +31,7 @@ from selfemo.method.voices import RECOGNISER
 
 def filter_rollouts(
     rollouts: Sequence[Rollout],
+    spaces: Spaces,
     config: Config,
     known: Mapping[str, Mapping[str, int]] = MappingProxyType({}),
     earlier: Mapping[str, str] = MappingProxyType({}),
@@ -40,6 +40,7 @@ def filter_rollouts(
 
     Args:
         rollouts: Of both tasks, all corpora.
+        spaces: Their labels.
         config: Sections ``rewards`` and ``flywheel``.
         known: How often each label occurs among labelled turns, by corpus.
         earlier: First labels of the targets by turn, of the rounds that taught the policy.
@@ -51,13 +52,13 @@ def filter_rollouts(
         (held_out[rollout.corpus] if rollout.held_out else by_space[rollout.task, rollout.corpus]).append(rollout)
     drafts: list[Draft] = []
     for (task, corpus), group in by_space.items():
-        space = SPACES[corpus]
+        space = spaces[corpus]
         if task == "expression":
             drafts += _expression(group, space, config, result)
         else:
             counts = [known.get(corpus, {}).get(label, 0) for label in space.labels]
             readings = read(group, held_out[corpus], space)
-            result.heard(readings, group, space)
+            result.heard(readings, group, corpus, space)
             drafts += _understanding(group, readings, space, counts, config, result)
     order = {rollout.id: i for i, rollout in enumerate(rollouts)}
     drafts.sort(key=lambda d: (order[d.sample.parents[0]], d.sample.task))
@@ -94,7 +95,7 @@ def _understanding(
         space.answer_masks,
         m,
         aligned_NA=aligned_NA,
-        target=np.array(gold, dtype=np.uint16),
+        target=np.array(gold, dtype=np.uint64),
         smoothing=config.rewards.smoothing,
         tau_reward=bounds.tau_reward,
         tau_low=bounds.tau_low,

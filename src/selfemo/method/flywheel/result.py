@@ -95,16 +95,17 @@ class Filtered:
         changed = ((self.earlier.get(turn, now), now) for turn, now in self.targets.items())
         return Counter(f"{before} > {now}" for before, now in changed if before != now)
 
-    def heard(self, readings: Readings, rollouts: Sequence[Rollout], space: LabelSpace) -> None:
+    def heard(self, readings: Readings, rollouts: Sequence[Rollout], corpus: str, space: LabelSpace) -> None:
         """Note how far the voices are right, and what they count.
 
         Args:
             readings: Of a corpus's turns.
             rollouts: The turns.
-            space: Their labels.
+            corpus: Which.
+            space: Its labels.
         """
-        self.right |= {f"{space.name}/{name}": hits for name, hits in readings.right(rollouts, space).items()}
-        self.weights |= {f"{space.name}/{name}": weight for name, weight in readings.weights.items()}
+        self.right |= {f"{corpus}/{name}": hits for name, hits in readings.right(rollouts, space).items()}
+        self.weights |= {f"{corpus}/{name}": weight for name, weight in readings.weights.items()}
 
     def summarise(self) -> None:
         """Fill in the metrics."""
