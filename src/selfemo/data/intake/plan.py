@@ -1,0 +1,209 @@
+"""How files will be imported: guessed, to be shown and asked about before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from selfemo.data.intake import columns as roles
+from selfemo.data.intake import layouts
+from selfemo.data.intake.columns import FILE, NONE, ROW, Columns
+from selfemo.data.intake.dialect import find_dialect
+from selfemo.data.intake.encodings import find_encoding
+from selfemo.data.intake.files import Source, find
+from selfemo.data.intake.labels import LabelNames, read_label_names
+from selfemo.data.intake.splits import Shares
+from selfemo.data.intake.tables import Table, open_table
+from selfemo.data.intake.turns import exploded, inherited
+from selfemo.errors import UserError
+
+SAMPLE = 300
+"""Rows that guesses are made of."""
+SHARES = Shares(80, 10, 10)
+GAP = 8.0
+"""Hours of silence after which a chat without ids of dialogues is another one."""
+_TUPLES = ("dialogue", "label", "votes")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What flags state; None or empty is guessed."""
+
+    text: str | None = None
+    speaker: str | None = None
+    dialogue: tuple[str, ...] = ()
+    turn: str | None = None
+    time: str | None = None
+    label: tuple[str, ...] = ()
+    votes: tuple[str, ...] = ()
+    rater: str | None = None
+    split: str | None = None
+    group: str | None = None
+    label_of: str | None = None
+    encoding: str | None = None
+    delimiter: str | None = None
+    header: bool | None = None
+    quoted: bool | None = None
+    labels: Path | None = None
+    shares: Shares | None = None
+    seed: int = 0
+    gap: float = GAP
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that an import does.
+
+    Attributes:
+        tables: What is read, in order.
+        columns: What its columns mean.
+        labels: Names of labels, from a file.
+        shares: By which splits are drawn; None: as the source states.
+        unsure: What was guessed and could be otherwise, and the flag that states it.
+        choices: Columns that there are.
+    """
+
+    tables: tuple[Table, ...]
+    columns: Columns
+    labels: LabelNames
+    options: Options
+    shares: Shares | None
+    unsure: dict[str, str] = field(default_factory=dict)
+    choices: tuple[str, ...] = ()
+
+
+_FLAGS = {"encoding": "--encoding", "delimiter": "--delimiter", "header": "--header or --no-header", "names": "--labels"}
+
+
+def make(paths: Sequence[Path], options: Options) -> Plan:
+    """Guess what is not stated.
+
+    Raises:
+        UserError: If a file cannot be read, or a flag names a column that is not there.
+    """
+    sources = find(paths)
+    unsure: dict[str, str] = {}
+    tables = []
+    for source in sources:
+        dialect = None
+        if source.form == "csv":
+            dialect = find_dialect(source.path, options.encoding, options.delimiter, options.header, options.quoted)
+            unsure |= {what: _FLAGS[what] for what in dialect.unsure}
+        elif source.form in ("json", "jsonl") and not options.encoding and not find_encoding(source.path).sure:
+            unsure["encoding"] = "--encoding"
+        tables.append(open_table(source, dialect, options.encoding))
+    sample = _sample(tables)
+    if not sample:
+        raise UserError("has no rows", where=str(sources[0].path), fix="give a file that has some")
+    given, settled = layouts.of_form(sources[0].form)
+    if not settled:
+        given, settled = layouts.recognise(sample)
+    if "turns" not in settled:
+        given = replace(given, turns=roles.turns_column(sample))
+    own = frozenset().union(*(inherited(row, given) for row in sample))
+    flat = [turn for row in sample for turn in exploded(row, given)]
+    names = list(dict.fromkeys(name for row in flat for name in row if not name.startswith("@")))
+    given, settled = _stated(given, settled, options, names, str(sources[0].path))
+    labels = _labels(options.labels, sources, given)
+    stated = next((known for table in tables for name, known in table.names.items() if name in given.label), ())
+    given = replace(given, names=labels.by_number or given.names or stated)
+    columns = roles.guess(flat, given, settled, own)
+    if not columns.names:
+        known = next((known for table in tables for name, known in table.names.items() if name in columns.label), ())
+        columns = _sure(replace(columns, names=known), "names") if known else columns
+    if not columns.names and "names" in columns.unsure:
+        labels = _beside(sources[0].path)
+        columns = _sure(replace(columns, names=labels.by_number), "names") if labels.by_number else columns
+    if not columns.text:
+        raise UserError("no column has text", where=str(sources[0].path), fix=f"give --text: {_list(names)}")
+    unsure |= {role: _FLAGS.get(role, f"--{role.replace('_', '-')}") for role in columns.unsure}
+    shares = options.shares or (None if columns.split or len({s.split for s in sources}) > 1 else SHARES)
+    return Plan(tuple(tables), columns, labels, options, shares, unsure, tuple(names))
+
+
+def _sure(columns: Columns, role: str) -> Columns:
+    return replace(columns, unsure=tuple(name for name in columns.unsure if name != role))
+
+
+def _sample(tables: Sequence[Table]) -> list[dict[str, Any]]:
+    """The first rows; bad ones are reported when they are imported, not here."""
+    rows = (row for table in tables for _, row in table.rows(lambda *_: None))
+    return [row for row in islice(rows, SAMPLE) if row]
+
+
+def _stated(
+    given: Columns, settled: frozenset[str], options: Options, names: Sequence[str], where: str
+) -> tuple[Columns, frozenset[str]]:
+    """The columns that flags name, above those of a layout."""
+    known = {f.name for f in fields(Columns)}
+    for option in fields(Options):
+        value = getattr(options, option.name)
+        if option.name not in known or value in (None, (), ""):
+            continue
+        if option.name == "label_of":
+            given, settled = replace(given, label_of=value), settled | {"label_of"}
+            continue
+        columns = value if isinstance(value, tuple) else (value,)
+        for name in columns:
+            special = (NONE, ROW, FILE) if option.name == "dialogue" else (NONE,)
+            if name not in names and name not in special:
+                raise UserError(
+                    f"no column {name[:60]!r}", where=f"--{option.name} of {where}", fix=f"use one of {_list(names)}"
+                )
+        stated = tuple(name for name in columns if name != NONE)
+        given = replace(given, **{option.name: stated if option.name in _TUPLES else "".join(stated)})
+        settled |= {option.name}
+        if option.name == "dialogue":
+            given = replace(given, unique=False)
+        if option.name in ("label", "votes"):  # one of them is enough
+            settled |= {"label", "votes"}
+    return given, settled
+
+
+def _labels(path: Path | None, sources: Sequence[Source], given: Columns) -> LabelNames:
+    return read_label_names(path) if path else LabelNames()
+
+
+def _beside(path: Path) -> LabelNames:
+    """Names of labels that are numbers, from the list that GoEmotions and others have beside their files."""
+    for name in ("emotions.txt", "labels.txt"):
+        for folder in (path.parent, path.parent.parent):
+            if (folder / name).is_file():
+                return read_label_names(folder / name)
+    return LabelNames()
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+
+
+def settle(plan: Plan) -> None:
+    """Refuse a plan that is not sure.
+
+    Raises:
+        UserError: Names the first thing that is not sure, what was guessed, and the flag that states it.
+    """
+    if not plan.unsure:
+        return
+    what, flag = next(iter(plan.unsure.items()))
+    guessed = _guessed(plan, what)
+    fix = f"give {flag}" + (f" (columns: {_list(plan.choices)})" if what in roles.ROLES else "")
+    raise UserError(
+        f"not sure of {what.replace('_', ' ')}{guessed}",
+        where=str(plan.tables[0].source.path),
+        fix=f"{fix}, or --yes to take the guesses",
+    )
+
+
+def _guessed(plan: Plan, what: str) -> str:
+    dialect = plan.tables[0].dialect
+    if what == "names":
+        return ": labels are numbers, and nothing names them"
+    if what == "encoding" and dialect is not None:
+        return f": {dialect.encoding.name}, or {', '.join(dialect.encoding.others)}"
+    value = plan.columns.of(what) if what in roles.ROLES else getattr(dialect, what, getattr(plan.columns, what, ""))
+    shown = _list(value) if isinstance(value, tuple) else str(value)
+    return f": {shown!r}?" if shown else ""

@@ -1,0 +1,270 @@
+"""The directory that an import makes: dialogues.jsonl, labels.yaml and import.json, all of it or nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from selfemo.data.dialogue import Dialogue, write_jsonl
+from selfemo.data.intake.columns import FILE
+from selfemo.data.intake.naming import MOST, Naming, in_order
+from selfemo.data.intake.plan import Plan
+from selfemo.data.intake.refusals import QUARANTINE, Refusals
+from selfemo.data.intake.splits import SPLITS, assign
+from selfemo.data.intake.staging import Staging, utterances
+from selfemo.data.intake.turns import Reader
+from selfemo.data.redaction import Redactor
+from selfemo.data.seeds import seed_of
+from selfemo.errors import UserError
+from selfemo.progress import heartbeat
+
+DIALOGUES, LABELS, IMPORT = "dialogues.jsonl", "labels.yaml", "import.json"
+SCHEMA = "selfemo.import/1"
+_CHUNK = 500
+"""Dialogues that are masked at a time."""
+_LEAST_SET, _MOST_SETS = 0.01, 16
+"""A set of labels is an answer of its own if that part of the labelled turns has it; and how many are at most."""
+_ROLES = {"user", "assistant", "agent", "customer", "bot", "human", "gpt", "seeker", "supporter", "usr", "sys", "someone"}
+"""Speakers that are no names, so that redaction leaves them."""
+
+
+@dataclass
+class Tally:
+    """What was imported, counted as it is written."""
+
+    dialogues: Counter[str] = field(default_factory=Counter)
+    turns: Counter[str] = field(default_factory=Counter)
+    labelled: Counter[str] = field(default_factory=Counter)
+    labels: Counter[str] = field(default_factory=Counter)
+    votes: Counter[str] = field(default_factory=Counter)
+    sets: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    voted: int = 0
+    masked: Counter[str] = field(default_factory=Counter)
+
+    def add(self, dialogue: Dialogue) -> None:
+        """Count a dialogue."""
+        split = dialogue.split
+        self.dialogues[split] += 1
+        self.turns[split] += len(dialogue.turns)
+        for turn in dialogue.turns:
+            self.labelled[split] += turn.gold is not None
+            self.labels.update(turn.gold or ())
+            self.voted += turn.votes is not None
+            self.votes.update(turn.votes or ())
+            if turn.gold and len(turn.gold) > 1:
+                self.sets[turn.gold] += 1
+
+
+def run(plan: Plan, out: Path, name: str, *, skip_bad: bool, force: bool, redactor: Redactor | None) -> dict[str, Any]:
+    """Import what a plan says.
+
+    Args:
+        plan: Settled.
+        out: The directory; it is not there afterwards if anything fails.
+        name: Of the corpus.
+        skip_bad: Note bad rows in ``quarantine.jsonl`` instead of stopping at the first.
+        force: Replace an import that is there.
+        redactor: What masks text; speakers are then called by number.
+
+    Returns:
+        What import.json says.
+
+    Raises:
+        UserError: For a bad row, or if nothing is left.
+    """
+    _free(out, force)
+    with _beside(out, force) as partial:
+        refusals = Refusals(partial / QUARANTINE if skip_bad else None, hide=redactor is not None)
+        labels = plan.labels
+        naming = Naming(plan.columns.names, labels.words)
+        tally, rows = Tally(), []
+        with heartbeat("importing"), Staging(partial / "turns.sqlite") as staging:
+            for number, table in enumerate(plan.tables):
+                split = table.source.split if plan.columns.split == "" else None
+                called = _called(plan, number)
+                gap = plan.options.gap * 3600 if plan.columns.dialogue == (FILE,) and plan.columns.time else None
+                reader = Reader(table.source.path, plan.columns, naming, refusals, called, gap)
+                rows.append(0)
+                for row_number, row in table.rows(refusals):
+                    rows[-1] += 1
+                    for turn in reader.turns(row_number, row):
+                        staging.add(number, split, turn)
+            if not staging.known:
+                raise UserError("no turn was found", where=str(plan.tables[0].source.path), fix="see its columns")
+            found = _dialogues(plan, staging, refusals, name, redactor, tally)
+            write_jsonl(partial / DIALOGUES, found)
+        (partial / "turns.sqlite").unlink()
+        _write_labels(partial / LABELS, plan, name, tally)
+        report = _report(plan, name, tally, rows, refusals, redactor is not None)
+        text = json.dumps(report, ensure_ascii=False, indent=2)
+        (partial / IMPORT).write_text(text + "\n", encoding="utf-8")
+    return report
+
+
+def _called(plan: Plan, number: int) -> str:
+    """What a source's dialogues without ids are called by."""
+    if len(plan.tables) == 1:
+        return ""
+    stem = plan.tables[number].source.path.stem
+    same = [i for i, table in enumerate(plan.tables) if table.source.path.stem == stem]
+    return stem if len(same) == 1 else f"{stem}~{same.index(number) + 1}"
+
+
+def _dialogues(
+    plan: Plan, staging: Staging, refusals: Refusals, name: str, redactor: Redactor | None, tally: Tally
+) -> Iterator[Dialogue]:
+    where = str(plan.tables[0].source.path)
+    splits = assign(staging.known, plan.shares, plan.options.seed, where)
+    paths = [table.source.path for table in plan.tables]
+    used: set[int] = set()
+
+    def one(number: int, rows: list[list[Any]]) -> Dialogue:
+        known, split = staging.known[number], splits[number]
+        key = f"{known.apart}-{known.name}" if known.apart and plan.shares else known.name
+        key = str(number + 1) if redactor else key  # ids may hold what is to be masked
+        identifier, again = f"{name}/{split}/{key}", 1
+        while (mark := seed_of(identifier)) in used:
+            again += 1
+            identifier = f"{name}/{split}/{key}~{again}"
+        used.add(mark)
+        turns = utterances(rows, plan.columns, paths, refusals)
+        return Dialogue(id=identifier, corpus=name, split=split, turns=tuple(turns))
+
+    each = (one(number, rows) for number, rows in staging.dialogues())
+    while chunk := list(islice(each, _CHUNK)):
+        for dialogue in _masked(chunk, redactor, tally) if redactor else chunk:
+            tally.add(dialogue)
+            yield dialogue
+
+
+def _masked(dialogues: list[Dialogue], redactor: Redactor, tally: Tally) -> list[Dialogue]:
+    """The same with masks, and with speakers called by number."""
+    flat = [(d, turn) for d in dialogues for turn in d.turns]
+    people = {d.id: sorted({t.speaker for t in d.turns if not _is_role(t.speaker)}) for d in dialogues}
+    masked = redactor([turn.text for _, turn in flat], [people[d.id] for d, _ in flat])
+    tally.masked += masked.counts
+    texts = iter(masked.texts)
+    found = []
+    for dialogue in dialogues:
+        numbers: dict[str, str] = {}
+        turns = []
+        for turn in dialogue.turns:
+            who = turn.speaker
+            if not _is_role(who):
+                who = numbers.setdefault(who, f"Speaker {len(numbers) + 1}")
+            turns.append(turn.model_copy(update={"speaker": who, "text": next(texts)}))
+        tally.masked["speaker"] += len(numbers)
+        found.append(dialogue.model_copy(update={"turns": tuple(turns)}))
+    return found
+
+
+def _is_role(speaker: str) -> bool:
+    return speaker.casefold() in _ROLES or len(speaker) == 1
+
+
+def _write_labels(path: Path, plan: Plan, name: str, tally: Tally) -> None:
+    """The label space: as the label file has it, or what was found, the most frequent first."""
+    import yaml
+
+    if plan.labels.space:
+        space = {**plan.labels.space, "name": name}
+    else:
+        found = in_order(tally.labels, tally.votes)
+        if not found:
+            return  # an unlabelled corpus: what is to be read in it, the configuration says
+        if len(found) > MOST:
+            raise UserError(
+                f"{len(found)} labels, such as {', '.join(found[-3:])}: there can be {MOST}",
+                where="; ".join(plan.columns.label),
+                fix="give --labels FILE that has rare ones as aliases of others, or the right --label",
+            )
+        neutral = next((label for label in found if label.casefold() in ("neutral", "no emotion", "no_emotion")), None)
+        whole = sum(tally.labelled.values())
+        sets = [list(s) for s, count in tally.sets.most_common(_MOST_SETS) if count >= _LEAST_SET * whole]
+        space = {"name": name, "labels": found}
+        space |= {"neutral": neutral} if neutral else {}
+        space |= {"sets": sets} if sets else {}
+    path.write_text(yaml.safe_dump(space, allow_unicode=True, sort_keys=False), encoding="utf-8")
+
+
+def _report(
+    plan: Plan, name: str, tally: Tally, rows: list[int], refusals: Refusals, redacted: bool
+) -> dict[str, Any]:
+    columns = {key: value for key, value in asdict(plan.columns).items() if value and key != "unsure"}
+    return {
+        "schema": SCHEMA,
+        "name": name,
+        "files": [
+            {
+                "name": table.source.path.name,
+                **({"bytes": table.source.path.stat().st_size, "sha256": _sha256(table.source.path)}
+                   if table.source.path.is_file() else {}),
+                "form": table.source.form,
+                **({"split": table.source.split} if table.source.split else {}),
+                **({"encoding": table.dialect.encoding.name, "delimiter": table.dialect.delimiter}
+                   if table.dialect else {}),
+                "rows": count,
+            }
+            for table, count in zip(plan.tables, rows, strict=True)
+        ],
+        "columns": columns,
+        "splits": {"drawn": asdict(plan.shares) | {"seed": plan.options.seed}} if plan.shares else "as the source states",
+        "counts": {
+            split: {"dialogues": tally.dialogues[split], "turns": tally.turns[split], "labelled": tally.labelled[split]}
+            for split in SPLITS
+        },
+        "labels": {label: tally.labels[label] for label in in_order(tally.labels, tally.votes)},
+        "turns with several labels": sum(tally.sets.values()),
+        "turns with votes": tally.voted,
+        "left out": {"bad rows": refusals.count, **refusals.passed},
+        "masked": dict(sorted(tally.masked.items())) if redacted else None,
+    }
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _free(out: Path, force: bool) -> None:
+    if not out.exists() and not out.is_symlink():
+        return
+    if not force:
+        raise UserError("is already there", where=str(out), fix="choose another --out, or replace it with --force")
+    if not (out / IMPORT).is_file():
+        raise UserError("is no import", where=str(out), fix="remove it yourself, or choose another --out")
+
+
+@contextmanager
+def _beside(out: Path, force: bool) -> Iterator[Path]:
+    """A directory that takes its place when all is written, and is gone if anything fails."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
+    except OSError as error:
+        raise UserError(str(error.strerror), where=str(out), fix="choose an --out that can be written") from None
+    old = partial.with_name(partial.name + "-old")
+    try:
+        yield partial
+        partial.chmod(0o755)
+        _free(out, force)
+        if out.exists():
+            out.rename(old)
+        try:
+            partial.rename(out)
+        except OSError as error:
+            if old.exists():
+                old.rename(out)
+            raise UserError(str(error.strerror), where=str(out), fix="choose another --out") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
