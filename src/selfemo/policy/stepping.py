@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from selfemo.policy.engine import Sampling
+from selfemo.policy.engine import Engine, Sampling
 
 
 @dataclass(eq=False)
@@ -132,3 +132,17 @@ class Stepper(Protocol):
     def reset(self) -> None:
         """Forget everything, after an error."""
         ...
+
+
+def stepper_of(engine: Engine, ends: Sequence[int], together: int) -> Stepper:
+    """What works on requests with an engine: its own stepper, else whole calls.
+
+    Args:
+        engine: Any.
+        ends: Tokens that end a completion.
+        together: Most requests that are worked on at the same time.
+    """
+    from selfemo.policy.whole_calls import WholeCalls
+
+    made = engine.stepper(together) if hasattr(engine, "stepper") else None
+    return made or WholeCalls(engine, ends, together)

@@ -147,9 +147,16 @@ class Shapes:
 
     def __init__(self) -> None:
         self.layers: dict[int, Layer] = {}
+        self.odd = ""
+        """What a layer does beyond plain attention, if any does."""
 
     def attend(self, module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """See :meth:`selfemo.policy.trees.attention.Attend.attend`."""
+        for name in ("sliding_window", "sinks", "attn_logit_softcapping"):
+            if getattr(module, name, None) is not None:
+                self.odd = f"layer {module.layer_idx} has {name}"
+        if key.shape != value.shape:
+            self.odd = f"layer {module.layer_idx} has keys and values of different shape"
         self.layers[module.layer_idx] = Layer(key.shape[1], key.shape[3], key.dtype)
         out = scaled_dot_product_attention(query, key, value, is_causal=True, scale=module.scaling, enable_gqa=True)
         return out.transpose(1, 2)

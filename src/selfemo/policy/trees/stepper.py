@@ -35,6 +35,10 @@ WORTH = 16
 """Tokens that are worth being copied, or waited for, rather than computed."""
 
 
+class CannotStep(ValueError):
+    """A model does what passes over trees that grow side by side do not compute; says what."""
+
+
 class TreeStepper:
     """See :class:`selfemo.policy.stepping.Stepper`.
 
@@ -42,6 +46,9 @@ class TreeStepper:
         engine: Whose model samples and scores; it is used by nobody else.
         together: Most trees that are grown at the same time.
         tokens: Most tokens that are held; None is as many as :data:`TOKENS` and the memory allow.
+
+    Raises:
+        CannotStep: If its model has layers of another kind.
     """
 
     tops = True
@@ -54,6 +61,8 @@ class TreeStepper:
         one = np.zeros(1, dtype=np.int64)
         with torch.no_grad():
             self.body(**inputs(one, one, shapes, self.device))
+        if shapes.odd or len(shapes.layers) != self.body.config.num_hidden_layers:
+            raise CannotStep(shapes.odd or "not every layer attends")
         self.slabs = Slabs(shapes.layers, self.device)
         self.tokens = tokens if tokens is not None else self._tokens()
         self.trunks, self.figures = Trunks(), Figures()
