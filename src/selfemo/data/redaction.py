@@ -144,7 +144,11 @@ class Command:
                 given.writelines(json.dumps(text, ensure_ascii=False).encode() + b"\n" for text in texts)
                 given.seek(0)
                 done = subprocess.run(
-                    shlex.split(self.command), stdin=given, stdout=written, stderr=subprocess.DEVNULL, timeout=self.timeout
+                    shlex.split(self.command),
+                    stdin=given,
+                    stdout=written,
+                    stderr=subprocess.DEVNULL,
+                    timeout=self.timeout,
                 )
                 written.seek(0)
                 lines = written.read().decode("utf-8").split("\n")

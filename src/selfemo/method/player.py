@@ -10,7 +10,7 @@ import numpy as np
 from selfemo.data.dialogue import Utterance
 from selfemo.data.labels import LabelSpace
 from selfemo.data.records import Posterior
-from selfemo.method.prompts import Prompter
+from selfemo.method.prompts import Prompter, TokenIds
 from selfemo.method.rewards import Floats, posterior
 from selfemo.policy.engine import Engine
 
@@ -42,10 +42,15 @@ class Player:
 
         Exact: the policy is asked for the likelihood of every answer, and none is drawn.
         """
+        return [posterior(row) for row in self.engine.score(*self.questions(histories, spaces), progress)]
+
+    def questions(
+        self, histories: Sequence[Sequence[Utterance]], spaces: Sequence[LabelSpace]
+    ) -> tuple[list[TokenIds], list[list[TokenIds]]]:
+        """What an engine is asked to score for a recogniser: a prompt for each history, and the allowed answers."""
         prompts = [self.prompter.understanding(h, s) for h, s in zip(histories, spaces, strict=True)]
         answers = {some: [self.prompter.answer(a) for a in some] for some in {s.answers for s in spaces}}
-        scores = self.engine.score(prompts, [answers[s.answers] for s in spaces], progress)
-        return [posterior(row) for row in scores]
+        return prompts, [answers[s.answers] for s in spaces]
 
     def hear(
         self,

@@ -2,49 +2,67 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from selfemo import __version__
-from selfemo.serving.engine_queue import EngineQueue
-from selfemo.serving.limits import HEALTH, METRICS, Admission, Limits, error
+from selfemo.serving.answers import Answers
+from selfemo.serving.labels import Unknown
+from selfemo.serving.limits import HEALTH, LIVE, METRICS, Admission, Limits, error
 from selfemo.serving.metrics import Measured, Metrics
+from selfemo.serving.record import record_of
+from selfemo.serving.scheduler import Scheduler
 from selfemo.serving.schema import ChatRequest, EmotionsRequest, EmotionsResponse
-from selfemo.serving.service import Service, TooLong, UnknownLabels
+from selfemo.serving.service import Service, TooLong
 
 
-def app(service: Service, key: str = "", hosts: Sequence[str] = (), limits: Limits | None = None) -> FastAPI:
-    """The application.
+def app(
+    service: Service,
+    key: str = "",
+    hosts: Sequence[str] = (),
+    limits: Limits | None = None,
+    log: Callable[[str], None] | None = None,
+) -> FastAPI:
+    """The application; its state holds the ``scheduler``.
 
     Args:
         service: What answers.
-        key: That clients have to give as a bearer token; empty asks for none.
+        key: That clients have to give as a bearer token, or several, parted by spaces; empty asks for none.
         hosts: Names by which it may be addressed; empty is any. Without a key it keeps a web page from reading the
             server of whoever looks at it, under a name of its own that stands for their machine (DNS rebinding).
         limits: Bounds; None is the usual ones.
+        log: Takes the lines of the access log; None keeps none.
     """
     limits = limits or Limits()
-    engine = EngineQueue(limits)
-    metrics = Metrics(lambda: engine.held)
+    metrics = Metrics()
+    scheduler = Scheduler(service.stepper(limits.together), limits, metrics.stepped)
+    answers = Answers(service, scheduler, limits)
+    metrics.watch(scheduler, answers.sessions)
     made = FastAPI(title="self-emo", version=__version__, description=f"Serves {service.name}.")
+    made.state.scheduler = scheduler
 
     made.add_middleware(Admission, key=key, limits=limits)
     if hosts:
         made.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
-    made.add_middleware(Measured, metrics=metrics)  # the last one that is added comes first
+    made.add_middleware(Measured, metrics=metrics, log=log)  # the last one that is added comes first
 
     @made.get(HEALTH)
-    async def healthz() -> dict[str, str]:
-        """Alive, and able to answer: the policy is loaded before the server listens. Waits for nothing."""
-        return {"status": "ok", "model": service.name}
+    async def healthz() -> JSONResponse:
+        """Ready: the policy is loaded before the server listens; 503 once it is told to stop. Waits for nothing."""
+        ready = not scheduler.draining
+        return JSONResponse({"status": "ok" if ready else "draining", "model": service.name}, 200 if ready else 503)
+
+    @made.get(LIVE)
+    async def livez() -> dict[str, str]:
+        """Alive, also while it stops. Waits for nothing."""
+        return {"status": "ok"}
 
     @made.get(METRICS, include_in_schema=False)
     async def figures() -> Response:
@@ -57,20 +75,33 @@ def app(service: Service, key: str = "", hosts: Sequence[str] = (), limits: Limi
         row = {"id": service.name, "object": "model", "created": 0, "owned_by": "self-emo", **service.identity}
         return {"object": "list", "data": [row]}
 
+    @made.get("/v1/models/{name:path}")
+    async def model(name: str) -> dict[str, Any]:
+        """The same by its name."""
+        _known(name)
+        return {"id": service.name, "object": "model", "created": 0, "owned_by": "self-emo", **service.identity}
+
     @made.post("/v1/chat/completions", response_model=None)
-    async def chat(asked: ChatRequest, request: Request) -> dict[str, Any] | StreamingResponse:
-        """OpenAI's chat completions. A stream is the whole answer in one piece: it is not made token by token."""
-        if asked.model and asked.model != service.name:
-            raise HTTPException(404, f"no model {asked.model!r}; there is {service.name!r}")
-        answer = await engine.run(lambda: service.chat(asked), request.receive)
-        if not asked.stream:
-            return answer
-        return StreamingResponse(_events(answer), media_type="text/event-stream")
+    async def chat(asked: ChatRequest, request: Request) -> dict[str, Any] | Response:
+        """OpenAI's chat completions, whole or streamed token by token."""
+        _known(asked.model or service.name)
+        return await answers.chat(asked, record_of(request.scope), request.receive)
 
     @made.post("/v1/emotions")
     async def emotions(asked: EmotionsRequest, request: Request) -> EmotionsResponse:
-        """A dialogue in, label sets with scores out."""
-        return await engine.run(lambda: service.emotions(asked), request.receive)
+        """A dialogue in, or the next turns of a session; label sets with scores out."""
+        return await answers.emotions(asked, record_of(request.scope), request.receive)
+
+    @made.delete("/v1/sessions/{name}", status_code=204)
+    async def forget(name: str, request: Request) -> Response:
+        """Forget a session's turns at once."""
+        if not answers.sessions.delete(record_of(request.scope).space, name):
+            raise HTTPException(404, "no such session, or none any longer")
+        return Response(status_code=204)
+
+    def _known(name: str) -> None:
+        if name != service.name:
+            raise HTTPException(404, f"no model {name!r}; there is {service.name!r}")
 
     @made.exception_handler(HTTPException)
     async def refused(_: Request, refusal: HTTPException) -> JSONResponse:
@@ -79,22 +110,15 @@ def app(service: Service, key: str = "", hosts: Sequence[str] = (), limits: Limi
     @made.exception_handler(RequestValidationError)
     async def invalid(_: Request, refusal: RequestValidationError) -> JSONResponse:
         first = refusal.errors()[0]
+        if first["type"] == "json_invalid":
+            return error(400, "the body is not JSON")
         place = ".".join(str(part) for part in first["loc"][1:])
-        return error(400, f"{place}: {first['msg']}" if place else str(first["msg"]))
+        said = str(first["msg"]).removeprefix("Value error, ")
+        return error(400, f"{place}: {said}" if place else said)
 
     @made.exception_handler(TooLong)
-    @made.exception_handler(UnknownLabels)
-    async def not_answered(_: Request, refusal: ValueError) -> JSONResponse:
+    @made.exception_handler(Unknown)
+    async def cannot(_: Request, refusal: Exception) -> JSONResponse:
         return error(400, str(refusal))
 
     return made
-
-
-def _events(answer: dict[str, Any]) -> Iterator[str]:
-    """A finished answer as server-sent events."""
-    head = {k: answer[k] for k in ("id", "created", "model")} | {"object": "chat.completion.chunk"}
-    for choice in answer["choices"]:
-        for delta, reason in ((choice["message"], None), ({}, choice["finish_reason"])):
-            row = {**head, "choices": [{"index": choice["index"], "delta": delta, "finish_reason": reason}]}
-            yield f"data: {json.dumps(row)}\n\n"
-    yield "data: [DONE]\n\n"

@@ -22,7 +22,7 @@ from selfemo.store.filelock import locked
 log = logging.getLogger(__name__)
 
 KEY = "SELFEMO_SERVE_KEY"
-"""Variable that holds the key which clients have to give."""
+"""Variable that holds the key which clients have to give, or several, parted by spaces."""
 OWN = ".selfemo-"
 """What `fetch` keeps in the directory begins with this."""
 MARK = f"{OWN}digest"
@@ -110,7 +110,8 @@ def serve(config: Config, policy: str, name: str, digest: str, host: str, port: 
     service = service_of(config, policy, name, digest)
     log.info("serving %s (%s) on http://%s:%d", service.name, service.identity["source"], host, port)
     more_files()
-    server(app(service, key, () if key else HOSTS), host, port).run()
+    made = app(service, key, () if key else HOSTS, log=lambda line: print(line, flush=True))
+    server(made, host, port, scheduler=made.state.scheduler).run()
 
 
 def fetch(config: Config, policy: str, digest: str, out: Path) -> str:

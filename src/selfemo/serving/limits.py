@@ -16,9 +16,13 @@ from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from selfemo.serving.record import record_of
+from selfemo.serving.sessions import Bounds, space_of
+
 HEALTH = "/healthz"
+LIVE = "/livez"
 METRICS = "/metrics"
-"""These two need no key: probes and Prometheus have none. The documentation (/docs, /openapi.json) wants it."""
+"""These three need no key: probes and Prometheus have none. The documentation (/docs, /openapi.json) wants it."""
 CLIENT_LEFT = 499
 """Status of an answer that nobody receives, as nginx has it."""
 
@@ -32,8 +36,10 @@ class Limits:
         body_seconds: In which a body has to arrive.
         linger_seconds: For which the rest of a refused body is read and dropped, ``body_bytes`` of it at most. If the
             connection were closed at once, many clients would see a reset in place of the answer.
-        waiting: Requests that wait for the engine, which answers them one by one: at a second each the last waits a
-            minute, which is when ingresses and clients give up; who came after would wait in vain.
+        together: Requests that the engine works on at the same time: each more slows down all others.
+        waiting: Requests that wait for it. When 32 take some ten seconds together, the last waits less than a minute,
+            which is when ingresses and clients give up; who came after would wait in vain.
+        sessions: Bounds of conversations that are remembered.
         retry_seconds: After which a client that found the queue full may try again.
         head_seconds: Longest time that a connection may be open without a whole request's head.
         stop_seconds: For answers that are begun or waited for when the server is told to stop; Kubernetes kills after
@@ -43,10 +49,12 @@ class Limits:
     body_bytes: int = 1 << 20
     body_seconds: float = 30.0
     linger_seconds: float = 2.0
+    together: int = 32
     waiting: int = 64
     retry_seconds: int = 5
     head_seconds: float = 10.0
     stop_seconds: int = 20
+    sessions: Bounds = Bounds()
 
 
 def error(status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
@@ -68,20 +76,20 @@ class Admission:
 
     Args:
         app: What they are let in to.
-        key: That clients have to give as a bearer token; empty asks for none.
+        key: That clients have to give as a bearer token, or several, parted by spaces; empty asks for none.
         limits: Bounds of a body.
     """
 
     def __init__(self, app: ASGIApp, key: str, limits: Limits) -> None:
-        self.app, self.key, self.limits = app, key, limits
+        self.app, self.keys, self.limits = app, key.split(), limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in (HEALTH, METRICS):
+        if scope["type"] != "http" or scope["path"] in (HEALTH, LIVE, METRICS):
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
         try:
-            self._check(headers)
+            record_of(scope).space = self._check(headers)
             body = await self._body(receive)
         except _Refused as refused:
             await self._refuse(refused.response, receive, send)
@@ -95,15 +103,16 @@ class Admission:
 
         await self.app(scope, replay, send)
 
-    def _check(self, headers: Headers) -> None:
-        """Refuse what its head already condemns."""
+    def _check(self, headers: Headers) -> str:
+        """Refuse what its head already condemns; what stands for the key that it gives."""
         scheme, _, given = headers.get("authorization", "").partition(" ")
-        known = scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self.key.encode())
-        if self.key and not known:
+        same = [key for key in self.keys if hmac.compare_digest(given.strip().encode(), key.encode())]
+        if self.keys and not (same and scheme.lower() == "bearer"):
             raise _Refused(error(401, "give the key as a bearer token", {"www-authenticate": "Bearer"}))
         length = headers.get("content-length", "0")
         if not length.isdecimal() or len(length) > 18 or int(length) > self.limits.body_bytes:
             raise self._too_large()
+        return space_of(same[0]) if same else ""
 
     def _too_large(self) -> _Refused:
         return _Refused(error(413, f"a request has at most {self.limits.body_bytes} bytes"))

@@ -1,29 +1,32 @@
-"""What the server tells Prometheus of itself: requests by path and status, their time, and how many it holds."""
+"""What the server tells Prometheus of itself: requests by path and status, their time, and what the engine works on."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sized
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from selfemo.serving.limits import CLIENT_LEFT, HEALTH, METRICS
+from selfemo.policy.stepping import Figures
+from selfemo.serving.limits import CLIENT_LEFT, HEALTH, LIVE, METRICS
+from selfemo.serving.record import HEADER, record_of
+from selfemo.serving.scheduler import Scheduler
 
 PATHS = ("/v1/chat/completions", "/v1/emotions", "/v1/models")
 """Paths that are told apart; any other is "other", so that no client can make up figures without end."""
+METHODS = ("GET", "POST", "DELETE")
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80)
 """Upper bounds of the histogram's buckets: up to what the last of a full queue may wait."""
+ROWS = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Metrics:
-    """The figures of one server.
+    """The figures of one server."""
 
-    Args:
-        held: Says how many requests the engine works on or has waiting.
-    """
-
-    def __init__(self, held: Callable[[], int]) -> None:
+    def __init__(self) -> None:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         self._requests = Counter(
@@ -36,46 +39,93 @@ class Metrics:
             buckets=SECONDS,
             registry=self._registry,
         )
-        in_flight = Gauge(
-            "selfemo_requests_in_flight", "Requests that the engine works on or has waiting.", registry=self._registry
+        self._rows = Histogram(
+            "selfemo_step_requests",
+            "Requests that a step of the engine worked on.",
+            buckets=ROWS,
+            registry=self._registry,
         )
-        in_flight.set_function(held)
+
+    def watch(self, scheduler: Scheduler, sessions: Sized) -> None:
+        """Tell also what a scheduler works on and how many sessions there are."""
+        for name, text, value in (
+            ("selfemo_requests_in_flight", "Requests that the engine works on or has waiting.", lambda: scheduler.held),
+            ("selfemo_requests_waiting", "Requests that wait for the engine.", lambda: scheduler.waiting),
+            ("selfemo_draining", "1 once the server is told to stop.", lambda: int(scheduler.draining)),
+            ("selfemo_sessions", "Conversations that are remembered.", lambda: len(sessions)),
+            (
+                "selfemo_kept_tokens",
+                "Tokens whose keys and values are kept for requests to come.",
+                lambda: scheduler.stepper.figures.kept,
+            ),
+        ):
+            Gauge(name, text, registry=self._registry).set_function(value)
+        self._registry.register(_Tokens(lambda: scheduler.stepper.figures))
+
+    def stepped(self, requests: int) -> None:
+        """Count a step of the engine."""
+        self._rows.observe(requests)
 
     def answered(self, path: str, status: int, seconds: float) -> None:
         """Count a request."""
-        name = path if path in PATHS else "other"
-        self._requests.labels(name, str(status)).inc()
-        self._seconds.labels(name).observe(seconds)
+        self._requests.labels(path, str(status)).inc()
+        self._seconds.labels(path).observe(seconds)
 
     def text(self) -> bytes:
         """All figures, as Prometheus reads them."""
         return generate_latest(self._registry)
 
 
+class _Tokens(Collector):
+    """Tokens of the engine, by what became of them."""
+
+    def __init__(self, figures: Callable[[], Figures]) -> None:
+        self.figures = figures
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """See prometheus_client."""
+        family = CounterMetricFamily(
+            "selfemo_tokens", "Tokens that went through the model, were there already, or were drawn.", labels=["kind"]
+        )
+        figures = self.figures()
+        for kind in ("computed", "reused", "drawn"):
+            family.add_metric([kind], getattr(figures, kind))
+        yield family
+
+
 class Measured:
-    """Counts every request, also those that are refused before the application; probes and scrapes it does not count.
+    """Counts every request, also those that are refused before the application, gives it its id and a line of the log.
+
+    Probes and scrapes it lets pass.
 
     Args:
         app: What answers.
-        metrics: Where they are counted.
+        metrics: Where requests are counted.
+        log: Takes the lines.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self.app, self.metrics = app, metrics
+    def __init__(self, app: ASGIApp, metrics: Metrics, log: Callable[[str], None] | None = None) -> None:
+        self.app, self.metrics, self.log = app, metrics, log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in (HEALTH, METRICS):
+        if scope["type"] != "http" or scope["path"] in (HEALTH, LIVE, METRICS):
             await self.app(scope, receive, send)
             return
-        status, begun = CLIENT_LEFT, time.perf_counter()
+        status, begun, record = CLIENT_LEFT, time.perf_counter(), record_of(scope)
 
         async def seen(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                message = {**message, "headers": [*message.get("headers", []), (HEADER, record.id.encode())]}
             await send(message)
 
         try:
             await self.app(scope, receive, seen)
         finally:
-            self.metrics.answered(scope["path"], status, time.perf_counter() - begun)
+            seconds = time.perf_counter() - begun
+            path = scope["path"] if scope["path"] in PATHS else "other"
+            self.metrics.answered(path, status, seconds)
+            if self.log is not None:
+                method = scope["method"] if scope["method"] in METHODS else "other"
+                self.log(record.line(method, path, status, seconds))

@@ -6,19 +6,99 @@ clients send many; those that would change the answer and are not supported are 
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 MAX_CHARS = 8_000
 MAX_TOKENS = 1_024
+"""Of an answer: who asks for more gets so many at most."""
+DEFAULT_TOKENS = 256
+TURNS = 200
+"""That are read in one request."""
+
+NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "frequency_penalty": (0,),
+    "presence_penalty": (0,),
+    "repetition_penalty": (0, 1),
+    "repeat_penalty": (0, 1),
+    "length_penalty": (1,),
+    "logit_bias": ({},),
+    "top_k": (0, -1),
+    "min_p": (0,),
+    "typical_p": (0, 1),
+    "top_a": (0,),
+    "tfs_z": (0, 1),
+    "mirostat": (0,),
+    "min_tokens": (0,),
+    "best_of": (1,),
+    "ignore_eos": (False,),
+    "use_beam_search": (False,),
+    "echo": (False,),
+    "add_generation_prompt": (True,),
+    "continue_final_message": (False,),
+    "tools": ([],),
+    "tool_choice": ("none", "auto"),
+    "functions": ([],),
+    "function_call": ("none", "auto"),
+    "modalities": (["text"],),
+    "audio": (),
+    "prediction": (),
+    "web_search_options": (),
+    "grammar": ("",),
+    "guided_json": (),
+    "guided_regex": (),
+    "guided_choice": (),
+    "guided_grammar": (),
+    "stop_token_ids": ([],),
+    "bad_words": ([],),
+    "logits_processors": ([],),
+}
+"""Fields that would change an answer, and the values that would not (null is none of them either)."""
+
+
+def _text(content: Any) -> Any:
+    """A message's content as one text: a text, null, or parts that are texts."""
+    if content is None:
+        return ""
+    if not isinstance(content, list):
+        return content
+    texts = []
+    for part in content:
+        kind = part.get("type") if isinstance(part, dict) else None
+        if kind != "text" or not isinstance(part.get("text"), str):
+            raise ValueError(f"a part is of type text here, not {str(kind)[:40]!r}")
+        texts.append(part["text"])
+    return "\n".join(texts)
+
+
+def _or(default: Any) -> BeforeValidator:
+    """Null stands for the default."""
+    return BeforeValidator(lambda value: default if value is None else value)
 
 
 class Message(BaseModel):
-    """One message of a chat."""
+    """One message of a chat; of a developer's it makes a system's."""
 
-    role: Literal["system", "user", "assistant"]
-    content: str = Field(max_length=MAX_CHARS)
+    role: Annotated[
+        Literal["system", "user", "assistant"], BeforeValidator(lambda r: "system" if r == "developer" else r)
+    ]
+    content: Annotated[str, BeforeValidator(_text), Field(max_length=MAX_CHARS)] = ""
+    name: Annotated[str, _or(""), Field(max_length=100)] = ""
+    """Who speaks, where the emotions of the last message are asked for."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_calls(cls, data: Any) -> Any:
+        if isinstance(data, dict) and (data.get("tool_calls") or data.get("function_call")):
+            raise ValueError("tool_calls is not supported")
+        return data
+
+
+class StreamOptions(BaseModel):
+    """How to stream."""
+
+    include_usage: Annotated[bool, _or(False)] = False
 
 
 class ChatRequest(BaseModel):
@@ -26,28 +106,35 @@ class ChatRequest(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    model: str = ""
+    model: Annotated[str, _or("")] = ""
     messages: list[Message] = Field(min_length=1, max_length=200)
-    max_tokens: int | None = Field(None, ge=1, le=MAX_TOKENS)
-    max_completion_tokens: int | None = Field(None, ge=1, le=MAX_TOKENS)
-    temperature: float = Field(1.0, ge=0, le=2)
-    top_p: float = Field(1.0, gt=0, le=1)
-    n: int = Field(1, ge=1, le=16)
-    seed: int | None = Field(None, ge=0)
-    stop: str | list[str] | None = None
-    stream: bool = False
+    max_tokens: int | None = Field(None, ge=1)
+    max_completion_tokens: int | None = Field(None, ge=1)
+    temperature: Annotated[float, _or(1.0), Field(ge=0, le=2)] = 1.0
+    top_p: Annotated[float, _or(1.0), Field(gt=0, le=1)] = 1.0
+    n: Annotated[int, _or(1), Field(ge=1, le=16)] = 1
+    seed: int | None = None
+    """Null or less than 0 is one at random."""
+    stop: str | Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=4)] | None = None
+    stream: Annotated[bool, _or(False)] = False
+    stream_options: StreamOptions | None = None
+    logprobs: Annotated[bool, _or(False)] = False
+    top_logprobs: Annotated[int, _or(0), Field(ge=0, le=20)] = 0
+    response_format: dict[str, Any] | None = None
 
     @model_validator(mode="after")
     def _supported(self) -> Self:
-        for name in ("tools", "functions", "response_format", "logit_bias", "logprobs"):
-            if (self.model_extra or {}).get(name):
+        for name, value in (self.model_extra or {}).items():
+            if name in NEUTRAL and value is not None and value not in NEUTRAL[name]:
                 raise ValueError(f"{name} is not supported")
+        if self.top_logprobs and not self.logprobs:
+            raise ValueError("top_logprobs wants logprobs: true")
         return self
 
     @property
     def room(self) -> int:
         """Most tokens of an answer."""
-        return self.max_completion_tokens or self.max_tokens or 256
+        return min(MAX_TOKENS, self.max_completion_tokens or self.max_tokens or DEFAULT_TOKENS)
 
     @property
     def stops(self) -> list[str]:
@@ -66,26 +153,47 @@ class Turn(BaseModel):
 
 
 class EmotionsRequest(BaseModel):
-    """``POST /v1/emotions``: a dialogue in."""
+    """``POST /v1/emotions``: a dialogue in, or the next turns of one that goes on."""
 
     model_config = ConfigDict(extra="forbid")
 
-    turns: list[Turn] = Field(min_length=1, max_length=200)
+    turns: list[Turn] = Field(min_length=1, max_length=2_000)
     labels: str = Field("", max_length=100)
     """Whose labels: a corpus; empty is the one that the policy was gated on."""
     last_only: bool = False
     """Only the last turn, as a conversation goes on."""
+    session: Literal[True] | Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    """The conversation that these turns belong to: a name of the client's, or the server's; true begins one."""
+    after: int | None = Field(None, ge=0)
+    """How many turns the session has to hold; with another number nothing is read."""
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if not self.last_only and len(self.turns) > TURNS:
+            raise ValueError(f"turns: {TURNS} are read at most; with last_only there may be more")
+        if self.after is not None and self.session is None:
+            raise ValueError("after: there is no session")
+        return self
 
 
 class TurnEmotions(BaseModel):
     """What a policy reads in one turn."""
 
     turn: int
+    """Its number; of a session, counted from its first turn."""
     speaker: str
     emotions: list[str]
     """Its likeliest label set, primary label first, as evaluation scores it."""
     scores: dict[str, float]
     """For each label, how likely it is to be in the policy's answer."""
+
+
+class EmotionsUsage(BaseModel):
+    """What an answer cost, in tokens of prompts and answers."""
+
+    prompt_tokens: int
+    cached_tokens: int
+    """Of the prompts, those that were there already."""
 
 
 class EmotionsResponse(BaseModel):
@@ -94,3 +202,6 @@ class EmotionsResponse(BaseModel):
     model: str
     labels: list[str]
     turns: list[TurnEmotions]
+    usage: EmotionsUsage
+    session: str | None = None
+    """To give with the next turns."""

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import resource
+import time
 from asyncio import TimerHandle, Transport
+from types import FrameType
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from selfemo.serving.limits import Limits
+from selfemo.serving.scheduler import Scheduler
 
 _FILES = 65_536
 """Files, so connections, that the process may have open, where the system lets it."""
 
+_SLOW_SECONDS = 5
+"""For clients that have not read their answers when the server has stopped otherwise."""
 
-def server(app: ASGIApp, host: str, port: int, limits: Limits | None = None) -> uvicorn.Server:
+
+def server(
+    app: ASGIApp, host: str, port: int, limits: Limits | None = None, scheduler: Scheduler | None = None
+) -> uvicorn.Server:
     """A server that is ready to run.
 
     h11 rather than whichever parser is installed: it bounds a request's head (16 KiB), and it is the tested one.
@@ -27,6 +35,7 @@ def server(app: ASGIApp, host: str, port: int, limits: Limits | None = None) -> 
         host: Address to listen on.
         port: To listen on.
         limits: Bounds; None is the usual ones.
+        scheduler: Of the application: what it works on is finished first when the server is told to stop.
     """
     bounds = limits or Limits()
 
@@ -41,9 +50,47 @@ def server(app: ASGIApp, host: str, port: int, limits: Limits | None = None) -> 
         ws="none",
         log_level="warning",
         access_log=False,
-        timeout_graceful_shutdown=bounds.stop_seconds,
+        # Of a scheduler's requests all are finished or told by then: what is left are clients who read slowly.
+        timeout_graceful_shutdown=bounds.stop_seconds if scheduler is None else min(_SLOW_SECONDS, bounds.stop_seconds),
     )
-    return uvicorn.Server(settings)
+    return uvicorn.Server(settings) if scheduler is None else _Server(settings, scheduler, bounds.stop_seconds)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which goes on listening while it finishes what it has: others are told to go elsewhere.
+
+    uvicorn's own stops listening at once, and a request that a load balancer still sends is met by a closed port.
+
+    Args:
+        settings: See uvicorn.
+        scheduler: What has to be finished.
+        seconds: In which; who waits longer is told that the server stops.
+    """
+
+    def __init__(self, settings: uvicorn.Config, scheduler: Scheduler, seconds: float) -> None:
+        super().__init__(settings)
+        self.scheduler, self.seconds = scheduler, seconds
+        self._end = 0.0
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Told to stop: begin to drain; told again, stop as uvicorn does."""
+        if self.scheduler.draining:
+            super().handle_exit(sig, frame)
+            return
+        super().handle_exit(sig, frame)
+        self.should_exit = False
+        self._end = time.monotonic() + self.seconds
+        self.scheduler.drain()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second: whether to stop."""
+        stops = await super().on_tick(counter)
+        if self.scheduler.draining and not stops:
+            if time.monotonic() >= self._end:
+                self.scheduler.give_up()
+                return True
+            return self.scheduler.held == 0
+        return stops
 
 
 def more_files() -> None:

@@ -1,35 +1,34 @@
-"""What the server does with a request, apart from HTTP."""
+"""What the server does with a request, apart from HTTP: from its fields to what an engine is asked."""
 
 from __future__ import annotations
 
 import secrets
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from selfemo.data.labels import Spaces
+from selfemo.data.dialogue import Utterance
+from selfemo.data.labels import LabelSpace, Spaces
 from selfemo.policy.engine import Sampling
-from selfemo.serving.schema import ChatRequest, EmotionsRequest, EmotionsResponse, TurnEmotions
+from selfemo.policy.stepping import SampleAsk, ScoreAsk, Stepper, stepper_of
+from selfemo.serving.labels import Form
+from selfemo.serving.schema import ChatRequest, Message, TurnEmotions
 
 if TYPE_CHECKING:
     from selfemo.method.player import Player
 
 CONTEXT_TOKENS = 8_192
-"""Longest prompt that is answered."""
+"""Longest prompt that is answered, where the model does not know fewer positions."""
 
 
 class TooLong(ValueError):
     """A prompt beyond what is answered."""
 
 
-class UnknownLabels(ValueError):
-    """Labels of a corpus that the served policy knows nothing of."""
-
-
 @dataclass
 class Service:
-    """One policy. It answers one request at a time; the others wait in an ``EngineQueue``.
+    """One policy.
 
     Attributes:
         player: The policy at play.
@@ -45,62 +44,127 @@ class Service:
     spaces: Spaces
     identity: Mapping[str, str]
 
-    def chat(self, request: ChatRequest) -> dict[str, Any]:
-        """A chat completion, as OpenAI's API answers it."""
-        prompter = self.player.prompter
-        messages = [{"role": m.role, "content": prompter.neutralise_lines(m.content)} for m in request.messages]
-        text = prompter.tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True, enable_thinking=False
-        )
-        prompt = prompter.tokenizer(str(text), add_special_tokens=False)["input_ids"]
-        if len(prompt) > CONTEXT_TOKENS:
-            raise TooLong(f"the messages are {len(prompt)} tokens long; {CONTEXT_TOKENS} are answered")
-        seed = secrets.randbits(31) if request.seed is None else request.seed
-        sampling = Sampling(request.n, request.room, request.temperature, request.top_p)
-        (completions,) = self.player.engine.sample([prompt], [seed], sampling)
-        choices, written = [], 0
-        for index, completion in enumerate(completions):
-            answer, reason = completion.text, "length" if len(completion.ids) >= request.room else "stop"
-            for stop in request.stops:
-                if stop in answer:
-                    answer, reason = answer[: answer.index(stop)], "stop"
-            written += len(completion.ids)
-            message = {"role": "assistant", "content": answer}
-            choices.append({"index": index, "message": message, "finish_reason": reason, "logprobs": None})
-        usage = {"prompt_tokens": len(prompt), "completion_tokens": written, "total_tokens": len(prompt) + written}
-        return {
-            "id": f"chatcmpl-{secrets.token_hex(12)}",
-            "object": "chat.completion",
-            "created": int(time.time()),
-            "model": self.name,
-            "choices": choices,
-            "usage": usage,
-            "system_fingerprint": self.identity.get("digest", "")[:16],
-        }
+    def stepper(self, together: int) -> Stepper:
+        """What works on its requests.
 
-    def emotions(self, request: EmotionsRequest) -> EmotionsResponse:
-        """The emotions of each turn, from the turns before it and itself."""
-        from selfemo.data.dialogue import Utterance
+        Args:
+            together: Most at the same time.
+        """
+        engine = self.player.engine
+        ends = getattr(engine, "ends", [self.player.prompter.tokenizer.eos_token_id])
+        return stepper_of(engine, [int(e) for e in ends], together)
+
+    @cached_property
+    def context(self) -> int:
+        """Tokens of a prompt and its answer together."""
+        config = getattr(getattr(self.player.engine, "model", None), "config", None)
+        return min(CONTEXT_TOKENS, getattr(config, "max_position_embeddings", None) or CONTEXT_TOKENS)
+
+    @property
+    def ends(self) -> frozenset[int]:
+        """Tokens that are no part of an answer's text."""
+        found = getattr(self.player.engine, "ends", [self.player.prompter.tokenizer.eos_token_id])
+        return frozenset(int(e) for e in found)
+
+    def chat(self, request: ChatRequest, space: str) -> SampleAsk:
+        """A chat as an engine is asked for it.
+
+        Raises:
+            TooLong: If there is no room for the messages and an answer.
+            ValueError: If the model's template does not take them.
+        """
+        tokenizer = self.player.prompter.tokenizer
+        prompt = tokenizer(self._written(request.messages), add_special_tokens=False)["input_ids"]
+        room = self.context - len(prompt)
+        if room < 1:
+            raise TooLong(f"the messages are {len(prompt)} tokens long; {self.context - 1} are answered")
+        random = request.seed is None or request.seed < 0
+        seed = secrets.randbits(31) if random else int(request.seed or 0)
+        sampling = Sampling(request.n, min(room, request.room), request.temperature, request.top_p)
+        return SampleAsk(prompt, seed, sampling, request.top_logprobs, space=space)
+
+    def _written(self, messages: Sequence[Message]) -> str:
+        """Messages in the model's own form; where it knows no system's, or wants turns to alternate, they are joined."""
+        from jinja2 import TemplateError
+
+        neutralise = self.player.prompter.neutralise_lines
+        rows = [{"role": m.role, "content": neutralise(m.content)} for m in messages]
+        why = ""
+        for form in (rows, joined(rows)):
+            try:
+                text = self.player.prompter.tokenizer.apply_chat_template(
+                    form, tokenize=False, add_generation_prompt=True, enable_thinking=False
+                )
+                return str(text)
+            except TemplateError as error:
+                why = str(error)
+        raise ValueError(f"messages: the model's template does not take them: {why[:200]}")
+
+    def reading(self, histories: Sequence[Sequence[Utterance]], label_space: LabelSpace, space: str) -> ScoreAsk:
+        """The emotions of the last turn of each history as an engine is asked for them.
+
+        Raises:
+            TooLong: If a prompt is.
+        """
+        prompts, answers = self.player.questions(histories, [label_space] * len(histories))
+        longest = max(map(len, prompts)) + max(map(len, answers[0]))
+        if longest > self.context:
+            raise TooLong(f"the turns are {longest} tokens long; {self.context} are read")
+        return ScoreAsk(prompts, answers, space=space)
+
+    def emotions(
+        self,
+        numbers: Sequence[int],
+        histories: Sequence[Sequence[Utterance]],
+        label_space: LabelSpace,
+        scores: Sequence[Sequence[float]],
+    ) -> list[TurnEmotions]:
+        """What was read, turn by turn.
+
+        Args:
+            numbers: Of the turns.
+            histories: Up to each of them.
+            label_space: Whose labels.
+            scores: Of the engine.
+        """
         from selfemo.method.player import likeliest
-        from selfemo.method.rewards import marginals
+        from selfemo.method.rewards import marginals, posterior
 
-        space = self.spaces.get(request.labels or self.labels)
-        if space is None:
-            raise UnknownLabels(f"labels: no such corpus; known: {', '.join(self.spaces)}")
-        turns = [Utterance(speaker=t.speaker, text=t.text) for t in request.turns]
-        asked = [len(turns) - 1] if request.last_only else list(range(len(turns)))
-        histories = [turns[: t + 1] for t in asked]
-        spaces = [space] * len(asked)
         found = []
-        for turn, chances_A in zip(asked, self.player.read(histories, spaces), strict=True):
-            (of_labels,) = marginals(chances_A[None], space.answer_masks, len(space))
-            scores = {label: round(p, 4) for label, p in zip(space.labels, of_labels.tolist(), strict=True)}
+        for number, history, row in zip(numbers, histories, scores, strict=True):
+            chances_A = posterior(row)
+            (of_labels,) = marginals(chances_A[None], label_space.answer_masks, len(label_space))
+            named = {label: round(p, 4) for label, p in zip(label_space.labels, of_labels.tolist(), strict=True)}
             found.append(
                 TurnEmotions(
-                    turn=turn,
-                    speaker=turns[turn].speaker,
-                    emotions=list(likeliest(chances_A, space)),
-                    scores=dict(sorted(scores.items(), key=lambda s: -s[1])),
+                    turn=number,
+                    speaker=history[-1].speaker,
+                    emotions=list(likeliest(chances_A, label_space)),
+                    scores=dict(sorted(named.items(), key=lambda s: -s[1])),
                 )
             )
-        return EmotionsResponse(model=self.name, labels=list(space.labels), turns=found)
+        return found
+
+    def form(self, form: Form, scores: Sequence[float]) -> dict[str, Any]:
+        """The JSON that a chat asked for."""
+        from selfemo.method.rewards import posterior
+
+        return form.answer(posterior(scores))
+
+
+def joined(rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """Messages that alternate between user and assistant: a system's go before the first user's."""
+    found: list[dict[str, str]] = []
+    for row in rows:
+        role = "user" if row["role"] == "system" else row["role"]
+        if found and found[-1]["role"] == role:
+            found[-1]["content"] += f"\n\n{row['content']}"
+        else:
+            found.append({"role": role, "content": row["content"]})
+    return found
+
+
+def dialogue_of(messages: Sequence[Message]) -> list[Utterance]:
+    """A chat as a dialogue; what a system says is none of it."""
+    names = {"user": "User", "assistant": "Assistant"}
+    return [Utterance(speaker=m.name or names[m.role], text=m.content) for m in messages if m.role in names]

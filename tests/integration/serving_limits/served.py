@@ -23,6 +23,11 @@ MIB = 1 << 20
 
 
 class Tokenizer:
+    eos_token_id = 0
+
+    def decode(self, ids: Sequence[int], **_: Any) -> str:
+        return bytes(i for i in ids if i).decode(errors="replace")
+
     def apply_chat_template(self, messages: Sequence[Any], **_: Any) -> str:
         return str(messages[-1]["content"])
 
@@ -36,6 +41,9 @@ class Prompter:
     def neutralise_lines(self, text: str) -> str:
         return text
 
+    def window(self, turns: Sequence[Any]) -> Sequence[Any]:
+        return turns
+
 
 @dataclass
 class Engine:
@@ -46,12 +54,12 @@ class Engine:
     changed: threading.Condition = field(default_factory=threading.Condition)
 
     def sample(self, prompts: Any, seeds: Any, sampling: Sampling) -> list[list[Completion]]:
-        text = bytes(prompts[0]).decode()
+        texts = [bytes(prompt).decode() for prompt in prompts]
         with self.changed:
-            self.begun.append(text)
+            self.begun += texts
             self.changed.notify_all()
         assert self.may.wait(SECONDS)
-        return [[Completion((1,), text, (0.0,))] * sampling.n]
+        return [[Completion((*text.encode(), 0), text, (0.0,) * (len(text) + 1))] * sampling.n for text in texts]
 
 
 @dataclass

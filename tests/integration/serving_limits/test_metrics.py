@@ -9,7 +9,7 @@ CHATS, OTHER = 'path="/v1/chat/completions"', 'path="other"'
 
 
 def test_requests_are_counted_by_path_and_status_and_scrapes_need_no_key(start: Start) -> None:
-    running = start("secret", waiting=0)
+    running = start("secret", together=1, waiting=0)
     threads, _ = in_threads(1, lambda _: running.chat("at work", authorization="Bearer secret"))
     running.holds(1)
     assert running.chat("one too many", authorization="Bearer secret")[0] == 429

@@ -30,7 +30,7 @@ def test_health_is_answered_while_45_chats_wait(start: Start) -> None:
 
 
 def test_no_more_wait_than_may_and_the_rest_are_told_to_come_again(start: Start) -> None:
-    running = start(waiting=2, retry_seconds=7)
+    running = start(together=1, waiting=2, retry_seconds=7)
     threads, results = in_threads(1, lambda _: running.chat("at work"))
     running.begun(1)
     more, _ = in_threads(2, lambda i: results.append(running.chat(f"waits {i}")))
@@ -49,7 +49,7 @@ def test_no_more_wait_than_may_and_the_rest_are_told_to_come_again(start: Start)
 
 
 def test_nothing_is_done_for_a_client_that_left_and_its_place_is_free(start: Start) -> None:
-    running = start(waiting=1)
+    running = start(together=1, waiting=1)
     threads, _ = in_threads(1, lambda _: running.chat("at work"))
     running.begun(1)
     leaver = http.client.HTTPConnection("127.0.0.1", running.port)

@@ -96,7 +96,9 @@ def turns_column(sample: Sequence[Mapping[str, Any]]) -> str:
     return max(lists, key=lambda name: (lists[name], -_TURNS.index(plain(name)))) if lists else ""
 
 
-def guess(sample: Sequence[Mapping[str, Any]], given: Columns, stated: frozenset[str], inherited: frozenset[str]) -> Columns:
+def guess(
+    sample: Sequence[Mapping[str, Any]], given: Columns, stated: frozenset[str], inherited: frozenset[str]
+) -> Columns:
     """Fill the roles that nobody stated, by names first, then by values.
 
     Args:

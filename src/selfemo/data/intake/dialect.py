@@ -82,7 +82,9 @@ def find_dialect(
     twice = [name for name, count in Counter(names).items() if count > 1 and name]
     if twice:
         raise UserError(
-            f"the header names column {twice[0]!r} twice", where=f"{path}: row 1", fix="give each its own, or --no-header"
+            f"the header names column {twice[0]!r} twice",
+            where=f"{path}: row 1",
+            fix="give each its own, or --no-header",
         )
     names = tuple(name or f"(column {number})" for number, name in enumerate(names, 1))
     return Dialect(known, delimiter, quoted, names, header, skip, unsure)

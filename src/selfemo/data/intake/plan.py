@@ -75,7 +75,12 @@ class Plan:
     choices: tuple[str, ...] = ()
 
 
-_FLAGS = {"encoding": "--encoding", "delimiter": "--delimiter", "header": "--header or --no-header", "names": "--labels"}
+_FLAGS = {
+    "encoding": "--encoding",
+    "delimiter": "--delimiter",
+    "header": "--header or --no-header",
+    "names": "--labels",
+}
 
 
 def make(paths: Sequence[Path], options: Options) -> Plan:

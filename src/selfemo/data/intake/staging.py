@@ -113,11 +113,15 @@ def utterances(rows: list[list[Any]], columns: Columns, paths: Sequence[Path], r
     for row in rows:
         source, number, order, _, text, _, _, rater = row
         if columns.turns and (source, number) != (rows[0][0], rows[0][1]):
-            earlier = f"was there in row {rows[0][1]}" + ("" if source == rows[0][0] else f" of {paths[rows[0][0]].name}")
+            earlier = f"was there in row {rows[0][1]}" + (
+                "" if source == rows[0][0] else f" of {paths[rows[0][0]].name}"
+            )
             refuse(paths[source], number, columns.dialogue[0], f"this id {earlier}")
             continue
         # With raters, rows of one text are one turn where no column numbers turns.
-        place = order if columns.turn else text if columns.rater else "" if columns.unique and not columns.turns else None
+        place = (
+            order if columns.turn else text if columns.rater else "" if columns.unique and not columns.turns else None
+        )
         if place is None or place not in by_place:
             by_place[place] = len(merged)
             merged.append((row, [row]))
@@ -146,7 +150,9 @@ def utterances(rows: list[list[Any]], columns: Columns, paths: Sequence[Path], r
             labels = votes = None
         if not columns.speaker:
             speaker = "AB"[index % 2] if len(merged) > 1 else ""
-        found.append(Utterance(speaker=speaker or "Someone", text=text, gold=tuple(labels) if labels else None, votes=votes))
+        found.append(
+            Utterance(speaker=speaker or "Someone", text=text, gold=tuple(labels) if labels else None, votes=votes)
+        )
     return found
 
 

@@ -188,7 +188,9 @@ def _items(path: Path, encoding: str, refuse: Refuse) -> Iterator[Row]:
             one_chat = _is_turns(lists[0]) and len(data) > 1
             data = [data] if one_chat else lists[0]
         elif data and all(isinstance(value, dict | list) for value in data.values()):
-            data = [v | {"id": v.get("id", k)} if isinstance(v, dict) else {"id": k, "messages": v} for k, v in data.items()]
+            data = [
+                v | {"id": v.get("id", k)} if isinstance(v, dict) else {"id": k, "messages": v} for k, v in data.items()
+            ]
         else:
             data = [data]
     if not isinstance(data, list):
@@ -249,7 +251,9 @@ def _class_labels(source: Source) -> dict[str, tuple[str, ...]]:
         stated = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
     except (pa.ArrowException, OSError) as error:
         first = str(error).split("\n", 1)[0]
-        raise UserError(f"cannot be read: {first}", where=str(source.path), fix="fetch or write the file again") from None
+        raise UserError(
+            f"cannot be read: {first}", where=str(source.path), fix="fetch or write the file again"
+        ) from None
     except ValueError:
         return {}
     found: dict[str, tuple[str, ...]] = {}

@@ -33,7 +33,20 @@ _CHUNK = 500
 """Dialogues that are masked at a time."""
 _LEAST_SET, _MOST_SETS = 0.01, 16
 """A set of labels is an answer of its own if that part of the labelled turns has it; and how many are at most."""
-_ROLES = {"user", "assistant", "agent", "customer", "bot", "human", "gpt", "seeker", "supporter", "usr", "sys", "someone"}
+_ROLES = {
+    "user",
+    "assistant",
+    "agent",
+    "customer",
+    "bot",
+    "human",
+    "gpt",
+    "seeker",
+    "supporter",
+    "usr",
+    "sys",
+    "someone",
+}
 """Speakers that are no names, so that redaction leaves them."""
 
 
@@ -196,9 +209,7 @@ def _write_labels(path: Path, plan: Plan, name: str, tally: Tally) -> None:
     path.write_text(yaml.safe_dump(space, allow_unicode=True, sort_keys=False), encoding="utf-8")
 
 
-def _report(
-    plan: Plan, name: str, tally: Tally, rows: list[int], refusals: Refusals, redacted: bool
-) -> dict[str, Any]:
+def _report(plan: Plan, name: str, tally: Tally, rows: list[int], refusals: Refusals, redacted: bool) -> dict[str, Any]:
     columns = {key: value for key, value in asdict(plan.columns).items() if value and key != "unsure"}
     return {
         "schema": SCHEMA,
@@ -206,18 +217,26 @@ def _report(
         "files": [
             {
                 "name": table.source.path.name,
-                **({"bytes": table.source.path.stat().st_size, "sha256": _sha256(table.source.path)}
-                   if table.source.path.is_file() else {}),
+                **(
+                    {"bytes": table.source.path.stat().st_size, "sha256": _sha256(table.source.path)}
+                    if table.source.path.is_file()
+                    else {}
+                ),
                 "form": table.source.form,
                 **({"split": table.source.split} if table.source.split else {}),
-                **({"encoding": table.dialect.encoding.name, "delimiter": table.dialect.delimiter}
-                   if table.dialect else {}),
+                **(
+                    {"encoding": table.dialect.encoding.name, "delimiter": table.dialect.delimiter}
+                    if table.dialect
+                    else {}
+                ),
                 "rows": count,
             }
             for table, count in zip(plan.tables, rows, strict=True)
         ],
         "columns": columns,
-        "splits": {"drawn": asdict(plan.shares) | {"seed": plan.options.seed}} if plan.shares else "as the source states",
+        "splits": {"drawn": asdict(plan.shares) | {"seed": plan.options.seed}}
+        if plan.shares
+        else "as the source states",
         "counts": {
             split: {"dialogues": tally.dialogues[split], "turns": tally.turns[split], "labelled": tally.labelled[split]}
             for split in SPLITS

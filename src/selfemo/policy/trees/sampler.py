@@ -7,6 +7,7 @@ here.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,10 @@ from selfemo.policy.weights import load_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from selfemo.policy.stepping import Stepper
+
+log = logging.getLogger(__name__)
 
 CACHE_TOKENS = 16_000
 """Nodes that one forest may come to hold where there is memory: 0.7 GB in float32 for SmolLM2-135M."""
@@ -74,6 +79,20 @@ class TransformersEngine:
         ends = model.generation_config.eos_token_id if model.generation_config else None
         listed = ends if isinstance(ends, list) else [ends]
         self.ends = np.array(sorted({int(e) for e in [*listed, tokenizer.eos_token_id] if e is not None}))
+
+    def stepper(self, together: int) -> Stepper | None:
+        """What works on requests as they come, with this engine's model; None if the model cannot be stepped.
+
+        Args:
+            together: Most requests that are worked on at the same time.
+        """
+        from selfemo.policy.trees.stepper import CannotStep, TreeStepper
+
+        try:
+            return TreeStepper(self, together)
+        except CannotStep as why:
+            log.info("requests are worked on in whole calls: %s", why)
+            return None
 
     def sample(
         self,

@@ -1,0 +1,176 @@
+"""From a request that was let in to its answer: a place, a prompt, the engine's work, the form of the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from fastapi.responses import Response, StreamingResponse
+from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
+
+from selfemo.data.dialogue import Utterance
+from selfemo.policy.stepping import ScoreAsk, Scored
+from selfemo.serving.chat import Chat
+from selfemo.serving.labels import Form, Unknown, form_of, space_named
+from selfemo.serving.limits import Limits
+from selfemo.serving.record import Record
+from selfemo.serving.scheduler import Scheduler, Work
+from selfemo.serving.schema import ChatRequest, EmotionsRequest, EmotionsResponse, EmotionsUsage
+from selfemo.serving.service import Service, dialogue_of
+from selfemo.serving.sessions import Sessions
+
+T = TypeVar("T")
+
+
+class Answers:
+    """Answers of one service.
+
+    Args:
+        service: What answers.
+        scheduler: Where its engine works.
+        limits: Of the server.
+    """
+
+    def __init__(self, service: Service, scheduler: Scheduler, limits: Limits) -> None:
+        self.service, self.scheduler = service, scheduler
+        self.sessions = Sessions(lambda turns: service.player.prompter.window(turns), limits.sessions)
+        # Prompts are made beside the event loop, which a long one would keep from answering probes.
+        self._maker = ThreadPoolExecutor(1, "prompts")
+
+    async def _made(self, make: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._maker, make)
+
+    async def chat(self, asked: ChatRequest, record: Record, receive: Receive) -> dict[str, Any] | Response:
+        """See OpenAI's chat completions.
+
+        Raises:
+            HTTPException: If there is no answer.
+            ValueError: If the request cannot be answered.
+        """
+        form = (
+            form_of(asked.response_format, self.service.labels, self.service.spaces) if asked.response_format else None
+        )
+        if asked.top_logprobs and not self.scheduler.stepper.tops:
+            raise HTTPException(400, "top_logprobs is not supported by this engine; logprobs is")
+        if form is not None:
+            return await self._in_form(asked, form, record, receive)
+        work = self.scheduler.place()
+        try:
+            ask = await self._made(lambda: self.service.chat(asked, record.space))
+        except BaseException:
+            work.close()
+            raise
+        chat = Chat(self.service, asked, record)
+        work.begin(ask)
+        if asked.stream:
+            return _Stream(chat.streamed(work, ask), work)
+        answer: dict[str, Any] = await work.unless_left(chat.whole(work, ask), receive)
+        return answer
+
+    async def _in_form(
+        self, asked: ChatRequest, form: Form, record: Record, receive: Receive
+    ) -> dict[str, Any] | Response:
+        """A chat whose answer is JSON: the likeliest label set, exactly, of the last message."""
+        if asked.logprobs or asked.n > 1:
+            raise Unknown(
+                f"{'logprobs' if asked.logprobs else 'n'}: not with a label set as the answer: it is not drawn"
+            )
+        history = dialogue_of(asked.messages)
+        if not history:
+            raise Unknown("messages: there is none whose emotions could be read")
+        ask, scores = await self._read([history], form.space, record, receive)
+        text = json.dumps(self.service.form(form, scores[0]), ensure_ascii=False)
+        chat = Chat(self.service, asked, record)
+        prompt = sum(map(len, ask.prompts))
+        details = {"prompt_tokens_details": {"cached_tokens": ask.reused}}
+        usage = {"prompt_tokens": prompt, "completion_tokens": 0, "total_tokens": prompt, **details}
+        if asked.stream:
+            return StreamingResponse(chat.said([text], usage), media_type="text/event-stream")
+        return chat.completion([text], usage)
+
+    async def emotions(self, asked: EmotionsRequest, record: Record, receive: Receive) -> EmotionsResponse:
+        """See ``/v1/emotions``.
+
+        Raises:
+            HTTPException: If there is no answer.
+            ValueError: If the request cannot be answered.
+        """
+        label_space = space_named(asked.labels or self.service.labels, self.service.spaces)
+        turns = [Utterance(speaker=t.speaker, text=t.text) for t in asked.turns]
+        session = None
+        earlier: list[Utterance] = []
+        before = 0
+        undo: Callable[[], None] = _nothing
+        work = self.scheduler.place()
+        try:
+            if asked.session is not None:
+                name = None if asked.session is True else asked.session
+                session = self.sessions.find(record.space, name, asked.after)
+                earlier, before = list(session.turns), session.count
+                undo = self.sessions.remember(record.space, session, turns)
+            first = len(turns) - 1 if asked.last_only else 0
+            histories = [[*earlier, *turns[: t + 1]] for t in range(first, len(turns))]
+            ask, scores = await self._read(histories, label_space, record, receive, work)
+        except BaseException:
+            undo()
+            raise
+        finally:
+            work.close()
+        numbers = range(before + first, before + len(turns))
+        return EmotionsResponse(
+            model=self.service.name,
+            labels=list(label_space.labels),
+            turns=self.service.emotions(numbers, histories, label_space, scores),
+            usage=EmotionsUsage(prompt_tokens=record.prompt, cached_tokens=record.reused),
+            session=session.name if session else None,
+        )
+
+    async def _read(
+        self,
+        histories: list[list[Utterance]],
+        label_space: Any,
+        record: Record,
+        receive: Receive,
+        work: Work | None = None,
+    ) -> tuple[ScoreAsk, tuple[tuple[float, ...], ...]]:
+        """Exact scores of all answers for the last turn of each history."""
+        work = work or self.scheduler.place()
+        try:
+            ask = await self._made(lambda: self.service.reading(histories, label_space, record.space))
+        except BaseException:
+            work.close()
+            raise
+        work.begin(ask)
+        scores = await work.unless_left(_scores(work), receive)
+        record.tokens(sum(map(len, ask.prompts)), ask.reused, 0)
+        return ask, scores
+
+
+def _nothing() -> None:
+    """There is nothing to take back."""
+
+
+async def _scores(work: Work) -> tuple[tuple[float, ...], ...]:
+    async for events in work.events():
+        for event in events:
+            if isinstance(event, Scored):
+                return event.scores
+    raise AssertionError("events go on until there are scores")
+
+
+class _Stream(StreamingResponse):
+    """A stream that lets its work go however it ends: also if its client left before it began."""
+
+    def __init__(self, content: AsyncIterator[str], work: Work) -> None:
+        super().__init__(content, media_type="text/event-stream", headers={"cache-control": "no-store"})
+        self.work = work
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self.work.close()
