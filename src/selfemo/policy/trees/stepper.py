@@ -54,7 +54,7 @@ class TreeStepper:
     tops = True
 
     def __init__(self, engine: TransformersEngine, together: int, tokens: int | None = None) -> None:
-        self.model, self.body, self.ends = engine.model.eval(), engine.body, engine.ends
+        self.model, self.body, self.ends = engine.model.eval(), engine.whole.base_model, engine.ends
         self.together = together
         self.device = engine.model.device
         shapes = Shapes()
