@@ -37,6 +37,8 @@ def parse(text: str) -> tuple[yaml.Node | None, Any]:
         raise NotYaml(str(getattr(error, "problem", None) or error), mark.line + 1 if mark else None) from None
     except RecursionError:
         raise NotYaml("lists or sections are nested too deeply") from None
+    except (ValueError, OverflowError) as error:  # an escape beyond Unicode
+        raise NotYaml(str(error)) from None
 
 
 class _Whole(yaml.SafeLoader):
