@@ -73,8 +73,7 @@ def _stranded(services: Services) -> bool:
     if s3 is None or mlflow is None:
         return False
     told = mlflow.environment()
-    ours = told.get(record.ACCESS) == services.access_key  # else its artifacts lie elsewhere
-    return ours and told.get("MLFLOW_S3_ENDPOINT_URL", s3.url) != s3.url
+    return bool(told.get(record.ON_OURS)) and told.get("MLFLOW_S3_ENDPOINT_URL") != s3.url
 
 
 @contextmanager
@@ -237,7 +236,10 @@ def _start_mlflow(workdir: Path, services: Services, artifacts: str, endpoint: s
     if endpoint is not None:
         env["MLFLOW_S3_ENDPOINT_URL"] = endpoint
     elif "s3" in services.processes and artifacts.startswith(f"s3://{BUCKET}/"):
-        env |= services.environment  # the S3 here; for one of the user's own, the user's variables stand
+        env |= {
+            **services.environment,
+            record.ON_OURS: "1",
+        }  # the S3 here; for one of the user's own, the user's variables stand
     _launch(workdir, services, "mlflow", f"http://127.0.0.1:{port}", command, env)
 
 
