@@ -57,7 +57,9 @@ def ensure(
             record.write(workdir, services)
         if _stranded(services):
             log.info("MLflow is started anew: its S3 has another address now")
-            _end([services.processes.pop("mlflow")])
+            ending = services.processes.pop("mlflow")
+            services.ports["mlflow"] = [int(ending.url.rpartition(":")[2])]  # others know it by that
+            _end([ending])
         if "mlflow" in wanted and "mlflow" not in services.processes:
             _start_mlflow(workdir, services, artifacts, endpoint)
         record.write(workdir, services)
