@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -102,7 +103,9 @@ class Context:
     @cached_property
     def store(self) -> Store:
         """The artifact store."""
-        cache = private(self.workdir) / "cache" / "artifacts"
+        with suppress(OSError):  # who writes there says so
+            private(self.workdir)
+        cache = self.workdir / "cache" / "artifacts"
         if "s3" not in self.embedded:
             return Store(self.root, cache, self.config.store.endpoint)
         running = self.services
