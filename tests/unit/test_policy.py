@@ -215,7 +215,9 @@ def test_a_forest_makes_room_as_it_grows(tiny: Path, monkeypatch: pytest.MonkeyP
     prompts, _ = _tree()
     ample = engine.sample(prompts, range(len(prompts)), Sampling(8, 12))
     made = sampler.Forest.__init__
-    monkeypatch.setattr(sampler.Forest, "__init__", lambda self, model, trees, room, keep: made(self, model, trees, 0, keep))
+    monkeypatch.setattr(
+        sampler.Forest, "__init__", lambda self, model, trees, room, keep: made(self, model, trees, 0, keep)
+    )
     scarce = engine.sample(prompts, range(len(prompts)), Sampling(8, 12))
     assert [[c.ids for c in g] for g in scarce] == [[c.ids for c in g] for g in ample]
 

@@ -12,12 +12,14 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from selfemo.data.dialogue import Utterance
 from selfemo.data.labels import LabelSpace, Mask
 from selfemo.data.text import lines, nfc
+from selfemo.errors import UserError
+from selfemo.method.chat import rendered
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -67,6 +69,26 @@ class Prompter:
         self._encode = lru_cache(maxsize=65536)(self._encode_uncached)
         self._frame = lru_cache(maxsize=None)(self._frame_uncached)
 
+    def check(self) -> Prompter:
+        """This, if the tokenizer's chat template can be used.
+
+        Raises:
+            UserError: If not.
+        """
+        self._frame(("neutral",))
+        return self
+
+    @cached_property
+    def _before(self) -> str:
+        """What to put before a text so that its tokens are those that it has within a longer one.
+
+        Nothing for byte-level BPE. SentencePiece's kind begins every text with a space of its own.
+        """
+        whole, one, other = (
+            list(self.tokenizer(text, add_special_tokens=False)["input_ids"]) for text in ("A:\nBe", "A:\n", "Be")
+        )
+        return "" if whole == one + other else "\n"
+
     def understanding(self, history: Sequence[Utterance], space: LabelSpace) -> TokenIds:
         """Which emotions does the speaker of the last turn express? Answered by a label set."""
         speaker = self.neutralise(history[-1].speaker)
@@ -92,8 +114,9 @@ class Prompter:
         """
         before = f" {', '.join(labels)}\nReply:"
         text = f"{before} {self.neutralise(reply)}"
-        found = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        whole, starts = tuple(found["input_ids"]), [start for start, _ in found["offset_mapping"]]
+        found = self.tokenizer(self._before + text, add_special_tokens=False, return_offsets_mapping=True)
+        whole = self._encode(text)
+        starts = [start - len(self._before) for start, _ in found["offset_mapping"][-len(whole) :]]
         cut = next((i for i, start in enumerate(starts) if start >= len(before)), len(whole))
         return whole[:cut], (*whole[cut:], int(self.tokenizer.eos_token_id))
 
@@ -143,14 +166,21 @@ class Prompter:
             {"role": "system", "content": f"You follow a conversation. Emotions: {', '.join(labels)}."},
             {"role": "user", "content": _SLOT},
         ]
-        text = self.tokenizer.apply_chat_template(
-            chat, tokenize=False, add_generation_prompt=True, enable_thinking=False
-        )
-        head, _, tail = str(text).partition(_SLOT)
-        return self._encode(head), self._encode(tail + _PREFILL)
+        text = rendered(self.tokenizer, chat)
+        if text.count(_SLOT) > 1:
+            raise UserError("the chat template repeats what a user says", where=str(self.tokenizer.name_or_path))
+        head, _, tail = text.partition(_SLOT)
+        return tuple(self.tokenizer(head, add_special_tokens=False)["input_ids"]), self._encode(tail + _PREFILL)
 
     def _encode_uncached(self, text: str) -> TokenIds:
-        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        """The tokens of a text as they are after the end of a line."""
+        ids = tuple(self.tokenizer(self._before + text, add_special_tokens=False)["input_ids"])
+        return ids[len(self._skipped) :]
+
+    @cached_property
+    def _skipped(self) -> TokenIds:
+        """The tokens of what is put before a text."""
+        return tuple(self.tokenizer(self._before, add_special_tokens=False)["input_ids"]) if self._before else ()
 
 
 def _markers(tokenizer: PreTrainedTokenizerBase) -> list[str]:

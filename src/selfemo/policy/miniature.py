@@ -143,7 +143,13 @@ def _reduced_value(name: str, value: Any, depth: int, layers: int) -> Any:
         _fit_factors(found, HEAD)
         return found
     if isinstance(value, list):
-        return [min(v, 2) for v in value] if name.endswith("token_id") else value[:layers] if len(value) == depth else value
+        return (
+            [min(v, 2) for v in value]
+            if name.endswith("token_id")
+            else value[:layers]
+            if len(value) == depth
+            else value
+        )
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return value
     if "drop" in name:

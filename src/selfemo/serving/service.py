@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from selfemo.data.corpora.table import SPACES
+from selfemo.errors import UserError
+from selfemo.method.chat import rendered
 from selfemo.policy.engine import Sampling
 from selfemo.serving.schema import ChatRequest, EmotionsRequest, EmotionsResponse, TurnEmotions
 
@@ -21,6 +23,10 @@ CONTEXT_TOKENS = 8_192
 
 class TooLong(ValueError):
     """A prompt beyond what is answered."""
+
+
+class Unwritable(TooLong):
+    """Messages that the model's chat template does not take in any form."""
 
 
 @dataclass
@@ -43,10 +49,11 @@ class Service:
         """A chat completion, as OpenAI's API answers it."""
         prompter = self.player.prompter
         messages = [{"role": m.role, "content": prompter.neutralise_lines(m.content)} for m in request.messages]
-        text = prompter.tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True, enable_thinking=False
-        )
-        prompt = prompter.tokenizer(str(text), add_special_tokens=False)["input_ids"]
+        try:
+            text = rendered(prompter.tokenizer, messages)
+        except UserError as refusal:
+            raise Unwritable(f"messages: {refusal.message}") from None
+        prompt = prompter.tokenizer(text, add_special_tokens=False)["input_ids"]
         if len(prompt) > CONTEXT_TOKENS:
             raise TooLong(f"the messages are {len(prompt)} tokens long; {CONTEXT_TOKENS} are answered")
         seed = secrets.randbits(31) if request.seed is None else request.seed

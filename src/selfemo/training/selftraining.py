@@ -12,6 +12,7 @@ from selfemo.data.dialogue import Dialogue
 from selfemo.data.records import Sample
 from selfemo.data.seeds import seed_of
 from selfemo.method.prompts import Prompter
+from selfemo.policy.trees import check
 from selfemo.policy.weights import load_tokenizer
 from selfemo.processes import world
 from selfemo.store.checkpoints import Checkpoints
@@ -45,7 +46,8 @@ def self_training(
     Returns:
         Optimizer steps taken.
     """
-    prompter = Prompter(load_tokenizer(base), config.policy.history_turns)
+    check.architecture(base)
+    prompter = Prompter(load_tokenizer(base), config.policy.history_turns).check()
     grpo = config.grpo
     own = pseudo_labelled(samples, prompter, config)
     again = gold_examples(gold, prompter, config, replies=0) if grpo.replay else []

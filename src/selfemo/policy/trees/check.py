@@ -1,8 +1,9 @@
 """Whether a model gives on a tree of tokens what it gives on each sequence by itself; if not, it is refused by name.
 
-Trees stand for sequences where a token looks at its own past through attention, and at nothing else. That is tried, not
-looked up: a model of the same architecture, as small as it gets and with a window that a short prompt passes, is run both
-ways, by the sampler's steps and by the pack that training learns from; then the weights themselves are. Defined here.
+Trees stand for sequences where a token looks at its own past through attention, and at nothing else. That is tried,
+not looked up: a model of the same architecture, as small as it gets and with a window that a short prompt passes, is
+run both ways, by the sampler's steps and by the pack that training learns from; then the weights themselves are.
+Defined here.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 
 from selfemo.errors import UserError
+from selfemo.logs import printable
 from selfemo.policy.miniature import smallest
 from selfemo.policy.trees.attention import enable
 from selfemo.policy.trees.forest import Forest
@@ -141,7 +143,9 @@ def difference(model: Any) -> Difference:
         enable(model)
         sampled = _sampled(model, starts, ends)
     packed = log_probs(model, starts, ends).logprobs.detach()
-    chosen = torch.stack([p[:-1].gather(1, torch.tensor(e, device=p.device)[:, None])[:, 0] for p, e in zip(plain, ends, strict=True)])
+    chosen = torch.stack(
+        [p[:-1].gather(1, torch.tensor(e, device=p.device)[:, None])[:, 0] for p, e in zip(plain, ends, strict=True)]
+    )
     one, other = torch.stack(sampled), torch.stack(plain)
     nats = torch.cat([(one - other).abs().flatten(), (packed - chosen).abs().flatten()]).max()
     share = (one.exp() - other.exp()).abs().sum(-1).mean() / 2
@@ -186,7 +190,9 @@ def _compared(model: Any, kind: str, where: str) -> Difference:
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # any architecture's own code, called in a way it may not know
-        raise UserError(f"{kind} cannot be computed on a tree of tokens: {_line(error)}", where=where, fix=FIX) from None
+        raise UserError(
+            f"{kind} cannot be computed on a tree of tokens: {_line(error)}", where=where, fix=FIX
+        ) from None
     finally:
         model.train(training)
 
@@ -224,5 +230,7 @@ def _stateful(config: Any) -> str:
 
 def _line(error: Exception) -> str:
     """The first line of an error, or its kind."""
-    text = error.message if isinstance(error, UserError) else str(error)
-    return text.strip().partition("\n")[0][:200] or type(error).__name__
+    if isinstance(error, UserError):
+        return error.message
+    kind = "" if isinstance(error, (ValueError, RuntimeError)) else f"{type(error).__name__}: "
+    return kind + printable(str(error).strip().partition("\n")[0])[:200]
