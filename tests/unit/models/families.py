@@ -42,15 +42,24 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "Qwen2": ("qwen2", {"use_sliding_window": True, "sliding_window": 7, "max_window_layers": 2}),
     "Qwen2.5": ("qwen2", {"tie_word_embeddings": True}),
     "Qwen3": ("qwen3", {"head_dim": 16}),
-    "Gemma 3": ("gemma3_text", {"head_dim": 16, "sliding_window": 7, "query_pre_attn_scalar": 9, "layer_types": SLIDING}),
+    "Gemma 3": (
+        "gemma3_text",
+        {"head_dim": 16, "sliding_window": 7, "query_pre_attn_scalar": 9, "layer_types": SLIDING},
+    ),
     "Mistral": ("mistral", {"head_dim": 8, "sliding_window": 7}),
     "Phi-3": ("phi3", {"sliding_window": 7}),
-    "Phi-4-mini": ("phi3", {"rope_parameters": LONG, "original_max_position_embeddings": 256, "tie_word_embeddings": True}),
+    "Phi-4-mini": (
+        "phi3",
+        {"rope_parameters": LONG, "original_max_position_embeddings": 256, "tie_word_embeddings": True},
+    ),
     "OLMo 2": ("olmo2", {}),
     "OLMo 3": ("olmo3", {"sliding_window": 7, "layer_types": SLIDING, "rope_parameters": BY_KIND}),
     "SmolLM3": ("smollm3", {"no_rope_layers": [1, 1, 0, 1]}),
     "Granite": ("granite", GRANITE),
-    "Gemma 2": ("gemma2", {"head_dim": 16, "sliding_window": 7, "attn_logit_softcapping": 0.5, "final_logit_softcapping": 2.0}),
+    "Gemma 2": (
+        "gemma2",
+        {"head_dim": 16, "sliding_window": 7, "attn_logit_softcapping": 0.5, "final_logit_softcapping": 2.0},
+    ),
     "gpt-oss": ("gpt_oss", {"head_dim": 8, "sliding_window": 7, "num_local_experts": 4, "num_experts_per_tok": 2}),
 }
 
