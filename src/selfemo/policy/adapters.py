@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from selfemo.errors import UserError
+from selfemo.policy import content
 from selfemo.policy.cached import once
 
 _CONFIG, _URI, _WEIGHTS = "adapter_config.json", "base_uri.txt", "adapter_model.safetensors"
-_BASE = "base_model_name_or_path"
+BASE = "base_model_name_or_path"
+"""Key of an adapter's configuration that names the policy it stands on."""
 
 
 def is_adapter(directory: str | Path) -> bool:
@@ -33,11 +35,11 @@ def settings(directory: str | Path) -> dict[str, Any]:
     file = Path(directory) / _CONFIG
     try:
         read: dict[str, Any] = json.loads(file.read_text())
-        named = isinstance(read[_BASE], str)
-    except (ValueError, KeyError, TypeError):
+        named = isinstance(read[BASE], str)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         named = False
     if not named:
-        raise UserError(f"names no {_BASE}", where=str(file), fix="save the adapter with PEFT")
+        raise UserError(f"names no {BASE}", where=str(file), fix="save the adapter with PEFT")
     return read
 
 
@@ -53,16 +55,16 @@ def view(directory: Path, fetch: Callable[[str], str], cache: Path) -> str:
         fix = "save the adapter with PEFT's save_pretrained(..., safe_serialization=True)"
         raise UserError(f"holds no {_WEIGHTS}, the one form that is loaded", where=str(directory), fix=fix)
     read = settings(directory)
-    uri = read[_BASE]
+    uri = read[BASE]
     base = fetch(uri)
-    key = hashlib.sha256(f"{directory.resolve()} {base}".encode()).hexdigest()[:16]
+    key = hashlib.sha256(f"{directory.resolve()} {content.digest(directory, cache)} {base}".encode()).hexdigest()[:16]
     target = cache / f"adapter-{key}"
 
     def make(place: Path) -> None:
         for file in directory.iterdir():
             if file.name != _CONFIG:
                 (place / file.name).symlink_to(file.resolve())
-        (place / _CONFIG).write_text(json.dumps(read | {_BASE: base}))
+        (place / _CONFIG).write_text(json.dumps(read | {BASE: base}))
         (place / _URI).write_text(uri)
 
     return str(once(target, make))
@@ -70,7 +72,7 @@ def view(directory: Path, fetch: Callable[[str], str], cache: Path) -> str:
 
 def base_directory(directory: str) -> str:
     """Of a view, the weights that the adapter stands on."""
-    return str(settings(directory)[_BASE])
+    return str(settings(directory)[BASE])
 
 
 def base_uri(directory: str) -> str:
@@ -88,4 +90,4 @@ def publish(model: Any, directory: Path, uri: str) -> None:
     """
     model.save_pretrained(directory, selected_adapters=["default"], safe_serialization=True)
     file = directory / _CONFIG
-    file.write_text(json.dumps(json.loads(file.read_text()) | {_BASE: uri}, indent=1, sort_keys=True))
+    file.write_text(json.dumps(json.loads(file.read_text()) | {BASE: uri}, indent=1, sort_keys=True))

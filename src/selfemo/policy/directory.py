@@ -1,7 +1,7 @@
 """What a directory of weights holds, looked at before anything is loaded: what is damaged or missing is named.
 
-People copy directories, break off downloads and clone without Git LFS. The libraries that read them fail late then, each
-in its own words. Defined here; hub ids are left to transformers.
+People copy directories, break off downloads and clone without Git LFS. The libraries that read them fail late then,
+each in its own words. Defined here; hub ids are left to transformers.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def check_config(directory: Path) -> dict[str, Any]:
         return config
     if config.get("auto_map"):
         raise UserError(
-            f"the model type {printable(str(kind))!r} brings code of its own (auto_map), and no code of a model is run here",
+            f"the model type {printable(str(kind))!r} brings code of its own (auto_map), and none is run here",
             where=str(file),
             fix="use a model of an architecture that transformers has itself",
         )
@@ -74,8 +74,8 @@ def check_weights(directory: Path) -> None:
     if quantised:
         method = quantised.get("quant_method", "") if isinstance(quantised, dict) else ""
         raise UserError(
-            f"the weights are quantised ({printable(str(method)) or 'by an unnamed method'}), which can be neither trained"
-            " nor merged with an adapter",
+            f"the weights are quantised ({printable(str(method)) or 'by an unnamed method'}), and such weights can be"
+            " neither trained nor merged with an adapter",
             where=str(directory / "config.json"),
             fix="use the weights that they were quantised from",
         )
@@ -161,7 +161,7 @@ def _no_safetensors(directory: Path, wanted: str) -> UserError:
         return UserError(
             f"holds {pickled[0]} and no {wanted}: pickled weights can run code, so they are not read",
             where=str(directory),
-            fix="convert them to safetensors where you trust them: load them with transformers, save with save_pretrained",
+            fix="if you trust them, convert them: load them with transformers, and save them with save_pretrained",
         )
     return UserError(f"the directory holds no {wanted}", where=str(directory), fix=_AGAIN)
 

@@ -37,6 +37,7 @@ _SMALL = {
     **dict.fromkeys(("q_lora_rank", "kv_lora_rank"), 2 * HEAD),
     "qk_head_dim": 2 * HEAD,
     "rotary_dim": HEAD // 2,
+    **dict.fromkeys(("n_group", "topk_group"), 1),
     **dict.fromkeys(("vocab_size", "vocab_size_per_layer_input"), VOCABULARY),
     **dict.fromkeys(("hidden_size_per_layer_input", "laurel_rank"), HEAD),
     **dict.fromkeys(("sliding_window", "attention_chunk_size"), WINDOW),

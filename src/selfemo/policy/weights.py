@@ -28,8 +28,10 @@ def load_tokenizer(directory: str) -> PreTrainedTokenizerBase:
     if adapters.is_adapter(place) and not (place / "tokenizer_config.json").is_file():
         return load_tokenizer(adapters.base_directory(directory))
     if place.is_dir():
+        if (place / "config.json").is_file():
+            read_config(directory)
         check_tokenizer(place)
-    with _readable(directory):
+    with _readable(directory, "the tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
     if tokenizer.chat_template is None:
         raise UserError("the tokenizer has no chat template", where=directory, fix="use an instruction-tuned model")
@@ -62,7 +64,7 @@ def read_config(directory: str) -> Any:
         return read_config(adapters.base_directory(directory))
     if Path(directory).is_dir():
         check_config(Path(directory))
-    with _readable(directory):
+    with _readable(directory, "the configuration"):
         config = AutoConfig.from_pretrained(directory, trust_remote_code=False)
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise UserError(
@@ -98,7 +100,7 @@ def load_model(directory: str, *, bf16: bool = False, trainable_adapter: bool = 
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # what it would warn of is an error here
     try:
-        with _readable(directory):
+        with _readable(directory, "the weights"):
             model, found = AutoModelForCausalLM.from_pretrained(
                 directory,
                 dtype=dtype,
@@ -125,7 +127,7 @@ def _load_adapter(directory: str, dtype: Any, trainable: bool) -> PreTrainedMode
 
     names = set(check_adapter(Path(directory)))
     base = load_model(adapters.base_directory(directory))
-    with _readable(directory):
+    with _readable(directory, "the adapter"):
         adapted = PeftModel.from_pretrained(base, directory, is_trainable=trainable)
         wanted = set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
     # A base's embeddings can be saved beside an adapter; they are the base's own.
@@ -156,7 +158,7 @@ def _complete(
 
 
 @contextmanager
-def _readable(directory: str) -> Iterator[None]:
+def _readable(directory: str, what: str) -> Iterator[None]:
     """A hub that cannot be reached, a missing library, a damaged file: each library has its own kinds of errors."""
     try:
         yield
@@ -165,8 +167,15 @@ def _readable(directory: str) -> Iterator[None]:
     except Exception as error:  # of transformers, tokenizers, peft, safetensors, jinja2, ...
         if type(error).__name__ == "OutOfMemoryError":
             raise
+        kind = "" if isinstance(error, (OSError, ValueError, ImportError)) else f"{type(error).__name__}: "
         raise UserError(
-            printable(str(error).strip().partition("\n")[0]) or type(error).__name__,
+            f"{what} cannot be read: {kind}{_first_line(str(error)) or type(error).__name__}",
             where=directory,
             fix="check the name; offline, use a directory with config.json, a tokenizer and model.safetensors",
         ) from None
+
+
+def _first_line(text: str) -> str:
+    """The first line of a message; where that announces what follows, the next one too."""
+    rows = [row.strip() for row in text.strip().split("\n") if row.strip()]
+    return printable(" ".join(rows[:2] if rows and rows[0].endswith(":") else rows[:1]))[:500]

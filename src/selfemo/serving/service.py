@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from selfemo.data.dialogue import Utterance
 from selfemo.data.labels import LabelSpace, Spaces
+from selfemo.errors import UserError
+from selfemo.method.chat import rendered
 from selfemo.policy.engine import Sampling
 from selfemo.policy.stepping import SampleAsk, ScoreAsk, Stepper, stepper_of
 from selfemo.serving.labels import Form
@@ -24,6 +26,10 @@ CONTEXT_TOKENS = 8_192
 
 class TooLong(ValueError):
     """A prompt beyond what is answered."""
+
+
+class Unwritable(TooLong):
+    """Messages that the model's chat template does not take in any form."""
 
 
 @dataclass
@@ -71,7 +77,7 @@ class Service:
 
         Raises:
             TooLong: If there is no room for the messages and an answer.
-            ValueError: If the model's template does not take them.
+            Unwritable: If the model's template does not take them.
         """
         tokenizer = self.player.prompter.tokenizer
         prompt = tokenizer(self._written(request.messages), add_special_tokens=False)["input_ids"]
@@ -84,21 +90,14 @@ class Service:
         return SampleAsk(prompt, seed, sampling, request.top_logprobs, space=space)
 
     def _written(self, messages: Sequence[Message]) -> str:
-        """Messages in the model's own form; where it knows no system's, or wants turns to alternate, they are joined."""
-        from jinja2 import TemplateError
-
+        """Messages in the model's own form."""
         neutralise = self.player.prompter.neutralise_lines
-        rows = [{"role": m.role, "content": neutralise(m.content)} for m in messages]
-        why = ""
-        for form in (rows, joined(rows)):
-            try:
-                text = self.player.prompter.tokenizer.apply_chat_template(
-                    form, tokenize=False, add_generation_prompt=True, enable_thinking=False
-                )
-                return str(text)
-            except TemplateError as error:
-                why = str(error)
-        raise ValueError(f"messages: the model's template does not take them: {why[:200]}")
+        try:
+            return rendered(
+                self.player.prompter.tokenizer, [{"role": m.role, "content": neutralise(m.content)} for m in messages]
+            )
+        except UserError as refusal:
+            raise Unwritable(f"messages: {refusal.message}") from None
 
     def reading(self, histories: Sequence[Sequence[Utterance]], label_space: LabelSpace, space: str) -> ScoreAsk:
         """The emotions of the last turn of each history as an engine is asked for them.
@@ -150,18 +149,6 @@ class Service:
         from selfemo.method.rewards import posterior
 
         return form.answer(posterior(scores))
-
-
-def joined(rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
-    """Messages that alternate between user and assistant: a system's go before the first user's."""
-    found: list[dict[str, str]] = []
-    for row in rows:
-        role = "user" if row["role"] == "system" else row["role"]
-        if found and found[-1]["role"] == role:
-            found[-1]["content"] += f"\n\n{row['content']}"
-        else:
-            found.append({"role": role, "content": row["content"]})
-    return found
 
 
 def dialogue_of(messages: Sequence[Message]) -> list[Utterance]:

@@ -29,7 +29,8 @@ def evaluate_shard(context: Context, policy: str, prepared: str, round: int, sha
     config = context.config
     if known := scored_before(context, policy, prepared, round):
         return known
-    policy = context.policies.find(policy).uri
+    found = context.policies.find(policy)
+    policy = found.uri
     own = Shard(shard, config.launch.shards)
 
     def work(out: Path) -> dict[str, Any]:
@@ -38,7 +39,8 @@ def evaluate_shard(context: Context, policy: str, prepared: str, round: int, sha
         answer(context, policy, held_out, list(read_jsonl(data / "training.jsonl")), spaces_in(data), out, own)
         return {}
 
-    return shard_of(context, "evaluate", "score", round, {"policy": policy, "prepared": prepared}, own, work)
+    inputs = {"policy": policy, **found.version, "prepared": prepared}
+    return shard_of(context, "evaluate", "score", round, inputs, own, work)
 
 
 def scored_before(context: Context, policy: str, prepared: str, round: int) -> Published | None:
@@ -52,10 +54,10 @@ def scored_before(context: Context, policy: str, prepared: str, round: int) -> P
         prepared: URI of the prepared data.
         round: Number of the round.
     """
-    uri = context.policies.find(policy).uri
-    if uri == policy:
+    found = context.policies.find(policy)
+    if found.uri == policy:
         return None
-    inputs = {"policy": uri, "prepared": prepared}
+    inputs = {"policy": found.uri, **found.version, "prepared": prepared}
     return next((done for n in reversed(range(round)) if (done := context.done("score", n, inputs))), None)
 
 

@@ -28,7 +28,8 @@ def gather(config: Config, shards: Sequence[str], policy: str, prepared: str, ro
         write_records(out / ROLLOUTS, rows)
         return {"rollouts": sum(not row.held_out for row in rows), **took}
 
-    inputs = {"policy": context.policies.find(policy).uri, "prepared": prepared, "round": round}
+    found = context.policies.find(policy)
+    inputs = {"policy": found.uri, **found.version, "prepared": prepared, "round": round}
     return context.step("gather", round, inputs, work)
 
 

@@ -56,5 +56,5 @@ def generate(config: Config, policy: str, prepared: str, round: int, shard: int)
         write_records(out / ROLLOUTS, rollouts)
         return {"rollouts": len(rollouts)}
 
-    inputs = {"policy": found.uri, "prepared": prepared, "round": round}
+    inputs = {"policy": found.uri, **found.version, "prepared": prepared, "round": round}
     return shard_of(context, "generate", "gather", round, inputs, own, work)

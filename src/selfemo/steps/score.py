@@ -70,7 +70,8 @@ def _score(context: Context, shards: Sequence[str], policy: str, prepared: str, 
         registry = context.registry  # the round's run shows the figures of the policy that it ends with, like any other
         registry.metrics_once(registry.round(round), round, _values(scores, gate_corpus))
         return known
-    return context.step("score", round, {"policy": context.policies.find(policy).uri, "prepared": prepared}, work)
+    found = context.policies.find(policy)
+    return context.step("score", round, {"policy": found.uri, **found.version, "prepared": prepared}, work)
 
 
 def _values(scores: Mapping[str, Mapping[str, Any]], gate_corpus: str) -> dict[str, float]:

@@ -38,7 +38,7 @@ def train(config: Config, policy: str, samples: str, prepared: str, round: int) 
     check_writable(context)
     found = context.policies.find(policy)
     policy = found.uri
-    inputs = {"policy": policy, "samples": samples, "prepared": prepared}
+    inputs = {"policy": policy, "samples": samples, "prepared": prepared, **found.version}
     if done := context.done("train", round, inputs):
         return done
     filtered = context.store.manifest(samples)

@@ -38,6 +38,8 @@ def warmup(config: Config, prepared: str) -> Published:
     start = _start(context, prepared)
     base = context.policies.find(start or config.policy.base)
     inputs = {"prepared": prepared, "base": base.uri}
+    if config.cluster.trainer != "trainjob":  # else what waits and what trains see other disks; images do not change
+        inputs |= base.version
     if done := context.done("warmup", 0, inputs):
         return done
     data = context.store.fetch(prepared)

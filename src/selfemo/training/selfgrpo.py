@@ -21,6 +21,7 @@ from selfemo.method.prompts import Prompter
 from selfemo.method.rewards import Floats, group_weight, label_balance
 from selfemo.policy import adapters
 from selfemo.policy.compute import compute
+from selfemo.policy.trees import check
 from selfemo.policy.trees.sampler import TransformersEngine
 from selfemo.policy.weights import load_model, load_tokenizer
 from selfemo.processes import world
@@ -89,8 +90,9 @@ def self_grpo(
     Returns:
         Optimizer steps taken.
     """
+    check.architecture(base)
     tokenizer = load_tokenizer(base)
-    prompter = Prompter(tokenizer, config.policy.history_turns)
+    prompter = Prompter(tokenizer, config.policy.history_turns).check()
     grpo = config.grpo
     share(grpo.prompts_per_step, "grpo.prompts_per_step")
     weight = weights(samples, gold, config)

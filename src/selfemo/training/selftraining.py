@@ -13,6 +13,7 @@ from selfemo.data.labels import Spaces
 from selfemo.data.records import Sample
 from selfemo.data.seeds import seed_of
 from selfemo.method.prompts import Prompter
+from selfemo.policy.trees import check
 from selfemo.policy.weights import load_tokenizer
 from selfemo.processes import world
 from selfemo.store.checkpoints import Checkpoints
@@ -48,7 +49,8 @@ def self_training(
     Returns:
         Optimizer steps taken.
     """
-    prompter = Prompter(load_tokenizer(base), config.policy.history_turns)
+    check.architecture(base)
+    prompter = Prompter(load_tokenizer(base), config.policy.history_turns).check()
     grpo = config.grpo
     own = pseudo_labelled(samples, spaces, prompter, config)
     again = gold_examples(gold, spaces, prompter, config, replies=0) if grpo.replay else []

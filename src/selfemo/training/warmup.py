@@ -12,6 +12,7 @@ from selfemo.config import Config
 from selfemo.data.dialogue import Dialogue
 from selfemo.data.labels import Spaces
 from selfemo.method.prompts import Prompter
+from selfemo.policy.trees import check
 from selfemo.policy.weights import load_model, load_tokenizer
 from selfemo.progress import meter
 from selfemo.store.checkpoints import Checkpoints
@@ -65,7 +66,8 @@ def warm_up(
         Optimizer steps taken.
     """
     warmup = config.warmup
-    prompter = Prompter(load_tokenizer(base), config.policy.history_turns)
+    check.architecture(base)
+    prompter = Prompter(load_tokenizer(base), config.policy.history_turns).check()
     data = gold_examples(dialogues, spaces, prompter, config, replies=config.warmup.expression_turns)
     steps = warmup.epochs * -(-len(data) // warmup.dialogues_per_step)
     settings = TrainingArguments(

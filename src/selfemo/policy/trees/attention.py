@@ -38,20 +38,20 @@ class Layer:
 
     Attributes:
         module: The layer's attention module.
-        scale: Factor of the scores; None is ``1 / sqrt(D)``.
-        window: Tokens that a token sees of its own past, itself included; None is all of it.
+        scaling: Factor of the scores; None is ``1 / sqrt(D)``.
+        sliding_window: Tokens that a token sees of its own past, itself included; None is all of it.
         softcap: Scores are ``softcap * tanh(score / softcap)``.
         sinks: ``(H,)`` scores of a place that is attended to and holds nothing.
     """
 
     module: Any
-    scale: float | None
-    window: int | None = None
+    scaling: float | None
+    sliding_window: int | None = None
     softcap: float | None = None
     sinks: torch.Tensor | None = None
 
     @property
-    def index(self) -> int:
+    def layer_idx(self) -> int:
         """Number of the layer."""
         return int(self.module.layer_idx)
 
@@ -75,8 +75,8 @@ class Layer:
         Returns:
             ``(B, H, Q, V)``.
         """
-        grouped = query.unflatten(1, (key.shape[1], -1))  # heads that share keys
-        scale = query.shape[-1] ** -0.5 if self.scale is None else self.scale
+        grouped = query.reshape(len(query), key.shape[1], -1, *query.shape[2:])  # heads that share keys
+        scale = query.shape[-1] ** -0.5 if self.scaling is None else self.scaling
         scores = torch.matmul(grouped, key.transpose(-1, -2)[:, :, None]).float() * scale
         if self.softcap is not None:
             scores = self.softcap * torch.tanh(scores / self.softcap)
@@ -149,6 +149,37 @@ def enable(model: Any) -> None:
     onednn.use(whole)
     if whole.config._attn_implementation != NAME:
         whole.set_attn_implementation(NAME)
+
+
+def check_length(model: Any, longest: int) -> None:
+    """Refuse sequences beyond the positions that a model computes alike for short and long ones.
+
+    Learned positions end. LongRoPE and dynamic RoPE turn all tokens of a pass otherwise once one lies beyond the length
+    that the model was first trained on, and a tree holds sequences of different lengths.
+
+    Args:
+        model: A causal language model, wrapped or not.
+        longest: Tokens of the longest sequence.
+
+    Raises:
+        UserError: With the limit.
+    """
+    config = getattr(getattr(model, "module", model), "config", None)
+    if config is None:
+        return
+    text = config.get_text_config(decoder=True)
+    rope = getattr(text, "rope_parameters", None) or {}
+    ropes = [rope] if "rope_type" in rope else [r for r in rope.values() if r]  # of kinds of layers
+    most = getattr(text, "max_position_embeddings", None)
+    turned = [r for r in ropes if r.get("rope_type") in ("longrope", "dynamic")]
+    limits = [r.get("original_max_position_embeddings") or most for r in turned] if ropes else [most]
+    limit = min((found for found in limits if found), default=longest)
+    if longest > limit:
+        raise UserError(
+            f"a prompt with its answer is {longest} tokens long; on a tree this model reads {limit}",
+            where=str(config.name_or_path),
+            fix="lower policy.history_turns",
+        )
 
 
 def inputs(ids: Ints, depth: Ints, attend: Attend, device: torch.device) -> dict[str, Any]:
@@ -232,7 +263,7 @@ class PackedAttention:
 
     def _window(self, layer: Layer) -> int | None:
         """The layer's window, where any node's past is longer."""
-        return None if layer.window is None or layer.window >= self._longest else layer.window
+        return None if layer.sliding_window is None or layer.sliding_window >= self._longest else layer.sliding_window
 
     def _flexible(self, dtype: torch.dtype, width: int) -> bool:
         """Whether FlexAttention is to compute a layer of this number and width of heads."""
@@ -274,14 +305,14 @@ class PackedAttention:
         window = self._window(layer)
         if layer.plain and self._flexible(dtype, query.shape[-1]):
             blocks = self._blocks_of(window)
-            return flex_attention_forward(layer.module, query, key, value, blocks, scaling=layer.scale)[0]  # type: ignore[no-any-return]  # the library has no types
+            return flex_attention_forward(layer.module, query, key, value, blocks, scaling=layer.scaling)[0]  # type: ignore[no-any-return]  # the library has no types
         parts = []
         for (start, stop), bias in zip(self.tree.spans, self._biases_of(window), strict=True):
             q, k, v = (x[:, :, start:stop] for x in (query, key, value))
             mask = None if bias is None else bias.to(q.dtype)[None, None]
             if layer.plain:
                 out = scaled_dot_product_attention(
-                    q, k, v, mask, is_causal=mask is None, scale=layer.scale, enable_gqa=True
+                    q, k, v, mask, is_causal=mask is None, scale=layer.scaling, enable_gqa=True
                 )
             else:
                 out = layer.compute(q, k, v, mask, causal=mask is None)

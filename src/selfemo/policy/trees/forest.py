@@ -108,7 +108,7 @@ class _First(PackedAttention):
         self.at = (torch.from_numpy(tree).to(forest.device), torch.from_numpy(slot).to(forest.device))
 
     def attend(self, layer: Layer, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        self.forest.store(layer.index, key, value, self.at)
+        self.forest.store(layer.layer_idx, key, value, self.at)
         return super().attend(layer, query, key, value)
 
 
@@ -140,13 +140,13 @@ class _Next:
         return self.biases[window, groups]
 
     def attend(self, layer: Layer, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        forest, index = self.forest, layer.index
+        forest, index = self.forest, layer.layer_idx
         forest.store(index, key, value, (self.tree, self.slot))
         keys, values = (s[index][:, :, : self.length] for s in (forest.keys, forest.values))
         trees, shared, dim = keys.shape[0], keys.shape[1], keys.shape[3]
         heads = query.shape[1]
         groups = heads // shared
-        window = None if layer.window is None or layer.window >= self.length else layer.window
+        window = None if layer.sliding_window is None or layer.sliding_window >= self.length else layer.sliding_window
         padded = keys.new_zeros((trees, self.width, heads, dim))
         padded[self.tree, self.row] = query[0].transpose(0, 1).to(keys.dtype)
         each = padded.transpose(1, 2)
@@ -154,7 +154,7 @@ class _Next:
             # Heads that share keys stand side by side as more queries, so that no key is repeated.
             folded = each.reshape(trees, shared, groups * self.width, dim)
             bias = self._bias_like(keys, window, groups)
-            out = scaled_dot_product_attention(folded, keys, values, bias, scale=layer.scale)
+            out = scaled_dot_product_attention(folded, keys, values, bias, scale=layer.scaling)
             out = out.view(trees, heads, self.width, values.shape[3])
         else:
             out = layer.compute(each, keys, values, self._bias_like(keys, window, 1), causal=False)

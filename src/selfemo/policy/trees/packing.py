@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
 
-from selfemo.policy.trees.attention import PackedAttention, inputs
+from selfemo.policy.trees.attention import PackedAttention, check_length, inputs
 from selfemo.policy.trees.tree import TokenIds, grow
 
 ROWS = 512
@@ -47,6 +47,7 @@ def log_probs(
     before = np.concatenate([path[len(p) - 1 : -1] for path, p in zip(tree.paths, prompts, strict=True)])
     # Answers part from one node in many ways: its distribution is computed once.
     keep, row = np.unique(before, return_inverse=True)
+    check_length(model, int(tree.depth.max()) + 1)
     device = next(model.parameters()).device
     where = torch.from_numpy(row).to(device)
     feed = inputs(tree.ids, tree.depth, PackedAttention(tree, device), device)

@@ -20,7 +20,7 @@ from selfemo.config.platform import Policy
 from selfemo.policy.compute import compute
 from selfemo.policy.engine import Completion, Sampling
 from selfemo.policy.trees import check
-from selfemo.policy.trees.attention import enable
+from selfemo.policy.trees.attention import check_length, enable
 from selfemo.policy.trees.forest import Forest
 from selfemo.policy.trees.packing import log_probs
 from selfemo.policy.trees.tree import Ints, TokenIds, Tree, grow, neighbours_first, shared_prefix
@@ -75,6 +75,7 @@ class TransformersEngine:
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, autocast: bool = False) -> None:
         self.model, self.tokenizer, self.autocast = model, tokenizer, autocast
         self.whole: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
+        self.body = self.whole.base_model
         enable(model)
         ends = model.generation_config.eos_token_id if model.generation_config else None
         listed = ends if isinstance(ends, list) else [ends]
@@ -148,7 +149,7 @@ class TransformersEngine:
 
     def _cache_tokens(self) -> int:
         """Nodes that a forest may hold here, as far as free memory is known."""
-        device, body = self.model.device, self.whole.config.get_text_config(decoder=True)
+        device, body = self.model.device, self.body.config.get_text_config(decoder=True)
         free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else hardware.memory()
         heads = getattr(body, "num_key_value_heads", None) or body.num_attention_heads
         width = getattr(body, "head_dim", None) or body.hidden_size // body.num_attention_heads
@@ -163,6 +164,7 @@ class TransformersEngine:
         tree_of = np.repeat(np.arange(len(trees)), [len(t.paths) for t in trees])
         # Rows are samples, `at` is the live node that each stands on; equal prompts stand on one.
         live, at = np.unique(last, return_inverse=True)
+        check_length(self.whole, max(len(p) for t in trees for p in t.paths) + room)
         forest = Forest(self.whole, trees, room * 2, live)
         first = np.unique(at, return_index=True)[1]
         paths = [path for t in trees for path in t.paths]

@@ -1,0 +1,126 @@
+"""The families that users have: what the sampler and the pack of a training step give is a plain forward pass's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from selfemo.errors import UserError
+from selfemo.policy.engine import Sampling
+from selfemo.policy.trees import check
+from selfemo.policy.trees.attention import Layer, PackedAttention, block_mask, enable
+from selfemo.policy.trees.packing import log_probs
+from selfemo.policy.trees.sampler import TransformersEngine
+from selfemo.policy.trees.tree import grow
+from selfemo.policy.weights import load_tokenizer
+from tests.unit.models.families import FAMILIES, config, model
+
+CPU = torch.device("cpu")
+
+
+def _prompts() -> tuple[list[list[int]], list[list[int]]]:
+    """Prompts that share their starts, on two trunks, all longer than the windows of 7; and answers."""
+    draw = np.random.default_rng(4)
+    trunk, other = draw.integers(10, 590, 30).tolist(), draw.integers(10, 590, 12).tolist()
+    prompts = [trunk[:n] + draw.integers(10, 590, 3).tolist() for n in (30, 22, 22, 16)] + [other, trunk[:22]]
+    return prompts, [draw.integers(10, 590, n).tolist() for n in (3, 1, 12, 2, 9, 4)]
+
+
+def _plain(reference: object, prompt: list[int], answer: list[int]) -> torch.Tensor:
+    """Log-probabilities of an answer by one pass over the sequence alone."""
+    logits = reference(torch.tensor([[*prompt, *answer]])).logits[0, len(prompt) - 1 : -1]  # type: ignore[operator]  # a model
+    return torch.log_softmax(logits.float(), -1)[torch.arange(len(answer)), torch.tensor(answer)]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_samples_are_as_likely_as_a_plain_pass_says(family: str, tiny: Path) -> None:
+    engine = TransformersEngine(model(config(family)), load_tokenizer(str(tiny)))
+    reference = model(config(family))
+    prompts, answers = _prompts()
+    groups = engine.sample(prompts, range(len(prompts)), Sampling(3, 12))
+    scores = engine.score(prompts, [[a] for a in answers])
+    with torch.no_grad():
+        for prompt, group, answer, (score,) in zip(prompts, groups, answers, scores, strict=True):
+            for completion in group:
+                plain = _plain(reference, prompt, list(completion.ids))
+                assert plain.numpy() == pytest.approx(completion.logprobs, abs=1e-4)
+            assert float(_plain(reference, prompt, answer).sum()) == pytest.approx(score, abs=1e-3)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_gradients_of_a_pack_are_those_of_separate_sequences(family: str) -> None:
+    packed, apart = model(config(family)).train(), model(config(family)).train()
+    enable(packed)
+    prompts, answers = _prompts()
+    found = log_probs(packed, prompts, answers).logprobs
+    found.sum().backward()
+    for i, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
+        plain = _plain(apart, prompt, answer)
+        assert torch.allclose(found[i, : len(answer)], plain, atol=1e-4)
+        plain.sum().backward()
+    for (name, one), other in zip(packed.named_parameters(), apart.parameters(), strict=True):
+        if other.grad is not None:
+            assert torch.allclose(one.grad, other.grad, atol=1e-4, rtol=1e-3), name
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_their_architectures_pass_the_check(family: str) -> None:
+    check.configured(config(family), family)
+
+
+sequences = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=12), min_size=1, max_size=8)
+
+
+@given(sequences, st.integers(1, 14), st.integers(0, 3))
+@settings(max_examples=60)
+def test_a_window_holds_the_nearest_tokens_of_a_nodes_own_path(rows: list[list[int]], window: int, seed: int) -> None:
+    """Attention over the tree, with and without FlexAttention, against attention over each sequence."""
+    tree = grow(rows, 0.5)
+    draw = torch.Generator().manual_seed(seed)
+    query, key, value = (torch.randn(1, 2, len(tree.ids), 4, generator=draw) for _ in range(3))
+    found = PackedAttention(tree, CPU, flex=False).attend(Layer(None, 0.7, window), query, key, value)
+    seen = torch.zeros(len(tree.ids), len(tree.ids), dtype=torch.bool)
+    for path in tree.paths:
+        for place, node in enumerate(path):
+            near = path[max(0, place + 1 - window) : place + 1]
+            seen[node, near] = True
+            weight = torch.softmax(query[0, :, node, None] @ key[0, :, near].transpose(1, 2) * 0.7, -1)
+            assert torch.allclose(found[0, node], (weight @ value[0, :, near])[:, 0], atol=1e-5)
+    blocks = block_mask(tree.end, CPU, tree.depth, window)
+    place = torch.arange(len(tree.ids))
+    assert torch.equal(blocks.mask_mod(0, 0, place[:, None], place[None, :]), seen)
+
+
+@given(st.lists(st.tuples(st.integers(1, 300), st.integers(1, 150)), min_size=1, max_size=4), st.integers(1, 400))
+@settings(max_examples=20, deadline=None)
+def test_the_block_mask_of_a_window_looks_into_every_block_that_holds_something(
+    branches: list[tuple[int, int]], window: int
+) -> None:
+    trunk = list(range(300))
+    tree = grow([[*trunk[:n], *range(1000 * i, 1000 * i + own)] for i, (n, own) in enumerate(branches, 1)])
+    blocks, size = block_mask(tree.end, CPU, tree.depth, window), len(tree.ids)
+    place = torch.arange(size)
+    seen = blocks.mask_mod(0, 0, place[:, None], place[None, :])
+    looked, whole = (torch.zeros(-(-size // 128), -(-size // 128), dtype=torch.bool) for _ in range(2))
+    for found, kind in ((looked, "kv"), (whole, "full_kv")):
+        counts, indices = (getattr(blocks, f"{kind}_{of}")[0, 0] for of in ("num_blocks", "indices"))
+        for row, count in enumerate(counts.tolist()):
+            found[row, indices[row, :count].long()] = True
+    for q, k in np.ndindex(*looked.shape):
+        part = seen[q * 128 : (q + 1) * 128, k * 128 : (k + 1) * 128]
+        assert not part.any() or looked[q, k] or whole[q, k]
+        assert not whole[q, k] or part.all()
+
+
+def test_a_prompt_beyond_the_positions_that_a_tree_may_hold_is_refused(tiny: Path) -> None:
+    engine = TransformersEngine(model(config("Phi-4-mini")), load_tokenizer(str(tiny)))
+    engine.sample([list(range(10, 250))], [0], Sampling(1, 16))
+    with pytest.raises(UserError, match="257 tokens long; on a tree this model reads 256"):
+        engine.sample([list(range(10, 251))], [0], Sampling(1, 16))
+    with pytest.raises(UserError, match="257 tokens long"):
+        engine.score([list(range(10, 260))], [[[5] * 7]])
