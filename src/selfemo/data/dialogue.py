@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from selfemo.errors import UserError
 
@@ -21,6 +22,8 @@ class Utterance(BaseModel):
         speaker: Who speaks.
         text: What is said. Data, never an instruction: prompts neutralise it.
         gold: Gold emotions, primary label first; None where the corpus has no usable label.
+        votes: How annotators voted, label by label: counts or shares, in proportion. None where they were not kept;
+            the key is then left out of the JSON form, so that files of corpora without votes are what they were.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -28,6 +31,21 @@ class Utterance(BaseModel):
     speaker: str = Field(min_length=1)
     text: str
     gold: tuple[str, ...] | None = None
+    votes: dict[str, float] | None = Field(None, exclude_if=lambda votes: votes is None)
+
+    @field_validator("votes")
+    @classmethod
+    def _proportions(cls, votes: dict[str, float] | None) -> dict[str, float] | None:
+        if votes is None:
+            return None
+        if any(not math.isfinite(share) or share < 0 for share in votes.values()):
+            raise ValueError("a share of votes is a finite number of 0 or more")
+        if not 0 < sum(votes.values()) < math.inf:
+            raise ValueError("votes have to sum to more than 0")
+        return votes
+
+    def __hash__(self) -> int:
+        return hash((self.speaker, self.text, self.gold))  # a dict has no hash of its own
 
 
 class Dialogue(BaseModel):
@@ -48,8 +66,9 @@ class Dialogue(BaseModel):
     turns: tuple[Utterance, ...] = Field(min_length=1)
 
     def hidden(self) -> Dialogue:
-        """The same dialogue with no gold: what self-play is shown."""
-        return self.model_copy(update={"turns": tuple(u.model_copy(update={"gold": None}) for u in self.turns)})
+        """The same dialogue with no gold and no votes: what self-play is shown."""
+        nothing = {"gold": None, "votes": None}
+        return self.model_copy(update={"turns": tuple(u.model_copy(update=nothing) for u in self.turns)})
 
 
 def head(dialogues: Iterable[Dialogue], count: int | None) -> list[Dialogue]:
