@@ -144,3 +144,14 @@ def test_a_directory_without_its_files_is_an_error_that_says_what_belongs_there(
     (directory / "labels.yaml").unlink()
     with pytest.raises(UserError, match="no such file"):
         load_corpus("support", str(directory), Rows())
+
+
+def test_votes_are_kept_under_the_labels_names(directory: Path) -> None:
+    (directory / "labels.yaml").write_text("name: x\nlabels: [Joy, Anger]\n")
+    turn = {"speaker": "A", "text": "Well.", "gold": ["joy"], "votes": {"joy": 2, "JOY": 1, "anger": 1}}
+    (directory / "dialogues.jsonl").write_text(row("a", turns=[turn]))
+    assert load_corpus("support", str(directory), Rows())[0].turns[0].votes == {"Joy": 3, "Anger": 1}
+    turn["votes"] = {"fear": 1}
+    (directory / "dialogues.jsonl").write_text(row("a", turns=[turn]))
+    with pytest.raises(UserError, match=r":1: column turns\.0\.votes: 'fear' is not one of Joy, Anger"):
+        load_corpus("support", str(directory), Rows())
