@@ -182,8 +182,10 @@ class Evaluation(Section):
     replies: int = Field(32, ge=0)
     """Held-out prefixes that the policy replies to, for expression consistency."""
     judge: str = "embedding"
-    """The reader outside the loop: embedding or tfidf, a probe of sentence embeddings or words that is fitted on gold,
-    or a Hugging Face text classifier by name or directory."""
+    """The reader outside the loop: embedding, tfidf or characters, a probe of sentence embeddings, words or characters
+    that is fitted on gold, or a Hugging Face text classifier by name or directory. embedding is of English; characters
+    takes any language, though where one has no spaces it is of a kind with selfplay.words, so that a classifier of that
+    language judges better."""
     bootstrap: int = Field(1000, ge=100)
     """Resamples of dialogues behind every interval."""
 
@@ -204,9 +206,10 @@ class Gate(Section):
     """When a challenger becomes champion."""
 
     min_gain: float = Field(0.0, ge=-1, le=1)
-    """The gain in weighted F1 on the first corpus must be above this, and beyond chance; -1 opens the gate: no test."""
+    """The gain on the first corpus must be above this, and beyond chance: in weighted F1, or where its gold has sets of
+    labels, in micro F1 of label decisions. -1 opens the gate: no test."""
     max_drop: float = Field(0.02, ge=0, le=1)
-    """No corpus may lose more weighted F1 than this."""
+    """No corpus may lose more of its figure than this."""
 
     @field_validator("min_gain")
     @classmethod
