@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from selfemo.cli.base import known
+from selfemo.cli.data_import import import_
 
 if TYPE_CHECKING:
     from selfemo.data.dialogue import Dialogue
@@ -25,6 +26,9 @@ def data() -> None:
     Example:
       selfemo data check --corpus meld --path ../data/meld
     """
+
+
+data.add_command(import_)
 
 
 def _load(corpus: str, path: str | None, skip_bad: bool) -> tuple[list[Dialogue], list[dict[str, str]]]:

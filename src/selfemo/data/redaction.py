@@ -98,6 +98,18 @@ class Patterns:
 
     regions: tuple[str, ...] = ("US", "GB")
 
+    def ready(self) -> Patterns:
+        """Itself, once it is sure that its libraries are there and know the regions.
+
+        Raises:
+            UserError: Otherwise.
+        """
+        known = needed("phonenumbers").SUPPORTED_REGIONS
+        if unknown := [region for region in self.regions if region not in known]:
+            raise UserError(f"no country {unknown[0]!r}", where="--redact-region", fix="write two letters, such as DE")
+        _plugins(), needed("pyap"), needed("stdnum.iban")
+        return self
+
     def __call__(self, texts: Sequence[str], names: Sequence[Collection[str]] = ()) -> Masked:
         """See :class:`Redactor`."""
         known = names or [()] * len(texts)
@@ -144,7 +156,11 @@ class Command:
                 given.writelines(json.dumps(text, ensure_ascii=False).encode() + b"\n" for text in texts)
                 given.seek(0)
                 done = subprocess.run(
-                    shlex.split(self.command), stdin=given, stdout=written, stderr=subprocess.DEVNULL, timeout=self.timeout
+                    shlex.split(self.command),
+                    stdin=given,
+                    stdout=written,
+                    stderr=subprocess.DEVNULL,
+                    timeout=self.timeout,
                 )
                 written.seek(0)
                 lines = written.read().decode("utf-8").split("\n")
@@ -183,8 +199,9 @@ def _emails(text: str) -> Iterator[tuple[int, int, str]]:
 
 def _names(names: Collection[str]) -> Finder:
     def find(text: str) -> Iterator[tuple[int, int, str]]:
-        for name in sorted({part for name in names for part in (name, *name.split()) if len(part) > 1}, key=len)[::-1]:
-            for match in re.finditer(rf"(?<!\w){re.escape(name)}(?!\w)", text):
+        parts = {part for name in names for part in (name, *name.split()) if len(part) > 1}
+        for part in sorted(parts, key=lambda part: (-len(part), part)):
+            for match in re.finditer(rf"(?<!\w){re.escape(part)}(?!\w)", text):
                 yield match.start(), match.end(), "NAME"
 
     return find

@@ -20,8 +20,8 @@ _KNOWN: dict[str, frozenset[str]] = {
     role: frozenset(names.split())
     for role, names in {
         "text": "text utterance message content sentence transcript body value said comment messagetext utterancetext",
-        "speaker": "speaker speakeridx speakerid speakername role author authorrole from sender user username character "
-        "participant who name",
+        "speaker": "speaker speakeridx speakerid speakername role author authorrole from sender user username "
+        "character participant who name",
         "dialogue": "dialogueid dialogid dialogue dialog conversationid conversation convid conv threadid thread "
         "sessionid chatid sceneid callid ticketid",
         "turn": "turn turnid turnidx turnindex turnnumber turnno utteranceid utteranceidx utteranceindex uttid "
@@ -96,7 +96,9 @@ def turns_column(sample: Sequence[Mapping[str, Any]]) -> str:
     return max(lists, key=lambda name: (lists[name], -_TURNS.index(plain(name)))) if lists else ""
 
 
-def guess(sample: Sequence[Mapping[str, Any]], given: Columns, stated: frozenset[str], inherited: frozenset[str]) -> Columns:
+def guess(
+    sample: Sequence[Mapping[str, Any]], given: Columns, stated: frozenset[str], inherited: frozenset[str]
+) -> Columns:
     """Fill the roles that nobody stated, by names first, then by values.
 
     Args:
@@ -140,7 +142,7 @@ def guess(sample: Sequence[Mapping[str, Any]], given: Columns, stated: frozenset
         if len(indicators) >= LEAST_INDICATORS:
             settle("label", indicators, False)
     columns = replace(given, **found)
-    columns, sure = _dialogue(columns, "dialogue" in stated, free, bool(inherited))
+    columns, sure = _dialogue(columns, "dialogue" in stated, free)
     if not sure:
         unsure.append("dialogue")
     if columns.label and "label_of" not in stated and set(columns.label) <= inherited and columns.speaker:
@@ -151,12 +153,12 @@ def guess(sample: Sequence[Mapping[str, Any]], given: Columns, stated: frozenset
     return replace(columns, unsure=tuple(dict.fromkeys(unsure)))
 
 
-def _dialogue(columns: Columns, stated: bool, free: list[str], nested: bool) -> tuple[Columns, bool]:
+def _dialogue(columns: Columns, stated: bool, free: list[str]) -> tuple[Columns, bool]:
     """Where dialogue ids come from if no column is called so, and whether that is sure."""
     ids = [name for name in free if plain(name) in _KNOWN["id"]]
     if stated or columns.dialogue:
         return columns, True
-    if nested:
+    if columns.turns:
         return replace(columns, dialogue=(ids[0],) if len(ids) == 1 else (ROW,), unique=True), True
     if columns.time and columns.speaker:
         return replace(columns, dialogue=(FILE,)), True

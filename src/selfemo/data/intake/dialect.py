@@ -54,14 +54,17 @@ def find_dialect(
 
     Args:
         path: Its path.
-        encoding: If it is known; so too ``delimiter``, ``header`` and ``quoted``.
+        encoding: If it is known.
+        delimiter: If it is known.
+        header: If it is known whether there is one.
+        quoted: If it is known whether quotes enclose cells.
 
     Raises:
         UserError: If the file is no table, or its header names a column twice.
     """
     known = Encoding(encoding) if encoding else find_encoding(path)
     check(path, known.name)
-    unsure = () if known.sure else ("encoding",)
+    unsure: tuple[str, ...] = () if known.sure else ("encoding",)
     first = next(pieces(path, known.name), "")
     stated = _STATED.match(first)
     if stated and not delimiter:
@@ -82,7 +85,9 @@ def find_dialect(
     twice = [name for name, count in Counter(names).items() if count > 1 and name]
     if twice:
         raise UserError(
-            f"the header names column {twice[0]!r} twice", where=f"{path}: row 1", fix="give each its own, or --no-header"
+            f"the header names column {twice[0]!r} twice",
+            where=f"{path}: row 1",
+            fix="give each its own, or --no-header",
         )
     names = tuple(name or f"(column {number})" for number, name in enumerate(names, 1))
     return Dialect(known, delimiter, quoted, names, header, skip, unsure)

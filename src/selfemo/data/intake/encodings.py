@@ -37,6 +37,9 @@ class Encoding:
     others: tuple[str, ...] = ()
 
 
+UTF8 = Encoding("utf-8")
+
+
 def find_encoding(path: Path) -> Encoding:
     """The encoding of a file; all of it is looked at, a piece at a time.
 
@@ -119,7 +122,9 @@ def _guess(path: Path, start: bytes) -> Encoding:
     common = [] if wide else ["cp1252", "mac_roman"]
     names = [name for name in dict.fromkeys([*found[:4], *common, *found[4:]]) if _decodes(path, name) is None]
     if not names:
-        raise UserError("is not text in any known encoding", where=str(path), fix="give its --encoding, or export it anew")
+        raise UserError(
+            "is not text in any known encoding", where=str(path), fix="give its --encoding, or export it anew"
+        )
     reads = {sample.decode(name, "replace"): name for name in reversed(names)}  # one name for each way to read it
     names = [name for name in names if name in reads.values()]
     others = tuple(names[1:8])

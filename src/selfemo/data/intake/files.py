@@ -175,5 +175,7 @@ def _listed(path: Path, key: str) -> list[str]:
         raise UserError(f"has no list {key!r}", where=str(path), fix="save the dataset again") from None
     for name in names:
         if not isinstance(name, str) or Path(name).name != name or name in ("", ".", ".."):
-            raise UserError(f"{str(name)[:80]!r} is not a name beside it", where=str(path), fix="save the dataset again")
+            raise UserError(
+                f"{str(name)[:80]!r} is not a name beside it", where=str(path), fix="save the dataset again"
+            )
     return names

@@ -90,7 +90,8 @@ class Staging:
         """Each dialogue's number and the rows of its turns, in order."""
         self._flush()
         self._base.execute("CREATE INDEX IF NOT EXISTS sorted ON turn (dialogue, place, number)")
-        current, rows = -1, []
+        current = -1
+        rows: list[list[Any]] = []
         with closing(self._base.cursor()) as cursor:
             for number, body in cursor.execute("SELECT dialogue, body FROM turn ORDER BY dialogue, place, number"):
                 if number != current and rows:
@@ -113,11 +114,15 @@ def utterances(rows: list[list[Any]], columns: Columns, paths: Sequence[Path], r
     for row in rows:
         source, number, order, _, text, _, _, rater = row
         if columns.turns and (source, number) != (rows[0][0], rows[0][1]):
-            earlier = f"was there in row {rows[0][1]}" + ("" if source == rows[0][0] else f" of {paths[rows[0][0]].name}")
+            earlier = f"was there in row {rows[0][1]}" + (
+                "" if source == rows[0][0] else f" of {paths[rows[0][0]].name}"
+            )
             refuse(paths[source], number, columns.dialogue[0], f"this id {earlier}")
             continue
         # With raters, rows of one text are one turn where no column numbers turns.
-        place = order if columns.turn else text if columns.rater else "" if columns.unique and not columns.turns else None
+        place = (
+            order if columns.turn else text if columns.rater else "" if columns.unique and not columns.turns else None
+        )
         if place is None or place not in by_place:
             by_place[place] = len(merged)
             merged.append((row, [row]))
@@ -146,7 +151,9 @@ def utterances(rows: list[list[Any]], columns: Columns, paths: Sequence[Path], r
             labels = votes = None
         if not columns.speaker:
             speaker = "AB"[index % 2] if len(merged) > 1 else ""
-        found.append(Utterance(speaker=speaker or "Someone", text=text, gold=tuple(labels) if labels else None, votes=votes))
+        found.append(
+            Utterance(speaker=speaker or "Someone", text=text, gold=tuple(labels) if labels else None, votes=votes)
+        )
     return found
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from selfemo.data.intake import convokit, iemocap
 from selfemo.data.intake.dialect import Dialect
-from selfemo.data.intake.encodings import check, find_encoding
+from selfemo.data.intake.encodings import UTF8, Encoding, check, find_encoding
 from selfemo.data.intake.files import Source
 from selfemo.data.needs import needed
 from selfemo.errors import UserError
@@ -37,13 +37,13 @@ class Table:
     Attributes:
         source: What and where.
         dialect: Of a CSV file.
-        encoding: Of a JSON file.
+        known_encoding: Of a text file.
         names: Names of labels that are numbers, by column, where the file states them (``ClassLabel``).
     """
 
     source: Source
     dialect: Dialect | None = None
-    encoding: str | None = None
+    known_encoding: Encoding = UTF8
     names: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def rows(self, refuse: Refuse) -> Iterator[tuple[int, Row]]:
@@ -57,9 +57,9 @@ class Table:
             assert self.dialect is not None
             yield from _csv(path, self.dialect, refuse)
         elif form == "jsonl":
-            yield from _lines(path, self.encoding or "utf-8", refuse)
+            yield from _lines(path, self.known_encoding.name, refuse)
         elif form == "json":
-            yield from enumerate(_items(path, self.encoding or "utf-8", refuse), 1)
+            yield from enumerate(_items(path, self.known_encoding.name, refuse), 1)
         elif form in ("parquet", "arrow"):
             yield from enumerate(_batches(path, form), 1)
         elif form == "convokit":
@@ -75,11 +75,11 @@ def open_table(source: Source, dialect: Dialect | None = None, encoding: str | N
         UserError: If the file is no text where it should be.
     """
     if source.form in ("json", "jsonl"):
-        encoding = encoding or find_encoding(source.path).name
-        check(source.path, encoding)
-        return Table(source, None, encoding)
+        known = Encoding(encoding) if encoding else find_encoding(source.path)
+        check(source.path, known.name)
+        return Table(source, None, known)
     names = _class_labels(source) if source.form in ("parquet", "arrow") else {}
-    return Table(source, dialect, None, names)
+    return Table(source, dialect, dialect.encoding if dialect else UTF8, names)
 
 
 def _csv(path: Path, dialect: Dialect, refuse: Refuse) -> Iterator[tuple[int, Row]]:
@@ -188,7 +188,9 @@ def _items(path: Path, encoding: str, refuse: Refuse) -> Iterator[Row]:
             one_chat = _is_turns(lists[0]) and len(data) > 1
             data = [data] if one_chat else lists[0]
         elif data and all(isinstance(value, dict | list) for value in data.values()):
-            data = [v | {"id": v.get("id", k)} if isinstance(v, dict) else {"id": k, "messages": v} for k, v in data.items()]
+            data = [
+                v | {"id": v.get("id", k)} if isinstance(v, dict) else {"id": k, "messages": v} for k, v in data.items()
+            ]
         else:
             data = [data]
     if not isinstance(data, list):
@@ -249,7 +251,9 @@ def _class_labels(source: Source) -> dict[str, tuple[str, ...]]:
         stated = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
     except (pa.ArrowException, OSError) as error:
         first = str(error).split("\n", 1)[0]
-        raise UserError(f"cannot be read: {first}", where=str(source.path), fix="fetch or write the file again") from None
+        raise UserError(
+            f"cannot be read: {first}", where=str(source.path), fix="fetch or write the file again"
+        ) from None
     except ValueError:
         return {}
     found: dict[str, tuple[str, ...]] = {}

@@ -14,26 +14,44 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from selfemo.data.corpora.own import DIALOGUES
 from selfemo.data.dialogue import Dialogue, write_jsonl
 from selfemo.data.intake.columns import FILE
-from selfemo.data.intake.naming import MOST, Naming, in_order
+from selfemo.data.intake.naming import Naming, in_order
 from selfemo.data.intake.plan import Plan
 from selfemo.data.intake.refusals import QUARANTINE, Refusals
 from selfemo.data.intake.splits import SPLITS, assign
 from selfemo.data.intake.staging import Staging, utterances
 from selfemo.data.intake.turns import Reader
+from selfemo.data.label_file import LABELS, Label, LabelFile
+from selfemo.data.labels import MAX_LABELS
 from selfemo.data.redaction import Redactor
+from selfemo.data.scripts import fold
 from selfemo.data.seeds import seed_of
 from selfemo.errors import UserError
 from selfemo.progress import heartbeat
 
-DIALOGUES, LABELS, IMPORT = "dialogues.jsonl", "labels.yaml", "import.json"
+IMPORT = "import.json"
 SCHEMA = "selfemo.import/1"
 _CHUNK = 500
 """Dialogues that are masked at a time."""
 _LEAST_SET, _MOST_SETS = 0.01, 16
 """A set of labels is an answer of its own if that part of the labelled turns has it; and how many are at most."""
-_ROLES = {"user", "assistant", "agent", "customer", "bot", "human", "gpt", "seeker", "supporter", "usr", "sys", "someone"}
+_NEUTRAL = {"neutral", "no emotion", "no_emotion"}
+_ROLES = {
+    "user",
+    "assistant",
+    "agent",
+    "customer",
+    "bot",
+    "human",
+    "gpt",
+    "seeker",
+    "supporter",
+    "usr",
+    "sys",
+    "someone",
+}
 """Speakers that are no names, so that redaction leaves them."""
 
 
@@ -81,11 +99,11 @@ def run(plan: Plan, out: Path, name: str, *, skip_bad: bool, force: bool, redact
     Raises:
         UserError: For a bad row, or if nothing is left.
     """
-    _free(out, force)
+    check_free(out, force)
     with _beside(out, force) as partial:
         refusals = Refusals(partial / QUARANTINE if skip_bad else None, hide=redactor is not None)
-        labels = plan.labels
-        naming = Naming(plan.columns.names, labels.words)
+        file = plan.labels.file
+        naming = Naming(plan.columns.names, file.space() if file else None)
         tally, rows = Tally(), []
         with heartbeat("importing"), Staging(partial / "turns.sqlite") as staging:
             for number, table in enumerate(plan.tables):
@@ -175,30 +193,27 @@ def _write_labels(path: Path, plan: Plan, name: str, tally: Tally) -> None:
     """The label space: as the label file has it, or what was found, the most frequent first."""
     import yaml
 
-    if plan.labels.space:
-        space = {**plan.labels.space, "name": name}
+    if plan.labels.file is not None:
+        space = plan.labels.file.model_copy(update={"name": name})
     else:
         found = in_order(tally.labels, tally.votes)
         if not found:
             return  # an unlabelled corpus: what is to be read in it, the configuration says
-        if len(found) > MOST:
+        if len(found) > MAX_LABELS:
             raise UserError(
-                f"{len(found)} labels, such as {', '.join(found[-3:])}: there can be {MOST}",
-                where="; ".join(plan.columns.label),
+                f"{len(found)} labels, such as {', '.join(found[-3:])}: there can be {MAX_LABELS}",
+                where=f"--label {' '.join(plan.columns.label or plan.columns.votes)}",
                 fix="give --labels FILE that has rare ones as aliases of others, or the right --label",
             )
-        neutral = next((label for label in found if label.casefold() in ("neutral", "no emotion", "no_emotion")), None)
         whole = sum(tally.labelled.values())
-        sets = [list(s) for s, count in tally.sets.most_common(_MOST_SETS) if count >= _LEAST_SET * whole]
-        space = {"name": name, "labels": found}
-        space |= {"neutral": neutral} if neutral else {}
-        space |= {"sets": sets} if sets else {}
-    path.write_text(yaml.safe_dump(space, allow_unicode=True, sort_keys=False), encoding="utf-8")
+        sets = [one for one, count in tally.sets.most_common(_MOST_SETS) if count >= _LEAST_SET * whole]
+        neutral = next((label for label in found if fold(label) in _NEUTRAL), None)
+        space = LabelFile(name=name, labels={label: Label() for label in found}, neutral=neutral, sets=tuple(sets))
+    written = space.model_dump(mode="json", exclude_defaults=True)
+    path.write_text(yaml.safe_dump(written, allow_unicode=True, sort_keys=False), encoding="utf-8")
 
 
-def _report(
-    plan: Plan, name: str, tally: Tally, rows: list[int], refusals: Refusals, redacted: bool
-) -> dict[str, Any]:
+def _report(plan: Plan, name: str, tally: Tally, rows: list[int], refusals: Refusals, redacted: bool) -> dict[str, Any]:
     columns = {key: value for key, value in asdict(plan.columns).items() if value and key != "unsure"}
     return {
         "schema": SCHEMA,
@@ -206,18 +221,26 @@ def _report(
         "files": [
             {
                 "name": table.source.path.name,
-                **({"bytes": table.source.path.stat().st_size, "sha256": _sha256(table.source.path)}
-                   if table.source.path.is_file() else {}),
+                **(
+                    {"bytes": table.source.path.stat().st_size, "sha256": _sha256(table.source.path)}
+                    if table.source.path.is_file()
+                    else {}
+                ),
                 "form": table.source.form,
                 **({"split": table.source.split} if table.source.split else {}),
-                **({"encoding": table.dialect.encoding.name, "delimiter": table.dialect.delimiter}
-                   if table.dialect else {}),
+                **(
+                    {"encoding": table.dialect.encoding.name, "delimiter": table.dialect.delimiter}
+                    if table.dialect
+                    else {}
+                ),
                 "rows": count,
             }
             for table, count in zip(plan.tables, rows, strict=True)
         ],
         "columns": columns,
-        "splits": {"drawn": asdict(plan.shares) | {"seed": plan.options.seed}} if plan.shares else "as the source states",
+        "splits": {"drawn": asdict(plan.shares) | {"seed": plan.options.seed}}
+        if plan.shares
+        else "as the source states",
         "counts": {
             split: {"dialogues": tally.dialogues[split], "turns": tally.turns[split], "labelled": tally.labelled[split]}
             for split in SPLITS
@@ -235,7 +258,12 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _free(out: Path, force: bool) -> None:
+def check_free(out: Path, force: bool) -> None:
+    """Make sure that a directory may be made.
+
+    Raises:
+        UserError: If something is there, and is not an import to be replaced.
+    """
     if not out.exists() and not out.is_symlink():
         return
     if not force:
@@ -256,7 +284,7 @@ def _beside(out: Path, force: bool) -> Iterator[Path]:
     try:
         yield partial
         partial.chmod(0o755)
-        _free(out, force)
+        check_free(out, force)
         if out.exists():
             out.rename(old)
         try:
