@@ -115,7 +115,8 @@ def test_iemocap_with_its_votes(tmp_path: Path, importer: Importer) -> None:
     (folder / "EmoEvaluation" / "Ses01F_impro01.txt").write_text(
         "% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n"
         "[6.2901 - 8.2357]\tSes01F_impro01_F000\tneu\t[2.5000, 2.5000, 2.5000]\n"
-        "C-E2:\tNeutral;\t()\nC-E3:\tNeutral; Frustration;\t()\nC-E4:\tNeutral;\t()\nC-F1:\tAnger;\t()\nA-E3:\tval 3;\t()\n\n"
+        "C-E2:\tNeutral;\t()\nC-E3:\tNeutral; Frustration;\t()\nC-E4:\tNeutral;\t()\n"
+        "C-F1:\tAnger;\t()\nA-E3:\tval 3;\t()\n\n"
         "[10.0100 - 11.3925]\tSes01F_impro01_M000\txxx\t[2.5000, 3.0000, 2.5000]\n"
         "C-E2:\tHappiness;\t()\nC-E3:\tAnger;\t()\nC-E4:\tOther;\t(bored)\n"
     )
@@ -130,7 +131,10 @@ def test_iemocap_with_its_votes(tmp_path: Path, importer: Importer) -> None:
 
 def test_meld(tmp_path: Path, importer: Importer) -> None:
     header = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime\r\n"
-    rows = '1,"Well, well.",Ann,joy,positive,0,1,8,21,"00:16:16,059","00:16:21,731"\r\n2,Hm.,Ben,neutral,neutral,0,0,8,21,a,b\r\n'
+    rows = (
+        '1,"Well, well.",Ann,joy,positive,0,1,8,21,"00:16:16,059","00:16:21,731"\r\n'
+        "2,Hm.,Ben,neutral,neutral,0,0,8,21,a,b\r\n"
+    )
     for split in ("train", "dev"):
         (tmp_path / f"{split}_sent_emo.csv").write_bytes((header + rows).encode())
     done = importer(tmp_path / "train_sent_emo.csv", tmp_path / "dev_sent_emo.csv")

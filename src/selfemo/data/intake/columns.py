@@ -124,8 +124,10 @@ def guess(
         for name in given.of(role):
             if name in free:
                 free.remove(name)
+    if given.turns in free and "text" not in stated:
+        settle("text", given.turns)  # turns that are text alone
     for role in ("split", "dialogue", "turn", "speaker", "text", "votes", "rater", "label", "time"):
-        if role in stated:
+        if role in stated or role in found:
             continue
         fitting = [name for name in free if plain(name) in _KNOWN[role] and _fits(role, name, sample)]
         fitting.sort(key=lambda name: name in inherited)  # a turn's own column first

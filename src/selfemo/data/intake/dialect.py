@@ -121,19 +121,16 @@ def _delimiter(text: str, suffix: str) -> tuple[str, bool]:
     for delimiter in DELIMITERS:
         rows = _cells(text, delimiter, True, 0)
         rows = rows[:-1] if len(rows) > 1 else rows  # the last may be cut
-        widths = Counter(map(len, rows))
-        width, count = widths.most_common(1)[0]
-        if width > 1 and len(rows[0]) == width:
-            scores[delimiter] = (count / len(rows), width)
+        width = len(rows[0])
+        if width > 1:
+            scores[delimiter] = (sum(len(row) == width for row in rows) / len(rows), width)
     if suffix in (".tsv", ".tab") and "\t" in scores:
         return "\t", True
-    even = {d: width for d, (share, width) in scores.items() if share == 1}
-    if len(even) == 1:
-        return next(iter(even)), True
     if not scores:
         return ",", True  # one column
-    best = max(scores, key=lambda d: (scores[d][0], scores[d][1]))
-    return best, not even and len([d for d, (share, _) in scores.items() if share >= 0.9]) == 1
+    even = [d for d, (share, _) in scores.items() if share == 1]
+    best = max(scores, key=lambda d: scores[d])
+    return best, len(scores) == 1 or len(even) == 1
 
 
 def _quoted(path: Path, encoding: str, delimiter: str, skip: int, must: bool) -> bool:
@@ -152,9 +149,9 @@ def _quoted(path: Path, encoding: str, delimiter: str, skip: int, must: bool) ->
         reader = csv.reader(file, delimiter=delimiter, strict=True)
         try:
             for _ in reader:
-                pass
+                line = reader.line_num
         except csv.Error as error:
-            problem, line = str(error), reader.line_num
+            problem, line = str(error), line + 1
     if not problem:
         return True
     widths: set[int] = set()

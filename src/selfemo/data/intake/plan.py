@@ -14,6 +14,7 @@ from selfemo.data.intake.columns import FILE, NONE, ROW, Columns
 from selfemo.data.intake.dialect import find_dialect
 from selfemo.data.intake.files import find
 from selfemo.data.intake.labels import LabelNames, read_label_names
+from selfemo.data.intake.refusals import Refusals
 from selfemo.data.intake.splits import Shares
 from selfemo.data.intake.tables import Table, open_table
 from selfemo.data.intake.turns import exploded, inherited
@@ -106,6 +107,8 @@ def make(paths: Sequence[Path], options: Options) -> Plan:
             unsure["encoding"] = "--encoding"
     sample = _sample(tables)
     if not sample:
+        for table in tables:
+            list(table.rows(Refusals()))  # all rows are bad: the first says why
         raise UserError("has no rows", where=str(sources[0].path), fix="give a file that has some")
     given, settled = layouts.of_form(sources[0].form)
     if not settled:

@@ -157,7 +157,7 @@ def _lines(path: Path, encoding: str, refuse: Refuse) -> Iterator[tuple[int, Row
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
-            row = _parsed(line, path, number, refuse)
+            row = _parsed(line.strip(), path, number, refuse)
             if isinstance(row, dict):
                 yield number, row
             elif isinstance(row, list):
