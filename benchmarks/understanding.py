@@ -79,7 +79,7 @@ def main() -> None:
         trained = load_model(policy).to(how.device)
     turns = [(d.hidden().turns[: t + 1], u.gold) for d in read for t, u in enumerate(d.turns) if u.gold]
     prompts = [prompter.understanding(history, space) for history, _ in turns]
-    gold = np.array([space.index[labels[0]] for _, labels in turns])
+    gold = np.array([space.index[labels[0]] for _, labels in turns], dtype=np.uint64)
     answers = [prompter.answer(a) for a in space.answers]
     print(machine())
     print(
@@ -89,7 +89,7 @@ def main() -> None:
     seconds, scores = timed(lambda: engine.score(prompts, [answers] * len(prompts)), given.pairs)
     exact = posterior(np.array(scores))
     known = consensus(marginals(exact, space.answer_masks, len(space)))
-    right = np.mean((known >> gold) & 1)
+    right = np.mean((known >> gold) & np.uint64(1))
     outside = 1 - np.exp(np.array(scores)).sum(axis=1).mean()
     print(f"exact        {seconds:6.2f} s   right {right:.3f}   (all other answers together: {outside:.4f} likely)")
     for count in COUNTS:
@@ -98,7 +98,7 @@ def main() -> None:
         masks = np.array([[parse_understanding(c.text, space).mask(space) for c in group] for group in drawn])
         found = consensus(indicators(masks, len(space)).mean(axis=1))
         print(
-            f"{count:3d} samples  {took:6.2f} s   right {np.mean((found >> gold) & 1):.3f}   "
+            f"{count:3d} samples  {took:6.2f} s   right {np.mean((found >> gold) & np.uint64(1)):.3f}   "
             f"as exact {np.mean(found == known):.3f}   {took / seconds:.1f} times the seconds",
             flush=True,
         )

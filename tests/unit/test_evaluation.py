@@ -78,7 +78,7 @@ def _pairs(right: float, n: int = 240) -> list[tuple[str, str | None]]:
     return [("joy" if i % 2 else "fear", ("joy" if i % 2 else "fear") if i < right * n else "anger") for i in range(n)]
 
 
-@pytest.mark.parametrize("name", ["tfidf", "embedding"])
+@pytest.mark.parametrize("name", ["tfidf", "embedding", "characters"])
 def test_a_probe_knows_plain_emotions(name: str, dialogues: list[Dialogue]) -> None:
     reader = readers_for(name, [d for d in dialogues if d.split == "train"], SPACES, 1)["sample"]
     assert isinstance(reader, ProbeReader)
@@ -88,6 +88,23 @@ def test_a_probe_knows_plain_emotions(name: str, dialogues: list[Dialogue]) -> N
     assert right > 0.5
     with pytest.raises(UserError, match="fewer than two labels"):
         ProbeReader(name, [], 1)
+
+
+def test_the_embedding_is_of_english_and_says_so_where_turns_are_not(
+    dialogues: list[Dialogue], caplog: pytest.LogCaptureFixture
+) -> None:
+    def talk(*turns: tuple[str, str]) -> list[Dialogue]:
+        said = tuple(Utterance(speaker="甲", text=text, gold=(label,)) for text, label in turns)
+        return [Dialogue(id="d", corpus="zh", split="train", turns=said)]
+
+    chinese = talk(("我太高兴了", "joy"), ("你怎么能这样", "anger"), ("真开心", "joy"), ("气死我了", "anger"))
+    spaces = {"zh": MELD, **SPACES}
+    readers_for("embedding", [d for d in dialogues if d.split == "train"], spaces, 1)
+    readers_for("characters", chinese, spaces, 1)
+    assert not caplog.messages
+    readers_for("embedding", chinese, spaces, 1)
+    assert "embedding is of English, which zh seems not to be" in caplog.text
+    assert readers_for("characters", chinese, spaces, 1)["zh"].label(talk(("今天很开心", "joy"))[0].turns) == "joy"
 
 
 def test_a_judge_is_none_of_those_that_taught() -> None:

@@ -182,8 +182,10 @@ class Evaluation(Section):
     replies: int = Field(32, ge=0)
     """Held-out prefixes that the policy replies to, for expression consistency."""
     judge: str = "embedding"
-    """The reader outside the loop: embedding or tfidf, a probe of sentence embeddings or words that is fitted on gold,
-    or a Hugging Face text classifier by name or directory."""
+    """The reader outside the loop: embedding, tfidf or characters, a probe of sentence embeddings, words or characters
+    that is fitted on gold, or a Hugging Face text classifier by name or directory. embedding is of English; characters
+    takes any language, though where one has no spaces it is of a kind with selfplay.words, so that a classifier of that
+    language judges better."""
     bootstrap: int = Field(1000, ge=100)
     """Resamples of dialogues behind every interval."""
 

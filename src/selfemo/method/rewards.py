@@ -95,7 +95,7 @@ def expected_agreement(posterior_NA: Floats, iou_AA: Floats) -> Floats:
     Returns:
         ``(N,)`` in (0, 1]; 1 where the policy has no doubt.
     """
-    return np.asarray(np.einsum("na,ab,nb->n", posterior_NA, iou_AA, posterior_NA))
+    return np.asarray(np.einsum("nb,nb->n", posterior_NA @ iou_AA, posterior_NA))
 
 
 def marginals(posterior_NA: Floats, answers_A: Masks, m: int) -> Floats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,18 @@ def _score(context: Context, shards: Sequence[str], policy: str, prepared: str, 
 def _values(scores: Mapping[str, Mapping[str, Any]], gate_corpus: str) -> dict[str, float]:
     """Metrics of all corpora as MLflow shows them."""
     values = {f"eval/{c}/{k}": v for c, s in scores.items() for k, v in s.items() if isinstance(v, (int, float))}
-    return values | {f"eval/{gate_corpus}/f1/{k}": v for k, v in scores[gate_corpus]["f1"].items()}
+    f1 = scores[gate_corpus]["f1"]
+    return values | {f"eval/{gate_corpus}/f1/{named(n, label)}": v for n, (label, v) in enumerate(f1.items())}
+
+
+def named(number: int, label: str) -> str:
+    """A label as a part of a metric's name: MLflow takes letters and digits, but not the vowel signs of Hindi.
+
+    Args:
+        number: Of the label, in the order of its space; it stands in for what MLflow refuses.
+        label: Its name.
+    """
+    return label if re.fullmatch(r"[\w.\- :]+", label) and label.strip(". ") == label else f"label {number}"
 
 
 def metrics_of(shards: Sequence[Path], spaces: Spaces, config: Config, out: Path) -> dict[str, dict[str, Any]]:
