@@ -214,7 +214,8 @@ def _addresses(regions: Sequence[str]) -> Finder:
                 ipaddress.ip_address(match.group())
             except ValueError:
                 continue
-            yield match.start(), match.end(), "ADDRESS"
+            if any(c.isdigit() for c in match.group()):  # "::" and "be::" are addresses to a machine alone
+                yield match.start(), match.end(), "ADDRESS"
         if any(c.isdigit() for c in text):
             for country in _COUNTRIES & set(regions):
                 for address in needed("pyap").parse(text, country=country):
