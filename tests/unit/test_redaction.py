@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from selfemo.data.redaction import Command, Patterns
+from selfemo.data.redaction_model import Model
 from selfemo.errors import UserError
 
 FAKE_KEY = "AKIA" + "IOSFODNN7EXAMPLE"
@@ -72,3 +75,63 @@ def test_any_text_comes_back_and_masking_twice_is_masking_once(texts: list[str])
 def test_a_command_gets_every_text_whole() -> None:
     texts = ["two\nlines", "\u2028", '"quoted"', "", "ü"]
     assert Command("cat")(texts).texts == texts
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of no layers, whose embeddings say that Maria is a person and Lyon a place."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import BertConfig, BertForTokenClassification, PreTrainedTokenizerFast
+
+    words = ["[UNK]", "[PAD]", "Maria", "Lyon", "EMAIL", "NAME"]
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    labels = ["O", "B-PER", "B-LOC"]
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=4,
+        num_hidden_layers=0,
+        num_attention_heads=1,
+        intermediate_size=4,
+        max_position_embeddings=16,
+        id2label=dict(enumerate(labels)),
+    )
+    model = BertForTokenClassification(config)
+    with torch.no_grad():
+        for weights in model.bert.embeddings.parameters():
+            weights.zero_()
+        model.bert.embeddings.LayerNorm.weight.fill_(1.0)
+        table = model.bert.embeddings.word_embeddings.weight
+        table[:, 0] = 1.0
+        table[2:4] = torch.eye(4)[1:3]
+        table[4:] = torch.eye(4)[1]  # it would take the words of masks for people
+        model.classifier.weight.copy_(torch.eye(4)[:3])
+        model.classifier.bias.zero_()
+    path = tmp_path_factory.mktemp("ner")
+    model.save_pretrained(path)
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]").save_pretrained(path)
+    return path
+
+
+def test_a_model_of_ones_own_finds_names_that_nobody_gave(classifier: Path) -> None:
+    model = Model.load(classifier, Patterns())
+    long = "so it was said " * 30 + "by Maria"  # many times what the model reads at once
+    done = model(["Maria went to Lyon, jo@example.com", "", "no one", long], [[], [], [], []])
+    assert done.texts == ["[NAME] went to [ADDRESS], [EMAIL]", "", "no one", long.replace("Maria", "[NAME]")]
+    assert done.counts == {"NAME": 2, "ADDRESS": 1, "EMAIL": 1}
+
+
+def test_what_is_no_such_model_is_named(tmp_path: Path, classifier: Path) -> None:
+    with pytest.raises(UserError, match="holds no model"):
+        Model.load(tmp_path, Patterns())
+    for file in classifier.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "model.safetensors").write_bytes(b"nonsense")
+    with pytest.raises(UserError, match=r"cannot be loaded|header"):
+        Model.load(tmp_path, Patterns())
+    config = (classifier / "config.json").read_text().replace("B-PER", "joy").replace("B-LOC", "fear")
+    (tmp_path / "config.json").write_text(config)
+    (tmp_path / "model.safetensors").write_bytes((classifier / "model.safetensors").read_bytes())
+    with pytest.raises(UserError, match="its labels are O, fear, joy"):
+        Model.load(tmp_path, Patterns())

@@ -54,6 +54,12 @@ def _column(flag: str, what: str, several: bool = False) -> Callable[[F], F]:
     help="Hours of silence that end a chat without ids; 0: none do.",
 )
 @click.option("--redact", is_flag=True, help="Mask numbers, addresses, keys, and names of speakers.")
+@click.option(
+    "--redact-model",
+    type=click.Path(path_type=Path),
+    metavar="DIRECTORY",
+    help="Mask names and places as well, with a token classifier of yours.",
+)
 @click.option("--redact-command", metavar="COMMAND", help="Mask with a command: a JSON string a line in and out.")
 @click.option(
     "--redact-region",
@@ -116,14 +122,16 @@ def _options(given: dict[str, Any]) -> Options:
 
 def _redactor(given: dict[str, Any]) -> Redactor | None:
     from selfemo.data.redaction import Command, Patterns
+    from selfemo.data.redaction_model import Model
     from selfemo.errors import UserError
 
     if given["redact_command"]:
-        if given["redact"]:
-            raise UserError("goes without --redact", where="--redact-command", fix="give one of the two")
+        if given["redact"] or given["redact_model"]:
+            raise UserError("goes alone", where="--redact-command", fix="leave out --redact and --redact-model")
         return Command(given["redact_command"])
     regions = tuple(region.upper() for region in given["regions"]) or ("US", "GB")
-    return Patterns(regions).ready() if given["redact"] else None
+    patterns = Patterns(regions).ready() if given["redact"] or given["redact_model"] else None
+    return Model.load(given["redact_model"], patterns) if given["redact_model"] and patterns else patterns
 
 
 def _name(name: str | None, out: Path) -> str:

@@ -3,7 +3,7 @@
 Found by libraries that need no download: telephone numbers by phonenumbers (Google's), cards and bank accounts by
 python-stdnum (whose check digits have to fit), postal addresses of the US, Canada and the UK by pyap2, keys and tokens
 by detect-secrets (Yelp's). E-mail and IP addresses have a plain form and are found by it. Names: those that are given,
-such as the speakers'; no other. Other names and addresses take a model of the language: see :class:`Command`.
+such as the speakers'. Other names take a model: :mod:`selfemo.data.redaction_model`, or :class:`Command`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _TOLD = re.compile(
     r"(?:\s*[:=]\s*|\s+(?:is|ist)\s+(?=\S*\d))(\S{3,100})",
     re.IGNORECASE,
 )
-_MASK = re.compile(r"\[([A-Z]{2,20})\]")
+MASK = re.compile(r"\[([A-Z]{2,20})\]")
 _KEYS = (
     "aws.AWSKeyDetector",
     "azure_storage_key.AzureStorageKeyDetector",
@@ -184,7 +184,7 @@ class Command:
             if not isinstance(found, str):
                 raise UserError(f"line {number} is no JSON string", where=where, fix=fix)
             masked.append(found)
-            counts += Counter(_MASK.findall(found)) - Counter(_MASK.findall(text))
+            counts += Counter(MASK.findall(found)) - Counter(MASK.findall(text))
         return Masked(masked, counts)
 
 
