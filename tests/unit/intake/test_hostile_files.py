@@ -145,3 +145,8 @@ def test_half_a_surrogate_pair_is_one_replacement_character(tmp_path: Path, impo
 def test_quotes_that_enclose_nothing_are_characters(tmp_path: Path, importer: Importer) -> None:
     (tmp_path / "t.tsv").write_text('text\tlabel\nsay "hi" twice\tjoy\n"Go" away\tfear\nthe end"\tjoy\n')
     assert [said[0][1] for said in importer(tmp_path / "t.tsv").said] == ['say "hi" twice', '"Go" away', 'the end"']
+
+
+def test_a_cell_may_be_larger_than_the_csv_module_would_have_it(tmp_path: Path, importer: Importer) -> None:
+    (tmp_path / "t.csv").write_text('text,label\n"' + "x " * 100_000 + '""y""",joy\n')
+    assert importer(tmp_path / "t.csv").said[0][0][1].endswith('x "y"')

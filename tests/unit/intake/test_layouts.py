@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from selfemo.data.corpora import load_corpus
+from selfemo.data.corpora.rows import Rows
+from tests.conftest import ROOT
 from tests.unit.intake.conftest import Importer
 
 
@@ -208,3 +214,64 @@ def test_a_chat_that_is_a_list_with_times(tmp_path: Path, importer: Importer) ->
     (tmp_path / "chat.json").write_text(json.dumps(messages))
     assert [len(d.turns) for d in importer(tmp_path / "chat.json").dialogues] == [2, 1]
     assert [len(d.turns) for d in importer(tmp_path / "chat.json", "--gap", "0", out="whole").dialogues] == [3]
+
+
+def test_json_by_split_by_id_and_under_a_key(tmp_path: Path, importer: Importer) -> None:
+    turns = [{"speaker": "A", "text": "Hi."}, {"speaker": "B", "text": "Hello."}]
+    (tmp_path / "splits.json").write_text(json.dumps({"train": [{"turns": turns}], "valid": [{"turns": turns}]}))
+    (tmp_path / "ids.json").write_text(json.dumps({"x7": {"turns": turns}, "x8": {"turns": turns[:1]}}))
+    (tmp_path / "key.json").write_text(json.dumps({"version": 1, "data": [{"turns": turns}]}))
+    assert [d.split for d in importer(tmp_path / "splits.json", out="s").dialogues] == ["train", "dev"]
+    assert [d.id.rsplit("/", 1)[1] for d in importer(tmp_path / "ids.json", out="i").dialogues] == ["x7", "x8"]
+    assert importer(tmp_path / "key.json", out="k").said == [[("A", "Hi."), ("B", "Hello.")]]
+
+
+def test_conversations_as_share_gpt_keeps_them(tmp_path: Path, importer: Importer) -> None:
+    said = [
+        {"from": "system", "value": "Be kind."},
+        {"from": "human", "value": "Hi"},
+        {"from": "gpt", "value": "Hello"},
+    ]
+    done = importer(jsonl(tmp_path / "chats.jsonl", {"id": "a", "conversations": said}))
+    assert done.said == [[("human", "Hi"), ("gpt", "Hello")]]
+
+
+def test_turns_that_lie_as_an_object_of_lists(tmp_path: Path, importer: Importer) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    turns = [{"text": ["Hi", "Oh"], "speaker": ["A", "B"], "emotion": ["joy", "fear"]}]
+    pq.write_table(pa.table({"id": ["x"], "turns": turns}), tmp_path / "t.parquet")
+    done = importer(tmp_path / "t.parquet")
+    assert (done.said, done.gold) == ([[("A", "Hi"), ("B", "Oh")]], [[("joy",), ("fear",)]])
+
+
+def test_a_hub_directory_of_several_parts_is_refused(tmp_path: Path, importer: Importer) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for part in ("raw", "simplified"):
+        (tmp_path / "hub" / part).mkdir(parents=True)
+        pq.write_table(pa.table({"text": ["x"]}), tmp_path / "hub" / part / "train-00000-of-00001.parquet")
+    done = importer(tmp_path / "hub")
+    assert (done.code, "holds several parts: raw, simplified" in done.output) == (2, True)
+    assert importer(tmp_path / "hub" / "raw").said == [[("Someone", "x")]]
+
+
+def test_a_label_of_a_speaker_who_never_speaks_is_refused(tmp_path: Path, importer: Importer) -> None:
+    (tmp_path / "t.csv").write_text("conv_id,speaker,text,emotion\n1,Ann,x,joy\n1,Ben,y,joy\n")
+    assert importer(tmp_path / "t.csv", "--label-of", "ann").gold == [[("joy",), None]]
+    done = importer(tmp_path / "t.csv", "--label-of", "Cy", out="other")
+    assert (done.code, "no labelled turn of 'Cy'" in done.output) == (2, True)
+
+
+def test_real_meld_is_read_as_its_own_loader_reads_it(importer: Importer) -> None:
+    path = Path(os.environ.get("SELFEMO_DATA", ROOT.parent / "shared" / "data")) / "meld"
+    if not (path / "train_sent_emo.csv").is_file():
+        pytest.skip(f"MELD is not in {path}: set SELFEMO_DATA")
+    done = importer(path)
+    loaded = load_corpus("meld", str(path), Rows())
+    ids = {d.id.removeprefix("meld/"): d for d in loaded}
+    assert {d.id.removeprefix("corpus/") for d in done.dialogues} == ids.keys()
+    for dialogue in done.dialogues:
+        assert [t.gold for t in dialogue.turns] == [t.gold for t in ids[dialogue.id.removeprefix("corpus/")].turns]

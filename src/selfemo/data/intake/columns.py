@@ -86,13 +86,25 @@ def plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.rsplit(".", 1)[-1].lower())
 
 
+def listed(value: Any) -> list[Any] | None:
+    """The turns that a cell lists: a list, or an object of lists of one length, which ``datasets`` makes of objects."""
+    if isinstance(value, list):
+        return value
+    if not isinstance(value, dict) or not all(isinstance(part, list) for part in value.values()):
+        return None
+    if len({len(part) for part in value.values()}) != 1:
+        return None
+    return [dict(zip(value, parts, strict=True)) for parts in zip(*value.values(), strict=True)]
+
+
 def turns_column(sample: Sequence[Mapping[str, Any]]) -> str:
     """The column that lists a dialogue's turns, or nothing if a row is a turn."""
     lists: dict[str, int] = {}
     for row in sample:
         for name, value in row.items():
-            if isinstance(value, list) and value and plain(name) in _TURNS:
-                lists[name] = lists.get(name, 0) + (2 if isinstance(value[0], dict) else 1)
+            turns = listed(value) if plain(name) in _TURNS else None
+            if turns:
+                lists[name] = lists.get(name, 0) + (2 if isinstance(turns[0], dict) else 1)
     return max(lists, key=lambda name: (lists[name], -_TURNS.index(plain(name)))) if lists else ""
 
 

@@ -7,6 +7,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -15,6 +16,8 @@ from selfemo.data.intake.encodings import Encoding, check, find_encoding, pieces
 from selfemo.errors import UserError
 
 DELIMITERS = (",", ";", "\t", "|")
+BLOCK = 16 << 20
+"""Bytes of a file that are read at a time; a row must fit into them."""
 _ROWS = 200
 _STATED = re.compile(r"\ufeff?sep=(.)\r?\n?", re.IGNORECASE)
 _NAME = re.compile(r"[^\W\d][\w .\-/#()?%:]{0,60}|#")
@@ -110,7 +113,10 @@ def _cells(text: str, delimiter: str, quoted: bool, skip: int) -> list[list[str]
         quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
     )
     try:
-        return list(islice((row for number, row in enumerate(reader) if number >= skip and any(row)), _ROWS)) or [[""]]
+        with _wide():
+            return list(islice((row for number, row in enumerate(reader) if number >= skip and any(row)), _ROWS)) or [
+                [""]
+            ]
     except csv.Error:  # a cell beyond any size: the reader of tables will name its row
         return [[""]]
 
@@ -148,8 +154,9 @@ def _quoted(path: Path, encoding: str, delimiter: str, skip: int, must: bool) ->
     with path.open(encoding=encoding, newline="") as file:
         reader = csv.reader(file, delimiter=delimiter, strict=True)
         try:
-            for _ in reader:
-                line = reader.line_num
+            with _wide():
+                for _ in reader:
+                    line = reader.line_num
         except csv.Error as error:
             problem, line = str(error), line + 1
     if not problem:
@@ -170,6 +177,16 @@ def _quoted(path: Path, encoding: str, delimiter: str, skip: int, must: bool) ->
         where=f"{path}: line {line}",
         fix='write a quote inside a cell twice (""); where quotes enclose no cells at all, give --quotes none',
     )
+
+
+@contextmanager
+def _wide() -> Iterator[None]:
+    """Cells as large as pyarrow takes: the csv module's own bound is a setting of the process."""
+    before = csv.field_size_limit(BLOCK)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
 
 
 def _physical(path: Path, encoding: str, skip: int) -> Iterator[str]:

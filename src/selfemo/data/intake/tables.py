@@ -15,15 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from selfemo.data.intake import convokit, iemocap
-from selfemo.data.intake.dialect import Dialect
+from selfemo.data.intake.dialect import BLOCK, Dialect
 from selfemo.data.intake.encodings import UTF8, Encoding, check, find_encoding
-from selfemo.data.intake.files import Source
+from selfemo.data.intake.files import Source, split_named
 from selfemo.data.needs import needed
 from selfemo.errors import UserError
 
 Row = dict[str, Any]
-BLOCK = 16 << 20
-"""Bytes of a CSV file that are read at a time; a row must fit into them."""
 _BATCH = 4096
 
 Refuse = Callable[[Path, int | str, str, str], None]
@@ -182,6 +180,12 @@ def _parsed(text: str, path: Path, line: int, refuse: Refuse | None) -> Any:
 def _items(path: Path, encoding: str, refuse: Refuse) -> Iterator[Row]:
     """The objects of a JSON document: a list of them, under one key, or by their ids."""
     data = _parsed(path.read_text(encoding=encoding), path, 1, None)
+    if isinstance(data, dict) and data and all(split_named(k) and isinstance(v, list) for k, v in data.items()):
+        data = [
+            (item if isinstance(item, dict) else {"messages": item}) | {"split": split}
+            for split, items in data.items()
+            for item in items
+        ]
     if isinstance(data, dict):
         lists = [value for value in data.values() if isinstance(value, list) and value and isinstance(value[0], dict)]
         if len(lists) == 1 and not any(isinstance(v, dict) for v in data.values()):

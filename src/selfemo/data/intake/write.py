@@ -121,6 +121,10 @@ def run(plan: Plan, out: Path, name: str, *, skip_bad: bool, force: bool, redact
             found = _dialogues(plan, staging, refusals, name, redactor, tally)
             write_jsonl(partial / DIALOGUES, found)
         (partial / "turns.sqlite").unlink()
+        owner = plan.columns.label_of
+        if owner not in ("", "first") and not sum(tally.labelled.values()):
+            fix = "give the speaker whose turns the label is of, as the column has it"
+            raise UserError(f"no labelled turn of {owner[:60]!r}", where="--label-of", fix=fix)
         _write_labels(partial / LABELS, plan, name, tally)
         report = _report(plan, name, tally, rows, refusals, redactor is not None)
         text = json.dumps(report, ensure_ascii=False, indent=2)
@@ -144,10 +148,11 @@ def _dialogues(
     splits = assign(staging.known, plan.shares, plan.options.seed, where)
     paths = [table.source.path for table in plan.tables]
     used: set[int] = set()
+    several = len({known.apart for known in staging.known}) > 1
 
     def one(number: int, rows: list[list[Any]]) -> Dialogue:
         known, split = staging.known[number], splits[number]
-        key = f"{known.apart}-{known.name}" if known.apart and plan.shares else known.name
+        key = f"{known.apart}-{known.name}" if several and plan.shares else known.name
         key = str(number + 1) if redactor else key  # ids may hold what is to be masked
         identifier, again = f"{name}/{split}/{key}", 1
         while (mark := seed_of(identifier)) in used:
