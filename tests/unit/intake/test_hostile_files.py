@@ -150,3 +150,34 @@ def test_quotes_that_enclose_nothing_are_characters(tmp_path: Path, importer: Im
 def test_a_cell_may_be_larger_than_the_csv_module_would_have_it(tmp_path: Path, importer: Importer) -> None:
     (tmp_path / "t.csv").write_text('text,label\n"' + "x " * 100_000 + '""y""",joy\n')
     assert importer(tmp_path / "t.csv").said[0][0][1].endswith('x "y"')
+
+
+def test_a_first_row_that_may_be_text_is_asked_about_and_never_lost(tmp_path: Path, importer: Importer) -> None:
+    (tmp_path / "t.txt").write_text("Hello you\nAnd you\n")
+    refused(importer(tmp_path / "t.txt"), "not sure of header", "--header or --no-header")
+    assert [s[0][1] for s in importer(tmp_path / "t.txt", "--no-header").said] == ["Hello you", "And you"]
+    (tmp_path / "u.csv").write_text("Satz,Gefühl\nHallo,Freude\n", encoding="utf-8")
+    refused(importer(tmp_path / "u.csv", out="u"), "not sure of header")
+    assert importer(tmp_path / "u.csv", "--text", "Satz", "--label", "Gefühl", out="u").gold == [[("Freude",)]]
+
+
+def test_lines_that_end_as_on_an_old_mac(tmp_path: Path, importer: Importer) -> None:
+    (tmp_path / "t.csv").write_bytes("text;label\rschön;joy\rgrün;fear\r".encode("mac-roman"))
+    done = importer(tmp_path / "t.csv", "--encoding", "mac-roman")
+    assert [s[0][1] for s in done.said] == ["schön", "grün"]
+
+
+def test_an_object_is_no_text(tmp_path: Path, importer: Importer) -> None:
+    (tmp_path / "t.jsonl").write_text('{"text": "a"}\n{"text": {"en": "b"}}\n')
+    refused(importer(tmp_path / "t.jsonl", "--text", "text"), "row 2: column text", "an object, where text should be")
+
+
+def test_times_finer_than_python_has_them_are_refused(tmp_path: Path, importer: Importer) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    times = pa.array([1, 2], pa.timestamp("ns"))
+    pq.write_table(pa.table({"text": ["a", "b"], "speaker": ["x", "y"], "sent_at": times}), tmp_path / "t.parquet")
+    done = importer(tmp_path / "t.parquet")
+    assert done.code in (0, 2)  # with pandas installed they are read
+    assert done.code == 2 or done.said == [[("x", "a"), ("y", "b")]]

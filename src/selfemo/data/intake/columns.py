@@ -86,6 +86,11 @@ def plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.rsplit(".", 1)[-1].lower())
 
 
+def is_known(name: str) -> bool:
+    """Whether a column's name says what it has."""
+    return any(plain(name) in names for names in _KNOWN.values())
+
+
 def listed(value: Any) -> list[Any] | None:
     """The turns that a cell lists: a list, or an object of lists of one length, which ``datasets`` makes of objects."""
     if isinstance(value, list):

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
+from selfemo.data.intake.cells import order_of
+from selfemo.data.intake.columns import is_known
 from selfemo.data.intake.encodings import Encoding, check, find_encoding, pieces
 from selfemo.errors import UserError
 
@@ -197,9 +199,13 @@ def _physical(path: Path, encoding: str, skip: int) -> Iterator[str]:
 def _header(rows: list[list[str]]) -> tuple[bool, bool]:
     """Whether the first row names columns, and whether that is sure."""
     first, rest = rows[0], rows[1:]
-    named = all(_NAME.fullmatch(cell.strip()) for cell in first if cell.strip())
-    if not named or not rest:
-        return named, not named or not rest
-    # A name stands in no other row of its column, and a column of numbers has a name that is none.
-    column_has_it = any(row[i : i + 1] == [cell] for i, cell in enumerate(first) for row in rest)
-    return not column_has_it, True
+    if not all(_NAME.fullmatch(cell.strip()) for cell in first if cell.strip()):
+        return False, True
+    if any(row[i : i + 1] == [cell] for i, cell in enumerate(first) for row in rest):
+        return False, True  # a name stands in no other row of its column
+    above_numbers = any(all(_is_number(row[i : i + 1]) for row in rest) for i in range(len(first)))
+    return True, any(map(is_known, first)) or (bool(rest) and above_numbers)
+
+
+def _is_number(cell: list[str]) -> bool:
+    return bool(cell) and order_of(cell[0]) is not None

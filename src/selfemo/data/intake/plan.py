@@ -131,9 +131,16 @@ def make(paths: Sequence[Path], options: Options) -> Plan:
         columns = _sure(replace(columns, names=labels.by_number), "names") if labels.by_number else columns
     if not columns.text:
         raise UserError("no column has text", where=str(sources[0].path), fix=f"give --text: {_list(names)}")
+    if any(name in names for role in roles.ROLES for name in _of(options, role)):
+        unsure.pop("header", None)  # whoever names a column has seen the header
     unsure |= {role: _FLAGS.get(role, f"--{role.replace('_', '-')}") for role in columns.unsure}
     shares = options.shares or (None if columns.split or len({s.split for s in sources}) > 1 else SHARES)
     return Plan(tuple(tables), columns, labels, options, shares, unsure, tuple(names))
+
+
+def _of(options: Options, role: str) -> tuple[str, ...]:
+    value = getattr(options, role) or ()
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _sure(columns: Columns, role: str) -> Columns:

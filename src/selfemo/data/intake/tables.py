@@ -224,7 +224,7 @@ def _batches(path: Path, form: str) -> Iterator[Row]:
             for batch in _arrow(path):
                 for start in range(0, batch.num_rows, _BATCH):
                     yield from batch.slice(start, _BATCH).to_pylist()
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:  # a time in nanoseconds, without pandas
         first = str(error).split("\n", 1)[0]
         raise UserError(f"cannot be read: {first}", where=str(path), fix="fetch or write the file again") from None
 

@@ -102,6 +102,10 @@ class Reader:
         if columns.text not in row:
             self.refuse(self.path, number, columns.text, "no such column in this row")
             return None
+        for name in (columns.text, columns.speaker):
+            if name and isinstance(row.get(name), dict):
+                self.refuse(self.path, number, name, "an object, where text should be")
+                return None
         speaker = text_of(row.get(columns.speaker)).strip() if columns.speaker else ""
         if self.chat and speaker.lower() in _NO_TURNS:
             self.refuse.passed_over(f"{speaker.lower()} messages")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import tempfile
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,8 +17,9 @@ from selfemo.data.intake.columns import FILE
 from selfemo.data.intake.naming import Naming, in_order
 from selfemo.data.intake.plan import Plan
 from selfemo.data.intake.refusals import QUARANTINE, Refusals
-from selfemo.data.intake.splits import SPLITS, assign
+from selfemo.data.intake.splits import assign
 from selfemo.data.intake.staging import Staging, utterances
+from selfemo.data.intake.tally import Tally, report_of
 from selfemo.data.intake.turns import Reader
 from selfemo.data.label_file import LABELS, Label, LabelFile
 from selfemo.data.labels import MAX_LABELS
@@ -32,7 +30,6 @@ from selfemo.errors import UserError
 from selfemo.progress import heartbeat
 
 IMPORT = "import.json"
-SCHEMA = "selfemo.import/1"
 _CHUNK = 500
 """Dialogues that are masked at a time."""
 _LEAST_SET, _MOST_SETS = 0.01, 16
@@ -53,33 +50,6 @@ _ROLES = {
     "someone",
 }
 """Speakers that are no names, so that redaction leaves them."""
-
-
-@dataclass
-class Tally:
-    """What was imported, counted as it is written."""
-
-    dialogues: Counter[str] = field(default_factory=Counter)
-    turns: Counter[str] = field(default_factory=Counter)
-    labelled: Counter[str] = field(default_factory=Counter)
-    labels: Counter[str] = field(default_factory=Counter)
-    votes: Counter[str] = field(default_factory=Counter)
-    sets: Counter[tuple[str, ...]] = field(default_factory=Counter)
-    voted: int = 0
-    masked: Counter[str] = field(default_factory=Counter)
-
-    def add(self, dialogue: Dialogue) -> None:
-        """Count a dialogue."""
-        split = dialogue.split
-        self.dialogues[split] += 1
-        self.turns[split] += len(dialogue.turns)
-        for turn in dialogue.turns:
-            self.labelled[split] += turn.gold is not None
-            self.labels.update(turn.gold or ())
-            self.voted += turn.votes is not None
-            self.votes.update(turn.votes or ())
-            if turn.gold and len(turn.gold) > 1:
-                self.sets[turn.gold] += 1
 
 
 def run(plan: Plan, out: Path, name: str, *, skip_bad: bool, force: bool, redactor: Redactor | None) -> dict[str, Any]:
@@ -126,7 +96,7 @@ def run(plan: Plan, out: Path, name: str, *, skip_bad: bool, force: bool, redact
             fix = "give the speaker whose turns the label is of, as the column has it"
             raise UserError(f"no labelled turn of {owner[:60]!r}", where="--label-of", fix=fix)
         _write_labels(partial / LABELS, plan, name, tally)
-        report = _report(plan, name, tally, rows, refusals, redactor is not None)
+        report = report_of(plan, name, tally, rows, refusals, redactor is not None)
         text = json.dumps(report, ensure_ascii=False, indent=2)
         (partial / IMPORT).write_text(text + "\n", encoding="utf-8")
     return report
@@ -216,51 +186,6 @@ def _write_labels(path: Path, plan: Plan, name: str, tally: Tally) -> None:
         space = LabelFile(name=name, labels={label: Label() for label in found}, neutral=neutral, sets=tuple(sets))
     written = space.model_dump(mode="json", exclude_defaults=True)
     path.write_text(yaml.safe_dump(written, allow_unicode=True, sort_keys=False), encoding="utf-8")
-
-
-def _report(plan: Plan, name: str, tally: Tally, rows: list[int], refusals: Refusals, redacted: bool) -> dict[str, Any]:
-    columns = {key: value for key, value in asdict(plan.columns).items() if value and key != "unsure"}
-    return {
-        "schema": SCHEMA,
-        "name": name,
-        "files": [
-            {
-                "name": table.source.path.name,
-                **(
-                    {"bytes": table.source.path.stat().st_size, "sha256": _sha256(table.source.path)}
-                    if table.source.path.is_file()
-                    else {}
-                ),
-                "form": table.source.form,
-                **({"split": table.source.split} if table.source.split else {}),
-                **(
-                    {"encoding": table.dialect.encoding.name, "delimiter": table.dialect.delimiter}
-                    if table.dialect
-                    else {}
-                ),
-                "rows": count,
-            }
-            for table, count in zip(plan.tables, rows, strict=True)
-        ],
-        "columns": columns,
-        "splits": {"drawn": asdict(plan.shares) | {"seed": plan.options.seed}}
-        if plan.shares
-        else "as the source states",
-        "counts": {
-            split: {"dialogues": tally.dialogues[split], "turns": tally.turns[split], "labelled": tally.labelled[split]}
-            for split in SPLITS
-        },
-        "labels": {label: tally.labels[label] for label in in_order(tally.labels, tally.votes)},
-        "turns with several labels": sum(tally.sets.values()),
-        "turns with votes": tally.voted,
-        "left out": {"bad rows": refusals.count, **refusals.passed},
-        "masked": dict(sorted(tally.masked.items())) if redacted else None,
-    }
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_free(out: Path, force: bool) -> None:
