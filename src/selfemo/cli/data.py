@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from selfemo.cli.base import known
+from selfemo.cli.data_check import check
+from selfemo.cli.data_import import import_
 
 if TYPE_CHECKING:
     from selfemo.data.dialogue import Dialogue
@@ -19,12 +21,16 @@ PATH = click.option("--path", help="Directory of your copy; the sample corpus ne
 
 @click.group()
 def data() -> None:
-    """Prepare, show and check corpora.
+    """Import, check, show and prepare corpora.
 
     \b
     Example:
-      selfemo data check --corpus meld --path ../data/meld
+      selfemo data import tickets.csv --out support
     """
+
+
+data.add_command(import_)
+data.add_command(check)
 
 
 def _load(corpus: str, path: str | None, skip_bad: bool) -> tuple[list[Dialogue], list[dict[str, str]]]:
@@ -73,26 +79,6 @@ def prepare(corpus: str, path: str | None, out: Path, skip_bad: bool) -> None:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     _summary(dialogues, quarantine)
-
-
-@data.command()
-@CORPUS
-@PATH
-@click.option("--skip-bad", is_flag=True, help="Count bad rows instead of stopping at the first.")
-def check(corpus: str, path: str | None, skip_bad: bool) -> None:
-    """Read a corpus, count what is in it, and report leakage between its splits.
-
-    \b
-    Example:
-      selfemo data check --corpus emorynlp --path ../data/emorynlp --skip-bad
-    """
-    from selfemo.data.corpora import leakage
-
-    dialogues, quarantine = _load(corpus, path, skip_bad)
-    _summary(dialogues, quarantine)
-    training = [d for d in dialogues if d.split == "train"]
-    _, leaked = leakage.remove(training, [d for d in dialogues if d.split != "train"])
-    click.echo(f"training utterances that stand in a held-out split: {leaked} (a run leaves them out)")
 
 
 @data.command()

@@ -8,8 +8,8 @@ from typing import Any
 from selfemo.errors import UserError
 
 
-def needed(module: str) -> Any:
-    """A module of the extra ``data``.
+def needed(module: str, extra: str = "data") -> Any:
+    """A module of an extra of this package.
 
     Raises:
         UserError: If it is not installed; says how to install it.
@@ -18,5 +18,5 @@ def needed(module: str) -> Any:
         return import_module(module)
     except ImportError as error:
         raise UserError(
-            f"{error.name or module} is not installed", where=module, fix="pip install 'selfemo[data]'"
+            f"{error.name or module} is not installed", where=module, fix=f"pip install 'selfemo[{extra}]'"
         ) from None

@@ -3,7 +3,7 @@
 Found by libraries that need no download: telephone numbers by phonenumbers (Google's), cards and bank accounts by
 python-stdnum (whose check digits have to fit), postal addresses of the US, Canada and the UK by pyap2, keys and tokens
 by detect-secrets (Yelp's). E-mail and IP addresses have a plain form and are found by it. Names: those that are given,
-such as the speakers'; no other. Other names and addresses take a model of the language: see :class:`Command`.
+such as the speakers'. Other names take a model: :mod:`selfemo.data.redaction_model`, or :class:`Command`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _TOLD = re.compile(
     r"(?:\s*[:=]\s*|\s+(?:is|ist)\s+(?=\S*\d))(\S{3,100})",
     re.IGNORECASE,
 )
-_MASK = re.compile(r"\[([A-Z]{2,20})\]")
+MASK = re.compile(r"\[([A-Z]{2,20})\]")
 _KEYS = (
     "aws.AWSKeyDetector",
     "azure_storage_key.AzureStorageKeyDetector",
@@ -97,6 +97,18 @@ class Patterns:
     """
 
     regions: tuple[str, ...] = ("US", "GB")
+
+    def ready(self) -> Patterns:
+        """Itself, once it is sure that its libraries are there and know the regions.
+
+        Raises:
+            UserError: Otherwise.
+        """
+        known = needed("phonenumbers").SUPPORTED_REGIONS
+        if unknown := [region for region in self.regions if region not in known]:
+            raise UserError(f"no country {unknown[0]!r}", where="--redact-region", fix="write two letters, such as DE")
+        _plugins(), needed("pyap"), needed("stdnum.iban")
+        return self
 
     def __call__(self, texts: Sequence[str], names: Sequence[Collection[str]] = ()) -> Masked:
         """See :class:`Redactor`."""
@@ -172,7 +184,7 @@ class Command:
             if not isinstance(found, str):
                 raise UserError(f"line {number} is no JSON string", where=where, fix=fix)
             masked.append(found)
-            counts += Counter(_MASK.findall(found)) - Counter(_MASK.findall(text))
+            counts += Counter(MASK.findall(found)) - Counter(MASK.findall(text))
         return Masked(masked, counts)
 
 
@@ -187,8 +199,9 @@ def _emails(text: str) -> Iterator[tuple[int, int, str]]:
 
 def _names(names: Collection[str]) -> Finder:
     def find(text: str) -> Iterator[tuple[int, int, str]]:
-        for name in sorted({part for name in names for part in (name, *name.split()) if len(part) > 1}, key=len)[::-1]:
-            for match in re.finditer(rf"(?<!\w){re.escape(name)}(?!\w)", text):
+        parts = {part for name in names for part in (name, *name.split()) if len(part) > 1}
+        for part in sorted(parts, key=lambda part: (-len(part), part)):
+            for match in re.finditer(rf"(?<!\w){re.escape(part)}(?!\w)", text):
                 yield match.start(), match.end(), "NAME"
 
     return find
@@ -201,7 +214,8 @@ def _addresses(regions: Sequence[str]) -> Finder:
                 ipaddress.ip_address(match.group())
             except ValueError:
                 continue
-            yield match.start(), match.end(), "ADDRESS"
+            if any(c.isdigit() for c in match.group()):  # "::" and "be::" are addresses to a machine alone
+                yield match.start(), match.end(), "ADDRESS"
         if any(c.isdigit() for c in text):
             for country in _COUNTRIES & set(regions):
                 for address in needed("pyap").parse(text, country=country):

@@ -20,8 +20,8 @@ _KNOWN: dict[str, frozenset[str]] = {
     role: frozenset(names.split())
     for role, names in {
         "text": "text utterance message content sentence transcript body value said comment messagetext utterancetext",
-        "speaker": "speaker speakeridx speakerid speakername role author authorrole from sender user username character "
-        "participant who name",
+        "speaker": "speaker speakeridx speakerid speakername role author authorrole from sender user username "
+        "character participant who name",
         "dialogue": "dialogueid dialogid dialogue dialog conversationid conversation convid conv threadid thread "
         "sessionid chatid sceneid callid ticketid",
         "turn": "turn turnid turnidx turnindex turnnumber turnno utteranceid utteranceidx utteranceindex uttid "
@@ -86,13 +86,30 @@ def plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.rsplit(".", 1)[-1].lower())
 
 
+def is_known(name: str) -> bool:
+    """Whether a column's name says what it has."""
+    return any(plain(name) in names for names in _KNOWN.values())
+
+
+def listed(value: Any) -> list[Any] | None:
+    """The turns that a cell lists: a list, or an object of lists of one length, which ``datasets`` makes of objects."""
+    if isinstance(value, list):
+        return value
+    if not isinstance(value, dict) or not all(isinstance(part, list) for part in value.values()):
+        return None
+    if len({len(part) for part in value.values()}) != 1:
+        return None
+    return [dict(zip(value, parts, strict=True)) for parts in zip(*value.values(), strict=True)]
+
+
 def turns_column(sample: Sequence[Mapping[str, Any]]) -> str:
     """The column that lists a dialogue's turns, or nothing if a row is a turn."""
     lists: dict[str, int] = {}
     for row in sample:
         for name, value in row.items():
-            if isinstance(value, list) and value and plain(name) in _TURNS:
-                lists[name] = lists.get(name, 0) + (2 if isinstance(value[0], dict) else 1)
+            turns = listed(value) if plain(name) in _TURNS else None
+            if turns:
+                lists[name] = lists.get(name, 0) + (2 if isinstance(turns[0], dict) else 1)
     return max(lists, key=lambda name: (lists[name], -_TURNS.index(plain(name)))) if lists else ""
 
 
@@ -124,8 +141,10 @@ def guess(
         for name in given.of(role):
             if name in free:
                 free.remove(name)
+    if given.turns in free and "text" not in stated:
+        settle("text", given.turns)  # turns that are text alone
     for role in ("split", "dialogue", "turn", "speaker", "text", "votes", "rater", "label", "time"):
-        if role in stated:
+        if role in stated or role in found:
             continue
         fitting = [name for name in free if plain(name) in _KNOWN[role] and _fits(role, name, sample)]
         fitting.sort(key=lambda name: name in inherited)  # a turn's own column first
@@ -142,7 +161,7 @@ def guess(
         if len(indicators) >= LEAST_INDICATORS:
             settle("label", indicators, False)
     columns = replace(given, **found)
-    columns, sure = _dialogue(columns, "dialogue" in stated, free, bool(inherited))
+    columns, sure = _dialogue(columns, "dialogue" in stated, free)
     if not sure:
         unsure.append("dialogue")
     if columns.label and "label_of" not in stated and set(columns.label) <= inherited and columns.speaker:
@@ -153,12 +172,12 @@ def guess(
     return replace(columns, unsure=tuple(dict.fromkeys(unsure)))
 
 
-def _dialogue(columns: Columns, stated: bool, free: list[str], nested: bool) -> tuple[Columns, bool]:
+def _dialogue(columns: Columns, stated: bool, free: list[str]) -> tuple[Columns, bool]:
     """Where dialogue ids come from if no column is called so, and whether that is sure."""
     ids = [name for name in free if plain(name) in _KNOWN["id"]]
     if stated or columns.dialogue:
         return columns, True
-    if nested:
+    if columns.turns:
         return replace(columns, dialogue=(ids[0],) if len(ids) == 1 else (ROW,), unique=True), True
     if columns.time and columns.speaker:
         return replace(columns, dialogue=(FILE,)), True

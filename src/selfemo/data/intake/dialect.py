@@ -7,14 +7,19 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
+from selfemo.data.intake.cells import order_of
+from selfemo.data.intake.columns import is_known
 from selfemo.data.intake.encodings import Encoding, check, find_encoding, pieces
 from selfemo.errors import UserError
 
 DELIMITERS = (",", ";", "\t", "|")
+BLOCK = 16 << 20
+"""Bytes of a file that are read at a time; a row must fit into them."""
 _ROWS = 200
 _STATED = re.compile(r"\ufeff?sep=(.)\r?\n?", re.IGNORECASE)
 _NAME = re.compile(r"[^\W\d][\w .\-/#()?%:]{0,60}|#")
@@ -54,14 +59,17 @@ def find_dialect(
 
     Args:
         path: Its path.
-        encoding: If it is known; so too ``delimiter``, ``header`` and ``quoted``.
+        encoding: If it is known.
+        delimiter: If it is known.
+        header: If it is known whether there is one.
+        quoted: If it is known whether quotes enclose cells.
 
     Raises:
         UserError: If the file is no table, or its header names a column twice.
     """
     known = Encoding(encoding) if encoding else find_encoding(path)
     check(path, known.name)
-    unsure = () if known.sure else ("encoding",)
+    unsure: tuple[str, ...] = () if known.sure else ("encoding",)
     first = next(pieces(path, known.name), "")
     stated = _STATED.match(first)
     if stated and not delimiter:
@@ -107,7 +115,10 @@ def _cells(text: str, delimiter: str, quoted: bool, skip: int) -> list[list[str]
         quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
     )
     try:
-        return list(islice((row for number, row in enumerate(reader) if number >= skip and any(row)), _ROWS)) or [[""]]
+        with _wide():
+            return list(islice((row for number, row in enumerate(reader) if number >= skip and any(row)), _ROWS)) or [
+                [""]
+            ]
     except csv.Error:  # a cell beyond any size: the reader of tables will name its row
         return [[""]]
 
@@ -118,19 +129,16 @@ def _delimiter(text: str, suffix: str) -> tuple[str, bool]:
     for delimiter in DELIMITERS:
         rows = _cells(text, delimiter, True, 0)
         rows = rows[:-1] if len(rows) > 1 else rows  # the last may be cut
-        widths = Counter(map(len, rows))
-        width, count = widths.most_common(1)[0]
-        if width > 1 and len(rows[0]) == width:
-            scores[delimiter] = (count / len(rows), width)
+        width = len(rows[0])
+        if width > 1:
+            scores[delimiter] = (sum(len(row) == width for row in rows) / len(rows), width)
     if suffix in (".tsv", ".tab") and "\t" in scores:
         return "\t", True
-    even = {d: width for d, (share, width) in scores.items() if share == 1}
-    if len(even) == 1:
-        return next(iter(even)), True
     if not scores:
         return ",", True  # one column
-    best = max(scores, key=lambda d: (scores[d][0], scores[d][1]))
-    return best, not even and len([d for d, (share, _) in scores.items() if share >= 0.9]) == 1
+    even = [d for d, (share, _) in scores.items() if share == 1]
+    best = max(scores, key=lambda d: scores[d])
+    return best, len(scores) == 1 or len(even) == 1
 
 
 def _quoted(path: Path, encoding: str, delimiter: str, skip: int, must: bool) -> bool:
@@ -148,10 +156,11 @@ def _quoted(path: Path, encoding: str, delimiter: str, skip: int, must: bool) ->
     with path.open(encoding=encoding, newline="") as file:
         reader = csv.reader(file, delimiter=delimiter, strict=True)
         try:
-            for _ in reader:
-                pass
+            with _wide():
+                for _ in reader:
+                    line = reader.line_num
         except csv.Error as error:
-            problem, line = str(error), reader.line_num
+            problem, line = str(error), line + 1
     if not problem:
         return True
     widths: set[int] = set()
@@ -172,6 +181,16 @@ def _quoted(path: Path, encoding: str, delimiter: str, skip: int, must: bool) ->
     )
 
 
+@contextmanager
+def _wide() -> Iterator[None]:
+    """Cells as large as pyarrow takes: the csv module's own bound is a setting of the process."""
+    before = csv.field_size_limit(BLOCK)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
 def _physical(path: Path, encoding: str, skip: int) -> Iterator[str]:
     with path.open(encoding=encoding) as file:
         yield from islice(file, skip, None)
@@ -180,9 +199,13 @@ def _physical(path: Path, encoding: str, skip: int) -> Iterator[str]:
 def _header(rows: list[list[str]]) -> tuple[bool, bool]:
     """Whether the first row names columns, and whether that is sure."""
     first, rest = rows[0], rows[1:]
-    named = all(_NAME.fullmatch(cell.strip()) for cell in first if cell.strip())
-    if not named or not rest:
-        return named, not named or not rest
-    # A name stands in no other row of its column, and a column of numbers has a name that is none.
-    column_has_it = any(row[i : i + 1] == [cell] for i, cell in enumerate(first) for row in rest)
-    return not column_has_it, True
+    if not all(_NAME.fullmatch(cell.strip()) for cell in first if cell.strip()):
+        return False, True
+    if any(row[i : i + 1] == [cell] for i, cell in enumerate(first) for row in rest):
+        return False, True  # a name stands in no other row of its column
+    above_numbers = any(all(_is_number(row[i : i + 1]) for row in rest) for i in range(len(first)))
+    return True, any(map(is_known, first)) or (bool(rest) and above_numbers)
+
+
+def _is_number(cell: list[str]) -> bool:
+    return bool(cell) and order_of(cell[0]) is not None

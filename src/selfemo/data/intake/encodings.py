@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,9 @@ class Encoding:
     others: tuple[str, ...] = ()
 
 
+UTF8 = Encoding("utf-8")
+
+
 def find_encoding(path: Path) -> Encoding:
     """The encoding of a file; all of it is looked at, a piece at a time.
 
@@ -60,7 +64,7 @@ def check(path: Path, encoding: str) -> None:
         UserError: Names the first place where it is not, and what to do.
     """
     try:
-        b"".decode(encoding)  # raises for base64 and the like, too
+        io.TextIOWrapper(io.BytesIO(), encoding=encoding)  # raises for base64 and the like, too
         at = _decodes(path, encoding)
     except LookupError:
         raise UserError(f"no encoding {encoding!r}", where="--encoding", fix="try utf-8, cp1252 or mac-roman") from None

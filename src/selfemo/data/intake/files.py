@@ -138,6 +138,11 @@ def _directory(path: Path) -> Iterator[Source]:
     elif any(path.glob("**/EmoEvaluation")):
         yield Source(path, "iemocap")
     elif files := sorted(path.rglob("*.parquet")):
+        parts = sorted({f.parent.relative_to(path).as_posix() for f in files if not _split_of(f.parent.name)})
+        if len(parts) > 1:
+            raise UserError(
+                f"holds several parts: {', '.join(parts)}", where=str(path), fix="give the directory of one"
+            )
         for file in files:
             inner = file.parent if file.parent != path else None
             yield _file(file, _split_of(file.name) or (_split_of(inner.name) if inner else None))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from selfemo.data.corpora.dailydialog import NAMES as DAILYDIALOG
 from selfemo.data.intake.columns import Columns, plain
+from selfemo.data.label_file import shipped_space
 
 Sample = Sequence[dict[str, Any]]
 
@@ -21,12 +22,14 @@ class Layout:
         has: Columns, in their plain spelling, that tell it from others.
         columns: What they mean, given the first rows; only the roles that it states are settled.
         roles: Which those are.
+        fits: Whether rows of such columns are of this form.
     """
 
     name: str
     has: frozenset[str]
     columns: Callable[[Sample], Columns]
     roles: frozenset[str]
+    fits: Callable[[Sample], bool] = lambda _: True
 
 
 def _named(sample: Sample, name: str) -> str:
@@ -65,7 +68,7 @@ def _esconv(sample: Sample) -> Columns:
 def _dailydialog(sample: Sample) -> Columns:
     turns = _named(sample, "dialog") or _named(sample, "utterances")
     label = _named(sample, "emotion") or _named(sample, "emotions")
-    return Columns("DailyDialog", turns=turns, text=turns, label=(label,), names=tuple(DAILYDIALOG.values()))
+    return Columns("DailyDialog", turns=turns, text=turns, label=(label,), names=shipped_space("dailydialog").labels)
 
 
 def _goemotions(sample: Sample) -> Columns:
@@ -78,6 +81,17 @@ def _goemotions(sample: Sample) -> Columns:
         rater=_named(sample, "raterid"),
         label=labels,
     )
+
+
+def _simplified(_: Sample) -> Columns:
+    return Columns("GoEmotions", text="1", dialogue=("3",), label=("2",), unique=True)
+
+
+def _is_simplified(sample: Sample) -> bool:
+    """Whether three columns without a header are text, numbers of labels and an id."""
+    ids = [str(row.get("3")) for row in sample]
+    numbered = all(re.fullmatch(r"\d+(,\d+)*", str(row.get("2"))) for row in sample)
+    return numbered and all(re.fullmatch(r"e[a-z0-9]{4,7}", name) for name in ids)
 
 
 def _meld(sample: Sample) -> Columns:
@@ -104,6 +118,13 @@ LAYOUTS = (
         frozenset({"text", "id", "raterid", "exampleveryunclear"}),
         _goemotions,
         frozenset({"text", "speaker", "dialogue", "turn", "label", "rater", "time", "votes"}),
+    ),
+    Layout(
+        "GoEmotions",
+        frozenset({"1", "2", "3"}),
+        _simplified,
+        frozenset({"text", "speaker", "dialogue", "turn", "label", "rater", "time", "votes"}),
+        _is_simplified,
     ),
     Layout(
         "ESConv",
@@ -136,7 +157,7 @@ def recognise(sample: Sample) -> tuple[Columns, frozenset[str]]:
     """The columns of a known layout and the roles that it settles; nothing is settled if it is none."""
     names = {plain(name) for row in sample for name in row}
     for layout in LAYOUTS:
-        if layout.has <= names:
+        if layout.has <= names and layout.fits(sample):
             return layout.columns(sample), layout.roles
     return Columns(), frozenset()
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-MOST = 64
-"""Labels of a space."""
-LONGEST = 60
-PARTING = ',;:|=~"[]{}<>，、；：｜\\`'
-"""What parts labels in prompts and answers: no label has it."""
+from selfemo.data.labels import BadLabels, LabelSpace
+from selfemo.data.scripts import fold
 
 
 class Naming:
@@ -17,11 +14,11 @@ class Naming:
 
     Args:
         names: Of labels that are numbers, in order from 0.
-        words: Every spelling that counts, lower case, to a label; empty: whatever is found is a label.
+        space: The labels there are, with their aliases; None: whatever is found is one.
     """
 
-    def __init__(self, names: Sequence[str] = (), words: Mapping[str, str] | None = None) -> None:
-        self.names, self.words = tuple(names), {fold(word): label for word, label in (words or {}).items()}
+    def __init__(self, names: Sequence[str] = (), space: LabelSpace | None = None) -> None:
+        self.names, self.space = tuple(names), space
         self._spelt: dict[str, str] = {}
 
     def name(self, found: str) -> str:
@@ -30,25 +27,27 @@ class Naming:
         Raises:
             ValueError: If it means none, or can be none.
         """
-        if self.names and found.lstrip("-").isdecimal():
-            if not 0 <= int(found) < len(self.names):
-                raise ValueError(f"label {found[:40]} is not 0..{len(self.names) - 1}")
-            found = self.names[int(found)]
-        folded = fold(found)
-        if self.words:
-            if folded not in self.words:
+        if label := self._spelt.get(found):
+            return label
+        said = " ".join(found.split())
+        if self.names and said.lstrip("-").isdecimal():
+            if not 0 <= int(said) < len(self.names):
+                raise ValueError(f"label {said[:40]} is not 0..{len(self.names) - 1}")
+            said = self.names[int(said)]
+        if self.space is not None:
+            label = self.space.words.get(fold(said))
+            if label is None:
                 raise ValueError(f"{found[:40]!r} is no label of the label file, and no alias")
-            return self.words[folded]
-        if folded not in self._spelt:
-            if len(found) > LONGEST or any(c in PARTING or not c.isprintable() for c in found):
-                raise ValueError(f"{found[:40]!r} can be no label: give --labels FILE that has it as an alias of one")
-            self._spelt[folded] = found
-        return self._spelt[folded]
-
-
-def fold(word: str) -> str:
-    """A spelling without case and needless space."""
-    return " ".join(word.split()).casefold()
+        else:
+            label = self._spelt.get(fold(said))
+            if label is None:
+                try:
+                    LabelSpace("", (said,))
+                except BadLabels as error:
+                    raise ValueError(f"{error.message}: give --labels FILE with it as an alias of a label") from None
+                label = self._spelt[fold(said)] = said
+        self._spelt[found] = label
+        return label
 
 
 def in_order(counts: Counter[str], votes: Counter[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 from pathlib import Path
@@ -12,9 +12,9 @@ from selfemo.data.intake import columns as roles
 from selfemo.data.intake import layouts
 from selfemo.data.intake.columns import FILE, NONE, ROW, Columns
 from selfemo.data.intake.dialect import find_dialect
-from selfemo.data.intake.encodings import find_encoding
-from selfemo.data.intake.files import Source, find
+from selfemo.data.intake.files import find
 from selfemo.data.intake.labels import LabelNames, read_label_names
+from selfemo.data.intake.refusals import Refusals
 from selfemo.data.intake.splits import Shares
 from selfemo.data.intake.tables import Table, open_table
 from selfemo.data.intake.turns import exploded, inherited
@@ -25,6 +25,7 @@ SAMPLE = 300
 SHARES = Shares(80, 10, 10)
 GAP = 8.0
 """Hours of silence after which a chat without ids of dialogues is another one."""
+_SHOWN = 8
 _TUPLES = ("dialogue", "label", "votes")
 
 
@@ -74,6 +75,10 @@ class Plan:
     unsure: dict[str, str] = field(default_factory=dict)
     choices: tuple[str, ...] = ()
 
+    def encodings(self) -> tuple[str, ...]:
+        """What the first file of unsure encoding could be besides what was guessed."""
+        return next((table.known_encoding.others for table in self.tables if not table.known_encoding.sure), ())
+
 
 _FLAGS = {
     "encoding": "--encoding",
@@ -96,12 +101,14 @@ def make(paths: Sequence[Path], options: Options) -> Plan:
         dialect = None
         if source.form == "csv":
             dialect = find_dialect(source.path, options.encoding, options.delimiter, options.header, options.quoted)
-            unsure |= {what: _FLAGS[what] for what in dialect.unsure}
-        elif source.form in ("json", "jsonl") and not options.encoding and not find_encoding(source.path).sure:
-            unsure["encoding"] = "--encoding"
+            unsure |= {what: _FLAGS[what] for what in dialect.unsure if what != "encoding"}
         tables.append(open_table(source, dialect, options.encoding))
+        if not tables[-1].known_encoding.sure:
+            unsure["encoding"] = "--encoding"
     sample = _sample(tables)
     if not sample:
+        for table in tables:
+            list(table.rows(Refusals()))  # all rows are bad: the first says why
         raise UserError("has no rows", where=str(sources[0].path), fix="give a file that has some")
     given, settled = layouts.of_form(sources[0].form)
     if not settled:
@@ -112,7 +119,7 @@ def make(paths: Sequence[Path], options: Options) -> Plan:
     flat = [turn for row in sample for turn in exploded(row, given)]
     names = list(dict.fromkeys(name for row in flat for name in row if not name.startswith("@")))
     given, settled = _stated(given, settled, options, names, str(sources[0].path))
-    labels = _labels(options.labels, sources, given)
+    labels = read_label_names(options.labels) if options.labels else LabelNames()
     stated = next((known for table in tables for name, known in table.names.items() if name in given.label), ())
     given = replace(given, names=labels.by_number or given.names or stated)
     columns = roles.guess(flat, given, settled, own)
@@ -124,9 +131,16 @@ def make(paths: Sequence[Path], options: Options) -> Plan:
         columns = _sure(replace(columns, names=labels.by_number), "names") if labels.by_number else columns
     if not columns.text:
         raise UserError("no column has text", where=str(sources[0].path), fix=f"give --text: {_list(names)}")
+    if any(name in names for role in roles.ROLES for name in _of(options, role)):
+        unsure.pop("header", None)  # whoever names a column has seen the header
     unsure |= {role: _FLAGS.get(role, f"--{role.replace('_', '-')}") for role in columns.unsure}
     shares = options.shares or (None if columns.split or len({s.split for s in sources}) > 1 else SHARES)
     return Plan(tuple(tables), columns, labels, options, shares, unsure, tuple(names))
+
+
+def _of(options: Options, role: str) -> tuple[str, ...]:
+    value = getattr(options, role) or ()
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _sure(columns: Columns, role: str) -> Columns:
@@ -159,17 +173,14 @@ def _stated(
                     f"no column {name[:60]!r}", where=f"--{option.name} of {where}", fix=f"use one of {_list(names)}"
                 )
         stated = tuple(name for name in columns if name != NONE)
-        given = replace(given, **{option.name: stated if option.name in _TUPLES else "".join(stated)})
+        column: Any = stated if option.name in _TUPLES else "".join(stated)
+        given = replace(given, **{option.name: column})
         settled |= {option.name}
         if option.name == "dialogue":
             given = replace(given, unique=False)
         if option.name in ("label", "votes"):  # one of them is enough
             settled |= {"label", "votes"}
     return given, settled
-
-
-def _labels(path: Path | None, sources: Sequence[Source], given: Columns) -> LabelNames:
-    return read_label_names(path) if path else LabelNames()
 
 
 def _beside(path: Path) -> LabelNames:
@@ -194,21 +205,80 @@ def settle(plan: Plan) -> None:
     if not plan.unsure:
         return
     what, flag = next(iter(plan.unsure.items()))
-    guessed = _guessed(plan, what)
+    shown = "labels are numbers, and nothing names them" if what == "names" else guessed(plan, what)
+    if what == "encoding":
+        shown += f", or {', '.join(plan.encodings())}"
     fix = f"give {flag}" + (f" (columns: {_list(plan.choices)})" if what in roles.ROLES else "")
     raise UserError(
-        f"not sure of {what.replace('_', ' ')}{guessed}",
+        f"not sure of {what.replace('_', ' ')}{': ' + shown if shown else ''}",
         where=str(plan.tables[0].source.path),
         fix=f"{fix}, or --yes to take the guesses",
     )
 
 
-def _guessed(plan: Plan, what: str) -> str:
-    dialect = plan.tables[0].dialect
+def guessed(plan: Plan, what: str) -> str:
+    """What was guessed of something, as a flag takes it; empty if nothing was."""
+    dialect = next((table.dialect for table in plan.tables if table.dialect), None)
     if what == "names":
-        return ": labels are numbers, and nothing names them"
-    if what == "encoding" and dialect is not None:
-        return f": {dialect.encoding.name}, or {', '.join(dialect.encoding.others)}"
-    value = plan.columns.of(what) if what in roles.ROLES else getattr(dialect, what, getattr(plan.columns, what, ""))
-    shown = _list(value) if isinstance(value, tuple) else str(value)
-    return f": {shown!r}?" if shown else ""
+        return ""
+    if what == "encoding":
+        return next(table.known_encoding.name for table in plan.tables if not table.known_encoding.sure)
+    if what in ("delimiter", "header") and dialect is not None:
+        return dialect.delimiter if what == "delimiter" else "yes" if dialect.header else "no"
+    return ",".join(plan.columns.of(what))
+
+
+def answered(options: Options, what: str, answer: str) -> Options:
+    """Options with what somebody answered, as a flag takes it; unchanged if the answer states nothing."""
+    if what == "names":
+        return replace(options, labels=Path(answer)) if answer and answer != NONE else options
+    if what == "header":
+        return replace(options, header=answer.lower() in ("yes", "y", "true"))
+    if what == "delimiter":
+        return replace(options, delimiter="\t" if answer in ("tab", "\\t") else answer)
+    value: Any = tuple(part.strip() for part in answer.split(",")) if what in _TUPLES else answer
+    return replace(options, **{what: value})
+
+
+def described(plan: Plan) -> Iterator[tuple[str, str, bool]]:
+    """What a plan says: what, how it is, and whether that is sure. For people."""
+    for table in plan.tables[:_SHOWN]:
+        form: str = table.source.form
+        if table.dialect:
+            delimiter = {"\t": "tab"}.get(table.dialect.delimiter, table.dialect.delimiter)
+            quotes = "quotes" if table.dialect.quoted else "no quotes"
+            header = "a header" if table.dialect.header else "no header"
+            form = f"CSV, {table.known_encoding.name}, parted by {delimiter}, {quotes}, {header}"
+        split = f", split {table.source.split}" if table.source.split else ""
+        sure = not {"encoding", "delimiter", "header"} & plan.unsure.keys()
+        yield "file", f"{table.source.path.name}: {form}{split}", sure
+    if len(plan.tables) > _SHOWN:
+        yield "", f"and {len(plan.tables) - _SHOWN} files more", True
+    if plan.columns.layout:
+        yield "layout", plan.columns.layout, True
+    if plan.columns.turns:
+        yield "turns", f"listed in {plan.columns.turns}", True
+    for role in roles.ROLES:
+        value = plan.columns.of(role)
+        shown = _list(value) or _absent(plan, role)
+        if shown:
+            yield role, shown, role not in plan.unsure
+    if plan.columns.label_of:
+        yield "label of", plan.columns.label_of, "label_of" not in plan.unsure
+    if plan.columns.names or "names" in plan.unsure:
+        yield "label names", _list(plan.columns.names) or "none: labels are numbers", "names" not in plan.unsure
+    if plan.shares:
+        drawn = ",".join(f"{part:g}" for part in (plan.shares.train, plan.shares.dev, plan.shares.test))
+        yield "splits", f"drawn by dialogue: {drawn} of train, dev, test; seed {plan.options.seed}", True
+    elif not plan.columns.split:
+        yield "splits", "as the files' names say", True
+
+
+def _absent(plan: Plan, role: str) -> str:
+    """How it goes without a column, where that needs saying."""
+    if role == "dialogue" and plan.columns.dialogue == (FILE,):
+        pause = f"; a silence of {plan.options.gap:g} hours begins another" if plan.columns.time else ""
+        return f"each file is one{pause}"
+    if role == "speaker":
+        return "none: A and B in turns"
+    return "none" if role == "label" and not plan.columns.votes else ""

@@ -20,14 +20,12 @@ class Refusals:
         out: Where rows that are left out are noted; None stops at the first.
         hide: Note no words of a row: they may be what redaction would mask.
         count: Rows left out so far.
-        first: The first of them.
         passed: What was left out for what it is, such as system messages, and how often.
     """
 
     out: Path | None = None
     hide: bool = False
     count: int = 0
-    first: str = ""
     passed: dict[str, int] = field(default_factory=dict)
 
     def __call__(self, path: Path, row: int | str, column: str, problem: str) -> None:
@@ -42,7 +40,6 @@ class Refusals:
         if self.hide:
             problem = re.sub(r"'.*'|\".*\"", "'...'", problem)
         self.count += 1
-        self.first = self.first or f"{where}: {problem}"
         with self.out.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps({"where": f"{path.name}: row {row}: column {column}", "problem": problem}) + "\n")
 

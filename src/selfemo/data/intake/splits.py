@@ -85,12 +85,17 @@ def _drawn(known: Sequence[Known], shares: Shares, seed: int) -> list[str]:
         parts.setdefault(root, []).append(index)
     share = {"train": shares.train, "dev": shares.dev, "test": shares.test}
     whole, total = sum(share.values()), len(known)
+    wanted = {s: part * total / whole for s, part in share.items() if part}
+    few = [s for s in wanted if wanted[s] < 1]
+    if few and len(parts) >= len(wanted):  # one dialogue at least, of as many as there are
+        wanted["train"] -= sum(1 - wanted[s] for s in few if s != "train")
+        wanted |= dict.fromkeys(few, 1.0)
     given = dict.fromkeys(share, 0)
     splits = [""] * total
     keys = {r: min((known[i].apart, known[i].name) for i in part) for r, part in parts.items()}
     # Large components first: a small one can still even out what they left.
     for root in sorted(parts, key=lambda r: (-len(parts[r]), seed_of(seed, "split", *keys[r]))):
-        behind = {s: share[s] * total / whole - given[s] for s in SPLITS if share[s]}
+        behind = {s: wanted[s] - given[s] for s in wanted}
         split = max(behind, key=lambda s: behind[s])
         given[split] += len(parts[root])
         for index in parts[root]:

@@ -90,7 +90,8 @@ class Staging:
         """Each dialogue's number and the rows of its turns, in order."""
         self._flush()
         self._base.execute("CREATE INDEX IF NOT EXISTS sorted ON turn (dialogue, place, number)")
-        current, rows = -1, []
+        current = -1
+        rows: list[list[Any]] = []
         with closing(self._base.cursor()) as cursor:
             for number, body in cursor.execute("SELECT dialogue, body FROM turn ORDER BY dialogue, place, number"):
                 if number != current and rows:

@@ -15,15 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from selfemo.data.intake import convokit, iemocap
-from selfemo.data.intake.dialect import Dialect
-from selfemo.data.intake.encodings import check, find_encoding
-from selfemo.data.intake.files import Source
+from selfemo.data.intake.dialect import BLOCK, Dialect
+from selfemo.data.intake.encodings import UTF8, Encoding, check, find_encoding
+from selfemo.data.intake.files import Source, split_named
 from selfemo.data.needs import needed
 from selfemo.errors import UserError
 
 Row = dict[str, Any]
-BLOCK = 16 << 20
-"""Bytes of a CSV file that are read at a time; a row must fit into them."""
 _BATCH = 4096
 
 Refuse = Callable[[Path, int | str, str, str], None]
@@ -37,13 +35,13 @@ class Table:
     Attributes:
         source: What and where.
         dialect: Of a CSV file.
-        encoding: Of a JSON file.
+        known_encoding: Of a text file.
         names: Names of labels that are numbers, by column, where the file states them (``ClassLabel``).
     """
 
     source: Source
     dialect: Dialect | None = None
-    encoding: str | None = None
+    known_encoding: Encoding = UTF8
     names: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def rows(self, refuse: Refuse) -> Iterator[tuple[int, Row]]:
@@ -57,9 +55,9 @@ class Table:
             assert self.dialect is not None
             yield from _csv(path, self.dialect, refuse)
         elif form == "jsonl":
-            yield from _lines(path, self.encoding or "utf-8", refuse)
+            yield from _lines(path, self.known_encoding.name, refuse)
         elif form == "json":
-            yield from enumerate(_items(path, self.encoding or "utf-8", refuse), 1)
+            yield from enumerate(_items(path, self.known_encoding.name, refuse), 1)
         elif form in ("parquet", "arrow"):
             yield from enumerate(_batches(path, form), 1)
         elif form == "convokit":
@@ -75,11 +73,11 @@ def open_table(source: Source, dialect: Dialect | None = None, encoding: str | N
         UserError: If the file is no text where it should be.
     """
     if source.form in ("json", "jsonl"):
-        encoding = encoding or find_encoding(source.path).name
-        check(source.path, encoding)
-        return Table(source, None, encoding)
+        known = Encoding(encoding) if encoding else find_encoding(source.path)
+        check(source.path, known.name)
+        return Table(source, None, known)
     names = _class_labels(source) if source.form in ("parquet", "arrow") else {}
-    return Table(source, dialect, None, names)
+    return Table(source, dialect, dialect.encoding if dialect else UTF8, names)
 
 
 def _csv(path: Path, dialect: Dialect, refuse: Refuse) -> Iterator[tuple[int, Row]]:
@@ -157,7 +155,7 @@ def _lines(path: Path, encoding: str, refuse: Refuse) -> Iterator[tuple[int, Row
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
-            row = _parsed(line, path, number, refuse)
+            row = _parsed(line.strip(), path, number, refuse)
             if isinstance(row, dict):
                 yield number, row
             elif isinstance(row, list):
@@ -182,6 +180,12 @@ def _parsed(text: str, path: Path, line: int, refuse: Refuse | None) -> Any:
 def _items(path: Path, encoding: str, refuse: Refuse) -> Iterator[Row]:
     """The objects of a JSON document: a list of them, under one key, or by their ids."""
     data = _parsed(path.read_text(encoding=encoding), path, 1, None)
+    if isinstance(data, dict) and data and all(split_named(k) and isinstance(v, list) for k, v in data.items()):
+        data = [
+            (item if isinstance(item, dict) else {"messages": item}) | {"split": split}
+            for split, items in data.items()
+            for item in items
+        ]
     if isinstance(data, dict):
         lists = [value for value in data.values() if isinstance(value, list) and value and isinstance(value[0], dict)]
         if len(lists) == 1 and not any(isinstance(v, dict) for v in data.values()):
@@ -220,7 +224,7 @@ def _batches(path: Path, form: str) -> Iterator[Row]:
             for batch in _arrow(path):
                 for start in range(0, batch.num_rows, _BATCH):
                     yield from batch.slice(start, _BATCH).to_pylist()
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:  # a time in nanoseconds, without pandas
         first = str(error).split("\n", 1)[0]
         raise UserError(f"cannot be read: {first}", where=str(path), fix="fetch or write the file again") from None
 

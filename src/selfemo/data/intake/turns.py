@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from selfemo.data.intake.cells import key_of, labels_of, numbers, order_of, text_of, votes_of
-from selfemo.data.intake.columns import FILE, ROW, Columns
+from selfemo.data.intake.columns import FILE, ROW, Columns, listed, plain
 from selfemo.data.intake.files import split_named
 from selfemo.data.intake.naming import Naming
 from selfemo.data.intake.refusals import Refusals
@@ -50,8 +50,7 @@ def exploded(row: Mapping[str, Any], columns: Columns) -> Iterator[dict[str, Any
     if not columns.turns:
         yield dict(row)
         return
-    turns = row.get(columns.turns)
-    turns = turns if isinstance(turns, list) else []
+    turns = listed(row.get(columns.turns)) or []
     shared = {k: v for k, v in row.items() if k != columns.turns}
     parallel = {k for k, v in shared.items() if isinstance(v, list) and len(v) == len(turns)}
     for index, turn in enumerate(turns):
@@ -63,7 +62,7 @@ def inherited(row: Mapping[str, Any], columns: Columns) -> frozenset[str]:
     """The columns that a turn has of its dialogue: those of the row, but for lists that are dealt out."""
     if not columns.turns:
         return frozenset(name for name in row if name.startswith(("conversation.", "speaker.")))
-    turns = row.get(columns.turns) or []
+    turns = listed(row.get(columns.turns)) or []
     own = {name for turn in turns if isinstance(turn, dict) for name in turn}
     dealt = {name for name, value in row.items() if isinstance(value, list) and len(value) == len(turns)}
     return frozenset(set(row) - own - dealt - {columns.turns})
@@ -86,11 +85,11 @@ class Reader:
     ) -> None:
         self.path, self.columns, self.naming, self.refuse = path, columns, naming, refusals
         self.name, self.gap, self.part, self._heard = name, gap, 1, -math.inf
-        self.chat = columns.speaker.lower().endswith("role")
+        self.chat = plain(columns.speaker) in ("role", "authorrole", "from" if columns.turns else "")
 
     def turns(self, number: int, row: Mapping[str, Any]) -> Iterator[Turn]:
         """The turns of a row; a bad one is reported."""
-        if self.columns.turns and not isinstance(row.get(self.columns.turns), list):
+        if self.columns.turns and listed(row.get(self.columns.turns)) is None:
             self.refuse(self.path, number, self.columns.turns, "no list of turns")
             return
         for flat in exploded(row, self.columns):
@@ -103,6 +102,10 @@ class Reader:
         if columns.text not in row:
             self.refuse(self.path, number, columns.text, "no such column in this row")
             return None
+        for name in (columns.text, columns.speaker):
+            if name and isinstance(row.get(name), dict):
+                self.refuse(self.path, number, name, "an object, where text should be")
+                return None
         speaker = text_of(row.get(columns.speaker)).strip() if columns.speaker else ""
         if self.chat and speaker.lower() in _NO_TURNS:
             self.refuse.passed_over(f"{speaker.lower()} messages")

@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import tempfile
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from selfemo.data.corpora.own import DIALOGUES
 from selfemo.data.dialogue import Dialogue, write_jsonl
 from selfemo.data.intake.columns import FILE
-from selfemo.data.intake.naming import MOST, Naming, in_order
+from selfemo.data.intake.naming import Naming, in_order
 from selfemo.data.intake.plan import Plan
 from selfemo.data.intake.refusals import QUARANTINE, Refusals
-from selfemo.data.intake.splits import SPLITS, assign
+from selfemo.data.intake.splits import assign
 from selfemo.data.intake.staging import Staging, utterances
+from selfemo.data.intake.tally import Tally, report_of
 from selfemo.data.intake.turns import Reader
+from selfemo.data.label_file import LABELS, Label, LabelFile
+from selfemo.data.labels import MAX_LABELS
 from selfemo.data.redaction import Redactor
+from selfemo.data.scripts import fold
 from selfemo.data.seeds import seed_of
 from selfemo.errors import UserError
 from selfemo.progress import heartbeat
 
-DIALOGUES, LABELS, IMPORT = "dialogues.jsonl", "labels.yaml", "import.json"
-SCHEMA = "selfemo.import/1"
+IMPORT = "import.json"
 _CHUNK = 500
 """Dialogues that are masked at a time."""
 _LEAST_SET, _MOST_SETS = 0.01, 16
 """A set of labels is an answer of its own if that part of the labelled turns has it; and how many are at most."""
+_NEUTRAL = {"neutral", "no emotion", "no_emotion"}
 _ROLES = {
     "user",
     "assistant",
@@ -48,33 +50,6 @@ _ROLES = {
     "someone",
 }
 """Speakers that are no names, so that redaction leaves them."""
-
-
-@dataclass
-class Tally:
-    """What was imported, counted as it is written."""
-
-    dialogues: Counter[str] = field(default_factory=Counter)
-    turns: Counter[str] = field(default_factory=Counter)
-    labelled: Counter[str] = field(default_factory=Counter)
-    labels: Counter[str] = field(default_factory=Counter)
-    votes: Counter[str] = field(default_factory=Counter)
-    sets: Counter[tuple[str, ...]] = field(default_factory=Counter)
-    voted: int = 0
-    masked: Counter[str] = field(default_factory=Counter)
-
-    def add(self, dialogue: Dialogue) -> None:
-        """Count a dialogue."""
-        split = dialogue.split
-        self.dialogues[split] += 1
-        self.turns[split] += len(dialogue.turns)
-        for turn in dialogue.turns:
-            self.labelled[split] += turn.gold is not None
-            self.labels.update(turn.gold or ())
-            self.voted += turn.votes is not None
-            self.votes.update(turn.votes or ())
-            if turn.gold and len(turn.gold) > 1:
-                self.sets[turn.gold] += 1
 
 
 def run(plan: Plan, out: Path, name: str, *, skip_bad: bool, force: bool, redactor: Redactor | None) -> dict[str, Any]:
@@ -94,11 +69,11 @@ def run(plan: Plan, out: Path, name: str, *, skip_bad: bool, force: bool, redact
     Raises:
         UserError: For a bad row, or if nothing is left.
     """
-    _free(out, force)
+    check_free(out, force)
     with _beside(out, force) as partial:
         refusals = Refusals(partial / QUARANTINE if skip_bad else None, hide=redactor is not None)
-        labels = plan.labels
-        naming = Naming(plan.columns.names, labels.words)
+        file = plan.labels.file
+        naming = Naming(plan.columns.names, file.space() if file else None)
         tally, rows = Tally(), []
         with heartbeat("importing"), Staging(partial / "turns.sqlite") as staging:
             for number, table in enumerate(plan.tables):
@@ -116,8 +91,12 @@ def run(plan: Plan, out: Path, name: str, *, skip_bad: bool, force: bool, redact
             found = _dialogues(plan, staging, refusals, name, redactor, tally)
             write_jsonl(partial / DIALOGUES, found)
         (partial / "turns.sqlite").unlink()
+        owner = plan.columns.label_of
+        if owner not in ("", "first") and not sum(tally.labelled.values()):
+            fix = "give the speaker whose turns the label is of, as the column has it"
+            raise UserError(f"no labelled turn of {owner[:60]!r}", where="--label-of", fix=fix)
         _write_labels(partial / LABELS, plan, name, tally)
-        report = _report(plan, name, tally, rows, refusals, redactor is not None)
+        report = report_of(plan, name, tally, rows, refusals, redactor is not None)
         text = json.dumps(report, ensure_ascii=False, indent=2)
         (partial / IMPORT).write_text(text + "\n", encoding="utf-8")
     return report
@@ -139,10 +118,11 @@ def _dialogues(
     splits = assign(staging.known, plan.shares, plan.options.seed, where)
     paths = [table.source.path for table in plan.tables]
     used: set[int] = set()
+    several = len({known.apart for known in staging.known}) > 1
 
     def one(number: int, rows: list[list[Any]]) -> Dialogue:
         known, split = staging.known[number], splits[number]
-        key = f"{known.apart}-{known.name}" if known.apart and plan.shares else known.name
+        key = f"{known.apart}-{known.name}" if several and plan.shares else known.name
         key = str(number + 1) if redactor else key  # ids may hold what is to be masked
         identifier, again = f"{name}/{split}/{key}", 1
         while (mark := seed_of(identifier)) in used:
@@ -188,73 +168,32 @@ def _write_labels(path: Path, plan: Plan, name: str, tally: Tally) -> None:
     """The label space: as the label file has it, or what was found, the most frequent first."""
     import yaml
 
-    if plan.labels.space:
-        space = {**plan.labels.space, "name": name}
+    if plan.labels.file is not None:
+        space = plan.labels.file.model_copy(update={"name": name})
     else:
         found = in_order(tally.labels, tally.votes)
         if not found:
             return  # an unlabelled corpus: what is to be read in it, the configuration says
-        if len(found) > MOST:
+        if len(found) > MAX_LABELS:
             raise UserError(
-                f"{len(found)} labels, such as {', '.join(found[-3:])}: there can be {MOST}",
-                where="; ".join(plan.columns.label),
+                f"{len(found)} labels, such as {', '.join(found[-3:])}: there can be {MAX_LABELS}",
+                where=f"--label {' '.join(plan.columns.label or plan.columns.votes)}",
                 fix="give --labels FILE that has rare ones as aliases of others, or the right --label",
             )
-        neutral = next((label for label in found if label.casefold() in ("neutral", "no emotion", "no_emotion")), None)
         whole = sum(tally.labelled.values())
-        sets = [list(s) for s, count in tally.sets.most_common(_MOST_SETS) if count >= _LEAST_SET * whole]
-        space = {"name": name, "labels": found}
-        space |= {"neutral": neutral} if neutral else {}
-        space |= {"sets": sets} if sets else {}
-    path.write_text(yaml.safe_dump(space, allow_unicode=True, sort_keys=False), encoding="utf-8")
+        sets = [one for one, count in tally.sets.most_common(_MOST_SETS) if count >= _LEAST_SET * whole]
+        neutral = next((label for label in found if fold(label) in _NEUTRAL), None)
+        space = LabelFile(name=name, labels={label: Label() for label in found}, neutral=neutral, sets=tuple(sets))
+    written = space.model_dump(mode="json", exclude_defaults=True)
+    path.write_text(yaml.safe_dump(written, allow_unicode=True, sort_keys=False), encoding="utf-8")
 
 
-def _report(plan: Plan, name: str, tally: Tally, rows: list[int], refusals: Refusals, redacted: bool) -> dict[str, Any]:
-    columns = {key: value for key, value in asdict(plan.columns).items() if value and key != "unsure"}
-    return {
-        "schema": SCHEMA,
-        "name": name,
-        "files": [
-            {
-                "name": table.source.path.name,
-                **(
-                    {"bytes": table.source.path.stat().st_size, "sha256": _sha256(table.source.path)}
-                    if table.source.path.is_file()
-                    else {}
-                ),
-                "form": table.source.form,
-                **({"split": table.source.split} if table.source.split else {}),
-                **(
-                    {"encoding": table.dialect.encoding.name, "delimiter": table.dialect.delimiter}
-                    if table.dialect
-                    else {}
-                ),
-                "rows": count,
-            }
-            for table, count in zip(plan.tables, rows, strict=True)
-        ],
-        "columns": columns,
-        "splits": {"drawn": asdict(plan.shares) | {"seed": plan.options.seed}}
-        if plan.shares
-        else "as the source states",
-        "counts": {
-            split: {"dialogues": tally.dialogues[split], "turns": tally.turns[split], "labelled": tally.labelled[split]}
-            for split in SPLITS
-        },
-        "labels": {label: tally.labels[label] for label in in_order(tally.labels, tally.votes)},
-        "turns with several labels": sum(tally.sets.values()),
-        "turns with votes": tally.voted,
-        "left out": {"bad rows": refusals.count, **refusals.passed},
-        "masked": dict(sorted(tally.masked.items())) if redacted else None,
-    }
+def check_free(out: Path, force: bool) -> None:
+    """Make sure that a directory may be made.
 
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _free(out: Path, force: bool) -> None:
+    Raises:
+        UserError: If something is there, and is not an import to be replaced.
+    """
     if not out.exists() and not out.is_symlink():
         return
     if not force:
@@ -275,7 +214,7 @@ def _beside(out: Path, force: bool) -> Iterator[Path]:
     try:
         yield partial
         partial.chmod(0o755)
-        _free(out, force)
+        check_free(out, force)
         if out.exists():
             out.rename(old)
         try:

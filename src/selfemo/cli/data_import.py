@@ -1,0 +1,225 @@
+"""``selfemo data import``: conversations of one's own become a corpus."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from selfemo.data.intake.plan import Options, Plan
+    from selfemo.data.redaction import Redactor
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _column(flag: str, what: str, several: bool = False) -> Callable[[F], F]:
+    return click.option(flag, multiple=several, metavar="COLUMN", help=f"{what}{'; may be repeated' * several}.")
+
+
+@click.command("import")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Directory to make.")
+@click.option("--name", help="Of the corpus; default: that of the directory.")
+@_column("--text", "What is said")
+@_column("--speaker", "Who says it")
+@_column("--dialogue", "Id of the dialogue, or @row (a row is one), or @file", several=True)
+@_column("--turn", "Place of the turn in its dialogue")
+@_column("--time", "Time of the turn, where no column numbers turns")
+@_column("--label", "Labels; several columns of 0 and 1 are a label each", several=True)
+@_column("--votes", "Votes by label; several columns are a label each", several=True)
+@_column("--rater", "Who labelled the row: rows of one turn become one, with votes")
+@_column("--split", "train, dev (validation) or test")
+@_column("--group", "Of speakers or clients: none is both learnt from and held out")
+@click.option("--label-of", metavar="SPEAKER", help="Whose turns the label is of: `first`, or a speaker.")
+@click.option("--labels", type=click.Path(path_type=Path), metavar="FILE", help="labels.yaml, or a list of names.")
+@click.option("--encoding", help="Such as utf-8, cp1252, mac-roman.")
+@click.option("--delimiter", help="Of a CSV file: one character, or `tab`.")
+@click.option("--header/--no-header", default=None, help="Whether the first row names the columns.")
+@click.option(
+    "--quotes", type=click.Choice(["double", "none"]), help="Whether quotes enclose cells, or are characters."
+)
+@click.option(
+    "--shares", metavar="TRAIN,DEV,TEST", help="Draw splits by dialogue; default where none are stated: 80,10,10."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of that draw.")
+@click.option(
+    "--gap",
+    type=click.FloatRange(0),
+    default=8,
+    show_default=True,
+    help="Hours of silence that end a chat without ids; 0: none do.",
+)
+@click.option("--redact", is_flag=True, help="Mask numbers, addresses, keys, and names of speakers.")
+@click.option(
+    "--redact-model",
+    type=click.Path(path_type=Path),
+    metavar="DIRECTORY",
+    help="Mask names and places as well, with a token classifier of yours.",
+)
+@click.option("--redact-command", metavar="COMMAND", help="Mask with a command: a JSON string a line in and out.")
+@click.option(
+    "--redact-region",
+    "regions",
+    multiple=True,
+    metavar="XX",
+    help="Country whose telephone numbers are known; default: US, GB.",
+)
+@click.option("--yes", is_flag=True, help="Take what was guessed, ask nothing.")
+@click.option("--skip-bad", is_flag=True, help="Put bad rows into quarantine.jsonl instead of stopping.")
+@click.option("--force", is_flag=True, help="Replace an import that is there.")
+def import_(files: tuple[Path, ...], out: Path, name: str | None, **given: Any) -> None:
+    """Make a corpus of conversations, whatever form they are in.
+
+    CSV, TSV, JSON, JSON Lines, Parquet, Arrow, exported chats, or a directory of a Hugging Face dataset, ConvoKit
+    or IEMOCAP.
+
+    \b
+    Examples:
+      selfemo data import tickets.csv --out support
+      selfemo data import chats.jsonl --out chats --redact --group customer
+    """
+    from selfemo import logs
+    from selfemo.data.intake import plan as plans
+    from selfemo.data.intake import write
+
+    logs.configure()
+    options, redactor = _options(given), _redactor(given)
+    name = _name(name, out)
+    write.check_free(out, given["force"])
+    plan = plans.make(files, options)
+    _show(plan, out, name)
+    if not given["yes"]:
+        plan = _ask(plan, files, options) if sys.stdin.isatty() and sys.stdout.isatty() else plan
+        plans.settle(plan)
+    report = write.run(plan, out, name, skip_bad=given["skip_bad"], force=given["force"], redactor=redactor)
+    _summary(report, out)
+
+
+def _options(given: dict[str, Any]) -> Options:
+    from selfemo.data.intake.plan import Options
+    from selfemo.data.intake.splits import Shares
+
+    columns = {k: given[k] for k in ("text", "speaker", "dialogue", "turn", "time", "label", "votes", "rater", "split")}
+    delimiter = given["delimiter"]
+    return Options(
+        **columns,
+        group=given["group"],
+        label_of=given["label_of"],
+        labels=given["labels"],
+        encoding=given["encoding"],
+        delimiter="\t" if delimiter in ("tab", "\\t") else delimiter,
+        header=given["header"],
+        quoted={"double": True, "none": False, None: None}[given["quotes"]],
+        shares=Shares.parse(given["shares"]) if given["shares"] else None,
+        seed=given["seed"],
+        gap=given["gap"],
+    )
+
+
+def _redactor(given: dict[str, Any]) -> Redactor | None:
+    from selfemo.data.redaction import Command, Patterns
+    from selfemo.data.redaction_model import Model
+    from selfemo.errors import UserError
+
+    if given["redact_command"]:
+        if given["redact"] or given["redact_model"]:
+            raise UserError("goes alone", where="--redact-command", fix="leave out --redact and --redact-model")
+        return Command(given["redact_command"])
+    regions = tuple(region.upper() for region in given["regions"]) or ("US", "GB")
+    patterns = Patterns(regions).ready() if given["redact"] or given["redact_model"] else None
+    return Model.load(given["redact_model"], patterns) if given["redact_model"] and patterns else patterns
+
+
+def _name(name: str | None, out: Path) -> str:
+    """The corpus's name.
+
+    Raises:
+        UserError: If it can be none.
+    """
+    from selfemo.data.corpora.own import NAME, TAKEN
+    from selfemo.data.corpora.table import CORPORA
+    from selfemo.errors import UserError
+
+    found = name or out.resolve().name
+    if not NAME.fullmatch(found) or found in TAKEN or found in CORPORA:
+        why = "is a shipped corpus" if found in CORPORA else "is no name for a corpus"
+        raise UserError(f"{found!r} {why}", where="--name", fix="give --name with letters, digits and dashes")
+    return found
+
+
+def _show(plan: Plan, out: Path, name: str) -> None:
+    """What was guessed, as a table."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from selfemo.data.intake.plan import described
+    from selfemo.logs import printable
+
+    table = Table("", "guessed or given", "", title=f"{name}: what will be read", title_justify="left")
+    for what, value, sure in described(plan):
+        table.add_row(what, Text(printable(value)), "" if sure else "not sure")
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def _ask(plan: Plan, files: tuple[Path, ...], options: Options) -> Plan:
+    """Ask for what is not sure, until all is."""
+    from dataclasses import replace
+
+    from selfemo.data.intake import plan as plans
+    from selfemo.data.intake.columns import NONE, ROLES
+    from selfemo.data.intake.encodings import sample_line
+    from selfemo.errors import UserError
+    from selfemo.logs import printable, shown
+
+    while plan.unsure:
+        what, flag = next(iter(plan.unsure.items()))
+        guessed = plans.guessed(plan, what)
+        if what == "encoding":
+            path = next(t.source.path for t in plan.tables if not t.known_encoding.sure)
+            for name in (guessed, *plan.encodings()):
+                click.echo(f"  {name}: {printable(sample_line(path, name))}")
+        elif what in ROLES:
+            click.echo(printable(f"  columns: {', '.join(plan.choices)}"))
+        answer = click.prompt(f"{what.replace('_', ' ')} ({flag})", default=guessed or NONE).strip()
+        before, options = options, plans.answered(options, what, answer)
+        try:
+            plan = plans.make(files, options)
+        except UserError as error:
+            click.echo(shown(error), err=True)
+            options = before
+            continue
+        if options == before:  # no answer changes what was guessed
+            plan = replace(plan, unsure={k: v for k, v in plan.unsure.items() if k != what})
+    click.confirm("Import this?", default=True, abort=True)
+    return plan
+
+
+def _summary(report: dict[str, Any], out: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from selfemo.logs import printable
+
+    table = Table("split", "dialogues", "turns", "labelled")
+    for split, counts in report["counts"].items():
+        table.add_row(split, *(str(counts[k]) for k in ("dialogues", "turns", "labelled")))
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    console.print(table)
+    labels = ", ".join(f"{label} {count}" for label, count in list(report["labels"].items())[:30])
+    console.print(Text(printable(f"labels: {labels or 'none; name them in the configuration'}")))
+    for what in ("turns with several labels", "turns with votes"):
+        if report[what]:
+            click.echo(f"{what}: {report[what]}")
+    for what, count in report["left out"].items():
+        if count:
+            click.echo(f"left out: {count} {what}")
+    if report["masked"] is not None:
+        masked = ", ".join(f"{count} {kind}" for kind, count in report["masked"].items() if count)
+        click.echo(f"masked: {masked or 'nothing'}")
+    click.echo(f"written: {out}; next: selfemo data check {out}")
