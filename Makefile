@@ -7,9 +7,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CONFIG ?= configs/demo.yaml
 # Processes that share the tests; each starts servers of its own.
 JOBS ?= 2
+# Of `make faults` and `make fuzz`.
+POINTS ?= 100
+SEED ?= 7
+SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-vllm test-cluster lint compile manifests images sbom test-images bench study constraints clean
+.PHONY: help install demo test test-vllm test-cluster faults fuzz lint compile manifests images sbom test-images bench study constraints clean
 
 help:  ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +55,13 @@ test-vllm:  ## The engines' contract with vLLM on the CPU, in an environment of 
 
 test-cluster: $(VENV)/.dev  ## An installation, its runs and its served model on the cluster of SELFEMO_TEST_KUBECONFIG, SELFEMO_TEST_KFP; half an hour
 	$(BIN)/python -m pytest tests/backend -v --timeout=3600 --durations=0
+
+faults: $(VENV)/.dev  ## What the same command makes of 100 faults, with real servers: kills, lost and late replies, full disks; half an hour
+	$(BIN)/python -m tests.faults.matrix --points $(POINTS) --seed $(SEED)
+
+fuzz: $(VENV)/.dev  ## atheris on each reader of what others write, SECONDS=600 each
+	$(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt atheris
+	$(BIN)/python -m tests.fuzz.run --seconds $(SECONDS) --seed $(SEED)
 
 images:  ## Build images with buildah or docker; BASE_IMAGE=python:3.11-slim-bookworm@sha256:... IMAGES="pipeline training"
 	images/build.sh $(IMAGES)

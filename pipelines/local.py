@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from pathlib import Path
 from selfemo.config import Config
 from selfemo.config.cluster import Cluster
 from selfemo.local import forkserver
+from selfemo.places import temporary
 
 HEAVY = (
     "kfp.dsl.executor_main",
@@ -55,13 +55,13 @@ def run(config: Config) -> bool:
     warnings.filterwarnings("ignore")
     from kfp import components, dsl, local
 
-    with tempfile.TemporaryDirectory(prefix="selfemo-") as forms:
-        form = form_of(config, Path(forms)).read_text(encoding="utf-8")
+    with temporary("forms") as forms:
+        form = form_of(config, forms).read_text(encoding="utf-8")
         # The local runner knows no such placeholder, and falls over it; nothing was scheduled here.
         form = form.replace(dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER, "")
         pipeline = components.load_component_from_text(form)
-    with tempfile.TemporaryDirectory(prefix="selfemo-") as outputs:
-        local.init(local.SubprocessRunner(use_venv=False), pipeline_root=outputs, raise_on_error=True)
+    with temporary("outputs") as outputs:
+        local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(outputs), raise_on_error=True)
         try:
             with steps_that_start_at_once():
                 pipeline(config=config.to_json())

@@ -17,11 +17,18 @@ from typing import Any
 
 from selfemo import __version__, fingerprint, processes, services
 from selfemo.config import Config
+from selfemo.errors import UserError
+from selfemo.places import private
 from selfemo.policies import Policies
+from selfemo.progress import heartbeat
 from selfemo.registry.client import Registry
+from selfemo.registry.credentials import moved
 from selfemo.store.artifacts import Manifest, Store
 
 log = logging.getLogger(__name__)
+
+PUBLISHED_WITHIN = 7200.0
+"""Seconds from the end of a step's work to its artifact: large weights over a slow network take their time."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,7 @@ class Context:
     @property
     def _given_mlflow(self) -> str | None:
         given = os.environ.get("MLFLOW_TRACKING_URI")
-        ours = services.status(self.workdir).processes.get("mlflow")
+        ours = services.recorded(self.workdir).processes.get("mlflow")
         return None if ours is not None and given == ours.url else given
 
     @cached_property
@@ -87,10 +94,15 @@ class Context:
         """The embedded servers, running."""
         return services.ensure(self.workdir, self.embedded, f"{self.root}/mlflow", self.config.store.endpoint)
 
+    def start_again(self) -> None:
+        """Start those of our servers that have died."""
+        if self.embedded:
+            services.ensure(self.workdir, self.embedded, f"{self.root}/mlflow", self.config.store.endpoint)
+
     @cached_property
     def store(self) -> Store:
         """The artifact store."""
-        cache = self.workdir / "cache" / "artifacts"
+        cache = private(self.workdir) / "cache" / "artifacts"
         if "s3" not in self.embedded:
             return Store(self.root, cache, self.config.store.endpoint)
         running = self.services
@@ -102,7 +114,7 @@ class Context:
         uri = self.config.mlflow.tracking_uri or self._given_mlflow
         if uri is None:
             uri = self.services.processes["mlflow"].url
-        return Registry(uri, self.config)
+        return Registry(moved(uri), self.config)
 
     @cached_property
     def policies(self) -> Policies:
@@ -130,8 +142,13 @@ class Context:
 
     def _await(self, uri: str) -> Published:
         """What rank 0 publishes; if it dies, the launcher ends this process too."""
-        while (manifest := self.store.manifest(uri)) is None:
-            time.sleep(0.5)
+        deadline = time.monotonic() + PUBLISHED_WITHIN
+        with heartbeat(f"waiting for rank 0 to publish {uri}"):
+            while (manifest := self.store.manifest(uri)) is None:
+                if time.monotonic() > deadline:
+                    fix = "see the log of rank 0; then give the same command again"
+                    raise UserError(f"rank 0 did not publish in {PUBLISHED_WITHIN:.0f} s", where=uri, fix=fix)
+                time.sleep(0.5)
         return Published(uri, manifest)
 
     def step(
@@ -148,10 +165,12 @@ class Context:
             work: Given an empty directory for the files to publish and a scratch directory that survives being
                 killed, does the step and returns its small result.
         """
-        if done := self.done(name, round, inputs):
-            return done
         uri = self.uri(name, round, inputs)
         scratch = self.workdir / "scratch" / self.config.run / f"{round}-{uri.rsplit('/', 1)[1]}"
+        if done := self.done(name, round, inputs):
+            if not processes.rank():  # who published may have been killed right afterwards
+                shutil.rmtree(scratch, ignore_errors=True)
+            return done
         out = scratch / "out"
         if processes.rank():
             work(out, scratch / "work")

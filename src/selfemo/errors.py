@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from selfemo.shown import printable, shown
+
 
 class UserError(Exception):
     """Input, configuration or environment that the user can put right.
@@ -16,9 +18,11 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str, *, where: str | None = None, fix: str | None = None) -> None:
-        self.message, self.where, self.fix = message, where, fix
-        text = f"{where}: {message}" if where else message
-        super().__init__(f"{text}\n  fix: {fix}" if fix else text)
+        # Whoever shows it need not know who wrote what is in it.
+        self.message, self.where = shown(message), None if where is None else printable(where)
+        self.fix = None if fix is None else shown(fix)
+        text = f"{self.where}: {self.message}" if self.where else self.message
+        super().__init__(f"{text}\n  fix: {self.fix}" if self.fix else text)
 
 
 class GateClosed(UserError):

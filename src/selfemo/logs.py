@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from selfemo.errors import UserError
+from selfemo.shown import printable, shown
+
+__all__ = ["configure", "printable", "shown", "step"]
 
 log = logging.getLogger("selfemo")
 
@@ -19,7 +22,7 @@ NOISY = ("botocore", "boto3", "urllib3", "httpx", "mlflow", "alembic", "matplotl
 def configure(level: int = logging.INFO) -> None:
     """Send the project's log to stderr, and keep libraries to their warnings."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s %(message)s", "%H:%M:%S"))
+    handler.setFormatter(Plain("%(asctime)s %(levelname).1s %(message)s", "%H:%M:%S"))
     log.handlers[:] = [handler]
     log.propagate = False
     log.setLevel(level)
@@ -31,18 +34,16 @@ def configure(level: int = logging.INFO) -> None:
     os.environ.setdefault("TQDM_DISABLE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # with the server's credentials in it
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=UserWarning)
 
 
-def printable(line: str) -> str:
-    """A line from elsewhere, as it may be shown: no control characters, and no more of it than a screen or two."""
-    return "".join(c if c.isprintable() else " " for c in line.rstrip()[:4000])
+class Plain(logging.Formatter):
+    """Records as they may be shown, whoever wrote what is in them."""
 
-
-def shown(message: object) -> str:
-    """A message of one or more lines, as it may be shown: each line printable; corpora and servers write parts."""
-    return "\n".join(map(printable, str(message).split("\n")))
+    def format(self, record: logging.LogRecord) -> str:
+        return shown(super().format(record))
 
 
 @contextmanager

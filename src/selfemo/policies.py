@@ -87,6 +87,7 @@ class Policies:
     def __init__(self, config: Config, store: Store, registered: Callable[[str], str], cache: Path) -> None:
         self.config, self.store, self.registered, self.cache = config, store, registered, cache
         self._manifests: dict[str, Manifest] = {}
+        self._standing: list[str] = []  # adapters whose bases are being brought, the first one first
 
     def find(self, name: str) -> Policy:
         """What a name stands for now.
@@ -94,11 +95,17 @@ class Policies:
         Raises:
             UserError: If there is no such model, version or alias.
         """
-        uri = self.registered(name) if name.startswith("models:/") else name
-        manifest = self.manifest(uri) if uri.startswith(_ARTIFACT) else None
-        if manifest is not None and (stands_for := manifest.result.get("policy")):
-            return self.find(str(stands_for))
-        return Policy(uri, manifest, self)
+        seen: set[str] = set()
+        while True:
+            uri = self.registered(name) if name.startswith("models:/") else name
+            manifest = self.manifest(uri) if uri.startswith(_ARTIFACT) else None
+            stands_for = manifest.result.get("policy") if manifest is not None else None
+            if not stands_for:
+                return Policy(uri, manifest, self)
+            if uri in seen:
+                raise UserError("stands for itself", where=uri, fix="delete it, and run its step again")
+            seen.add(uri)
+            name = str(stands_for)
 
     def manifest(self, uri: str) -> Manifest | None:
         """The manifest of a policy's artifact, or None if nothing is published there; read once, since none changes."""
@@ -106,6 +113,17 @@ class Policies:
         if found is not None:
             self._manifests[uri] = found
         return found
+
+    def _adapter(self, path: Path) -> str:
+        place = str(path.resolve())
+        if place in self._standing:
+            fix = "name its base in adapter_config.json, and save it anew"
+            raise UserError("the adapter stands on itself", where=place, fix=fix)
+        self._standing.append(place)
+        try:
+            return adapters.view(path, lambda base: self.find(base).directory, self.cache)
+        finally:
+            self._standing.pop()
 
     def fetch(self, policy: Policy) -> str:
         """Copy a policy's files to this machine; see :attr:`Policy.directory`."""
@@ -117,7 +135,7 @@ class Policies:
         else:
             path = Path(os.path.expandvars(uri)).expanduser()
         if adapters.is_adapter(path):
-            return adapters.view(path, lambda base: self.find(base).directory, self.cache)
+            return self._adapter(path)
         if path.is_dir():
             if not (path / "config.json").is_file():
                 raise UserError(

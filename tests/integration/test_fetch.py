@@ -220,3 +220,27 @@ def test_a_fetch_that_fails_leaves_the_directory_as_it_was(
     file.write_bytes(FILES["model.safetensors"])
     assert fetch(config, uri, "", tmp_path / "model") == manifest.digest
     assert os.listdir(tmp_path / "model")
+
+
+def test_bytes_that_rotted_without_a_write_are_found_by_the_next_fetch(
+    config: Config, published: tuple[Store, str, Manifest], tmp_path: Path
+) -> None:
+    out = tmp_path / "model"
+    fetch(config, published[1], "", out)
+    file = out / "model.safetensors"
+    before = file.stat()
+    file.write_bytes(b"Weights")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))  # as if nobody had been there
+    fetch(config, published[1], "", out)
+    assert contents(out) == FILES
+
+
+def test_a_volume_with_what_its_file_system_keeps_there_is_empty(
+    config: Config, published: tuple[Store, str, Manifest], tmp_path: Path
+) -> None:
+    out = tmp_path / "volume"
+    (out / "lost+found").mkdir(parents=True)
+    for _ in range(2):
+        assert fetch(config, published[1], "", out) == published[2].digest
+    assert contents(out) == FILES
+    assert (out / "lost+found").is_dir()

@@ -230,7 +230,7 @@ def test_a_manifest_is_not_trusted(text: str) -> None:
 
 
 def test_a_manifest_round_trips() -> None:
-    manifest = Manifest("s", {"a": File(1, "x")}, "files-1", {"i": "j"}, "c", "v", {"r": 1.5})
+    manifest = Manifest("s", {"a": File(1, "0" * 64)}, "files-1", {"i": "j"}, "c", "v", {"r": 1.5})
     assert Manifest.from_json(manifest.to_json(), "here") == manifest
 
 
@@ -245,3 +245,59 @@ def test_files_can_be_listed_and_removed(store: Store, tmp_path: Path) -> None:
     assert len(list(backend.list(store.uri("x")))) == 2
     backend.remove_tree(store.uri("x"))
     assert list(backend.list(store.uri("x"))) == []
+
+
+def test_what_a_killed_attempt_has_uploaded_goes_when_the_next_one_publishes(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "half").write_bytes(b"half")
+    store.backend(store.root).upload(tmp_path / "half", f"{store.uri('x')}/files-killed/a")
+    manifest = store.publish(_directory(tmp_path / "d", {"a": b"1"}), store.uri("x"), step="s")
+    left = {u.removeprefix(store.uri("x") + "/") for u in store.backend(store.root).list(store.uri("x"))}
+    assert left == {"manifest.json", f"{manifest.files_at}/a"}
+
+
+def test_an_attempt_that_fails_leaves_nothing_and_one_that_is_swept_adopts_the_winner(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory, upload = _directory(tmp_path / "d", {"a": b"1", "b": b"2"}), LocalBackend.upload
+
+    def full(self: LocalBackend, path: Path, uri: str) -> None:
+        if path.name == "b":
+            raise OSError(28, "No space left on device", str(path))
+        upload(self, path, uri)
+
+    monkeypatch.setattr(LocalBackend, "upload", full)
+    with pytest.raises(OSError, match="No space left"):
+        store.publish(directory, store.uri("x"), step="s")
+    assert list(store.backend(store.root).list(store.root)) == []
+
+    def overtaken(self: LocalBackend, path: Path, uri: str) -> None:
+        monkeypatch.setattr(LocalBackend, "upload", upload)
+        won.append(store.publish(directory, store.uri("x"), step="s"))
+        raise FileNotFoundError(uri)  # the winner has swept it
+
+    won: list[Manifest] = []
+    monkeypatch.setattr(LocalBackend, "upload", overtaken)
+    assert store.publish(directory, store.uri("x"), step="s") == won[0]
+
+
+def test_a_disk_that_fills_up_under_a_small_file_leaves_no_part_of_it(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        store.backend(store.root).create(store.uri("locks", "a"), b"1")
+    assert list(LocalBackend.path(store.uri("locks")).iterdir()) == []
+
+
+def test_a_file_system_without_hard_links_is_named(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", none)
+    with pytest.raises(UserError, match="knows no hard links"):
+        store.backend(store.root).create(store.uri("locks", "a"), b"1")

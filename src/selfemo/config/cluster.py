@@ -173,13 +173,18 @@ class Cluster(Section):
     @model_validator(mode="before")
     @classmethod
     def _filled_in(cls, data: Any) -> Any:
-        if not isinstance(data, dict) or data.get("profile", "cpu") not in PROFILES:
+        if not isinstance(data, dict) or not isinstance(data.get("profile", "cpu"), str):
             return data  # for the fields' own errors
+        if data.get("profile", "cpu") not in PROFILES:
+            return data
         changes = data.get("pods") or {}
         if not isinstance(changes, Mapping):
             return data
         profile = PROFILES[data.get("profile", "cpu")]
-        pods = {name: {**pod, **(changes.get(name) or {})} for name, pod in profile.items()}
+        pods: dict[str, Any] = {}
+        for name, pod in profile.items():
+            change = changes.get(name) or {}
+            pods[name] = {**pod, **change} if isinstance(change, Mapping) else change
         return {**data, "pods": {**changes, **pods}}
 
     @field_validator("nodes")

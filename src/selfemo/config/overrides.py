@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from selfemo.config.parsing import NotYaml, parse
 from selfemo.errors import UserError
 
 
@@ -18,9 +19,9 @@ def apply(data: dict[str, Any], override: str) -> tuple[str, ...]:
     if not equals or not all(keys):
         raise UserError("not an override", where=f"--set {override}", fix="write it as loop.rounds=3")
     try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise UserError("the value is not YAML", where=f"--set {override}", fix="quote it") from None
+        parsed = parse(value)[1]
+    except (NotYaml, ValueError) as error:  # ValueError: a \\U escape beyond Unicode
+        raise UserError(f"the value is not YAML: {error}", where=f"--set {override}", fix="quote it") from None
     try:
         put(data, name.strip(), parsed)
     except KeyError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -134,3 +136,28 @@ class Gitops(Section):
     """Publishes the branch; empty leaves it in the checkout."""
     pull_request: str = ""
     """Opens the change for review, such as gh pr create --base main --head {branch} --title {title} --body {body}."""
+
+    @field_validator("push", "pull_request", mode="before")
+    @classmethod
+    def _empty(cls, command: Any) -> Any:
+        return "" if command is None else command  # what YAML makes of `push:`
+
+    @field_validator("push", "pull_request")
+    @classmethod
+    def _words(cls, command: str) -> str:
+        try:
+            shlex.split(command)
+        except ValueError as error:  # a quote that nobody closes
+            raise ValueError(f"not a command: {error}") from None
+        return command
+
+    @field_validator("branch")
+    @classmethod
+    def _filled_in(cls, branch: str) -> str:
+        try:
+            name = branch.format(model="m", version="1")
+        except (ValueError, KeyError, IndexError, AttributeError):
+            raise ValueError("knows {model} and {version}, and no other braces") from None
+        if not re.fullmatch(REF, name):
+            raise ValueError("makes no name of a branch")
+        return branch

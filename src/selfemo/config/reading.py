@@ -10,6 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from selfemo.config.overrides import apply, line_of
+from selfemo.config.parsing import NotYaml, parse
 from selfemo.config.run import Config
 from selfemo.errors import UserError
 
@@ -29,14 +30,15 @@ def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
     if path is not None:
         try:
             text = path.read_text(encoding="utf-8")
-            root = yaml.compose(text, yaml.SafeLoader)
-            data = yaml.safe_load(text) or {}
+            root, data = parse(text)
+            data = data or {}
         except FileNotFoundError:
             raise UserError("no such file", where=str(path), fix="see configs/ for examples") from None
-        except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-            mark = getattr(error, "problem_mark", None)
-            where = f"{path}:{mark.line + 1}" if mark else str(path)
-            raise UserError(f"not YAML: {getattr(error, 'problem', None) or error}", where=where) from None
+        except NotYaml as error:
+            where = f"{path}:{error.line}" if error.line else str(path)
+            raise UserError(f"not YAML: {error.message}", where=where, fix="quote it, or mend it") from None
+        except (ValueError, OSError) as error:  # not UTF-8; escapes beyond Unicode; a directory
+            raise UserError(f"not YAML: {error}", where=str(path), fix="give a YAML file in UTF-8") from None
         if not isinstance(data, dict):
             raise UserError("not a mapping of sections", where=str(path), fix="see configs/demo.yaml")
     set_by: dict[tuple[str, ...], str] = {}

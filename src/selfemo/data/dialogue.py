@@ -6,12 +6,23 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from selfemo.errors import UserError
 
 SCHEMA = "selfemo.dialogue/1"
+
+
+def _writable(text: str) -> str:
+    """Text that a file can hold: JSON can spell halves of surrogate pairs."""
+    if not text.isascii():
+        text.encode("utf-8")  # a UnicodeEncodeError is a ValueError
+    return text
+
+
+Text = Annotated[str, AfterValidator(_writable)]
 
 
 class Utterance(BaseModel):
@@ -25,9 +36,9 @@ class Utterance(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    speaker: str = Field(min_length=1)
-    text: str
-    gold: tuple[str, ...] | None = None
+    speaker: Text = Field(min_length=1)
+    text: Text
+    gold: tuple[Text, ...] | None = None
 
 
 class Dialogue(BaseModel):
@@ -42,9 +53,9 @@ class Dialogue(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    id: str = Field(min_length=1)
-    corpus: str
-    split: str
+    id: Text = Field(min_length=1)
+    corpus: Text
+    split: Text
     turns: tuple[Utterance, ...] = Field(min_length=1)
 
     def hidden(self) -> Dialogue:

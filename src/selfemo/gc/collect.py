@@ -146,8 +146,16 @@ def delete(context: Context, found: Plan) -> list[str]:
             backend = context.store.backend(leftover.uri)
             if leftover.whole:
                 backend.remove(f"{leftover.uri}/{MANIFEST}")
-            backend.remove_tree(leftover.uri)
+            if _cut_off(leftover.uri.rpartition("/")[2]):
+                backend.remove(leftover.uri)
+            else:
+                backend.remove_tree(leftover.uri)
     return sorted(begun)
+
+
+def _cut_off(name: str) -> bool:
+    """Whether a file is one that a killed writer has not come to rename or to remove; locks of such names stay."""
+    return name.startswith((".tmp-", ".probe-")) and not name.endswith(".lock")
 
 
 def _survey(context: Context) -> tuple[dict[str, list[Stored]], dict[str, list[Stored]]]:
@@ -178,7 +186,7 @@ def _attempts(files: Sequence[Stored]) -> dict[str, list[Stored]]:
     found: dict[str, list[Stored]] = {}
     for file in files:
         head, slash, _ = file.name.partition("/")
-        if slash and head.startswith("files-"):
+        if (slash and head.startswith("files-")) or (not slash and _cut_off(head)):
             found.setdefault(head, []).append(file)
     return found
 

@@ -14,9 +14,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from selfemo import services
 from selfemo.config import Config
 from selfemo.context import Context
 from selfemo.errors import UserError
+from selfemo.places import private
 
 _OURS = re.compile(r"^\s*(?:\x1b\[[\d;]*m)*(\d\d:\d\d:\d\d [IWEC] .*?)(?:\x1b\[[\d;]*m)*$")
 _METER = re.compile(r"^\S+ I (\S[^/]*) (\d+)/(\d+) in \d+ s$")
@@ -72,6 +74,7 @@ def run_pipeline(context: Context) -> bool:
         context: Of the run; its services are started.
     """
     folder = context.workdir / "runs" / context.config.run
+    private(context.workdir)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(context.config.to_json())
     interactive = sys.stderr.isatty()
@@ -94,7 +97,7 @@ def run_pipeline(context: Context) -> bool:
             start_new_session=True,  # a group of its own: an interrupt ends the steps too
         )
         assert process.stdout is not None  # it is a pipe
-        with _stopping(process):
+        with _stopping(process), services.kept(context.workdir, context.start_again):
             _follow(process.stdout, log, show)
             process.wait()
     return process.returncode == 0

@@ -15,7 +15,7 @@ from typing import Any
 from selfemo.errors import UserError
 from selfemo.policy.cached import once
 
-_CONFIG, _URI = "adapter_config.json", "base_uri.txt"
+_CONFIG, _URI, _WEIGHTS = "adapter_config.json", "base_uri.txt", "adapter_model.safetensors"
 _BASE = "base_model_name_or_path"
 
 
@@ -49,6 +49,9 @@ def view(directory: Path, fetch: Callable[[str], str], cache: Path) -> str:
         fetch: Copies weights, named by URI, to a directory of this machine.
         cache: Directory that views are kept in.
     """
+    if not (directory / _WEIGHTS).is_file():  # PEFT would go on to unpickle adapter_model.bin
+        fix = "save the adapter with PEFT's save_pretrained(..., safe_serialization=True)"
+        raise UserError(f"holds no {_WEIGHTS}, the one form that is loaded", where=str(directory), fix=fix)
     read = settings(directory)
     uri = read[_BASE]
     base = fetch(uri)

@@ -63,7 +63,7 @@ def replicas_of(text: str | None) -> str:
         row = yaml.safe_load(text or "")
         given = row["data"]["replicas"]
         return str(int(given)) if int(given) > 0 else "1"
-    except (yaml.YAMLError, KeyError, TypeError, ValueError):
+    except (yaml.YAMLError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError):
         return "1"
 
 
@@ -86,7 +86,7 @@ def proposed(settings: Gitops, wanted: Reference, why: str) -> str:
         file = tree / settings.reference
         if not file.resolve().is_relative_to(tree.resolve()):
             raise UserError("lies outside the repository", where=settings.reference, fix="set gitops.reference")
-        now = file.read_text(encoding="utf-8") if file.is_file() else None
+        now = _text(file, settings.reference)
         text = wanted.to_yaml(replicas_of(now))
         if now == text:
             return f"Git already serves version {wanted.version}"
@@ -151,6 +151,23 @@ def _pending(tree: Path, branch: str, base: str, reference: str, text: str) -> b
         if not last or _try(tree, "merge-base", "--is-ancestor", last, ref) is not None:
             return True
     return False
+
+
+def _text(file: Path, reference: str) -> str | None:
+    """What the file holds now; None if there is none.
+
+    Raises:
+        UserError: If something else is there, or no text.
+    """
+    fix = "set gitops.reference to the file that `selfemo sync-registry` writes"
+    if file.is_dir():
+        raise UserError("is a directory", where=reference, fix=fix)
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (UnicodeDecodeError, OSError) as error:
+        raise UserError(f"cannot be read: {error}", where=reference, fix=fix) from None
 
 
 def _identity(tree: Path) -> list[str]:

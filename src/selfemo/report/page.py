@@ -16,6 +16,7 @@ from selfemo.method.gate import Decision
 from selfemo.method.probabilities import COVERAGES
 from selfemo.registry.rounds import HEADERS, RoundRow, cells, stops
 from selfemo.report import plots
+from selfemo.shown import redacted
 
 if TYPE_CHECKING:
     from selfemo.context import Context
@@ -48,7 +49,7 @@ def write_report(context: Context, rows: Sequence[RoundRow], page: Path, succeed
     body = [
         f"<h1>self-emo: {escape(config.run)}</h1>",
         f"<p class=muted>{escape(config.policy.base)} on {escape(', '.join(c.name for c in config.corpora))}, "
-        f"seed {config.seed}; MLflow {escape(context.registry.tracking_uri)}</p>",
+        f"seed {config.seed}; MLflow {escape(redacted(context.registry.tracking_uri))}</p>",
     ]
     if not succeeded:
         body.append(f"<div class=failed><b>The run failed.</b>\n{escape(error)}</div>")
@@ -90,7 +91,7 @@ def round_summary(context: Context, uri: str) -> str:
     if row.reasons:
         lines += ["", "| candidates | count |", "|---|---|"]
         lines += [f"| {reason} | {count} |" for reason, count in sorted(row.reasons.items(), key=lambda i: -i[1])]
-    return "\n".join([*lines, "", f"MLflow: {context.registry.link(row.round) or '-'}", ""])
+    return "\n".join([*lines, "", f"MLflow: {redacted(context.registry.link(row.round)) or '-'}", ""])
 
 
 def outcome(row: RoundRow) -> str:

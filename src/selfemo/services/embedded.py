@@ -2,113 +2,41 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
+import logging
 import os
-import secrets
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from selfemo.errors import UserError
-from selfemo.services.network import answers_mlflow, answers_s3, free_ports
+from selfemo.progress import heartbeat
+from selfemo.services import record
+from selfemo.services.network import answers_mlflow, answers_s3, free_again, free_ports
+from selfemo.services.record import NAME, PLACE, URL, Process, Services, locked, recorded, status
+
+__all__ = ["BUCKET", "Process", "Services", "ensure", "kept", "status", "stop"]
+
+log = logging.getLogger(__name__)
 
 BUCKET = "selfemo"
 START_SECONDS = 180
 STOP_SECONDS = 40
-
-
-@dataclass
-class Process:
-    """A server: its pid, when that process began (pids are reused), and its address."""
-
-    pid: int
-    began: float
-    url: str
-
-    def alive(self) -> bool:
-        """Whether this very process still runs."""
-        import psutil
-
-        try:
-            process = psutil.Process(self.pid)
-            return bool(abs(process.create_time() - self.began) < 2 and process.status() != psutil.STATUS_ZOMBIE)
-        except psutil.NoSuchProcess:
-            return False
-
-
-@dataclass
-class Services:
-    """What runs for a working directory.
-
-    Attributes:
-        access_key, secret_key: Made for this directory; in a file only its owner can read.
-        processes: By name, ``s3`` and ``mlflow``.
-    """
-
-    access_key: str
-    secret_key: str
-    processes: dict[str, Process] = field(default_factory=dict)
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """Variables with which other programs find this S3."""
-        return {
-            "AWS_ACCESS_KEY_ID": self.access_key,
-            "AWS_SECRET_ACCESS_KEY": self.secret_key,
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "MLFLOW_S3_ENDPOINT_URL": self.processes["s3"].url,
-        }
-
-
-def _state_file(workdir: Path) -> Path:
-    return workdir / "services" / "state.json"
-
-
-@contextmanager
-def _locked(workdir: Path) -> Iterator[None]:
-    """One starter or stopper at a time in a working directory."""
-    (workdir / "services").mkdir(parents=True, exist_ok=True)
-    with (workdir / "services" / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _read(workdir: Path) -> Services:
-    try:
-        data = json.loads(_state_file(workdir).read_text())
-    except FileNotFoundError:
-        return Services(f"selfemo-{secrets.token_hex(4)}", secrets.token_hex(20))
-    processes = {name: Process(**p) for name, p in data.pop("processes").items()}
-    return Services(processes=processes, **data)
-
-
-def _write(workdir: Path, services: Services) -> None:
-    path = _state_file(workdir)
-    partial = path.with_suffix(".partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as out:
-        json.dump(asdict(services), out, indent=1)
-    partial.replace(path)
-
-
-def status(workdir: Path) -> Services:
-    """What runs now; processes that ended are left out."""
-    services = _read(workdir)
-    services.processes = {n: p for n, p in services.processes.items() if p.alive()}
-    return services
+LOOK_SECONDS = 2.0
 
 
 def ensure(
     workdir: Path, wanted: tuple[str, ...], artifacts: str = f"s3://{BUCKET}/mlflow", endpoint: str | None = None
 ) -> Services:
     """Start those of the wanted servers that do not run yet, and wait until all answer.
+
+    A server that died comes back at its own address. Where that is taken, MLflow, which knows the address of S3, is
+    started anew with it.
 
     Args:
         workdir: Whose servers.
@@ -119,46 +47,95 @@ def ensure(
     Raises:
         UserError: If a server does not come up; names its log.
     """
-    running = status(workdir)
-    if all(name in running.processes for name in wanted):
+    running = recorded(workdir)
+    if all(name in running.processes for name in wanted) and not _stranded(running):
         return running  # the common case takes no lock
-    with _locked(workdir):
+    with locked(workdir):
         services = status(workdir)
-        started: dict[str, subprocess.Popen[bytes]] = {}
         if "s3" in wanted and "s3" not in services.processes:
-            started["s3"] = _start_s3(workdir, services)
+            _start_s3(workdir, services)
+            record.write(workdir, services)
+        if _stranded(services):
+            log.info("MLflow is started anew: its S3 has another address now")
+            _end([services.processes.pop("mlflow")])
         if "mlflow" in wanted and "mlflow" not in services.processes:
-            started["mlflow"] = _start_mlflow(workdir, services, artifacts, endpoint)
-        _write(workdir, services)
-        probes: dict[str, Callable[[str], bool]] = {"s3": lambda url: answers_s3(url, BUCKET), "mlflow": answers_mlflow}
-        for name, process in started.items():
-            _wait(name, services.processes[name].url, process, probes[name], _log(workdir, name))
+            _start_mlflow(workdir, services, artifacts, endpoint)
+        record.write(workdir, services)
+        for name in wanted:  # also those whose starter was killed before they answered
+            with heartbeat(f"waiting for the embedded {name} server, at most {START_SECONDS} s"):
+                _wait(name, services.processes[name], _log(workdir, name))
     return services
+
+
+def _stranded(services: Services) -> bool:
+    """Whether MLflow was told another address of the S3 here than it has now."""
+    s3, mlflow = services.processes.get("s3"), services.processes.get("mlflow")
+    if s3 is None or mlflow is None:
+        return False
+    told = mlflow.environment()
+    ours = told.get(record.ACCESS) == services.access_key  # else its artifacts lie elsewhere
+    return ours and told.get("MLFLOW_S3_ENDPOINT_URL", s3.url) != s3.url
+
+
+@contextmanager
+def kept(workdir: Path, start: Callable[[], object]) -> Iterator[None]:
+    """While the block runs, servers that die are started again; those that somebody stopped are not.
+
+    Args:
+        workdir: Whose servers.
+        start: Starts what is wanted.
+    """
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(LOOK_SECONDS):
+            if names := record.died(workdir):
+                log.warning("%s died, and is started again", " and ".join(names))
+                try:
+                    start()
+                except UserError as error:
+                    log.warning("%s", error)
+
+    thread = threading.Thread(target=look, daemon=True, name="servers")
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(START_SECONDS)
 
 
 def stop(workdir: Path) -> list[str]:
     """Stop what runs; returns the names. Data stays."""
+    if not record.place(workdir).is_dir():
+        return []
+    with locked(workdir):
+        services = status(workdir)
+        names = list(services.processes)
+        _end(services.processes.values())
+        for name in ("s3", "mlflow"):
+            record.end_orphans(workdir, name)
+        services.processes = {}
+        record.write(workdir, services)
+    return names
+
+
+def _end(ending: Iterable[Process]) -> None:
+    """End servers, and wait until they have."""
     import psutil
 
-    if not _state_file(workdir).exists():
-        return []
-    with _locked(workdir):
-        services = status(workdir)
-        for process in services.processes.values():
-            _signal(process.pid, signal.SIGTERM)
-        deadline = time.monotonic() + STOP_SECONDS
-        for process in services.processes.values():
-            while process.alive() and time.monotonic() < deadline:
-                try:
-                    psutil.Process(process.pid).wait(0.2)
-                except (psutil.TimeoutExpired, psutil.NoSuchProcess):
-                    continue
-            if process.alive():
-                _signal(process.pid, signal.SIGKILL)
-        names = list(services.processes)
-        services.processes = {}
-        _write(workdir, services)
-    return names
+    processes = list(ending)
+    for process in processes:
+        _signal(process.pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_SECONDS
+    for process in processes:
+        while process.alive() and time.monotonic() < deadline:
+            try:
+                psutil.Process(process.pid).wait(0.2)
+            except (psutil.TimeoutExpired, psutil.NoSuchProcess):
+                continue
+        if process.alive():
+            _signal(process.pid, signal.SIGKILL)
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
@@ -170,9 +147,7 @@ def _log(workdir: Path, name: str) -> Path:
     return workdir / "services" / f"{name}.log"
 
 
-def _launch(
-    workdir: Path, services: Services, name: str, url: str, command: list[str], env: Mapping[str, str]
-) -> subprocess.Popen[bytes]:
+def _launch(workdir: Path, services: Services, name: str, url: str, command: list[str], env: Mapping[str, str]) -> None:
     """Start a server in a session of its own, so that it outlives this process and Ctrl-C."""
     import psutil
 
@@ -183,15 +158,24 @@ def _launch(
             stderr=log,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
-            env={**os.environ, **env},
+            env={**os.environ, **env, PLACE: str(workdir.resolve()), NAME: name, URL: url},
             cwd=workdir / "services",
         )
     services.processes[name] = Process(process.pid, psutil.Process(process.pid).create_time(), url)
-    return process
 
 
-def _start_s3(workdir: Path, services: Services) -> subprocess.Popen[bytes]:
-    master, volume, filer, s3 = free_ports(4)
+def _ports(workdir: Path, services: Services, name: str, count: int) -> list[int]:
+    """Those of the server's last start, if they are free; written down before anything listens there."""
+    record.end_orphans(workdir, name)
+    known = services.ports.get(name, [])
+    if len(known) != count or not free_again(known):
+        services.ports[name] = free_ports(count)
+    record.write(workdir, services)
+    return services.ports[name]
+
+
+def _start_s3(workdir: Path, services: Services) -> None:
+    master, volume, filer, s3 = _ports(workdir, services, "s3", 4)
     data = workdir / "services" / "s3"
     data.mkdir(parents=True, exist_ok=True)
     command = [
@@ -210,8 +194,8 @@ def _start_s3(workdir: Path, services: Services) -> subprocess.Popen[bytes]:
         "-s3.port.lance=0",
         f"-bucket={BUCKET}",
     ]
-    keys = {"AWS_ACCESS_KEY_ID": services.access_key, "AWS_SECRET_ACCESS_KEY": services.secret_key}
-    return _launch(workdir, services, "s3", f"http://127.0.0.1:{s3}", command, keys)
+    keys = {record.ACCESS: services.access_key, record.SECRET: services.secret_key}
+    _launch(workdir, services, "s3", f"http://127.0.0.1:{s3}", command, keys)
 
 
 def _weed() -> str:
@@ -227,8 +211,8 @@ def _weed() -> str:
     return found
 
 
-def _start_mlflow(workdir: Path, services: Services, artifacts: str, endpoint: str | None) -> subprocess.Popen[bytes]:
-    (port,) = free_ports(1)
+def _start_mlflow(workdir: Path, services: Services, artifacts: str, endpoint: str | None) -> None:
+    (port,) = _ports(workdir, services, "mlflow", 1)
     (workdir / "services" / "mlflow").mkdir(parents=True, exist_ok=True)
     database = (workdir / "services" / "mlflow" / "mlflow.db").resolve()
     command = [
@@ -254,13 +238,13 @@ def _start_mlflow(workdir: Path, services: Services, artifacts: str, endpoint: s
         env["MLFLOW_S3_ENDPOINT_URL"] = endpoint
     elif "s3" in services.processes and artifacts.startswith(f"s3://{BUCKET}/"):
         env |= services.environment  # the S3 here; for one of the user's own, the user's variables stand
-    return _launch(workdir, services, "mlflow", f"http://127.0.0.1:{port}", command, env)
+    _launch(workdir, services, "mlflow", f"http://127.0.0.1:{port}", command, env)
 
 
-def _wait(name: str, url: str, process: subprocess.Popen[bytes], probe: Callable[[str], bool], log: Path) -> None:
+def _wait(name: str, process: Process, log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while not probe(url):
-        if process.poll() is not None or time.monotonic() > deadline:
-            tail = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
+    while not (answers_s3(process.url, BUCKET) if name == "s3" else answers_mlflow(process.url)):
+        if not process.alive() or time.monotonic() > deadline:
+            tail = "\n".join(log.read_text(errors="replace").splitlines()[-5:]) if log.exists() else ""
             raise UserError(f"the embedded {name} server did not start:\n{tail}", where=str(log), fix="read that log")
         time.sleep(0.2)

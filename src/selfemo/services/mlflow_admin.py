@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,6 +22,8 @@ from selfemo.errors import UserError
 
 BACKEND, CONFIG = "MLFLOW_BACKEND_STORE_URI", "MLFLOW_AUTH_CONFIG_PATH"
 CLIENT, PASSWORD = "MLFLOW_CLIENT_USERNAME", "MLFLOW_CLIENT_PASSWORD"
+SECONDS, PAUSE = 900, 10
+"""That another pod may take, and a command of MLflow's; and between two looks."""
 LOCK = 0x5E1F_E30
 """Key of the advisory lock: any number that nobody else in the database takes."""
 
@@ -64,7 +67,16 @@ def _alone(uri: str) -> Iterator[None]:
             yield
             return
         with engine.connect() as connection:
-            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOCK})
+            deadline = time.monotonic() + SECONDS
+            while not connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": LOCK}).scalar():
+                if time.monotonic() > deadline:
+                    raise UserError(
+                        f"another pod has been at it for more than {SECONDS} s",
+                        where=BACKEND,
+                        fix="see its log; end it, and start this one again",
+                    )
+                print("waiting: another pod prepares the databases", file=sys.stderr, flush=True)
+                time.sleep(PAUSE)
             try:
                 yield
             finally:
@@ -79,7 +91,13 @@ def _alone(uri: str) -> Iterator[None]:
 
 def _run(module: str, *arguments: str) -> None:
     """A command of MLflow's, in a process of its own: Alembic sets up logging for the whole process."""
-    done = subprocess.run([sys.executable, "-m", module, *arguments], check=False, capture_output=True, text=True)
+    command = [sys.executable, "-m", module, *arguments]
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        raise UserError(
+            f"{module} db upgrade did not end in {SECONDS} s", where=BACKEND, fix="see what holds the database"
+        ) from None
     if done.returncode:
         print(done.stdout, done.stderr, file=sys.stderr)
         raise UserError(

@@ -6,6 +6,7 @@ import secrets
 import socket
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 
 
 def free_ports(count: int) -> list[int]:
@@ -18,8 +19,15 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def _is_free(port: int) -> bool:
+def free_again(ports: Sequence[int]) -> bool:
+    """Whether a server that was there can listen on its ports again; connections to it may still be closing."""
+    return all(_is_free(p, SO_REUSEADDR=1) for port in ports for p in (port, port + 10000))
+
+
+def _is_free(port: int, **options: int) -> bool:
     with socket.socket() as probe:
+        for name, value in options.items():
+            probe.setsockopt(socket.SOL_SOCKET, getattr(socket, name), value)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:

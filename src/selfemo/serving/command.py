@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import logging
 import os
@@ -14,7 +13,8 @@ from selfemo.context import Context
 from selfemo.errors import CorruptArtifact, UserError
 from selfemo.serving.service import Service
 from selfemo.store import marks
-from selfemo.store.artifacts import Manifest, Store, verify
+from selfemo.store.artifacts import FETCHED_WITHIN, Manifest, Store, verify
+from selfemo.store.filelock import locked
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +23,8 @@ KEY = "SELFEMO_SERVE_KEY"
 OWN = ".selfemo-"
 """What `fetch` keeps in the directory begins with this."""
 MARK = f"{OWN}digest"
+VOLUMES = ("lost+found", ".snapshot")
+"""What file systems put into the top of a volume themselves."""
 LOCAL = ("127.0.0.1", "localhost", "::1")
 HOSTS = ("127.0.0.1", "localhost", "[::1]")
 """The same, as clients write them in a request."""
@@ -90,7 +92,7 @@ def serve(config: Config, policy: str, name: str, digest: str, host: str, port: 
 
 
 def fetch(config: Config, policy: str, digest: str, out: Path) -> str:
-    """Copy weights to a directory, every file checked; all of them or none.
+    """Copy weights to a directory, every file's hash checked each time; all of them or none.
 
     In a pod the directory is a mount, which cannot be renamed onto: it is filled, and the mark written last. Whatever
     moment this is killed at, the next try goes on from there.
@@ -117,12 +119,10 @@ def fetch(config: Config, policy: str, digest: str, out: Path) -> str:
         raise UserError("is no directory", where=str(out), fix="name a directory")
     context.store.cache.mkdir(parents=True, exist_ok=True)
     name = hashlib.sha256(str(out.resolve()).encode()).hexdigest()[:16]
-    with (context.store.cache / f".fetch-{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(context.store.cache / f".fetch-{name}.lock", f"fetching into {out}", FETCHED_WITHIN):
         for leftover in out.glob(f"{OWN}*/"):  # of a process that was killed
             shutil.rmtree(leftover)
-        if not marks.holds(out / MARK, manifest.digest, out, manifest.files):
-            _fill(context.store, uri, manifest, out)
+        _fill(context.store, uri, manifest, out)
     return manifest.digest
 
 
@@ -130,6 +130,7 @@ def _fill(store: Store, uri: str, manifest: Manifest, out: Path) -> None:
     """Make a directory hold an artifact's files, and the mark that says so."""
     top = {Path(name).parts[0] for name in manifest.files}
     there = {p.name for p in out.iterdir() if not p.name.startswith(OWN)} if out.is_dir() else set()
+    there -= set(VOLUMES) - top
     if there == top:
         try:
             marks.write(out / MARK, manifest.digest, verify(out, manifest, uri))

@@ -12,85 +12,22 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
 from selfemo.errors import CorruptArtifact, UserError
 from selfemo.progress import heartbeat
-from selfemo.store import marks
+from selfemo.store import filelock, marks
 from selfemo.store.backends import Backend, LocalBackend
+from selfemo.store.manifest import MANIFEST, File, Manifest
 from selfemo.store.s3 import S3Backend
 
-MANIFEST = "manifest.json"
-SCHEMA = "selfemo.manifest/1"
-
-
-@dataclass(frozen=True)
-class File:
-    """Size in bytes and hash of one file of an artifact."""
-
-    size: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What an artifact is, and what it was made of.
-
-    Attributes:
-        step: The step that made it.
-        files: By relative path.
-        files_at: Directory, relative to the artifact's URI, that holds the files.
-        inputs: URIs and values that the step was given.
-        config: Hash of the configuration sections it read.
-        code: Version of the code that made it.
-        result: The step's small result.
-        schema: Version of this record.
-    """
-
-    step: str
-    files: Mapping[str, File]
-    files_at: str
-    inputs: Mapping[str, Any] = field(default_factory=dict)
-    config: str = ""
-    code: str = ""
-    result: Mapping[str, Any] = field(default_factory=dict)
-    schema: str = SCHEMA
-
-    @property
-    def digest(self) -> str:
-        """One hash over all names and contents: equal for equal artifacts, wherever they lie."""
-        content = sorted((name, file.sha256) for name, file in self.files.items())
-        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
-
-    def to_json(self) -> bytes:
-        """Pretty JSON: people read manifests."""
-        return json.dumps(asdict(self), indent=1, sort_keys=True).encode()
-
-    @classmethod
-    def from_json(cls, data: bytes, where: str) -> Manifest:
-        """The inverse of :meth:`to_json`.
-
-        Raises:
-            CorruptArtifact: If the bytes are not a manifest, or name a file outside the artifact.
-        """
-        try:
-            row = json.loads(data)
-            files = {name: File(**file) for name, file in row.pop("files").items()}
-            manifest = cls(files=files, **row)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise CorruptArtifact(f"not a manifest: {error}", where=where) from None
-        for name in (*files, manifest.files_at):
-            if name.startswith("/") or ".." in Path(name).parts:
-                raise CorruptArtifact(f"names a file outside itself: {name!r}", where=where)
-        return manifest
+__all__ = ["MANIFEST", "File", "Manifest", "Store", "files_of", "sha256", "verify"]
 
 
 def sha256(path: Path) -> str:
@@ -103,6 +40,10 @@ def files_of(directory: Path) -> dict[str, File]:
     """All files of a directory by relative path, in order."""
     names = sorted(p.relative_to(directory).as_posix() for p in directory.rglob("*") if p.is_file())
     return {n: File((directory / n).stat().st_size, sha256(directory / n)) for n in names}
+
+
+FETCHED_WITHIN = 7200.0
+"""Seconds that another process which fetches the same is waited for: large weights over a slow network."""
 
 
 class Store:
@@ -144,9 +85,22 @@ class Store:
         return "/".join((self.root, *parts))
 
     def manifest(self, uri: str) -> Manifest | None:
-        """The manifest of an artifact, or None if nothing has been published there."""
-        data = self.backend(uri).read(f"{uri}/{MANIFEST}")
-        return None if data is None else Manifest.from_json(data, f"{uri}/{MANIFEST}")
+        """The manifest of an artifact, or None if nothing has been published there.
+
+        Raises:
+            CorruptArtifact: If it is none, read twice: bytes that were damaged on the way are not damaged there.
+        """
+        where = f"{uri}/{MANIFEST}"
+        for last in (False, True):
+            data = self.backend(uri).read(where)
+            if data is None:
+                return None
+            try:
+                return Manifest.from_json(data, where)
+            except CorruptArtifact:
+                if last:
+                    raise
+        raise AssertionError("the second read returns or raises")
 
     def publish(self, directory: Path, uri: str, *, step: str, **meta: Any) -> Manifest:
         """Upload a directory and, last, its manifest.
@@ -163,17 +117,36 @@ class Store:
         backend, files = self.backend(uri), files_of(directory)
         attempt = f"files-{uuid.uuid4().hex[:12]}"
         manifest = Manifest(step=step, files=files, files_at=attempt, **meta)
-        with heartbeat(f"publishing {uri}"):
-            for name in files:
-                backend.upload(directory / name, f"{uri}/{attempt}/{name}")
-        if backend.create(f"{uri}/{MANIFEST}", manifest.to_json()):
-            return manifest
+        try:
+            with heartbeat(f"publishing {uri}"):
+                for name in files:
+                    backend.upload(directory / name, f"{uri}/{attempt}/{name}")
+            if backend.create(f"{uri}/{MANIFEST}", manifest.to_json()):
+                with suppress(UserError, OSError):  # it is published, whatever becomes of what others left
+                    self._sweep(uri, attempt)
+                return manifest
+        except Exception:
+            with suppress(Exception):  # what went wrong counts, not what is left of it: `selfemo gc` finds that
+                if (winner := self.manifest(uri)) is not None and winner.files_at != attempt:
+                    backend.remove_tree(f"{uri}/{attempt}")
+                    return winner  # who has won sweeps what others have begun, under their hands
+                if winner is None:
+                    backend.remove_tree(f"{uri}/{attempt}")
+            raise
         winner = self.manifest(uri)
         if winner is None:
             raise CorruptArtifact("its manifest appeared and vanished while publishing", where=uri)
         if winner.files_at != attempt:  # equal if a retried write had in fact been the first
             backend.remove_tree(f"{uri}/{attempt}")
         return winner
+
+    def _sweep(self, uri: str, counts: str) -> None:
+        """Remove what attempts that were killed have uploaded; those that go on lose anyway, and adopt the winner."""
+        backend = self.backend(uri)
+        heads = {found.name.split("/", 1)[0] for found in backend.scan(uri)}
+        for head in sorted(heads - {counts}):
+            if head.startswith("files-"):
+                backend.remove_tree(f"{uri}/{head}")
 
     def publish_by_content(self, directory: Path, place: str, *, step: str, **meta: Any) -> str:
         """Publish a directory under an address made of its contents: the same files are not uploaded again.
@@ -212,13 +185,15 @@ class Store:
         digest = manifest.digest
         target, mark = self.cache / digest, self.cache / f".{digest}.verified"
         self.cache.mkdir(parents=True, exist_ok=True)
-        with (self.cache / f".{digest}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH)  # readers do not wait for each other
+        with (self.cache / f".{digest}.lock").open("a+") as lock:
+            # Readers do not wait for each other.
+            filelock.take(lock, f"fetching {uri}", FETCHED_WITHIN, shared=True)
             if marks.holds(mark, digest, target, manifest.files):
                 return target
             # Processes that train together fetch the same weights: the first does, the others wait and find them.
+            fcntl.flock(lock, fcntl.LOCK_UN)
             with heartbeat(f"fetching {uri}"):
-                fcntl.flock(lock, fcntl.LOCK_EX)
+                filelock.take(lock, f"fetching {uri}", FETCHED_WITHIN)
                 if not marks.holds(mark, digest, target, manifest.files):
                     marks.write(mark, digest, self._fill_cache(uri, manifest, target))
         return target
@@ -254,12 +229,27 @@ class Store:
             CorruptArtifact: If a file differs from the manifest.
         """
         directory.mkdir()
-        for name in manifest.files:
-            (directory / name).parent.mkdir(parents=True, exist_ok=True)
-            self.backend(uri).download(f"{uri}/{manifest.files_at}/{name}", directory / name)
-            with (directory / name).open("rb") as data:
+        return {name: self._brought(uri, manifest, name, directory) for name in manifest.files}
+
+    def _brought(self, uri: str, manifest: Manifest, name: str, directory: Path) -> list[int]:
+        """Copy one file, its hash checked; once more if it was damaged on the way. What a mark holds of it."""
+        path, source = directory / name, f"{uri}/{manifest.files_at}/{name}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for last in (False, True):
+            try:
+                self.backend(uri).download(source, path)
+            except FileNotFoundError:
+                raise CorruptArtifact(
+                    f"{name} is gone", where=uri, fix="delete the artifact, and run its step again"
+                ) from None
+            with path.open("rb") as data:
                 os.fsync(data.fileno())  # a mark must not outlive what it vouches for, should the power fail
-        return verify(directory, manifest, uri)
+            try:
+                return _verified(path, name, manifest.files[name], uri)
+            except CorruptArtifact:
+                if last:
+                    raise
+        raise AssertionError("the second copy returns or raises")
 
 
 def verify(directory: Path, manifest: Manifest, uri: str) -> marks.Stamps:
@@ -276,13 +266,12 @@ def verify(directory: Path, manifest: Manifest, uri: str) -> marks.Stamps:
     Raises:
         CorruptArtifact: If a file is not there, or differs from the manifest.
     """
-    stamps = {}
-    for name, file in manifest.files.items():
-        path = directory / name
-        if path.is_file():
-            stamps[name] = marks.stamp(path, back=True)
-        if name not in stamps or stamps[name][0] != file.size or sha256(path) != file.sha256:
-            raise CorruptArtifact(
-                f"{name} differs from its manifest", where=uri, fix="delete it and run its step again"
-            )
-    return stamps
+    return {name: _verified(directory / name, name, file, uri) for name, file in manifest.files.items()}
+
+
+def _verified(path: Path, name: str, file: File, uri: str) -> list[int]:
+    """What a mark holds of a file whose size and hash are those of its manifest."""
+    found = marks.stamp(path, back=True) if path.is_file() else None
+    if found is None or found[0] != file.size or sha256(path) != file.sha256:
+        raise CorruptArtifact(f"{name} differs from its manifest", where=uri, fix="delete it and run its step again")
+    return found

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import ParseResult, unquote, urlparse
 
 from selfemo.errors import UserError
+from selfemo.store.filelock import locked
+
+SWAP_SECONDS = 60.0
+"""That another process may take to replace a small file."""
 
 
 def parsed(uri: str) -> ParseResult:
@@ -62,7 +67,11 @@ class Backend(Protocol):
         ...
 
     def download(self, uri: str, path: Path) -> None:
-        """Copy a file from there."""
+        """Copy a file from there.
+
+        Raises:
+            FileNotFoundError: If there is none.
+        """
         ...
 
     def remove(self, uri: str) -> None:
@@ -82,6 +91,24 @@ class Backend(Protocol):
         ...
 
 
+_UNABLE = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+
+
+@contextmanager
+def _beside(target: Path, data: bytes) -> Iterator[str]:
+    """A file next to another, whole and on the disk; it is gone afterwards, whatever becomes of it."""
+    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".tmp-")
+    try:
+        with os.fdopen(descriptor, "wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        yield name
+    finally:
+        if os.path.exists(name):
+            os.unlink(name)
+
+
 class LocalBackend:
     """``file://`` directories."""
 
@@ -99,31 +126,28 @@ class LocalBackend:
     def create(self, uri: str, data: bytes) -> bool:
         target = self.path(uri)
         target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".tmp-")
-        with os.fdopen(descriptor, "wb") as out:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-        try:
-            os.link(name, target)  # fails if the target exists, so exactly one writer wins
-        except FileExistsError:
-            return False
-        finally:
-            os.unlink(name)
+        with _beside(target, data) as name:
+            try:
+                os.link(name, target)  # fails if the target exists, so exactly one writer wins
+            except FileExistsError:
+                return False
+            except OSError as error:
+                if error.errno not in _UNABLE:
+                    raise
+                raise UserError(
+                    f"this file system knows no hard links ({error.strerror}), by which one of two writers wins",
+                    where=str(target.parent),
+                    fix="set store.root to a directory of a file system that does, or to an S3",
+                ) from None
         return True
 
     def swap(self, uri: str, old: bytes, new: bytes) -> bool:
         target = self.path(uri)
-        with (target.parent / f".tmp-{target.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(target.parent / f".tmp-{target.name}.lock", f"changing {uri}", SWAP_SECONDS):
             if self.read(uri) != old:
                 return False
-            descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".tmp-")
-            with os.fdopen(descriptor, "wb") as out:
-                out.write(new)
-                out.flush()
-                os.fsync(out.fileno())
-            os.replace(name, target)
+            with _beside(target, new) as name:
+                os.replace(name, target)
         return True
 
     def age(self, uri: str) -> float | None:

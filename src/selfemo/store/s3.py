@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import time
+import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property
@@ -10,6 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from selfemo.store.backends import Stored, parsed
+from selfemo.store.s3_errors import CUT_OFF, DENIED, EXISTS, GONE, Refused, refused
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 180.0
+"""Seconds after its first failure that a request is tried again: Kubeflow does not start a step anew whose program
+failed, and a server that was killed, or moved to another node, is back before that."""
+TRANSIENT = (408, 429, 500, 502, 503, 504)
+_SINCE, _SAID = "selfemo_since", 60.0
 
 
 class S3Backend:
@@ -20,6 +33,9 @@ class S3Backend:
         credentials: Access and secret key; None is wherever boto3 finds them.
     """
 
+    _sure_of: set[tuple[str | None, str]] = set()  # noqa: RUF012  # shared: what one found out all know
+    """Endpoints and buckets that were seen to honour conditions."""
+
     def __init__(self, endpoint: str | None = None, credentials: tuple[str, str] | None = None) -> None:
         self.endpoint, self._credentials = endpoint, credentials
 
@@ -29,18 +45,51 @@ class S3Backend:
         import boto3
         from botocore.config import Config
 
+        # As many tries as there is time for: `_patience` ends them.
         config = Config(
             connect_timeout=10,
             read_timeout=60,
-            # Some three minutes: Kubeflow does not start a step anew whose program failed, and a server that was
-            # killed, or moved to another node, is back before that.
-            retries={"mode": "adaptive", "max_attempts": 16},
+            retries={"mode": "adaptive", "max_attempts": 32},
             max_pool_connections=32,
         )
         key, secret = self._credentials or (None, None)
         region = "us-east-1" if self._credentials else None
         session = boto3.Session(aws_access_key_id=key, aws_secret_access_key=secret, region_name=region)
-        return session.client("s3", endpoint_url=self.endpoint, config=config)
+        made = session.client("s3", endpoint_url=self.endpoint, config=config)
+        made.meta.events.register("needs-retry.s3", self._patience)
+        return made
+
+    def _patience(
+        self, request_dict: Any, response: Any = None, caught_exception: Any = None, **_: Any
+    ) -> None:  # the names are botocore's
+        """Say that a server is waited for, and end that when it has been away for long."""
+        status = response[0].status_code if response else 0
+        if caught_exception is None and status not in TRANSIENT:
+            return
+        context, now = request_dict["context"], time.monotonic()
+        began, said = context.setdefault(_SINCE, (now, now - _SAID))
+        error = refused(caught_exception or f"it answers {status}", self.shown, "", "")
+        if now - began >= PATIENCE:
+            raise error
+        if now - said >= _SAID:
+            log.warning("S3 at %s: trying again, for %.0f s: %s", self.shown, PATIENCE - (now - began), error.message)
+            context[_SINCE] = (began, now)
+
+    @property
+    def shown(self) -> str:
+        """Where the server is, for people."""
+        return self.endpoint or "AWS_ENDPOINT_URL_S3, or the provider's own"
+
+    @contextmanager
+    def _asking(self, what: str, uri: str) -> Iterator[None]:
+        """One request or several, whose failure names the operation, the object and the server."""
+        from boto3.exceptions import Boto3Error
+        from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+
+        try:
+            yield
+        except (Boto3Error, BotoCoreError, ClientError, HTTPClientError, ValueError) as error:
+            raise refused(error, self.shown, what, uri) from error
 
     @cached_property
     def transfer(self) -> Any:
@@ -60,57 +109,82 @@ class S3Backend:
         parts = parsed(uri)
         return parts.netloc, parts.path.lstrip("/")
 
-    @staticmethod
-    def _code(error: Any) -> str:
-        return str(error.response.get("Error", {}).get("Code"))
-
     def read(self, uri: str) -> bytes | None:
-        from botocore.exceptions import ClientError
+        found = self._get(uri)
+        return None if found is None else found[0]
 
+    def _get(self, uri: str) -> tuple[bytes, str] | None:
+        """Contents of an object and their tag; None if there is none."""
         bucket, key = self.split(uri)
-        try:
-            body: bytes = self.client.get_object(Bucket=bucket, Key=key)["Body"].read()
-            return body
-        except ClientError as error:
-            if self._code(error) in ("NoSuchKey", "404", "NoSuchBucket"):
-                return None
-            raise
+        for last in (False, True):
+            try:
+                with self._asking("reading", uri):
+                    found = self.client.get_object(Bucket=bucket, Key=key)
+                    return found["Body"].read(), str(found["ETag"])
+            except Refused as error:
+                if error.code in GONE:
+                    return None
+                if error.code != CUT_OFF or last:  # an answer that ended in the middle is asked for once more
+                    raise
+        raise AssertionError("the second read returns or raises")
 
     def create(self, uri: str, data: bytes) -> bool:
-        from botocore.exceptions import ClientError
-
-        bucket, key = self.split(uri)
-        try:
-            self.client.put_object(Bucket=bucket, Key=key, Body=data, IfNoneMatch="*")
-        except ClientError as error:
-            if self._code(error) in ("PreconditionFailed", "412", "ConditionalRequestConflict"):
-                return False
-            raise
-        return True
+        self._be_sure(uri)
+        return self._put(uri, data, IfNoneMatch="*")
 
     def swap(self, uri: str, old: bytes, new: bytes) -> bool:
-        from botocore.exceptions import ClientError
+        self._be_sure(uri)
+        found = self._get(uri)
+        return found is not None and found[0] == old and self._put(uri, new, IfMatch=found[1])
 
+    def _put(self, uri: str, data: bytes, **condition: str) -> bool:
+        """Write an object under a condition; whether that held."""
         bucket, key = self.split(uri)
         try:
-            found = self.client.get_object(Bucket=bucket, Key=key)
-            if found["Body"].read() != old:
-                return False
-            self.client.put_object(Bucket=bucket, Key=key, Body=new, IfMatch=found["ETag"])
-        except ClientError as error:
-            if self._code(error) in ("PreconditionFailed", "412", "ConditionalRequestConflict", "NoSuchKey", "404"):
+            with self._asking("writing", uri):
+                self.client.put_object(Bucket=bucket, Key=key, Body=data, **condition)
+        except Refused as error:
+            if error.code in EXISTS or ("IfMatch" in condition and error.code in GONE):
                 return False
             raise
         return True
 
-    def age(self, uri: str) -> float | None:
-        from botocore.exceptions import ClientError
+    def _be_sure(self, uri: str) -> None:
+        """See for oneself, once a process, that this bucket honours conditions: on them rest the lock and publishing.
 
+        Raises:
+            UserError: If it writes in spite of them.
+        """
+        bucket, key = self.split(uri)
+        if (self.endpoint, bucket) in self._sure_of:
+            return
+        probe = f"{uri.rpartition('/')[0]}/.probe-{uuid.uuid4().hex}"
+        bucket, key = self.split(probe)
+        ignored = []
+        try:
+            self._put(probe, b"1", IfNoneMatch="*")
+            if self._put(probe, b"2", IfNoneMatch="*"):
+                ignored.append("If-None-Match")
+            if self._put(probe, b"3", IfMatch='"00000000000000000000000000000000"'):
+                ignored.append("If-Match")
+        finally:
+            try:
+                with self._asking("removing", probe):
+                    self.client.delete_object(Bucket=bucket, Key=key)
+            except Refused as error:
+                if error.code not in DENIED:  # who may not delete leaves it
+                    raise
+        if ignored:
+            raise refused(f"it ignores {' and '.join(ignored)}", self.shown, "", uri, code="NotImplemented")
+        self._sure_of.add((self.endpoint, bucket))
+
+    def age(self, uri: str) -> float | None:
         bucket, key = self.split(uri)
         try:
-            found = self.client.head_object(Bucket=bucket, Key=key)
-        except ClientError as error:
-            if self._code(error) in ("NoSuchKey", "404", "NoSuchBucket"):
+            with self._asking("looking for", uri):
+                found = self.client.head_object(Bucket=bucket, Key=key)
+        except Refused as error:
+            if error.code in GONE:
                 return None
             raise
         now = parsedate_to_datetime(found["ResponseMetadata"]["HTTPHeaders"]["date"])
@@ -119,30 +193,40 @@ class S3Backend:
 
     def upload(self, path: Path, uri: str) -> None:
         bucket, key = self.split(uri)
-        self.client.upload_file(str(path), bucket, key, Config=self.transfer)
+        with self._asking("writing", uri):
+            self.client.upload_file(str(path), bucket, key, Config=self.transfer)
 
     def download(self, uri: str, path: Path) -> None:
         bucket, key = self.split(uri)
-        self.client.download_file(bucket, key, str(path), Config=self.transfer)
+        try:
+            with self._asking("reading", uri):
+                self.client.download_file(bucket, key, str(path), Config=self.transfer)
+        except Refused as error:
+            if error.code in GONE:
+                raise FileNotFoundError(uri) from None
+            raise
 
     def remove(self, uri: str) -> None:
         bucket, key = self.split(uri)
-        self.client.delete_object(Bucket=bucket, Key=key)
+        with self._asking("removing", uri):
+            self.client.delete_object(Bucket=bucket, Key=key)
 
     def remove_tree(self, uri: str) -> None:
         for found in list(self.list(uri)):
-            bucket, key = self.split(found)
-            self.client.delete_object(Bucket=bucket, Key=key)
+            self.remove(found)
 
     def list(self, uri: str) -> Iterator[str]:
-        bucket, prefix = self.split(uri.rstrip("/") + "/")
-        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-            for item in page.get("Contents", ()):
-                yield f"s3://{bucket}/{item['Key']}"
+        bucket, _ = self.split(uri)
+        for item in self._items(uri):
+            yield f"s3://{bucket}/{item['Key']}"
 
     def scan(self, uri: str) -> Iterator[Stored]:
+        _, prefix = self.split(uri.rstrip("/") + "/")
+        for item in self._items(uri):
+            yield Stored(item["Key"].removeprefix(prefix), item["Size"], item["LastModified"].timestamp())
+
+    def _items(self, uri: str) -> Iterator[dict[str, Any]]:
         bucket, prefix = self.split(uri.rstrip("/") + "/")
-        prefix = "" if prefix == "/" else prefix
-        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-            for item in page.get("Contents", ()):
-                yield Stored(item["Key"].removeprefix(prefix), item["Size"], item["LastModified"].timestamp())
+        with self._asking("listing", uri):
+            for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+                yield from page.get("Contents", ())

@@ -93,3 +93,18 @@ def test_checkpoints_stay_with_an_unfinished_run_and_go_with_a_finished_one(stor
     assert plan.unknown == ["strange"]
     collect.delete(stores.context, plan)
     assert [kept[run].newest() for run in kept] == ["checkpoint-8", None, "checkpoint-8"]
+
+
+def test_files_that_a_killed_writer_did_not_come_to_rename_go_and_locks_stay(stores: Stores) -> None:
+    stores.begin("demo")
+    whole = stores.put("demo/0/warmup")
+    backend = stores.store.backend(whole)
+    (stores.folder / "f").write_text("half")
+    for name in (".tmp-abc", ".probe-abc", ".tmp-x.lock"):
+        backend.upload(stores.folder / "f", f"{whole}/{name}")
+    stores.grow_old()
+    assert stores.goes() == {f"{whole}/.tmp-abc", f"{whole}/.probe-abc"}
+    collect.delete(stores.context, stores.plan())
+    assert stores.goes() == set()
+    assert (stores.store.fetch(whole) / "a").is_file()
+    assert backend.read(f"{whole}/.tmp-x.lock") is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from selfemo.data.corpora.rows import Rows
 from selfemo.data.corpora.table import CORPORA
 from selfemo.data.dialogue import Dialogue
 from selfemo.errors import UserError
+from selfemo.places import temporary
 from selfemo.progress import heartbeat
 from selfemo.store.s3 import S3Backend
 
@@ -76,15 +76,15 @@ def _directory(path: str, endpoint: str | None) -> Iterator[Path]:
     files = list(source.list(root))
     if not files:
         raise UserError("nothing lies here", where=path, fix="copy the corpus there, or correct corpora.path")
-    with tempfile.TemporaryDirectory(prefix="selfemo-corpus-") as directory:
+    with temporary("corpus") as directory:
         with heartbeat(f"fetching {path}"):
             for uri in files:
-                target = Path(directory, uri.removeprefix(root))
-                if not target.resolve().is_relative_to(Path(directory).resolve()):
+                target = directory / uri.removeprefix(root)
+                if not target.resolve().is_relative_to(directory.resolve()):
                     raise UserError("names a file outside its directory", where=uri, fix="remove it")
                 target.parent.mkdir(parents=True, exist_ok=True)
                 source.download(uri, target)
-        yield Path(directory)
+        yield directory
 
 
 class Source(Protocol):

@@ -1,0 +1,38 @@
+"""Text from elsewhere as it may be shown: in a terminal, a log, a page. Corpora, models, servers and users write parts.
+
+No control characters, which a terminal obeys; no credentials of addresses, which logs and pages hand on; and no more
+than a screen or two of one line.
+"""
+
+from __future__ import annotations
+
+import re
+
+_MOST = 4000
+_USER_INFO = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]{0,30}://)([^\s/?#'\"<>]*)@")
+"""In an address, what stands before the last @ of its host."""
+
+
+def has_credentials(text: str) -> bool:
+    """Whether a text holds an address with credentials: a password, or a token in place of a user's name."""
+    return any(_secret(match) for match in _USER_INFO.finditer(text))
+
+
+def redacted(text: str) -> str:
+    """A text whose addresses have lost their credentials."""
+    return _USER_INFO.sub(lambda m: f"{m[1]}***@" if _secret(m) else m[0], text)
+
+
+def _secret(match: re.Match[str]) -> bool:
+    """A user's name alone is one, but for SSH, where it is as public as the host."""
+    return bool(match[2]) and (":" in match[2] or "ssh" not in match[1].lower())
+
+
+def printable(line: str) -> str:
+    """A line, as it may be shown."""
+    return "".join(c if c.isprintable() else " " for c in redacted(line.rstrip()[:_MOST]))
+
+
+def shown(message: object) -> str:
+    """A message of one or more lines, as it may be shown."""
+    return "\n".join(map(printable, str(message).split("\n")))
