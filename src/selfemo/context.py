@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from selfemo import __version__, fingerprint, processes, services
+from selfemo import __version__, addresses, fingerprint, processes, services
 from selfemo.config import Config
 from selfemo.errors import UserError
 from selfemo.places import private
@@ -58,6 +58,19 @@ def code_version() -> str:
     return __version__
 
 
+def _variable(name: str, check: Callable[[str], str]) -> str | None:
+    """A variable of the environment that holds an address; None if it is not set.
+
+    Raises:
+        UserError: If it holds none: set and empty is not unset, to other people's programs.
+    """
+    value = os.environ.get(name)
+    try:
+        return None if value is None else check(value)
+    except ValueError as error:
+        raise UserError(str(error), where=name, fix=f"set it right, or: unset {name}") from None
+
+
 class Context:
     """Store, registry and working directory of a configuration.
 
@@ -80,7 +93,7 @@ class Context:
 
     @property
     def _given_mlflow(self) -> str | None:
-        given = os.environ.get("MLFLOW_TRACKING_URI")
+        given = _variable("MLFLOW_TRACKING_URI", addresses.tracking)
         ours = services.recorded(self.workdir).processes.get("mlflow")
         return None if ours is not None and given == ours.url else given
 
@@ -104,6 +117,8 @@ class Context:
         """The artifact store."""
         cache = private(self.workdir) / "cache" / "artifacts"
         if "s3" not in self.embedded:
+            for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
+                _variable(name, addresses.web)
             return Store(self.root, cache, self.config.store.endpoint)
         running = self.services
         return Store(self.root, cache, running.processes["s3"].url, (running.access_key, running.secret_key))

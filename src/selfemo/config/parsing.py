@@ -31,12 +31,32 @@ def parse(text: str) -> tuple[yaml.Node | None, Any]:
     """
     try:
         node = yaml.compose(text, yaml.SafeLoader)
+        _each_key_once(node, set())
         return node, _Whole(text).get_single_data()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise NotYaml(str(getattr(error, "problem", None) or error), mark.line + 1 if mark else None) from None
     except RecursionError:
         raise NotYaml("lists or sections are nested too deeply") from None
+
+
+def _each_key_once(node: yaml.Node | None, seen: set[int]) -> None:
+    """Refuse a key that is written twice: YAML forbids it, and PyYAML drops the first without a word."""
+    if node is None or id(node) in seen:
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _each_key_once(item, seen)
+    if isinstance(node, yaml.MappingNode):
+        lines: dict[tuple[str, str], int] = {}
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                line, name = key.start_mark.line + 1, (key.tag, key.value)
+                if name in lines:
+                    raise NotYaml(f"{key.value!r} is written twice, first on line {lines[name]}", line)
+                lines[name] = line
+            _each_key_once(value, seen)
 
 
 class _Whole(yaml.SafeLoader):

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from selfemo.config.anchors import Loc, anchored
 from selfemo.config.overrides import apply, line_of
 from selfemo.config.parsing import NotYaml, parse
 from selfemo.config.run import Config
@@ -20,7 +21,8 @@ def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
 
     Args:
         path: A YAML file; None is all defaults.
-        overrides: ``section.key=value`` strings, the value in YAML, applied over the file.
+        overrides: ``section.key=value`` strings, the value in YAML, applied over the file. Paths in them are relative
+            to where we are, those in the file to the file.
 
     Raises:
         UserError: Names the file and line, or the override, that is wrong, and the fix.
@@ -45,17 +47,23 @@ def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
     for override in overrides:
         set_by[apply(data, override)] = override
 
-    def place(loc: tuple[int | str, ...]) -> str:
+    here = Path.cwd()
+    beside = path.absolute().parent if path is not None and path.is_file() else here  # a pipe lies nowhere
+
+    def given(loc: Loc) -> str | None:
         names = tuple(map(str, loc))
-        blame = next((o for keys, o in set_by.items() if names[: len(keys)] == keys), None)
-        if blame is not None:
-            return f"--set {blame}"
+        # The last that says it: a section may be given after one of its settings.
+        return next((o for keys, o in reversed(set_by.items()) if names[: len(keys)] == keys), None)
+
+    def place(loc: Loc) -> str:
+        if (override := given(loc)) is not None:
+            return f"--set {override}"
         return "config" if path is None else f"{path}:{line_of(root, loc)}"
 
-    return validate(data, place)
+    return validate(anchored(data, lambda loc: here if given(loc) is not None else beside, place), place)
 
 
-def validate(data: dict[str, Any], place: Callable[[tuple[int | str, ...]], str]) -> Config:
+def validate(data: dict[str, Any], place: Callable[[Loc], str]) -> Config:
     """Nested plain data to a configuration.
 
     Args:

@@ -76,7 +76,9 @@ def run_pipeline(context: Context) -> bool:
     folder = context.workdir / "runs" / context.config.run
     private(context.workdir)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(context.config.to_json())
+    # With the working directory whole: it means the same wherever a step runs.
+    settled = context.config.model_copy(update={"workdir": str(context.workdir)})
+    (folder / "config.json").write_text(settled.to_json())
     interactive = sys.stderr.isatty()
     env = {
         **os.environ,

@@ -11,11 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ConfigDict, Field, ValidationError, field_validator
 
 from selfemo.config import Config, validate
+from selfemo.config.anchors import anchored
 from selfemo.config.overrides import put
+from selfemo.config.parsing import NotYaml, parse
 from selfemo.config.section import Section
 from selfemo.errors import UserError
 
@@ -132,12 +133,14 @@ def load(path: Path) -> Plan:
         UserError: Names the file and what is wrong with it.
     """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return Plan.model_validate(data)
+        return Plan.model_validate(parse(path.read_text(encoding="utf-8"))[1])
     except FileNotFoundError:
         raise UserError("no such file", where=str(path), fix="see configs/study/") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"not YAML: {error}", where=str(path)) from None
+    except NotYaml as error:
+        where = f"{path}:{error.line}" if error.line else str(path)
+        raise UserError(f"not YAML: {error.message}", where=where, fix="quote it, or mend it") from None
+    except (UnicodeDecodeError, OSError) as error:
+        raise UserError(f"not YAML: {error}", where=str(path), fix="give a YAML file in UTF-8") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = f"{path}: {'.'.join(map(str, first['loc']))}"
@@ -155,6 +158,7 @@ def study_runs(plan: Plan, path: Path) -> list[StudyRun]:
         UserError: For a configuration that is none.
     """
     found = []
+    beside = partial(_beside, path.absolute().parent)
     for budget, settings in plan.budgets.items():
         for seed in plan.seeds:
             for variant, what in plan.variants.items():
@@ -168,7 +172,8 @@ def study_runs(plan: Plan, path: Path) -> list[StudyRun]:
                         where = f"{path}: {budget}, variant {variant}: {key}"
                         raise UserError(f"{error.args[0]} is not a section", where=where) from None
                 data |= {"run": f"{plan.name}-{budget}-{variant}-{seed}", "seed": seed}
-                config = validate(data, partial(_place, f"{path}: variant {variant}"))
+                place = partial(_place, f"{path}: variant {variant}")
+                config = validate(anchored(deepcopy(data), beside, place), place)
                 start = "" if _own_start(what) else plan.start(variant)
                 # A record stands by its settings' hash: `start` is among them only where the plan states it.
                 said = data | {"start": what.start} if what.start else data
@@ -188,3 +193,7 @@ def _within(mine: Sequence[object] | None, others: Sequence[object] | None) -> b
 
 def _place(where: str, _: object) -> str:
     return where
+
+
+def _beside(folder: Path, _: object) -> Path:
+    return folder
