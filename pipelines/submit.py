@@ -21,7 +21,7 @@ import yaml
 from components.images import Images
 from pipelines import forms, size
 from pipelines.compile import compile_to, version_of
-from pipelines.kubeflow import connect, listed, named, say
+from pipelines.kubeflow import connect, listed, named, say, spoken
 from pipelines.watch import active, watch
 from selfemo import cycles
 from selfemo.cluster.trainjob import WORKDIR
@@ -210,7 +210,7 @@ def main() -> int:
         config = Config.from_json(given.config.read_text(encoding="utf-8"))
         config.check_dealt_out("train")
         say(size.check(config))
-        with redirect_stdout(sys.stderr):  # kfp tells of links there; ours is the id alone
+        with redirect_stdout(sys.stderr), spoken(config):  # kfp tells of links there; ours is the id alone
             if given.form:
                 has_room(given.form, config)
             submission = Submission(config, connect(config), given.form, cycle=given.cycle)
@@ -223,7 +223,8 @@ def main() -> int:
         print(made, flush=True)
         if not given.wait:
             return 0
-        return 0 if submission.see_through(made, given.resume) else 1
+        with spoken(config):
+            return 0 if submission.see_through(made, given.resume) else 1
     except UserError as error:
         say(f"selfemo: {error}")
         return 2

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from selfemo.errors import UserError
 from selfemo.shown import printable, shown
 
-__all__ = ["configure", "printable", "shown", "step"]
+__all__ = ["configure", "failure", "printable", "shown", "step"]
 
 log = logging.getLogger("selfemo")
 
@@ -44,6 +45,29 @@ class Plain(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return shown(super().format(record))
+
+
+_COLOUR = re.compile(r"\x1b\[[\d;]*m")
+_FAILED = re.compile(r"\d\d:\d\d:\d\d E ((\S+)(?: of round \d+)? failed: .*)")
+
+
+def failure(lines: Iterable[str]) -> str:
+    """What the step that failed last said of it, of the lines of a log; empty if none did.
+
+    The report comes after whatever failed, and may fail because of it: it counts where nothing else failed.
+    """
+    said: dict[bool, str] = {}
+    last: bool | None = None  # whether the error that goes on is the report's
+    for raw in lines:
+        line = _COLOUR.sub("", raw).strip()
+        if match := _FAILED.fullmatch(line):
+            last = match[2] == "report"
+            said[last] = match[1]
+        elif last is not None and line.startswith("fix: "):
+            said[last], last = f"{said[last]}\n  {line}", None
+        elif not line.startswith("|"):  # the end of a log that an error quotes
+            last = None
+    return said.get(False) or said.get(True) or ""
 
 
 @contextmanager
