@@ -27,6 +27,7 @@ from selfemo import cycles
 from selfemo.cluster.trainjob import WORKDIR
 from selfemo.config import Config
 from selfemo.errors import UserError
+from selfemo.unexpected import told
 
 
 class Submission:
@@ -225,12 +226,13 @@ def main() -> int:
             return 0
         with spoken(config):
             return 0 if submission.see_through(made, given.resume) else 1
-    except UserError as error:
-        say(f"selfemo: {error}")
-        return 2
     except KeyboardInterrupt:
         say("selfemo: interrupted; the run goes on, and the same command finds it")
         return 130
+    except Exception as error:
+        words, code = told(error)
+        say(words)
+        return code
 
 
 if __name__ == "__main__":

@@ -142,7 +142,7 @@ def test_a_key_twice_is_refused_in_an_override_and_in_a_study_too(tmp_path: Path
         ("mlflow", "tracking_uri", "file:///mlruns", "is no MLflow server"),
         ("mlflow", "tracking_uri", "./mlruns", "is no MLflow server"),
         ("mlflow", "experiment", "' '", "neither blank"),
-        ("mlflow", "model", "\"it's \\\"x\\\"\"", "both kinds of quotes"),
+        ("mlflow", "model", '"it\'s \\"x\\""', "both kinds of quotes"),
     ],
 )
 def test_an_address_that_would_mislead_later_is_refused_with_its_line(

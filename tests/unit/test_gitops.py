@@ -168,9 +168,7 @@ class Remembering:
 
 
 @pytest.mark.parametrize("kind", ["checkout", "address"])
-def test_a_push_that_was_refused_is_made_again_until_the_server_has_it(
-    server: Path, tmp_path: Path, kind: str
-) -> None:
+def test_a_push_that_was_refused_is_made_again_until_the_server_has_it(server: Path, tmp_path: Path, kind: str) -> None:
     git(tmp_path, "clone", "--quiet", str(server), "home")
     settings = Gitops(repository=str(tmp_path / "home") if kind == "checkout" else server.as_uri())
     hook = server / "hooks" / "pre-receive"
@@ -337,9 +335,7 @@ def test_the_registry_remembers_which_pull_requests_were_opened(context: Context
     script = tmp_path / "open"
     script.write_text(f"#!/bin/sh\necho once >> {opened}\n")
     script.chmod(0o755)
-    own = context.config.gitops.model_copy(
-        update={"branch": "serve-{model}-{version}", "pull_request": str(script)}
-    )
+    own = context.config.gitops.model_copy(update={"branch": "serve-{model}-{version}", "pull_request": str(script)})
     config = context.config.model_copy(update={"gitops": own})
     promote_version(Context(config), number)
     assert synchronise(Context(config)).endswith("already holds the change")

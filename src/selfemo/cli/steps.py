@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from selfemo.cli.base import configured, known
+from selfemo.cli.base import configured, known, needs_of, surroundings
 from selfemo.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,9 +24,7 @@ def _made_by(config: Config, step: str, option: str, uri: str) -> None:
     Raises:
         UserError: Names the option, and the step that made what was given.
     """
-    from selfemo.context import Context
-
-    manifest = Context(config).store.manifest(uri)
+    manifest = surroundings(config).store.manifest(uri)
     if manifest is not None and manifest.step != step:
         fix = f"give the URI of what {step} has published"
         raise UserError(f"{manifest.step} made this", where=f"{option} {uri}", fix=fix)
@@ -126,4 +124,5 @@ def evaluate(config: Config, policy: str, corpus: str | None, directory: str | N
 
         data = config.model_dump(mode="json") | {"corpora": [{"name": known(corpus), "path": directory}]}
         config = validate(data, lambda _: "--corpus")
+    surroundings(config, needs=needs_of(policy))
     evaluate_policy(config, policy, out)
