@@ -20,7 +20,7 @@ from pipelines import forms
 from pipelines.shrink import shrink
 from selfemo.config import Config
 from selfemo.config.cluster import Cluster
-from selfemo.errors import UserError
+from selfemo.unexpected import told
 
 COMPILED = Path(__file__).parent / "compiled"
 SIZES = (5, 10)
@@ -116,6 +116,15 @@ def form_for(rounds: int) -> Path:
 
 def main() -> int:
     """Entry point."""
+    try:
+        return _main()
+    except Exception as error:
+        words, code = told(error)
+        print(words, file=sys.stderr)
+        return code
+
+
+def _main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="compare with the checked-in form instead of writing it")
     parser.add_argument("--config", type=Path, help="a configuration, as JSON; its cluster section counts")
@@ -125,11 +134,7 @@ def main() -> int:
     if given.overlay:
         from pipelines.overlay import overlay_to
 
-        try:
-            print(*overlay_to(given.overlay), sep="\n")
-        except UserError as error:
-            print(f"pipelines.compile: {error}", file=sys.stderr)
-            return 2
+        print(*overlay_to(given.overlay), sep="\n")
         return 0
     if given.out:
         given.out.mkdir(parents=True, exist_ok=True)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,10 @@ USER = "SELFEMO_KFP_USER"
 """Who we are where nothing in front of Kubeflow asks, as through a port-forward: sent as ``kubeflow-userid``."""
 CA = "SELFEMO_KFP_CA"
 """File with the certificates of the authority that signed the host's, where the system does not know it."""
+CAS = (CA, "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+"""Variables that may name it, the first that is set: other people's programs read the others."""
+SECONDS = (6, 60)
+"""To connect, which is tried four times, and for an answer."""
 TOKEN_FILE = "KF_PIPELINES_SA_TOKEN_PATH"
 """Kubeflow's own name for the variable that says where a pod's token for it is mounted."""
 
@@ -63,12 +69,10 @@ def connect(config: Config) -> Any:
     """
     check(config)
     warnings.filterwarnings("ignore")
-    from kfp import Client
+    authority = authorities()
+    with spoken(config):
+        from kfp import Client
 
-    authority = os.environ.get(CA)
-    if authority and not Path(authority).is_file():
-        raise UserError("no such file", where=f"{CA}={authority}", fix="name a file of PEM certificates")
-    try:
         client = Client(
             host=config.cluster.host or None,
             namespace=config.cluster.namespace,
@@ -76,6 +80,7 @@ def connect(config: Config) -> Any:
             cookies=os.environ.get(COOKIE),
             ssl_ca_cert=authority,
         )
+        _bounded(client._run_api.api_client.rest_client)
         if user := os.environ.get(USER):
             client._experiment_api.api_client.set_default_header("kubeflow-userid", user)
         # The client is made without asking anything, and its own look at the server's health tries for half a minute.
@@ -84,12 +89,88 @@ def connect(config: Config) -> Any:
             client._context_setting["namespace"] = ""  # it has no namespaces, and refuses to be told one
         client.list_experiments(page_size=1, namespace=config.cluster.namespace if several else "")
         return client
+
+
+def authorities() -> str | None:
+    """The file of certificates that Kubeflow's is checked against; None is the system's own.
+
+    Raises:
+        UserError: If it holds none.
+    """
+    for name in CAS:
+        file = os.environ.get(name)
+        if not file or (name != CA and not Path(file).is_file()):
+            continue
+        try:
+            ssl.create_default_context(cafile=file)
+        except OSError as error:
+            why = "no such file" if not Path(file).is_file() else f"no certificates: {error}"
+            raise UserError(why, where=f"{name}={file}", fix="name a file of PEM certificates") from None
+        return file
+    return None
+
+
+def _bounded(rest: Any) -> None:
+    """Give every request of the client a time after which it fails: it has none of its own."""
+    request = rest.request
+
+    def within(*given: Any, **named: Any) -> Any:
+        return request(*given, **{**named, "_request_timeout": named.get("_request_timeout") or SECONDS})
+
+    rest.request = within
+
+
+@contextmanager
+def spoken(config: Config) -> Iterator[None]:
+    """What Kubeflow, its client and the network have to say against it, in one line.
+
+    Raises:
+        UserError: In place of whatever they raise.
+    """
+    try:
+        yield
+    except UserError:
+        raise
     except Exception as error:  # the client lets through what its own libraries raise, and raises plain ones itself
-        raise UserError(
-            f"Kubeflow Pipelines cannot be used: {type(error).__name__}: {printable(str(error))[:300]}",
-            where=f"cluster.host: {config.cluster.host or '(none)'}",
-            fix=f"check the URL, and {TOKEN}, {COOKIE} or {USER} (docs/operations.md, Run)",
-        ) from None
+        words, fix = _explained(error)
+        raise UserError(words, where=f"cluster.host: {config.cluster.host or '(none)'}", fix=fix) from error
+
+
+def _explained(error: Exception) -> tuple[str, str]:
+    from kfp_server_api.exceptions import ApiException
+    from urllib3.exceptions import MaxRetryError, SSLError
+
+    who = f"{TOKEN}, {COOKIE} or {USER}"
+    if isinstance(error, ApiException) and error.status:
+        fixes = {
+            400: "see what it says; is Kubeflow Pipelines 2.17 or later?",
+            401: f"say who you are: {who} (docs/operations.md, Run)",
+            403: f"give this account the right in namespace cluster.namespace, or be another one: {who}",
+            404: "is the URL that of Kubeflow Pipelines, such as https://HOST/pipeline?",
+            412: "if the experiment is archived, restore it, or set cluster.experiment",
+        }
+        words = f"Kubeflow Pipelines says no ({error.status}): {_said(error)}"
+        return words, fixes.get(error.status, f"check the URL, and {who} (docs/operations.md, Run)")
+    reason = error.reason if isinstance(error, MaxRetryError) and error.reason else error
+    text = printable(f"{type(reason).__name__}: {reason}")[:300]
+    if isinstance(reason, SSLError) or "CERTIFICATE" in text:
+        fix = f"if its certificate is of an authority of your own: export {CA}=FILE, with its certificates in PEM"
+        return f"Kubeflow Pipelines cannot be trusted: {text}", fix
+    if isinstance(error, MaxRetryError):
+        return f"Kubeflow Pipelines does not answer: {text}", "check the URL, and whether a port-forward is needed"
+    return f"Kubeflow Pipelines cannot be used: {text}", f"check the URL, and {who} (docs/operations.md, Run)"
+
+
+def _said(error: Any) -> str:
+    """The server's own words, of an answer in JSON, in text or in HTML."""
+    body = error.body.decode(errors="replace") if isinstance(error.body, bytes) else str(error.body or "")
+    try:
+        row = json.loads(body)
+        body = str(row.get("message") or row.get("error") or row) if isinstance(row, dict) else body
+    except (ValueError, RecursionError):
+        if body.lstrip().startswith("<"):
+            body = f"{error.reason}; a page came in place of an answer: a login in front of Kubeflow?"
+    return printable(" ".join((body or str(error.reason)).split()))[:600]
 
 
 def ask(client: Any, path: str) -> dict[str, Any] | None:
@@ -110,6 +191,22 @@ def ask(client: Any, path: str) -> dict[str, Any] | None:
             return None
         raise
     return answer if isinstance(answer, dict) else None
+
+
+def text(client: Any, path: str) -> str:
+    """Text that Kubeflow's API has; empty if there is none there, or not for us.
+
+    Args:
+        client: A kfp.Client.
+        path: Such as ``/apis/v1alpha1/runs/ID/nodes/POD/log``.
+    """
+    try:
+        answer, _, _ = client._run_api.api_client.call_api(
+            path, "GET", response_type="str", auth_settings=["Bearer"], _request_timeout=(6, 20)
+        )
+    except Exception:  # of the client's own libraries, whatever they are: we do without
+        return ""
+    return str(answer or "")
 
 
 def listed(method: Callable[..., Any], what: str, **given: Any) -> Iterator[Any]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from selfemo import processes
 from selfemo.config import Config
 from selfemo.config.cluster import Cluster
 from selfemo.local import forkserver
@@ -88,6 +89,8 @@ def steps_that_start_at_once() -> Iterator[None]:
 
 def main() -> int:
     """Entry point."""
+    if parent := os.environ.get(processes.CHILD):
+        processes.die_with_parent(int(parent), group=True)
     return 0 if run(Config.from_json(Path(sys.argv[1]).read_text(encoding="utf-8"))) else 1
 
 

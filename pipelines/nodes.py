@@ -33,12 +33,14 @@ class Node:
         message: Of its last try: why it failed, or what it waits for.
         tries: Ids of its tries, the first one first. The names of their pods end with the same number.
         seconds: From its beginning to its end; None before that.
+        pods: Names that the pod of its last try may have, by version of Argo.
     """
 
     phase: str
     message: str
     tries: list[str]
     seconds: float | None
+    pods: tuple[str, ...] = ()
 
 
 def workflow(client: Any, run: str) -> Json | None:
@@ -80,7 +82,10 @@ def nodes(manifest: Json) -> dict[str, Node]:
         if tries:
             message = tries[-1].get("message") or node.get("message") or ""
             name = node["name"].removeprefix(manifest["metadata"]["name"])
-            found[name] = Node(node.get("phase") or "", message, [one["id"] for one in tries], _seconds(node))
+            ids = [one["id"] for one in tries]
+            number = ids[-1].rpartition("-")[2]
+            pod = f"{manifest['metadata']['name']}-{tries[-1].get('templateName') or ''}-{number}"
+            found[name] = Node(node.get("phase") or "", message, ids, _seconds(node), (pod, ids[-1]))
     return found
 
 

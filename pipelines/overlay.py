@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from selfemo.data.yamls import NotYaml, parse
 
 from components.images import Images
 from pipelines import forms, size
@@ -83,7 +84,9 @@ def values_of(overlay: Path) -> dict[str, str]:
     file = overlay / "values.yaml"
     if not file.is_file():
         raise UserError("no values", where=str(file), fix="write it after manifests/overlays/dev/values.yaml")
-    values = (yaml.safe_load(file.read_text()) or {}).get("data") or {}
+    found = _read(file)
+    values = found.get("data") or {} if isinstance(found, dict) else {}
+    values = values if isinstance(values, dict) else {}
     wanted = ["namespace", "kfp-host", "store-endpoint", "bucket", "prefix", "model", "cron", "repository", "reference"]
     wanted += [f"{kind.name}-image" for kind in fields(Images)]
     if missing := [name for name in wanted if not isinstance(values.get(name), str)]:
@@ -98,7 +101,9 @@ def settings_of(overlay: Path, values: dict[str, str]) -> Json:
         UserError: If both say it.
     """
     file = overlay / "settings.yaml"
-    settings = yaml.safe_load(file.read_text().replace("{bucket}", values["bucket"]))
+    settings = _read(file, values["bucket"])
+    if not isinstance(settings, dict):
+        raise UserError("not a mapping of sections", where=str(file), fix="see manifests/overlays/dev/settings.yaml")
     placed: dict[str, Json] = {
         "store": {"root": f"s3://{values['bucket']}/{values['prefix']}", "endpoint": values["store-endpoint"] or None},
         "mlflow": {"tracking_uri": MLFLOW, "model": values["model"]},
@@ -114,6 +119,16 @@ def settings_of(overlay: Path, values: dict[str, str]) -> Json:
     if proxy := _proxy(values, overlay / "values.yaml"):
         settings["cluster"]["environment"] = {**(settings["cluster"].get("environment") or {}), **proxy}
     return dict(settings)
+
+
+def _read(file: Path, bucket: str = "{bucket}") -> Any:
+    try:
+        return parse(file.read_text(encoding="utf-8").replace("{bucket}", bucket))[1]
+    except NotYaml as error:
+        where = f"{file}:{error.line}" if error.line else str(file)
+        raise UserError(f"not YAML: {error.message}", where=where, fix="quote it, or mend it") from None
+    except (ValueError, OSError) as error:
+        raise UserError(f"cannot be read: {error}", where=str(file), fix="give a YAML file in UTF-8") from None
 
 
 def _proxy(values: dict[str, str], file: Path) -> dict[str, str]:

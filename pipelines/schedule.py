@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from pipelines.cron import checked
 from pipelines.kubeflow import listed, named, say
 from pipelines.nodes import workflow
 from pipelines.submit import Submission
 from pipelines.watch import active, how_it_ended
 from selfemo import cycles
-from selfemo.errors import UserError
 
 EPOCH = "scheduledworkflows.kubeflow.org/workflowEpoch"
 ISO = "%Y-%m-%dT%H:%M:%SZ"
@@ -27,14 +27,9 @@ def recurring(ours: Submission, cron: str) -> str:
         cron: When, as Kubeflow takes it.
 
     Raises:
-        UserError: If the schedule has no field for seconds, as Kubeflow's have.
+        UserError: If it is no schedule, or has no field for seconds, as Kubeflow's have.
     """
-    if not cron.startswith("@") and len(cron.split()) != 6:
-        raise UserError(
-            f"{cron!r} has {len(cron.split())} fields, and Kubeflow's schedules have six, seconds first",
-            where="--recurring",
-            fix=f"write '0 {cron}'" if len(cron.split()) == 5 else "write it like '0 0 3 * * *'",
-        )
+    checked(cron)
     name, client = ours.config.run, ours.client
     parameters = {**ours.parameters, "cycle": cycles.SCHEDULED}
     pipeline, version, label = ours.version

@@ -21,12 +21,13 @@ import yaml
 from components.images import Images
 from pipelines import forms, size
 from pipelines.compile import compile_to, version_of
-from pipelines.kubeflow import connect, listed, named, say
+from pipelines.kubeflow import connect, listed, named, say, spoken
 from pipelines.watch import active, watch
 from selfemo import cycles
 from selfemo.cluster.trainjob import WORKDIR
 from selfemo.config import Config
 from selfemo.errors import UserError
+from selfemo.unexpected import told
 
 
 class Submission:
@@ -211,7 +212,7 @@ def main() -> int:
         config.check_dealt_out("train")
         config.spaces()  # a pod finds no label file
         say(size.check(config))
-        with redirect_stdout(sys.stderr):  # kfp tells of links there; ours is the id alone
+        with redirect_stdout(sys.stderr), spoken(config):  # kfp tells of links there; ours is the id alone
             if given.form:
                 has_room(given.form, config)
             submission = Submission(config, connect(config), given.form, cycle=given.cycle)
@@ -224,13 +225,15 @@ def main() -> int:
         print(made, flush=True)
         if not given.wait:
             return 0
-        return 0 if submission.see_through(made, given.resume) else 1
-    except UserError as error:
-        say(f"selfemo: {error}")
-        return 2
+        with spoken(config):
+            return 0 if submission.see_through(made, given.resume) else 1
     except KeyboardInterrupt:
         say("selfemo: interrupted; the run goes on, and the same command finds it")
         return 130
+    except Exception as error:
+        words, code = told(error)
+        say(words)
+        return code
 
 
 if __name__ == "__main__":

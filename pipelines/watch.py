@@ -7,10 +7,12 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
-from pipelines.kubeflow import say
+from pipelines.kubeflow import say, text
 from pipelines.nodes import Json, Node, nodes, workflow
 from pipelines.place import STEPS
+from selfemo import logs
 from selfemo.errors import UserError
 from selfemo.logs import printable
 
@@ -70,8 +72,33 @@ def watch(client: Any, run: str, name: str, poll: float) -> str:
             detail = f": {printable(found.error.message or '')}" if found.error else ""
             ended = how_it_ended(found)
             say(f"run {name} has ended: {ended.lower()}{detail}")
+            if ended == "FAILED" and manifest and (said := failure(client, run, manifest)):
+                say(said)  # the last line: what is to be mended
             return ended
         time.sleep(poll)
+
+
+def failure(client: Any, run: str, manifest: Json) -> str:
+    """What the step that failed said itself, from its pod's log; empty where nobody keeps that.
+
+    Args:
+        client: A kfp.Client.
+        run: Id of the run.
+        manifest: Its Workflow.
+    """
+    try:
+        found = sorted(nodes(manifest).items(), key=lambda item: _order(item[0]))
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError):  # not as Argo writes it
+        return ""
+    for place, node in found:
+        program = PROGRAM.search(place)
+        if node.phase not in FAILED or not program or program[1] not in STEPS:
+            continue
+        for pod in node.pods:
+            log = text(client, f"/apis/v1alpha1/runs/{run}/nodes/{quote(pod, safe='')}/log")
+            if said := logs.failure(log.splitlines()):
+                return f"{_label(place, program[1])}: {said}"
+    return ""
 
 
 def how_it_ended(run: Any) -> str:

@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from selfemo import __version__, fingerprint, processes, services
+from selfemo import __version__, addresses, fingerprint, logs, processes, services
 from selfemo.config import Config
 from selfemo.errors import UserError
 from selfemo.places import private
@@ -28,6 +28,8 @@ from selfemo.store.artifacts import Manifest, Store
 
 log = logging.getLogger(__name__)
 
+FAILURE = "selfemo.failure"
+"""Tag of a pipeline's run: what the step that failed last said."""
 PUBLISHED_WITHIN = 7200.0
 """Seconds from the end of a step's work to its artifact: large weights over a slow network take their time."""
 
@@ -59,6 +61,23 @@ def code_version() -> str:
     return __version__
 
 
+_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+"""Variables in which boto3 looks for an S3 endpoint."""
+
+
+def _variable(name: str, check: Callable[[str], str]) -> str | None:
+    """A variable of the environment that holds an address; None if it is not set.
+
+    Raises:
+        UserError: If it holds none: set and empty is not unset, to other people's programs.
+    """
+    value = os.environ.get(name)
+    try:
+        return None if value is None else check(value)
+    except ValueError as error:
+        raise UserError(str(error), where=name, fix=f"set it right, or: unset {name}") from None
+
+
 class Context:
     """Store, registry and working directory of a configuration.
 
@@ -71,6 +90,7 @@ class Context:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.workdir = Path(os.path.expandvars(config.workdir)).expanduser().resolve()
+        logs.on_failure(self._tell)
 
     @cached_property
     def embedded(self) -> tuple[str, ...]:
@@ -81,7 +101,7 @@ class Context:
 
     @property
     def _given_mlflow(self) -> str | None:
-        given = os.environ.get("MLFLOW_TRACKING_URI")
+        given = _variable("MLFLOW_TRACKING_URI", addresses.tracking)
         ours = services.recorded(self.workdir).processes.get("mlflow")
         return None if ours is not None and given == ours.url else given
 
@@ -107,9 +127,24 @@ class Context:
             private(self.workdir)
         cache = self.workdir / "cache" / "artifacts"
         if "s3" not in self.embedded:
+            for name in _ENDPOINTS:
+                _variable(name, addresses.web)
             return Store(self.root, cache, self.config.store.endpoint)
         running = self.services
         return Store(self.root, cache, running.processes["s3"].url, (running.access_key, running.secret_key))
+
+    def servers(self, needs: tuple[str, ...]) -> list[tuple[str, str]]:
+        """Addresses of those of ``s3`` and ``mlflow`` that are not ours to run, each with the setting that names it."""
+        found = []
+        uri = self.config.mlflow.tracking_uri or self._given_mlflow
+        if "mlflow" in needs and uri and uri.startswith(("http://", "https://")):
+            named = "mlflow.tracking_uri" if self.config.mlflow.tracking_uri else "MLFLOW_TRACKING_URI"
+            found.append((moved(uri), named))
+        if "s3" in needs and self.root.startswith("s3://") and "s3" not in self.embedded:
+            variables = ((_variable(name, addresses.web), name) for name in _ENDPOINTS)
+            given = (self.config.store.endpoint, "store.endpoint")
+            found += [(url, named) for url, named in (given, *variables) if url][:1]
+        return found
 
     @cached_property
     def registry(self) -> Registry:
@@ -119,11 +154,22 @@ class Context:
             uri = self.services.processes["mlflow"].url
         return Registry(moved(uri), self.config)
 
+    def _tell(self, error: str) -> None:
+        """Write down why a step failed, where the report finds it; nothing is waited for, and nothing else fails."""
+        if "registry" not in self.__dict__:  # never asked for: it may be what failed
+            return
+        with suppress(Exception):
+            hasty = Registry(self.registry.tracking_uri, self.config, patience=0)
+            hasty.tags(hasty.parent, {FAILURE: error[:4000]})
+
     @cached_property
     def policies(self) -> Policies:
         """What looks policies up by name; the registry is asked, and started, for names that are its own."""
         return Policies(
-            self.config, self.store, lambda name: self.registry.versions.source(name), self.workdir / "cache" / "models"
+            self.config,
+            lambda: self.store,
+            lambda name: self.registry.versions.source(name),
+            self.workdir / "cache" / "models",
         )
 
     def uri(self, name: str, round: int, inputs: Mapping[str, Any]) -> str:

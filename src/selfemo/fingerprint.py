@@ -42,6 +42,7 @@ ENTRIES: dict[str, tuple[str, ...]] = {
 """Where each artifact's code begins: the module of its step, and what that uses by way of its context alone."""
 
 SURROUNDINGS = (
+    "selfemo.addresses",
     "selfemo.cluster",
     "selfemo.config",
     "selfemo.context",
@@ -52,12 +53,14 @@ SURROUNDINGS = (
     "selfemo.policies",
     "selfemo.processes",
     "selfemo.progress",
+    "selfemo.reachable",
     "selfemo.registry",
     "selfemo.report.plots",
     "selfemo.services",
     "selfemo.shown",
     "selfemo.steps.launch",
     "selfemo.store",
+    "selfemo.unexpected",
 )
 """Where and how a step runs, not what it comes to: no edit here makes a run begin again. (What the configuration says
 is part of an address by itself; what is made of it is not, so code that decides a result lies elsewhere.) Whatever is

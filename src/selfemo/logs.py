@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+from selfemo import processes
 from selfemo.errors import UserError
+from selfemo.reachable import spare_loopback
 from selfemo.shown import printable, shown
 
-__all__ = ["configure", "printable", "shown", "step"]
+__all__ = ["configure", "failure", "on_failure", "printable", "shown", "step"]
 
 log = logging.getLogger("selfemo")
 
@@ -46,14 +49,52 @@ class Plain(logging.Formatter):
         return shown(super().format(record))
 
 
+_telling: Callable[[str], None] | None = None
+
+
+def on_failure(tell: Callable[[str], None]) -> None:
+    """Have a step that fails say so elsewhere too: the last that was given here is asked."""
+    global _telling
+    _telling = tell
+
+
+_COLOUR = re.compile(r"\x1b\[[\d;]*m")
+_FAILED = re.compile(r"\d\d:\d\d:\d\d E ((\S+)(?: of round \d+)? failed: .*)")
+
+
+def failure(lines: Iterable[str]) -> str:
+    """What the step that failed last said of it, of the lines of a log; empty if none did.
+
+    The report comes after whatever failed, and may fail because of it: it counts where nothing else failed.
+    """
+    said: dict[bool, str] = {}
+    last: bool | None = None  # whether the error that goes on is the report's
+    for raw in lines:
+        line = _COLOUR.sub("", raw).strip()
+        if match := _FAILED.fullmatch(line):
+            last = match[2] == "report"
+            said[last] = match[1]
+        elif last is not None and line.startswith("fix: "):
+            said[last], last = f"{said[last]}\n  {line}", None
+        elif not line.startswith("|"):  # the end of a log that an error quotes
+            last = None
+    return said.get(False) or said.get(True) or ""
+
+
 @contextmanager
 def step(name: str, round: int | None = None) -> Iterator[None]:
     """What a component's body runs in: logging, and one line for an error that is the user's to mend."""
     configure()
+    spare_loopback()
+    if processes.CHILD in os.environ:  # of a local run: no orphan works on beside the next one
+        processes.die_with_parent()
     try:
         yield
     except Exception as error:
         where = name if round is None else f"{name} of round {round}"
         kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
-        log.error("%s failed: %s%s", where, kind, shown(error))
+        said = f"{where} failed: {kind}{shown(error)}"
+        log.error("%s", said)
+        if name != "report" and _telling is not None:
+            _telling(said)
         raise

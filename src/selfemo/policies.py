@@ -100,15 +100,23 @@ class Policies:
 
     Args:
         config: Section ``policy``.
-        store: Where artifacts are fetched from.
+        store: Where artifacts are fetched from, or what gives it when it is needed: a directory or a model of a hub
+            needs none, and so starts no server.
         registered: URI of the weights of a ``models:/`` name; not called for others, so no server need be up.
         cache: Directory that converted models and views of adapters are kept in.
     """
 
-    def __init__(self, config: Config, store: Store, registered: Callable[[str], str], cache: Path) -> None:
-        self.config, self.store, self.registered, self.cache = config, store, registered, cache
+    def __init__(
+        self, config: Config, store: Store | Callable[[], Store], registered: Callable[[str], str], cache: Path
+    ) -> None:
+        self.config, self._store, self.registered, self.cache = config, store, registered, cache
         self._manifests: dict[str, Manifest] = {}
         self._standing: list[str] = []  # adapters whose bases are being brought, the first one first
+
+    @cached_property
+    def store(self) -> Store:
+        """Where artifacts are fetched from."""
+        return self._store if isinstance(self._store, Store) else self._store()
 
     def find(self, name: str) -> Policy:
         """What a name stands for now.

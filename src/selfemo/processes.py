@@ -134,13 +134,24 @@ def _rank_of_cause(code: int) -> int:
     return 3 if code == -signal.SIGTERM else 1 if code < 0 else 2
 
 
-def die_with_parent() -> None:
-    """End this process when the one that started it is gone, so that no orphan writes at the same time as a rerun."""
-    parent = os.getppid()
+CHILD = "SELFEMO_CHILD_OF"
+"""Variable of a local run's processes: the id of the one that they end with, which may be gone before they look."""
+
+
+def die_with_parent(parent: int | None = None, *, group: bool = False) -> None:
+    """End this process when the one that started it is gone, so that no orphan writes at the same time as a rerun.
+
+    Args:
+        parent: Id of that one, where it is known; it may be gone already.
+        group: End all processes of this one's group as well, which it leads.
+    """
+    parent = os.getppid() if parent is None else parent
 
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(1)
+        if group:
+            os.killpg(0, signal.SIGKILL)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True, name="parent-watch").start()

@@ -38,10 +38,14 @@ def stub() -> Iterator[Stub]:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             found.tokens.add(self.headers.get("Authorization"))
             found.users.add(self.headers.get("kubeflow-userid"))
+            if found.refusal and self.command == "POST" and path.startswith(found.refusal[0]):
+                self.reply(found.refusal[1], found.refusal[2])
+                return
             if found.refuses(self.command, path, query, body):
                 self.send_error(400, "namespace")
                 return
             try:
+                what: object
                 if self.command == "GET":
                     what = found.get(path, query)
                 elif self.command == "DELETE":
@@ -54,12 +58,15 @@ def stub() -> Iterator[Stub]:
             except RuntimeError:
                 self.send_error(503)
                 return
-            text = json.dumps({} if what is None else what).encode()
-            self.send_response(404 if what is None else 200)
+            said = what if isinstance(what, str) else json.dumps({} if what is None else what)
+            self.reply(404 if what is None else 200, said)
+
+        def reply(self, status: int, said: str) -> None:
+            self.send_response(status)
             self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(text)))
+            self.send_header("Content-Length", str(len(said.encode())))
             self.end_headers()
-            self.wfile.write(text)
+            self.wfile.write(said.encode())
 
         do_GET = do_POST = do_DELETE = answer
 

@@ -31,6 +31,8 @@ class Stub:
         self.workflows: dict[str, dict[str, Any]] = {}
         self.multi_user = True
         self.faults = 0
+        self.logs: dict[str, str] = {}
+        self.refusal: tuple[str, int, str] | None = None
         self.url = ""
         self.tokens: set[str | None] = set()
         self.users: set[str | None] = set()
@@ -42,7 +44,7 @@ class Stub:
         self.kept[kind].append(what)
         return what
 
-    def get(self, path: str, query: dict[str, str]) -> dict[str, Any] | None:
+    def get(self, path: str, query: dict[str, str]) -> dict[str, Any] | str | None:
         if path == "/healthz":
             return {"multi_user": self.multi_user}
         if match := re.fullmatch(r"/pipelines/names/(.+)", path):
@@ -60,6 +62,8 @@ class Stub:
         if match := re.fullmatch(r"/apis/v1beta1/runs/([^/]+)", path):
             found = self.workflows.get(match.group(1))
             return found and {"pipeline_runtime": {"workflow_manifest": json.dumps(found)}}
+        if match := re.fullmatch(r"/apis/v1alpha1/runs/[^/]+/nodes/([^/]+)/log", path):
+            return self.logs.get(match.group(1))
         if match := re.fullmatch(r"/runs/([^/]+)", path):
             return self.look(match.group(1))
         return None

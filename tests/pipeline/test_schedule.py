@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.cron import checked
 from pipelines.schedule import EPOCH, again, recurring
 from pipelines.submit import main
 from selfemo.errors import UserError
@@ -125,11 +126,41 @@ def test_a_schedule_whose_night_goes_on_is_ended_and_deleted_later(
     assert [j["recurring_run_id"] for j in stub.kept["recurringRuns"]] == [fourth]
 
 
-@pytest.mark.parametrize(("cron", "fix"), [("0 3 * * *", "write '0 0 3 * * *'"), ("3am", "write it like")])
+@pytest.mark.parametrize(
+    ("cron", "fix"),
+    [
+        ("0 3 * * *", "write '0 0 3 * * *'"),
+        ("*/5 * * * 1-5", "write '0 */5 * * * 1-5'"),
+        ("3am", "write it like"),
+        ("every day", "write it like"),
+        ("0 3 * * * * *", "write it like"),
+        ("a b c d e", "write it like"),
+        ("a b c d e f", "'a' is no second"),
+        ("0 0 24 * * *", "'24' is no hour: 0 to 23"),
+        ("0 0 3 0 * *", "'0' is no day of the month"),
+        ("0 0 3 * 13 *", "'13' is no month"),
+        ("0 0 3 * * 7", "'7' is no day of the week"),
+        ("0 0 5-3 * * *", "'5-3' never comes"),
+        ("0 */0 3 * * *", "'*/0' never comes"),
+        ("0 0 3 * * mon;tue", "is no day of the week"),
+        ("@nightly", "no schedule that Kubeflow has"),
+        ("@every 0h", "no schedule that Kubeflow has"),
+        ("@every day", "no schedule that Kubeflow has"),
+        ("", "0 fields"),
+    ],
+)
 def test_a_schedule_without_seconds_is_refused_with_the_one_that_is_meant(stub: Stub, cron: str, fix: str) -> None:
     with pytest.raises(UserError, match=re.escape(fix)):
         recurring(submission(stub), cron)
     assert not stub.kept["recurringRuns"]
+
+
+@pytest.mark.parametrize(
+    "cron",
+    ["0 0 3 * * *", "*/30 0-10,20 3/2 ? JAN-mar mon,wed-FRI", "@daily", "@every 1h30m", "@every 12h", "0 0 3 1 * ?"],
+)
+def test_a_schedule_that_kubeflow_has_is_taken(cron: str) -> None:
+    assert checked(cron) == cron
 
 
 def test_a_schedule_that_a_person_paused_stays_paused(stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,51 +2,83 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from selfemo.errors import UserError
-from selfemo.logs import shown
+from selfemo.reachable import spare_loopback
+from selfemo.unexpected import told
 
-_ON_DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR}
-"""A file that may not be read, a place that cannot be written: the machine's, so its user's to mend."""
+if TYPE_CHECKING:
+    from selfemo.config import Config
+    from selfemo.context import Context
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Cli(click.Group):
-    """Turns errors that are the user's to mend into one message and exit code 2."""
+    """Turns errors that are the user's to mend into one message and exit code 2, and any other into one and 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        spare_loopback()
         try:
             return super().invoke(ctx)
-        except UserError as error:
-            _say(error)
-            sys.exit(2)
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except BrokenPipeError:  # whoever read our output has gone
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - Python flushes it at the end
+            sys.exit(1)
         except Exception as error:
-            # A server or a disk of the user's own that cannot be used is theirs to mend; the rest is a defect of ours.
-            if type(error).__module__.split(".")[0] in ("botocore", "boto3", "mlflow", "requests", "urllib3"):
-                _say(UserError(str(error), where="S3 or MLflow", fix="check store, mlflow and credentials"))
-            elif isinstance(error, OSError) and error.filename and error.errno in _ON_DISK:
-                fix = "check who may read and write there, and that the disk has room"
-                _say(UserError(str(error.strerror), where=str(error.filename), fix=fix))
-            else:
-                raise
-            sys.exit(2)
+            words, code = told(error)
+            click.echo(words, err=True)
+            sys.exit(code)
         except KeyboardInterrupt:
             click.echo("selfemo: interrupted; the same command goes on from here", err=True)
             sys.exit(130)
 
 
-def _say(error: UserError) -> None:
-    click.echo(f"selfemo: {shown(error)}", err=True)
+def surroundings(config: Config, *, start: bool = False, needs: tuple[str, ...] = ("s3", "mlflow")) -> Context:
+    """What a command works with, once its servers answer.
+
+    Args:
+        config: Of the command.
+        start: Whether it may start embedded servers that do not run; one that only asks or tells may not.
+        needs: Of ``s3`` and ``mlflow``, what it will use.
+
+    Raises:
+        UserError: If a server does not answer within half a minute, or would have to be started.
+    """
+    from selfemo import reachable, services
+    from selfemo.context import Context
+
+    context = Context(config)
+    running = services.status(context.workdir).processes if context.embedded else {}
+    missing = [name for name in context.embedded if name in needs and name not in running]
+    if missing and not start:
+        there = (context.workdir / "services").is_dir()
+        raise UserError(
+            f"the embedded servers do not run: {', '.join(missing)}" if there else "nothing was run here",
+            where=str(context.workdir),
+            fix="start them: selfemo services start"
+            if there
+            else "go to where it was run, or set workdir, or store.root and mlflow.tracking_uri",
+        )
+    if "KUBERNETES_SERVICE_HOST" in os.environ:  # nobody waits there, and a server may be on its way to another node
+        return context
+    for url, where in context.servers(needs):
+        reachable.answers(url, where, fix="see whether it runs, and whether the address is right")
+    return context
+
+
+def needs_of(policy: str) -> tuple[str, ...]:
+    """What a policy's name is looked up with."""
+    return ("s3", "mlflow") if policy.startswith("models:/") else ("s3",) if policy.startswith("s3://") else ()
 
 
 def known(corpus: str, path: str | None) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from selfemo.cli.base import configured
+from selfemo.cli.base import configured, surroundings
 from selfemo.errors import UserError
 
 if TYPE_CHECKING:
@@ -46,14 +46,13 @@ def gc(config: Config, act: bool, hours: float, records: tuple[Path, ...]) -> No
     """
     from rich.filesize import decimal
 
-    from selfemo.context import Context
     from selfemo.gc import collect
     from selfemo.services.vacuum import vacuum
 
     for folder in records:
         if not folder.is_dir():
             raise UserError("no such directory", where=str(folder), fix="give the directory of a study's results")
-    context = Context(config)
+    context = surroundings(config)
     found = collect.plan(context, records or ((RECORDS,) if RECORDS.is_dir() else ()), hours)
     for run, (count, size) in found.by_run().items():
         click.echo(f"{run:<40} {count:>6} {decimal(size):>10}")

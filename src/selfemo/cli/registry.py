@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from selfemo.cli.base import configured
+from selfemo.cli.base import configured, needs_of, surroundings
 from selfemo.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,12 +26,11 @@ def promote(config: Config, number: str, force: bool, reason: str | None) -> Non
     Example:
       selfemo promote --version 3
     """
-    from selfemo.context import Context
     from selfemo.registry.promotion import promote_version
 
     if force and not reason:
         raise UserError("--force needs --reason", where="selfemo promote", fix='say why: --reason "..."')
-    click.echo(promote_version(Context(config), number, force=force, reason=reason))
+    click.echo(promote_version(surroundings(config), number, force=force, reason=reason))
 
 
 @click.command()
@@ -44,10 +43,9 @@ def rollback(config: Config, reason: str) -> None:
     Example:
       selfemo rollback --reason "answers in capitals"
     """
-    from selfemo.context import Context
     from selfemo.registry.promotion import roll_back
 
-    click.echo(roll_back(Context(config), reason))
+    click.echo(roll_back(surroundings(config), reason))
 
 
 @click.command("sync-registry")
@@ -62,11 +60,10 @@ def sync_registry(config: Config, write: Path | None) -> None:
     Example:
       selfemo sync-registry --set gitops.repository=https://git.example.org/platform.git
     """
-    from selfemo.context import Context
     from selfemo.registry.promotion import reference, synchronise
     from selfemo.registry.versions import CHAMPION
 
-    context = Context(config)
+    context = surroundings(config)
     if write is None:
         click.echo(synchronise(context))
         return
@@ -89,10 +86,9 @@ def stopped_rounds(config: Config, hours: float) -> None:
     Example:
       selfemo stopped-rounds --within 24
     """
-    from selfemo.context import Context
     from selfemo.registry.stopped import stopped_rounds as asked
 
-    found = asked(Context(config).registry, hours)
+    found = asked(surroundings(config, needs=("mlflow",)).registry, hours)
     for name, reason in found:
         click.echo(f"{name}: {reason}")
     if found:
@@ -120,6 +116,7 @@ def serve(config: Config, policy: str, digest: str, name: str, host: str, port: 
     """
     from selfemo.serving.command import serve as run
 
+    surroundings(config, needs=needs_of(policy))
     run(config, policy, name, digest, host, port)
 
 
@@ -137,4 +134,5 @@ def fetch(config: Config, policy: str, digest: str, out: Path) -> None:
     """
     from selfemo.serving.command import fetch as copy
 
+    surroundings(config, needs=needs_of(policy))
     click.echo(copy(config, policy, digest, out))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from selfemo.cli.base import configured
+from selfemo.cli.base import configured, surroundings
+from selfemo.errors import UserError
 from selfemo.logs import shown
 
 if TYPE_CHECKING:
@@ -31,21 +32,25 @@ def run(config: Config) -> None:
     from selfemo.context import Context
     from selfemo.local.runner import run_pipeline
 
-    _check_inputs(config)
-    context = Context(config)
+    _check_inputs(Context(config))
+    context = surroundings(config, start=True)
     click.echo(f"run {config.run}: {config.loop.rounds} rounds of {config.policy.base}", err=True)
     click.echo(f"machine: {hardware.describe()}", err=True)
     if context.embedded:
         click.echo(f"embedded servers: {', '.join(context.embedded)} (first start takes about 20 s)", err=True)
         _ = context.services
-    succeeded = run_pipeline(context)
+    ended = run_pipeline(context)
     folder = context.workdir / "runs" / config.run
-    _show(context)
-    if not succeeded:
-        page = folder / "report.html"
-        error = context.registry.client.get_run(context.registry.parent).data.tags.get("selfemo.error", "")
-        click.echo(f"the run failed; see {folder / 'run.log'} and {page}\n{shown(error)}", err=True)
+    try:
+        _show(context)
+    except UserError as error:  # MLflow may be what failed
+        if ended.succeeded:
+            raise
+        click.echo(f"no table: {error}", err=True)
+    if not ended.succeeded:
+        click.echo(f"the run failed; see {folder / 'run.log'} and {folder / 'report.html'}", err=True)
         click.echo("fix the cause and give the same command: finished steps are kept", err=True)
+        click.echo(f"selfemo: {shown(ended.error)}", err=True)
         sys.exit(1)
 
 
@@ -61,24 +66,40 @@ def dry_run(config: Config) -> None:
     Example:
       selfemo dry-run --config configs/qwen3-4b.yaml
     """
+    from selfemo import services as servers
     from selfemo.context import Context
     from selfemo.local import dryrun
     from selfemo.local.runner import run_pipeline
 
-    _check_inputs(config)
-    small, parameters = dryrun.prepare(config)
-    click.echo(f"dry run: {parameters:,} parameters in place of {config.policy.base}", err=True)
-    if not run_pipeline(Context(small)):
-        click.echo(f"the dry run failed; see {Context(small).workdir / 'runs' / small.run / 'run.log'}", err=True)
-        sys.exit(1)
-    click.echo(dryrun.outcome(small))
+    context = Context(config)
+    ours = not servers.status(context.workdir).processes
+    _check_inputs(context)
+    try:
+        small, parameters = dryrun.prepare(config)
+        click.echo(f"dry run: {parameters:,} parameters in place of {config.policy.base}", err=True)
+        ended = run_pipeline(surroundings(small, start=True))
+        if ended.succeeded:
+            click.echo(dryrun.outcome(small))
+            return
+    except BaseException:
+        if ours:
+            servers.stop(context.workdir)
+        raise
+    if ours:
+        servers.stop(context.workdir)
+    click.echo(f"the dry run failed; see {context.workdir / 'runs' / small.run / 'run.log'}", err=True)
+    click.echo(f"selfemo: {shown(ended.error)}", err=True)
+    sys.exit(1)
 
 
-def _check_inputs(config: Config) -> None:
+def _check_inputs(context: Context) -> None:
     """Find what is wrong with the input before anything is started."""
+    from selfemo.local.inputs import check_models
     from selfemo.steps.prepare import corpora_of, divide_corpora
 
+    config = context.config
     config.check_dealt_out("train")
+    check_models(context)
     divide_corpora(config, corpora_of(config))
 
 
@@ -133,7 +154,9 @@ def services(config: Config, action: str) -> None:
 @configured
 @click.option("--open", "browse", is_flag=True, help="Open the pages in a browser.")
 def ui(config: Config, browse: bool) -> None:
-    """Show where the MLflow UI and the run's report are, starting the servers if need be.
+    """Show where the MLflow UI and the run's report are.
+
+    Embedded servers that do not run are not started: `selfemo services start` does.
 
     \b
     Example:
@@ -141,14 +164,18 @@ def ui(config: Config, browse: bool) -> None:
     """
     from selfemo.context import Context
 
-    context = Context(config)
-    page = context.workdir / "runs" / config.run / "report.html"
-    pages = [f"{context.registry.tracking_uri}/#/experiments/{context.registry.experiment}"]
-    pages += [page.as_uri()] if page.exists() else []
-    for url in pages:
-        click.echo(url)
-        if browse:
-            click.launch(url)
+    page = Context(config).workdir / "runs" / config.run / "report.html"
+    pages = [page.as_uri()] if page.exists() else []
+    try:
+        registry = surroundings(config, needs=("mlflow",)).registry
+        found = registry.client.get_experiment_by_name(config.mlflow.experiment)
+        place = f"/#/experiments/{found.experiment_id}" if found else ""
+        pages.insert(0, f"{registry.tracking_uri}{place}")
+    finally:  # the report is a file: it is there without a server
+        for url in pages:
+            click.echo(url)
+            if browse:
+                click.launch(url)
 
 
 @click.command()

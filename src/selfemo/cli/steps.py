@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from selfemo.cli.base import configured, known
+from selfemo.cli.base import configured, known, needs_of, surroundings
 from selfemo.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,9 +24,7 @@ def _made_by(config: Config, step: str, option: str, uri: str) -> None:
     Raises:
         UserError: Names the option, and the step that made what was given.
     """
-    from selfemo.context import Context
-
-    manifest = Context(config).store.manifest(uri)
+    manifest = surroundings(config).store.manifest(uri)
     if manifest is not None and manifest.step != step:
         fix = f"give the URI of what {step} has published"
         raise UserError(f"{manifest.step} made this", where=f"{option} {uri}", fix=fix)
@@ -123,6 +121,7 @@ def evaluate(config: Config, policy: str, corpus: str | None, directory: str | N
         raise UserError("--path is of a corpus", where="selfemo evaluate", fix="name the corpus: --corpus meld")
     if corpus:
         config = _on(config, known(corpus, directory), directory, policy)
+    surroundings(config, needs=needs_of(policy))
     evaluate_policy(config, policy, out)
 
 
@@ -138,7 +137,7 @@ def _on(config: Config, corpus: str, directory: str | None, policy: str) -> Conf
         return "--corpus"
 
     one: dict[str, Any] = {"name": corpus, "path": directory}
-    data = with_labels(config.model_dump(mode="json") | {"corpora": [one]}, Path(), place)
+    data = with_labels(config.model_dump(mode="json") | {"corpora": [one]}, place)
     if corpus not in CORPORA and "labels" not in data["corpora"][0]:
         taught = Context(config).policies.find(policy).taught
         if corpus in taught:

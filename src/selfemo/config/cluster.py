@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from selfemo import addresses
 from selfemo.config.quantity import Cpu, Memory
 from selfemo.config.section import Section
 
@@ -169,6 +170,11 @@ class Cluster(Section):
             if "@" in value and ("://" in value or name.upper().endswith("_PROXY")):
                 raise ValueError(f"{name} holds a password: forms and logs show it; give the proxy one that needs none")
         return environment
+
+    @field_validator("host")
+    @classmethod
+    def _is_a_server(cls, host: str) -> str:
+        return addresses.web(host) if host else host
 
     @model_validator(mode="before")
     @classmethod

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from selfemo import addresses
 from selfemo.config.engines import ENGINES
 from selfemo.config.section import Section
 from selfemo.data.corpora.own import NAME, TAKEN
@@ -26,7 +27,8 @@ class Corpus(Section):
     name: str
     """One of sample, meld, emorynlp, emorynlp-json, iemocap4, iemocap6, dailydialog; any other is your own corpus."""
     path: str | None = None
-    """Where your copy lies, a directory or s3://bucket/prefix; `$VARIABLES` are expanded. Only `sample` needs none."""
+    """Where your copy lies: s3://bucket/prefix, or a directory, relative to the file that says it; `$VARIABLES` are
+    expanded. Only `sample` needs none."""
     skip_bad: bool = False
     """Put bad rows into a quarantine file instead of stopping at the first."""
     labels: LabelFile | None = None
@@ -139,6 +141,16 @@ class Store(Section):
     endpoint: str | None = None
     """S3 endpoint; null is AWS_ENDPOINT_URL_S3, else the provider's own."""
 
+    @field_validator("root")
+    @classmethod
+    def _is_a_place(cls, root: str | None) -> str | None:
+        return None if root is None else addresses.store_root(root)
+
+    @field_validator("endpoint")
+    @classmethod
+    def _is_a_server(cls, endpoint: str | None) -> str | None:
+        return None if endpoint is None else addresses.web(endpoint)
+
 
 class Mlflow(Section):
     """Where runs and models are recorded."""
@@ -150,6 +162,18 @@ class Mlflow(Section):
     """Name of the registered model."""
     licence: str = ""
     """Licence of the base model, for the model card; empty says that nobody has stated it."""
+
+    @field_validator("tracking_uri")
+    @classmethod
+    def _keeps_runs(cls, uri: str | None) -> str | None:
+        return None if uri is None else addresses.tracking(uri)
+
+    @field_validator("experiment")
+    @classmethod
+    def _named(cls, name: str) -> str:
+        if not name.strip() or not name.isprintable() or name != name.strip():
+            raise ValueError("neither blank, nor with control characters, nor with spaces around it")
+        return name
 
     @field_validator("model")
     @classmethod

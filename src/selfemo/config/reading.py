@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from selfemo.config.anchors import Loc, anchored
 from selfemo.config.overrides import apply
 from selfemo.config.run import Config
 from selfemo.data.corpora.load import labels_beside
@@ -23,7 +24,8 @@ def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
 
     Args:
         path: A YAML file; None is all defaults.
-        overrides: ``section.key=value`` strings, the value in YAML, applied over the file.
+        overrides: ``section.key=value`` strings, the value in YAML, applied over the file. Paths in them are relative
+            to where we are, those in the file to the file.
 
     Raises:
         UserError: Names the file and line, or the override, that is wrong, and the fix.
@@ -42,25 +44,31 @@ def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
     for override in overrides:
         set_by[apply(data, override)] = override
 
-    def place(loc: tuple[int | str, ...]) -> str:
+    here = Path.cwd()
+    beside = path.absolute().parent if path is not None and path.is_file() else here  # a pipe lies nowhere
+
+    def given(loc: Loc) -> str | None:
         names = tuple(map(str, loc))
-        blame = next((o for keys, o in set_by.items() if names[: len(keys)] == keys), None)
-        if blame is not None:
-            return f"--set {blame}"
+        # The last that says it: a section may be given after one of its settings.
+        return next((o for keys, o in reversed(set_by.items()) if names[: len(keys)] == keys), None)
+
+    def place(loc: Loc) -> str:
+        if (override := given(loc)) is not None:
+            return f"--set {override}"
         return "config" if path is None else written.where(loc)
 
-    return validate(with_labels(data, Path() if path is None else path.parent, place), place)
+    data = anchored(data, lambda loc: here if given(loc) is not None else beside, place)
+    return validate(with_labels(data, place), place)
 
 
-def with_labels(data: dict[str, Any], base: Path, place: Callable[[tuple[int | str, ...]], str]) -> dict[str, Any]:
+def with_labels(data: dict[str, Any], place: Callable[[Loc], str]) -> dict[str, Any]:
     """Nested plain data of a configuration in which each corpus of the user's own has its labels, not their place.
 
     Where none are named and none lie beside the corpus, there are none: a machine that only serves a policy has no
     corpora.
 
     Args:
-        data: Sections.
-        base: Directory that the names of label files are relative to.
+        data: Sections; relative names of label files are so to where we are.
         place: Says where a setting comes from, for errors.
 
     Raises:
@@ -72,20 +80,20 @@ def with_labels(data: dict[str, Any], base: Path, place: Callable[[tuple[int | s
     store = data.get("store")
     endpoint = store.get("endpoint") if isinstance(store, dict) else None
     found = [
-        _corpus(corpus, base, endpoint, partial(place, ("corpora", number, "labels")))
+        _corpus(corpus, endpoint, partial(place, ("corpora", number, "labels")))
         for number, corpus in enumerate(corpora)
     ]
     return {**data, "corpora": found}
 
 
-def _corpus(corpus: Any, base: Path, endpoint: str | None, where: Callable[[], str]) -> Any:
+def _corpus(corpus: Any, endpoint: str | None, where: Callable[[], str]) -> Any:
     if not isinstance(corpus, dict) or corpus.get("name") in CORPORA:
         return corpus
     named, path = corpus.get("labels"), corpus.get("path")
     labels: LabelFile | None = None
     if isinstance(named, str):
         try:
-            labels = read_label_file(base / Path(named).expanduser())
+            labels = read_label_file(Path(named).expanduser())
         except UserError as error:
             if error.message == "no such file":
                 raise UserError(f"there is no label file {error.where}", where=where()) from None
@@ -95,7 +103,7 @@ def _corpus(corpus: Any, base: Path, endpoint: str | None, where: Callable[[], s
     return corpus if labels is None else {**corpus, "labels": labels.model_dump(mode="json")}
 
 
-def validate(data: dict[str, Any], place: Callable[[tuple[int | str, ...]], str]) -> Config:
+def validate(data: dict[str, Any], place: Callable[[Loc], str]) -> Config:
     """Nested plain data to a configuration.
 
     Args:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from selfemo import addresses
 from selfemo.config.section import Section
 
 
@@ -170,7 +171,7 @@ class Grpo(Section):
     def _served(cls, server: str | None, info: ValidationInfo) -> str | None:
         if (info.data.get("rollouts") == "vllm-server") != (server is not None):
             raise ValueError("set vllm_server with rollouts: vllm-server, and only with it")
-        return server
+        return None if server is None else addresses.web(server)
 
 
 class Evaluation(Section):

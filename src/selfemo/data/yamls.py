@@ -58,11 +58,6 @@ class Yaml:
         except NotYaml as error:
             where = f"{name}:{error.line}" if error.line else name
             raise UserError(f"not YAML: {error.message}", where=where, fix="quote it, or mend it") from None
-        twice = _twice(root) if root is not None else None
-        if twice is not None:
-            raise UserError(
-                f"{twice.value!r} is named twice", where=f"{name}:{twice.start_mark.line + 1}", fix="keep one of them"
-            )
         return cls(data, root, name)
 
     def where(self, at: Sequence[int | str]) -> str:
@@ -81,8 +76,10 @@ def parse(text: str) -> tuple[yaml.Node | None, Any]:
     """
     try:
         root = yaml.compose(text, yaml.SafeLoader)
-        if root is not None and _large(root):
-            raise NotYaml("more parts than a document may have")
+        if root is not None:
+            if _large(root):
+                raise NotYaml("more parts than a document may have")
+            _each_key_once(root)
         return root, _Whole(text).get_single_data()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -138,16 +135,16 @@ def _nodes(root: yaml.Node) -> Iterator[yaml.Node]:
             waiting += [value for _, value in node.value]
 
 
-def _twice(root: yaml.Node) -> yaml.ScalarNode | None:
-    """A key that a mapping has twice: of two, YAML keeps the last without a word."""
+def _each_key_once(root: yaml.Node) -> None:
+    """Refuse a key that is written twice: YAML forbids it, and PyYAML drops the first without a word."""
     for node in _nodes(root):
-        keys: set[str] = set()
+        lines: dict[tuple[str, str], int] = {}
         for key in (k for k, _ in node.value) if isinstance(node, yaml.MappingNode) else ():
             if isinstance(key, yaml.ScalarNode):
-                if key.value in keys and key.value != "<<":
-                    return key
-                keys.add(key.value)
-    return None
+                line, name = key.start_mark.line + 1, (key.tag, key.value)
+                if name in lines:
+                    raise NotYaml(f"{key.value!r} is written twice, first on line {lines[name]}", line)
+                lines[name] = line
 
 
 def line_of(node: yaml.Node | None, loc: Sequence[int | str]) -> int:

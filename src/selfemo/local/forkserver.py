@@ -72,6 +72,7 @@ def serve(address: str) -> Request:
         server.bind(f"{address}.new")
         server.listen(64)
         os.rename(f"{address}.new", address)
+        here = os.getpid()
         while True:
             ready, _, _ = select.select([server, sys.stdin], [], [])
             if sys.stdin in ready:  # it says nothing: this is its end
@@ -86,13 +87,14 @@ def serve(address: str) -> Request:
                     if child == 0:
                         return request
                     request.close()
-                    _wait(child, connection)
+                    _wait(child, connection, here)
 
 
-def _wait(child: int, connection: socket.socket) -> NoReturn:
-    """Tell how a step ended; kill it when the one that asked for it is gone."""
-    handle = os.pidfd_open(child)
-    ready, _, _ = select.select([handle, connection.fileno()], [], [])
+def _wait(child: int, connection: socket.socket, server: int) -> NoReturn:
+    """Tell how a step ended; kill it when the one that asked for it is gone, or the server with its run."""
+    handle, ready = os.pidfd_open(child), []
+    while not ready and os.getppid() == server:
+        ready, _, _ = select.select([handle, connection.fileno()], [], [], 1.0)
     if handle not in ready:
         os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)

@@ -9,18 +9,23 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from selfemo import services
+from selfemo import logs, processes, services
 from selfemo.config import Config
 from selfemo.context import Context
 from selfemo.errors import UserError
 from selfemo.places import private
 
 _OURS = re.compile(r"^\s*(?:\x1b\[[\d;]*m)*(\d\d:\d\d:\d\d [IWEC] .*?)(?:\x1b\[[\d;]*m)*$")
+_COLOUR = re.compile(r"\x1b\[[\d;]*m")
+_SILENT = re.compile(r"Task '([^']+)' finished with status FAILURE")
+"""What KFP's local runner says of a step that failed."""
 _METER = re.compile(r"^\S+ I (\S[^/]*) (\d+)/(\d+) in \d+ s$")
 
 
@@ -64,8 +69,21 @@ def _modules() -> dict[str, str]:
     return {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
 
 
-def run_pipeline(context: Context) -> bool:
-    """Run all rounds; whether the pipeline succeeded.
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended.
+
+    Attributes:
+        succeeded: Whether it did.
+        error: What the step that failed said of it.
+    """
+
+    succeeded: bool
+    error: str = ""
+
+
+def run_pipeline(context: Context) -> Ended:
+    """Run all rounds.
 
     Everything the steps print goes to ``run.log``; this process shows the project's own lines, and bars on a
     terminal.
@@ -76,7 +94,8 @@ def run_pipeline(context: Context) -> bool:
     folder = context.workdir / "runs" / context.config.run
     private(context.workdir)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(context.config.to_json())
+    # With the working directory whole: it means the same wherever a step runs.
+    settled = context.config.model_copy(update={"workdir": str(context.workdir)})
     interactive = sys.stderr.isatty()
     env = {
         **os.environ,
@@ -85,9 +104,12 @@ def run_pipeline(context: Context) -> bool:
         **_modules(),
         "PYTHONUNBUFFERED": "1",
         "SELFEMO_LOG_EVERY": "1" if interactive else "10",
+        processes.CHILD: str(os.getpid()),
     }
     command = [sys.executable, "-m", "pipelines.local", str((folder / "config.json").resolve())]
-    with _alone(folder), (folder / "run.log").open("ab") as log, _screen(interactive) as show:
+    with _alone(folder) as lock, (folder / "run.log").open("ab") as log, _screen(interactive) as show:
+        (folder / "config.json").write_text(settled.to_json())
+        before = log.tell()
         process = subprocess.Popen(
             command,  # where we are: relative paths of the configuration mean the same to the steps
             env=env,
@@ -95,22 +117,47 @@ def run_pipeline(context: Context) -> bool:
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # a group of its own: an interrupt ends the steps too
+            pass_fds=(lock,),  # while the pipeline lives there is no second one, whatever becomes of this process
         )
         assert process.stdout is not None  # it is a pipe
         with _stopping(process), services.kept(context.workdir, context.start_again):
+            threading.Thread(target=_end_with, args=(process,), daemon=True, name="orphans").start()
             _follow(process.stdout, log, show)
             process.wait()
-    return process.returncode == 0
+    if process.returncode == 0:
+        return Ended(True)
+    with (folder / "run.log").open("rb") as written:
+        written.seek(before)
+        return Ended(False, _why(raw.decode(errors="replace") for raw in written))
+
+
+def _end_with(process: subprocess.Popen[bytes]) -> None:
+    """A pipeline that was killed leaves no step behind, which would hold its output open."""
+    process.wait()
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _why(lines: Iterable[str]) -> str:
+    """What the step that failed said, or which one ended without a word."""
+    kept = list(lines)
+    if said := logs.failure(kept):
+        return said
+    silent = [match[1] for line in kept if (match := _SILENT.search(_COLOUR.sub("", line)))]
+    step = next((name for name in silent if not name.startswith(("exit-handler", "condition", "selfemo-"))), "a step")
+    return f"{step} ended without a word: was it killed, or out of memory? The end of the log may say more"
 
 
 @contextmanager
 def _stopping(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Ctrl-C and SIGTERM, or any error here, end the pipeline and the step it is in."""
+    """Ctrl-C, SIGTERM, a closed terminal, or any error here, end the pipeline and the step it is in."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    # Who ignores SIGHUP, as nohup does, wants to outlive the terminal.
+    numbers = [signal.SIGTERM, *([signal.SIGHUP] if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN else [])]
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     except BaseException:
@@ -119,12 +166,13 @@ def _stopping(process: subprocess.Popen[bytes]) -> Iterator[None]:
         process.wait()
         raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Two runs of one name would work in the same scratch directories."""
+def _alone(folder: Path) -> Iterator[int]:
+    """Two runs of one name would work in the same scratch directories; the lock, to be handed to the pipeline."""
     with (folder / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -134,7 +182,7 @@ def _alone(folder: Path) -> Iterator[None]:
                 where=str(folder),
                 fix="wait for it, or set another run name",
             ) from None
-        yield
+        yield lock.fileno()
 
 
 def _follow(output: IO[bytes], log: IO[bytes], show: Callable[[str], None]) -> None:

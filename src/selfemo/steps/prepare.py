@@ -12,7 +12,7 @@ from typing import Any
 
 from selfemo.config import Config
 from selfemo.config.overrides import flat
-from selfemo.context import Context, Published, code_version
+from selfemo.context import FAILURE, Context, Published, code_version
 from selfemo.data.corpora import Corpora, load_corpora
 from selfemo.data.dialogue import Dialogue, head, read_jsonl, write_jsonl
 from selfemo.data.divide import LEAST_DIALOGUES, Division, divide, gate_is_open
@@ -32,6 +32,7 @@ def prepare(config: Config) -> Published:
     content = digest_of([d.model_dump(mode="json") for d in (*corpora.training, *corpora.held_out)])
     registry = context.registry
     registry.reopen(registry.parent)
+    registry.tags(registry.parent, {FAILURE: "", "selfemo.error": ""})  # of an earlier attempt
     registry.versions.ensure()
     registry.params(registry.parent, flat(config.model_dump(mode="json")))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from selfemo.config import Config
-from selfemo.context import Context
+from selfemo.context import FAILURE, Context
 from selfemo.registry.promotion import decisions
 from selfemo.registry.rounds import RoundRow
 
@@ -31,6 +31,8 @@ def report(config: Config, state: str, error: str = "") -> Path:
 
     context = Context(config)
     registry = context.registry
+    # Kubeflow names the loop alone; the step that failed has said why, if it could.
+    error = registry.client.get_run(registry.parent).data.tags.get(FAILURE) or error if error else error
     rows = finished_rounds(context)
     page = context.workdir / "runs" / config.run / "report.html"
     page.parent.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import ParseResult, unquote, urlparse
 
+from selfemo.addresses import local_path
 from selfemo.errors import UserError
 from selfemo.store.filelock import locked
 
@@ -115,7 +116,10 @@ class LocalBackend:
     @staticmethod
     def path(uri: str) -> Path:
         """The local path of a ``file://`` URI."""
-        return Path(unquote(parsed(uri).path))
+        try:
+            return Path(unquote(local_path(uri)))
+        except ValueError as error:
+            raise UserError(str(error), where=uri, fix="name the directory by its whole path") from None
 
     def read(self, uri: str) -> bytes | None:
         try:

@@ -75,9 +75,11 @@ def execute(run: StudyRun, config: Config) -> dict[str, Any]:
     context = Context(config)
     if context.embedded:
         _ = context.services
-    if not run_pipeline(context):
+    ended = run_pipeline(context)
+    if not ended.succeeded:
         log = context.workdir / "runs" / config.run / "run.log"
-        raise UserError("a run of the study failed", where=str(log), fix="mend it and give the same command again")
+        fix = "mend it and give the same command again"
+        raise UserError(f"a run of the study failed: {ended.error}", where=str(log), fix=fix)
     decided = decisions(context)
     policy = str(decided[-1].result["policy"])
     with tempfile.TemporaryDirectory() as directory:

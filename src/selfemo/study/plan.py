@@ -11,13 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ConfigDict, Field, ValidationError, field_validator
 
 from selfemo.config import Config, validate
+from selfemo.config.anchors import anchored
 from selfemo.config.overrides import put
 from selfemo.config.reading import with_labels
 from selfemo.config.section import Section
+from selfemo.data.yamls import read_yaml
 from selfemo.errors import UserError
 
 
@@ -133,12 +134,7 @@ def load(path: Path) -> Plan:
         UserError: Names the file and what is wrong with it.
     """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return Plan.model_validate(data)
-    except FileNotFoundError:
-        raise UserError("no such file", where=str(path), fix="see configs/study/") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"not YAML: {error}", where=str(path)) from None
+        return Plan.model_validate(read_yaml(path).data)
     except ValidationError as error:
         first = error.errors()[0]
         where = f"{path}: {'.'.join(map(str, first['loc']))}"
@@ -156,6 +152,7 @@ def study_runs(plan: Plan, path: Path) -> list[StudyRun]:
         UserError: For a configuration that is none.
     """
     found = []
+    beside = partial(_beside, path.absolute().parent)
     for budget, settings in plan.budgets.items():
         for seed in plan.seeds:
             for variant, what in plan.variants.items():
@@ -169,9 +166,8 @@ def study_runs(plan: Plan, path: Path) -> list[StudyRun]:
                         where = f"{path}: {budget}, variant {variant}: {key}"
                         raise UserError(f"{error.args[0]} is not a section", where=where) from None
                 data |= {"run": f"{plan.name}-{budget}-{variant}-{seed}", "seed": seed}
-                stated = partial(_place, f"{path}: variant {variant}")
-                data = with_labels(data, path.parent, stated)
-                config = validate(data, stated)
+                place = partial(_place, f"{path}: variant {variant}")
+                config = validate(with_labels(anchored(deepcopy(data), beside, place), place), place)
                 start = "" if _own_start(what) else plan.start(variant)
                 # A record stands by its settings' hash: `start` is among them only where the plan states it.
                 said = data | {"start": what.start} if what.start else data
@@ -191,3 +187,7 @@ def _within(mine: Sequence[object] | None, others: Sequence[object] | None) -> b
 
 def _place(where: str, _: object) -> str:
     return where
+
+
+def _beside(folder: Path, _: object) -> Path:
+    return folder

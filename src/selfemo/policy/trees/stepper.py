@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from selfemo import hardware
-from selfemo.policy.stepping import Ask, Drawn, Event, Figures, SampleAsk, Scored, ScoreAsk
+from selfemo.policy.stepping import Ask, Event, Figures, SampleAsk, ScoreAsk, Scored
 from selfemo.policy.trees.attention import inputs
 from selfemo.policy.trees.draws import Draws
 from selfemo.policy.trees.growth import Growth, Sampling, Scoring

@@ -1,0 +1,72 @@
+"""Schedules as Kubeflow Pipelines takes them: six fields, seconds first, or a word such as ``@daily``.
+
+Elsewhere the five fields ``0 3 * * *`` mean every night at three. Kubeflow reads seconds first and lets the weekday be
+absent: it would take them for the third minute of every hour.
+"""
+
+from __future__ import annotations
+
+import re
+
+from selfemo.errors import UserError
+
+MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+DAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
+FIELDS = (
+    ("second", 0, 59, ()),
+    ("minute", 0, 59, ()),
+    ("hour", 0, 23, ()),
+    ("day of the month", 1, 31, ()),
+    ("month", 1, 12, MONTHS),
+    ("day of the week", 0, 6, DAYS),
+)
+WORDS = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
+_EVERY = re.compile(r"@every (?=.*[1-9])(\d+(\.\d+)?(h|m|s|ms))+")
+_PART = re.compile(r"(?:(\*|\?)|(\w+)(?:-(\w+))?)(?:/(\d+))?")
+
+
+def checked(schedule: str) -> str:
+    """A schedule that Kubeflow takes for what it says.
+
+    Raises:
+        UserError: If it is none, or has no field for seconds.
+    """
+    if schedule in WORDS or _EVERY.fullmatch(schedule):
+        return schedule
+    fields = schedule.split()
+    if schedule.startswith("@") or len(fields) != len(FIELDS):
+        five = len(fields) == 5 and not any(_wrong(*pair) for pair in zip(fields, FIELDS[1:], strict=True))
+        raise UserError(
+            f"{schedule!r} is no schedule that Kubeflow has"
+            if schedule.startswith("@")
+            else f"{schedule!r} has {len(fields)} fields, and Kubeflow's schedules have six, seconds first",
+            where="--recurring",
+            fix=f"write '0 {schedule}'" if five else "write it like '0 0 3 * * *', or @daily, or @every 12h",
+        )
+    for pair in zip(fields, FIELDS, strict=True):
+        if wrong := _wrong(*pair):
+            fix = "second, minute, hour, day of the month, month, day of the week: write it like '0 0 3 * * *'"
+            raise UserError(f"{schedule!r}: {wrong}", where="--recurring", fix=fix)
+    return schedule
+
+
+def _wrong(field: str, kind: tuple[str, int, int, list[str] | tuple[()]]) -> str:
+    """What is wrong with a field; empty if nothing is."""
+    name, least, most, names = kind
+    for part in field.split(","):
+        match = _PART.fullmatch(part)
+        if match is None:
+            return f"{part!r} is no {name}"
+        bounds = [_number(word, least, names) for word in match.group(2, 3) if word is not None]
+        numbers = [number for number in bounds if number is not None and least <= number <= most]
+        if len(numbers) < len(bounds):
+            return f"{part!r} is no {name}: {least} to {most}"
+        if numbers != sorted(numbers) or (match[4] and not int(match[4])):
+            return f"{part!r} never comes"
+    return ""
+
+
+def _number(word: str, least: int, names: list[str] | tuple[()]) -> int | None:
+    if word.lower() in names:
+        return names.index(word.lower()) + least
+    return int(word) if re.fullmatch(r"[0-9]{1,2}", word) else None
