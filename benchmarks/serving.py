@@ -2,11 +2,11 @@
 
 python benchmarks/serving.py [--baseline CHECKOUT] [--clients 1 8 32] [--rounds 3]
 
-Each client has conversations of its own and waits for every answer. *chat*: a system prompt that all share, an opening of
-one of several lengths, then its turns, each with all that was said before. *emotions*: a conversation of the sample
-corpus, of which each request reads the newest turn; all that was said before is sent again, as today's API wants it.
-*mix*: every second client does the one, the others the other. `--baseline` starts the server of another checkout as well,
-and the two take turns, so that the machine is the same for both. The client runs on the same cores.
+Each client has a conversation of its own and waits for every answer. *chat*: a system prompt that all share, an
+opening of one of several lengths, then its turns, each with all that was said before. *emotions*: a conversation of the
+sample corpus, of which each request reads the newest turn; all that was said before is sent again. *mix*: every second
+client does the one, the others the other, four readings for an answer. `--baseline` starts the server of another
+checkout as well, and the two take turns, so that the machine is the same for both. The clients run on the same cores.
 """
 
 from __future__ import annotations
@@ -29,15 +29,16 @@ import numpy as np
 from harness import machine
 
 SYSTEM = (
-    "You are the assistant of a small travel agency. Answer in one or two short sentences, kindly, in the language of the "
-    "client. Never promise a price. If you do not know, say so, and offer to ask a colleague. Ask one question at a time."
+    "You are the assistant of a small travel agency. Answer in one or two short sentences, kindly, in the language of "
+    "the client. Never promise a price. If you do not know, say so, and offer to ask a colleague. Ask one question at a "
+    "time."
 )
 OPENINGS = (
     "Hello, we want to go to the mountains in March with two small children, and none of us can ski.",
-    "My flight was cancelled this morning and nobody at the airport would talk to me for three hours. I am at the end of "
-    "my patience, my mother is eighty and waits at the other end. What can I do now?",
-    "We booked a week by the sea last year and it was wonderful, thank you! This time we are eleven, three of us do not "
-    "eat meat, one of us sits in a wheelchair, and my sister's dog has to come along. Is there a house for us?",
+    "My flight was cancelled this morning and nobody at the airport would talk to me for three hours. I am at the end "
+    "of my patience, my mother is eighty and waits at the other end. What can I do now?",
+    "We booked a week by the sea last year and it was wonderful, thank you! This time we are eleven, three of us do "
+    "not eat meat, one of us sits in a wheelchair, and my sister's dog has to come along. Is there a house for us?",
 )
 TURNS = (
     "That sounds good, but is it far from the station?",
@@ -179,7 +180,9 @@ def main() -> None:
     checkouts = {"ours": Path(__file__).parents[1]} | ({"baseline": given.baseline} if given.baseline else {})
     dialogues = long_dialogues()
     print(machine())
-    print(f"{'load':<9}{'clients':>7}  {'of':<9}{'server':<9}{'req/s':>8}{'tok/s':>8}{'p50 s':>8}{'p95 s':>8}{'429':>8}")
+    print(
+        f"{'load':<9}{'clients':>7}  {'of':<9}{'server':<9}{'req/s':>8}{'tok/s':>8}{'p50 s':>8}{'p95 s':>8}{'429':>8}"
+    )
     with contextlib.ExitStack() as servers:
         addresses = {name: servers.enter_context(serving(place, settings)) for name, place in checkouts.items()}
         for address in addresses.values():  # warm-up
@@ -188,13 +191,20 @@ def main() -> None:
             for clients in given.clients:
                 rates: dict[str, list[float]] = {"chat": [], "emotions": []}
                 for name, address in addresses.items():
-                    for what, one in zip(("chat", "emotions"), asyncio.run(loaded(address, kind, clients, given.rounds, dialogues)), strict=True):
+                    for what, one in zip(
+                        ("chat", "emotions"),
+                        asyncio.run(loaded(address, kind, clients, given.rounds, dialogues)),
+                        strict=True,
+                    ):
                         if one.seconds:
                             line(name, kind, clients, what, one)
                             rates[what].append(one.rate)
                 for what, pair in rates.items():
                     if len(pair) == 2:
-                        print(f"{kind:<9}{clients:>7}  {what:<9}requests a second, ratio: {pair[0] / pair[1]:.2f}", flush=True)
+                        print(
+                            f"{kind:<9}{clients:>7}  {what:<9}requests a second, ratio: {pair[0] / pair[1]:.2f}",
+                            flush=True,
+                        )
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from selfemo.policy.engine import Completion, Engine
-from selfemo.policy.stepping import Ask, Drawn, Event, Figures, SampleAsk, Scored, ScoreAsk
+from selfemo.policy.stepping import Ask, Drawn, Event, Figures, SampleAsk, ScoreAsk, Scored
 
 
 class WholeCalls:

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from selfemo.data.dialogue import Utterance
-from selfemo.policy.stepping import Scored, ScoreAsk
+from selfemo.policy.stepping import ScoreAsk, Scored
 from selfemo.serving.chat import Chat
 from selfemo.serving.labels import Form, Unknown, form_of, space_named
 from selfemo.serving.limits import Limits
@@ -74,7 +74,9 @@ class Answers:
     ) -> dict[str, Any] | Response:
         """A chat whose answer is JSON: the likeliest label set, exactly, of the last message."""
         if asked.logprobs or asked.n > 1:
-            raise Unknown(f"{'logprobs' if asked.logprobs else 'n'}: not with a label set as the answer: it is not drawn")
+            raise Unknown(
+                f"{'logprobs' if asked.logprobs else 'n'}: not with a label set as the answer: it is not drawn"
+            )
         history = dialogue_of(asked.messages)
         if not history:
             raise Unknown("messages: there is none whose emotions could be read")
@@ -110,7 +112,7 @@ class Answers:
                 undo = self.sessions.remember(record.space, session, turns)
             first = len(turns) - 1 if asked.last_only else 0
             histories = [[*earlier, *turns[: t + 1]] for t in range(first, len(turns))]
-            ask, scores = await self._read(histories, label_space, record, receive, work)
+            _, scores = await self._read(histories, label_space, record, receive, work)
         except BaseException:
             undo()
             raise
@@ -126,7 +128,12 @@ class Answers:
         )
 
     async def _read(
-        self, histories: list[list[Utterance]], label_space: Any, record: Record, receive: Receive, work: Work | None = None
+        self,
+        histories: list[list[Utterance]],
+        label_space: Any,
+        record: Record,
+        receive: Receive,
+        work: Work | None = None,
     ) -> tuple[ScoreAsk, tuple[tuple[float, ...], ...]]:
         """Exact scores of all answers for the last turn of each history."""
         work = work or self.scheduler.place()

@@ -11,8 +11,8 @@ from typing import Any
 
 from selfemo.policy.stepping import Drawn, SampleAsk
 from selfemo.serving.record import Record
-from selfemo.serving.schema import ChatRequest
 from selfemo.serving.scheduler import Failed, Work
+from selfemo.serving.schema import ChatRequest
 from selfemo.serving.service import Service
 from selfemo.serving.words import Words
 

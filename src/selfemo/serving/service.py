@@ -82,7 +82,7 @@ class Service:
         return SampleAsk(prompt, seed, sampling, request.top_logprobs, space=space)
 
     def _written(self, messages: Sequence[Message]) -> str:
-        """Messages in the model's own form; where it knows no system's, or wants turns to alternate, they are joined."""
+        """Messages in the model's own form; where it takes no system's, or has turns alternate, they are joined."""
         from jinja2 import TemplateError
 
         neutralise = self.player.prompter.neutralise_lines
@@ -98,9 +98,7 @@ class Service:
                 why = str(error)
         raise ValueError(f"messages: the model's template does not take them: {why[:200]}")
 
-    def reading(
-        self, histories: Sequence[Sequence[Utterance]], label_space: LabelSpace, space: str
-    ) -> ScoreAsk:
+    def reading(self, histories: Sequence[Sequence[Utterance]], label_space: LabelSpace, space: str) -> ScoreAsk:
         """The emotions of the last turn of each history as an engine is asked for them.
 
         Raises:
@@ -112,7 +110,13 @@ class Service:
             raise TooLong(f"the turns are {longest} tokens long; {self.context} are read")
         return ScoreAsk(prompts, answers, space=space)
 
-    def emotions(self, numbers: Sequence[int], histories: Sequence[Sequence[Utterance]], label_space: LabelSpace, scores: Sequence[Sequence[float]]) -> list[TurnEmotions]:
+    def emotions(
+        self,
+        numbers: Sequence[int],
+        histories: Sequence[Sequence[Utterance]],
+        label_space: LabelSpace,
+        scores: Sequence[Sequence[float]],
+    ) -> list[TurnEmotions]:
         """What was read, turn by turn.
 
         Args:

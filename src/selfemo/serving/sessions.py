@@ -65,7 +65,9 @@ class Sessions:
         clock: Seconds that only grow.
     """
 
-    def __init__(self, window: Window, bounds: Bounds | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, window: Window, bounds: Bounds | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.window, self.bounds, self.clock = window, bounds or Bounds(), clock
         self._by_name: dict[tuple[str, str], Session] = {}
         self._characters = 0

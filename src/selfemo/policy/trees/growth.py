@@ -175,7 +175,9 @@ class Sampling(Growth):
     def trunk(self) -> tuple[Ints, Ints]:
         """Tokens and slots to keep: the prompt, and the first sample's."""
         coming = {live.node for live in self.live}  # drawn, but not computed yet
-        nodes, tokens = zip(*there, strict=True) if (there := [x for x in self.first if x[0] not in coming]) else ((), ())
+        nodes, tokens = (
+            zip(*there, strict=True) if (there := [x for x in self.first if x[0] not in coming]) else ((), ())
+        )
         slots = np.concatenate([self.path, np.array(nodes, dtype=np.int64)])
         return np.concatenate([self.main, np.array(tokens, dtype=np.int64)]), slots
 
