@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from selfemo.policy.engine import Sampling
-from selfemo.policy.stepping import Ask, Drawn, SampleAsk, ScoreAsk, Stepper
+from selfemo.policy.stepping import Ask, Broken, Drawn, SampleAsk, ScoreAsk, Stepper
 from selfemo.policy.trees.sampler import TransformersEngine
 from selfemo.policy.trees.stepper import TreeStepper
 from selfemo.policy.weights import load_model, load_tokenizer
@@ -108,6 +108,17 @@ def test_what_waits_for_whole_calls_and_is_alike_becomes_one_call(engine: Transf
     whole.cancel(alike[1])
     assert {e.ask for e in whole.step()} == {alike[0], alike[2], alike[3]}
     assert len({e.ask for e in whole.step()}) == 1
+    assert whole.idle()
+
+
+def test_a_request_that_breaks_a_call_breaks_no_other(engine: TransformersEngine) -> None:
+    some = [SampleAsk(PROMPTS[0], 1, Sampling(1, 3)), SampleAsk([10**9], 1, Sampling(1, 3))]
+    whole = WholeCalls(Whole(engine), [int(e) for e in engine.ends], 8)
+    for ask in some:
+        whole.add(ask)
+    events = whole.step()
+    assert [e.token for e in events if isinstance(e, Drawn)] == sampled(engine, some[0])[0]
+    assert [e.ask for e in events if isinstance(e, Broken)] == [some[1]]
     assert whole.idle()
 
 

@@ -80,7 +80,14 @@ class Scored:
     scores: tuple[tuple[float, ...], ...]
 
 
-Event = Drawn | Scored
+@dataclass(frozen=True)
+class Broken:
+    """An ask that the engine cannot answer."""
+
+    ask: Ask
+
+
+Event = Drawn | Scored | Broken
 
 
 @dataclass

@@ -56,7 +56,9 @@ class Service:
     def context(self) -> int:
         """Tokens of a prompt and its answer together."""
         config = getattr(getattr(self.player.engine, "model", None), "config", None)
-        return min(CONTEXT_TOKENS, getattr(config, "max_position_embeddings", None) or CONTEXT_TOKENS)
+        of_model = getattr(config, "max_position_embeddings", None) or CONTEXT_TOKENS
+        of_tokenizer = getattr(self.player.prompter.tokenizer, "model_max_length", CONTEXT_TOKENS)
+        return int(min(CONTEXT_TOKENS, of_model, of_tokenizer))
 
     @property
     def ends(self) -> frozenset[int]:
