@@ -35,8 +35,8 @@ SYSTEM = (
 )
 OPENINGS = (
     "Hello, we want to go to the mountains in March with two small children, and none of us can ski.",
-    "My flight was cancelled this morning and nobody at the airport would talk to me for three hours. I am at the end "
-    "of my patience, my mother is eighty, and she waits. What can I do now?",
+    "My flight was cancelled this morning and nobody at the airport would talk to me for three hours. I am at the "
+    "end of my patience, my mother is eighty and waits for me at the other end. What can I do now?",
     "We booked a week by the sea last year and it was wonderful, thank you! This time we are eleven, three of us do "
     "not eat meat, one of us sits in a wheelchair, and my sister's dog has to come along. Is there a house for us?",
 )

@@ -22,7 +22,11 @@ CONTEXT_TOKENS = 8_192
 """Longest prompt that is answered, where the model does not know fewer positions."""
 
 
-class TooLong(ValueError):
+class Refused(ValueError):
+    """A request that the model cannot be asked; says why."""
+
+
+class TooLong(Refused):
     """A prompt beyond what is answered."""
 
 
@@ -71,7 +75,7 @@ class Service:
 
         Raises:
             TooLong: If there is no room for the messages and an answer.
-            ValueError: If the model's template does not take them.
+            Refused: If the model's template does not take them.
         """
         tokenizer = self.player.prompter.tokenizer
         prompt = tokenizer(self._written(request.messages), add_special_tokens=False)["input_ids"]
@@ -98,7 +102,7 @@ class Service:
                 return str(text)
             except TemplateError as error:
                 why = str(error)
-        raise ValueError(f"messages: the model's template does not take them: {why[:200]}")
+        raise Refused(f"messages: the model's template does not take them: {why[:200]}")
 
     def reading(self, histories: Sequence[Sequence[Utterance]], label_space: LabelSpace, space: str) -> ScoreAsk:
         """The emotions of the last turn of each history as an engine is asked for them.
