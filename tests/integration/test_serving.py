@@ -103,7 +103,7 @@ def test_chats_are_answered_as_openai_does(client: TestClient) -> None:
     cut = client.post("/v1/chat/completions", json={**asked, "stop": [text[2:4]]}).json()["choices"][0]
     assert cut == {
         **answer["choices"][0],
-        "message": {"role": "assistant", "content": text[: text.index(text[2:4])]},
+        "message": {"role": "assistant", "content": text[: text.index(text[2:4])], "refusal": None},
         "finish_reason": "stop",
     }
 
