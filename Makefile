@@ -84,6 +84,7 @@ bench: $(VENV)/.local  ## Benchmarks, about two hours; each prints a ratio or a 
 	$(BIN)/python benchmarks/understanding.py
 	$(BIN)/python benchmarks/sampling.py
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/scaling.py
 
 study: $(VENV)/.local  ## The variants of configs/study on MELD, days of it; goes on where it stopped (SELFEMO_DATA names the data)

@@ -258,7 +258,7 @@ def test_every_pod_is_restricted() -> None:
 
 
 def test_the_server_has_time_to_stop_before_it_is_killed_and_probes_ask_what_needs_no_key() -> None:
-    from selfemo.serving.limits import HEALTH, Limits
+    from selfemo.serving.limits import HEALTH, LIVE, Limits
 
     file = ROOT / "manifests" / "components" / "serving-deployment" / "serving.yaml"
     (deployment,) = (o for o in forms.parse(file.read_text()) if o["kind"] == "Deployment")
@@ -266,7 +266,7 @@ def test_the_server_has_time_to_stop_before_it_is_killed_and_probes_ask_what_nee
     assert pod["terminationGracePeriodSeconds"] >= Limits().stop_seconds + 5  # and some for the rest
     (container,) = pod["containers"]
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-        assert container[probe]["httpGet"]["path"] == HEALTH, probe
+        assert container[probe]["httpGet"]["path"] == (LIVE if probe == "livenessProbe" else HEALTH), probe
 
 
 def test_no_secret_stands_in_the_manifests() -> None:

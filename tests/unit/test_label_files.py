@@ -48,7 +48,7 @@ def test_labels_are_a_list_or_a_mapping_or_a_list_with_mappings(labels: str) -> 
         ("labels: [a]", 1, "has no name"),
         ("name: x\nlabels: [a]\nlabel: [b]", 3, "is no key of a label file"),
         ("name: x\nlabels:\n  joy: {alias: [a]}", 3, "labels.joy.alias: is no key"),
-        ("name: x\nlabels:\n  joy: {}\n  joy: {}", 4, "'joy' is named twice"),
+        ("name: x\nlabels:\n  joy: {}\n  joy: {}", 4, "'joy' is written twice"),
         ("name: x\nlabels:\n  - joy\n  - Joy", 4, "'Joy' is named twice: as 'joy'"),
         ("name: x\nlabels: [joy, no]", 2, "False is no text: put it in quotes"),
         ("name: x\nlabels:\n  - 1", 2, "1 is no text"),

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from selfemo.policy.engine import Sampling
-from selfemo.policy.stepping import Ask, Drawn, SampleAsk, ScoreAsk, Stepper
+from selfemo.policy.stepping import Ask, Broken, Drawn, SampleAsk, ScoreAsk, Stepper
 from selfemo.policy.trees.sampler import TransformersEngine
 from selfemo.policy.trees.stepper import TreeStepper
 from selfemo.policy.weights import load_model, load_tokenizer
@@ -77,3 +79,158 @@ def test_scores_are_those_of_the_engine_whoever_else_is_asked(engine: Transforme
         assert isinstance(got, tuple)
         for mine, theirs in zip(got, expected, strict=True):
             assert mine == pytest.approx(theirs, abs=1e-4)
+
+
+class Whole:
+    """An engine of which nothing is known but the protocol."""
+
+    def __init__(self, engine: TransformersEngine) -> None:
+        self.sample, self.score = engine.sample, engine.score
+
+
+def test_an_engine_that_answers_whole_calls_gives_the_same(engine: TransformersEngine) -> None:
+    some: list[SampleAsk | ScoreAsk] = [*asks(), ScoreAsk(PROMPTS[:2], [[[1, 2], [3]]] * 2)]
+    whole = WholeCalls(Whole(engine), [int(e) for e in engine.ends], 32)
+    found, expected = run(whole, some), run(TreeStepper(engine, 32), some)
+    for ask in some:
+        if isinstance(ask, SampleAsk):
+            assert found[ask] == expected[ask]
+        else:
+            assert np.allclose(np.array(found[ask]), np.array(expected[ask]), atol=1e-4)
+
+
+def test_what_waits_for_whole_calls_and_is_alike_becomes_one_call(engine: TransformersEngine) -> None:
+    whole = WholeCalls(Whole(engine), [], 3)
+    alike = [SampleAsk(PROMPTS[0], i, Sampling(1, 2)) for i in range(4)]
+    for ask in [alike[0], SampleAsk(PROMPTS[0], 9, Sampling(1, 3)), *alike[1:]]:
+        whole.add(ask)
+    whole.cancel(alike[1])
+    assert {e.ask for e in whole.step()} == {alike[0], alike[2], alike[3]}
+    assert len({e.ask for e in whole.step()}) == 1
+    assert whole.idle()
+
+
+def test_a_request_that_breaks_a_call_breaks_no_other(engine: TransformersEngine) -> None:
+    some = [SampleAsk(PROMPTS[0], 1, Sampling(1, 3)), SampleAsk([10**9], 1, Sampling(1, 3))]
+    whole = WholeCalls(Whole(engine), [int(e) for e in engine.ends], 8)
+    for ask in some:
+        whole.add(ask)
+    events = whole.step()
+    assert [e.token for e in events if isinstance(e, Drawn)] == sampled(engine, some[0])[0]
+    assert [e.ask for e in events if isinstance(e, Broken)] == [some[1]]
+    assert whole.idle()
+
+
+def test_why_a_completion_ended_is_told_alike(engine: TransformersEngine) -> None:
+    ask = SampleAsk(PROMPTS[0], 1, Sampling(8, 30, 1.6))
+    ends: list[dict[tuple[int, int], str]] = []
+    for stepper in (TreeStepper(engine, 8), WholeCalls(Whole(engine), [int(e) for e in engine.ends], 8)):
+        stepper.add(ask)
+        drawn = []
+        while not stepper.idle():
+            drawn += [e for e in stepper.step() if isinstance(e, Drawn)]
+        ends.append({(e.index, sum(x.index == e.index for x in drawn)): e.end for e in drawn if e.end})
+    assert ends[0] == ends[1]
+    assert len(ends[0]) == 8
+
+
+def test_what_requests_share_is_computed_once(engine: TransformersEngine) -> None:
+    stepper = TreeStepper(engine, 8)
+    run(stepper, [SampleAsk([*TRUNK, 5 + i], i, Sampling(1, 1)) for i in range(8)])
+    assert stepper.figures.computed == len(TRUNK) + 8  # also where all come at once
+    before = stepper.figures.computed
+    run(stepper, [SampleAsk([*TRUNK, 5, 6, 7], 1, Sampling(2, 1))])
+    assert stepper.figures.computed - before <= 3
+    assert stepper.figures.kept > 0
+
+
+def test_nothing_is_shared_between_spaces(engine: TransformersEngine) -> None:
+    stepper = TreeStepper(engine, 8)
+    run(stepper, [SampleAsk(TRUNK, 1, Sampling(1, 1), space=space) for space in ("a", "b", "a")])
+    assert stepper.figures.computed == 2 * len(TRUNK) + 1
+
+
+@pytest.mark.parametrize("tokens", [0, 100, 400])
+def test_with_little_memory_requests_wait_and_trunks_go(engine: TransformersEngine, tokens: int) -> None:
+    some = asks()
+    stepper = TreeStepper(engine, 32, tokens)
+    most = 0
+    for ask in some:
+        stepper.add(ask)
+    drawn: dict[Ask, list[list[int]]] = {a: [[] for _ in range(a.sampling.n)] for a in some}
+    while not stepper.idle():
+        for event in stepper.step():
+            assert isinstance(event, Drawn)
+            drawn[event.ask][event.index].append(event.token)
+        most = max(most, len(stepper.begun()))
+        assert stepper.trunks.tokens <= tokens
+    assert [drawn[a] for a in some] == [sampled(engine, a) for a in some]
+    assert most == 1 if tokens == 0 else most >= 1
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_requests_that_are_given_up_trouble_nobody(engine: TransformersEngine, data: st.DataObject) -> None:
+    some = asks()
+    stepper = TreeStepper(engine, 4)
+    drawn: dict[Ask, list[list[int]]] = {a: [[] for _ in range(a.sampling.n)] for a in some}
+    gone: set[Ask] = set()
+    for ask in some:
+        stepper.add(ask)
+    while not stepper.idle():
+        for event in stepper.step():
+            assert isinstance(event, Drawn)
+            assert event.ask not in gone
+            drawn[event.ask][event.index].append(event.token)
+        if data.draw(st.booleans()):
+            ask = data.draw(st.sampled_from(some))
+            index = data.draw(st.sampled_from([None, 0])) if ask.sampling.n == 1 else None
+            stepper.cancel(ask, index)
+            gone.add(ask) if index is None else None
+    for ask in set(some) - gone:
+        for mine, theirs in zip(drawn[ask], sampled(engine, ask), strict=True):
+            assert mine == theirs[: len(mine)]
+    assert not stepper.slabs.slabs
+
+
+def test_one_sample_may_be_given_up_and_the_others_go_on(engine: TransformersEngine) -> None:
+    ask = SampleAsk(PROMPTS[0], 3, Sampling(3, 12, 1.3))
+    expected = sampled(engine, ask)
+    stepper = TreeStepper(engine, 4)
+    stepper.add(ask)
+    drawn: list[list[int]] = [[], [], []]
+    while not stepper.idle():
+        for event in stepper.step():
+            assert isinstance(event, Drawn)
+            drawn[event.index].append(event.token)
+        if len(drawn[1]) == 2:
+            stepper.cancel(ask, 1)
+    assert [drawn[0], drawn[2]] == [expected[0], expected[2]]
+    assert drawn[1] == expected[1][:2]
+
+
+def test_a_long_prompt_does_not_keep_others_from_their_next_token(
+    engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("selfemo.policy.trees.stepper.PASS_TOKENS", 16)
+    stepper = TreeStepper(engine, 4)
+    short, long = (
+        SampleAsk(PROMPTS[3], 1, Sampling(1, 8, 0.0)),
+        SampleAsk(RNG.integers(10, 300, 90).tolist(), 1, Sampling(1, 2)),
+    )
+    stepper.add(short)
+    stepper.step()
+    stepper.add(long)
+    for _ in range(4):
+        assert [e.ask for e in stepper.step()] == [short]  # one token a step, while the other's prompt is computed
+
+
+def test_a_model_whose_layers_see_only_a_part_is_not_stepped(engine: TransformersEngine) -> None:
+    layer = engine.model.model.layers[1].self_attn
+    before = getattr(layer, "sliding_window", None)
+    layer.sliding_window = 8
+    try:
+        assert engine.stepper(4) is None
+    finally:
+        layer.sliding_window = before
+    assert isinstance(engine.stepper(4), TreeStepper)

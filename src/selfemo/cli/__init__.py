@@ -9,6 +9,7 @@ from selfemo.cli import cluster, registry, run, steps
 from selfemo.cli.base import Cli
 from selfemo.cli.data import data
 from selfemo.cli.gc import gc
+from selfemo.cli.play import play
 
 
 @click.group(cls=Cli, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -40,6 +41,7 @@ for command in (
     registry.sync_registry,
     registry.stopped_rounds,
     registry.serve,
+    play,
     registry.fetch,
     data,
     gc,

@@ -1,7 +1,7 @@
 """What a server asks of an engine: requests that come and go, worked on together, a little at a time.
 
-One protocol; :mod:`.trees.stepper` computes a token of every request in one pass, :mod:`.whole_calls` makes calls of any
-engine's. Defined here.
+One protocol; :mod:`.trees.stepper` computes a token of every request in one pass, :mod:`.whole_calls` makes calls of
+any engine's. Defined here.
 """
 
 from __future__ import annotations
@@ -80,7 +80,14 @@ class Scored:
     scores: tuple[tuple[float, ...], ...]
 
 
-Event = Drawn | Scored
+@dataclass(frozen=True)
+class Broken:
+    """An ask that the engine cannot answer."""
+
+    ask: Ask
+
+
+Event = Drawn | Scored | Broken
 
 
 @dataclass

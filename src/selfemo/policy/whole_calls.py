@@ -6,10 +6,13 @@ at once. Defined here.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from selfemo.policy.engine import Completion, Engine
-from selfemo.policy.stepping import Ask, Drawn, Event, Figures, SampleAsk, ScoreAsk, Scored
+from selfemo.policy.stepping import Ask, Broken, Drawn, Event, Figures, SampleAsk, ScoreAsk, Scored
+
+log = logging.getLogger(__name__)
 
 
 class WholeCalls:
@@ -48,10 +51,28 @@ class WholeCalls:
 
     def step(self) -> list[Event]:
         self.begin()
-        asks, events = self._begun, list[Event]()
+        asks = self._begun
+        self.figures.rows = len(asks)
+        try:
+            events = self._called(asks)
+        except Exception:
+            log.exception("a call of %d requests failed; each is tried alone", len(asks))
+            events = [event for ask in asks for event in self._alone(ask)]
+        self._begun = []
+        return events
+
+    def _alone(self, ask: Ask) -> list[Event]:
+        """One request may be what a call fails of: the others are answered."""
+        try:
+            return self._called([ask])
+        except Exception:
+            log.exception("a request failed")
+            return [Broken(ask)]
+
+    def _called(self, asks: Sequence[Ask]) -> list[Event]:
+        events = list[Event]()
         samples = [a for a in asks if isinstance(a, SampleAsk)]
         scores = [a for a in asks if isinstance(a, ScoreAsk)]
-        self.figures.rows = len(asks)
         if samples:
             groups = self.engine.sample([a.prompt for a in samples], [a.seed for a in samples], samples[0].sampling)
             self.figures.computed += sum(len(a.prompt) for a in samples)
@@ -63,7 +84,6 @@ class WholeCalls:
             found = iter(self.engine.score(prompts, [some for ask in scores for some in ask.answers]))
             self.figures.computed += sum(map(len, prompts))
             events += [Scored(ask, tuple(next(found) for _ in ask.prompts)) for ask in scores]
-        self._begun = []
         return events
 
     def _tokens(self, ask: SampleAsk, index: int, completion: Completion) -> list[Event]:

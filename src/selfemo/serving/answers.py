@@ -114,7 +114,7 @@ class Answers:
                 undo = self.sessions.remember(record.space, session, turns)
             first = len(turns) - 1 if asked.last_only else 0
             histories = [[*earlier, *turns[: t + 1]] for t in range(first, len(turns))]
-            ask, scores = await self._read(histories, label_space, record, receive, work)
+            _, scores = await self._read(histories, label_space, record, receive, work)
         except BaseException:
             undo()
             raise

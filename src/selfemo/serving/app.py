@@ -20,7 +20,7 @@ from selfemo.serving.metrics import Measured, Metrics
 from selfemo.serving.record import record_of
 from selfemo.serving.scheduler import Scheduler
 from selfemo.serving.schema import ChatRequest, EmotionsRequest, EmotionsResponse
-from selfemo.serving.service import Service, TooLong
+from selfemo.serving.service import Refused, Service
 
 
 def app(
@@ -116,7 +116,7 @@ def app(
         said = str(first["msg"]).removeprefix("Value error, ")
         return error(400, f"{place}: {said}" if place else said)
 
-    @made.exception_handler(TooLong)
+    @made.exception_handler(Refused)
     @made.exception_handler(Unknown)
     async def cannot(_: Request, refusal: Exception) -> JSONResponse:
         return error(400, str(refusal))

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers
@@ -54,7 +54,7 @@ class Limits:
     retry_seconds: int = 5
     head_seconds: float = 10.0
     stop_seconds: int = 20
-    sessions: Bounds = Bounds()
+    sessions: Bounds = field(default_factory=Bounds)
 
 
 def error(status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:

@@ -13,10 +13,12 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.types import Receive
 
-from selfemo.policy.stepping import Event, SampleAsk, ScoreAsk, Stepper
+from selfemo.policy.stepping import Broken, Event, SampleAsk, ScoreAsk, Stepper
 from selfemo.serving.limits import CLIENT_LEFT, Limits
 
 log = logging.getLogger(__name__)
+
+BROKEN = "the engine failed; its log says why"
 
 
 class Failed(Exception):
@@ -62,6 +64,8 @@ class Work:
             came = await self._came.get()
             if isinstance(came, BaseException):
                 raise came
+            if any(isinstance(event, Broken) for event in came):
+                raise Failed(HTTPException(500, BROKEN))
             yield came
 
     def stop(self, index: int) -> None:
@@ -179,7 +183,7 @@ class Scheduler:
                 log.exception("the engine failed; the requests it worked on are told")
                 self.stepper.reset()
                 works.clear()
-                self._fail(Failed(HTTPException(500, "the engine failed; its log says why")))
+                self._fail(Failed(HTTPException(500, BROKEN)))
                 continue
             self._stepped(self.stepper.figures.rows)
             by_work: defaultdict[Work, list[Event]] = defaultdict(list)

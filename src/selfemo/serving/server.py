@@ -53,10 +53,10 @@ def server(
         # Of a scheduler's requests all are finished or told by then: what is left are clients who read slowly.
         timeout_graceful_shutdown=bounds.stop_seconds if scheduler is None else min(_SLOW_SECONDS, bounds.stop_seconds),
     )
-    return uvicorn.Server(settings) if scheduler is None else _Server(settings, scheduler, bounds.stop_seconds)
+    return uvicorn.Server(settings) if scheduler is None else DrainingServer(settings, scheduler, bounds.stop_seconds)
 
 
-class _Server(uvicorn.Server):
+class DrainingServer(uvicorn.Server):
     """uvicorn's server, which goes on listening while it finishes what it has: others are told to go elsewhere.
 
     uvicorn's own stops listening at once, and a request that a load balancer still sends is met by a closed port.

@@ -24,12 +24,12 @@ CONTEXT_TOKENS = 8_192
 """Longest prompt that is answered, where the model does not know fewer positions."""
 
 
-class TooLong(ValueError):
+class Refused(ValueError):
+    """A request that the model cannot be asked; says why."""
+
+
+class TooLong(Refused):
     """A prompt beyond what is answered."""
-
-
-class Unwritable(TooLong):
-    """Messages that the model's chat template does not take in any form."""
 
 
 @dataclass
@@ -64,7 +64,9 @@ class Service:
     def context(self) -> int:
         """Tokens of a prompt and its answer together."""
         config = getattr(getattr(self.player.engine, "model", None), "config", None)
-        return min(CONTEXT_TOKENS, getattr(config, "max_position_embeddings", None) or CONTEXT_TOKENS)
+        of_model = getattr(config, "max_position_embeddings", None) or CONTEXT_TOKENS
+        of_tokenizer = getattr(self.player.prompter.tokenizer, "model_max_length", CONTEXT_TOKENS)
+        return int(min(CONTEXT_TOKENS, of_model, of_tokenizer))
 
     @property
     def ends(self) -> frozenset[int]:
@@ -77,7 +79,7 @@ class Service:
 
         Raises:
             TooLong: If there is no room for the messages and an answer.
-            Unwritable: If the model's template does not take them.
+            Refused: If the model's template does not take them.
         """
         tokenizer = self.player.prompter.tokenizer
         prompt = tokenizer(self._written(request.messages), add_special_tokens=False)["input_ids"]
@@ -97,7 +99,7 @@ class Service:
                 self.player.prompter.tokenizer, [{"role": m.role, "content": neutralise(m.content)} for m in messages]
             )
         except UserError as refusal:
-            raise Unwritable(f"messages: {refusal.message}") from None
+            raise Refused(f"messages: {refusal.message}") from None
 
     def reading(self, histories: Sequence[Sequence[Utterance]], label_space: LabelSpace, space: str) -> ScoreAsk:
         """The emotions of the last turn of each history as an engine is asked for them.

@@ -41,6 +41,8 @@ CACHE_SHARE = 4
 SCORE_TOKENS = 2_048
 """Nodes that are scored in one pass. On a CPU 512 to 8,192 took the same time; the mask is of all nodes by all."""
 
+NUCLEUS = 1_024
+"""Tokens of the vocabulary that are put in order; where they are not enough for a nucleus, all are."""
 BLOCK = 256
 """Tokens of the vocabulary whose weights are summed before one of them is drawn."""
 
@@ -228,10 +230,7 @@ def draw(logits: torch.Tensor, uniform: torch.Tensor, sampling: Sampling) -> tor
         return logits.argmax(-1, keepdim=True).expand(uniform.shape)
     weights = logits.sub(logits.amax(-1, keepdim=True)).div_(sampling.temperature).exp_()
     if sampling.top_p < 1:
-        ordered, order = weights.sort(-1, descending=True)
-        mass = ordered.cumsum(-1, dtype=torch.float64)
-        beyond = mass - ordered >= sampling.top_p * mass[:, -1:]
-        weights = weights.scatter(-1, order, ordered.masked_fill(beyond, 0.0))
+        weights = nucleus(weights, sampling.top_p)
     # First a block of the vocabulary, then a token in it: exact running sums over all of it take memory and time.
     weights = torch.nn.functional.pad(weights, (0, -weights.shape[1] % BLOCK)).view(len(weights), -1, BLOCK)
     blocks = weights.sum(-1, dtype=torch.float64).cumsum(-1)
@@ -242,6 +241,23 @@ def draw(logits: torch.Tensor, uniform: torch.Tensor, sampling: Sampling) -> tor
     last = (within < within[..., -1:]).sum(-1)  # rounding must not draw what weighs nothing
     token = torch.searchsorted(within, target[..., None], right=True).squeeze(-1)
     return block * BLOCK + torch.minimum(token, last)
+
+
+def nucleus(weights: torch.Tensor, top_p: float) -> torch.Tensor:
+    """Weights of the likeliest tokens that together have at least a share of the whole; the others weigh nothing.
+
+    Args:
+        weights: ``(N, V)``.
+        top_p: The share.
+    """
+    enough = top_p * weights.sum(-1, keepdim=True, dtype=torch.float64)
+    for most in (min(NUCLEUS, weights.shape[-1]), weights.shape[-1]):
+        ordered, order = weights.topk(most)
+        mass = ordered.cumsum(-1, dtype=torch.float64)
+        if bool((mass[:, -1:] >= enough).all()):
+            break
+    kept = ordered.masked_fill(mass - ordered >= enough, 0.0)
+    return torch.zeros_like(weights).scatter(-1, order, kept)
 
 
 def batches(prompts: Sequence[TokenIds], room: Sequence[int], most: int = CACHE_TOKENS) -> list[list[list[int]]]:

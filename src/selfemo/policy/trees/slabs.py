@@ -1,5 +1,6 @@
-"""Where the keys and values of trees lie that are being grown: those of like size side by side, so that one call of
-attention reads many of them where they lie. Defined here.
+"""Where the keys and values of trees lie that are being grown.
+
+Those of like size lie side by side, so that one call of attention reads many of them where they are. Defined here.
 """
 
 from __future__ import annotations

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from selfemo.policy.trees.slabs import Cached
 from selfemo.policy.trees.tree import Ints, shared_prefix
 
 OWN = 40
-"""A trunk goes when another is kept that has all of it but fewer tokens than these: a question, or the end of a turn."""
+"""A trunk goes when another is kept that lacks fewer tokens of it than these: a question, or the end of a turn."""
 
 
 @dataclass(eq=False)
@@ -73,8 +71,3 @@ class Trunks:
     def _drop(self, trunk: Trunk) -> None:
         del self._kept[trunk]
         self.tokens -= len(trunk.ids)
-
-
-def as_ids(tokens: object) -> Ints:
-    """Token ids as an array."""
-    return np.asarray(tokens, dtype=np.int64)

