@@ -7,6 +7,7 @@ absent: it would take them for the third minute of every hour.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from selfemo.errors import UserError
 
@@ -50,7 +51,7 @@ def checked(schedule: str) -> str:
     return schedule
 
 
-def _wrong(field: str, kind: tuple[str, int, int, list[str] | tuple[()]]) -> str:
+def _wrong(field: str, kind: tuple[str, int, int, Sequence[str]]) -> str:
     """What is wrong with a field; empty if nothing is."""
     name, least, most, names = kind
     for part in field.split(","):

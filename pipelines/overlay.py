@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from selfemo.data.yamls import NotYaml, parse
 
 from components.images import Images
 from pipelines import forms, size
 from pipelines.compile import compile_to, resources_of, version_of
 from selfemo import config as configuration
+from selfemo.data.yamls import NotYaml, parse
 from selfemo.errors import UserError
 
 HEAD = "# Written by `make compile` from values.yaml and settings.yaml; `make manifests` finds drift.\n"

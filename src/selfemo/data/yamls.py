@@ -86,7 +86,7 @@ def parse(text: str) -> tuple[yaml.Node | None, Any]:
         raise NotYaml(str(getattr(error, "problem", None) or error), mark.line + 1 if mark else None) from None
     except RecursionError:
         raise NotYaml("lists or sections are nested too deeply") from None
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise NotYaml(str(error)) from None
 
 

@@ -1,4 +1,5 @@
 """Label spaces as requests name them, and answers that a client wants as JSON of a schema of its own."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
