@@ -67,7 +67,7 @@ def _wrong(field: str, kind: tuple[str, int, int, Sequence[str]]) -> str:
     return ""
 
 
-def _number(word: str, least: int, names: list[str] | tuple[()]) -> int | None:
+def _number(word: str, least: int, names: Sequence[str]) -> int | None:
     if word.lower() in names:
         return names.index(word.lower()) + least
     return int(word) if re.fullmatch(r"[0-9]{1,2}", word) else None
