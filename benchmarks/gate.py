@@ -24,8 +24,8 @@ import time
 
 import numpy as np
 
-from selfemo.method.evaluation import interval, resample, scores_of
 from selfemo.method.gate import ALPHA, LEAST_DIALOGUES, p_value
+from selfemo.method.tallies import interval, resample, scores_of, tallies
 
 DIALOGUES = (2, 4, 6, 8, 16, 32, 64, 114)
 """The last is MELD's dev split."""
@@ -81,7 +81,7 @@ def main() -> None:
             gain = scores_of(new.sum(1)).weighted_f1 - scores_of(old.sum(1)).weighted_f1
             drawn = resample(dialogues, DRAWS, given.seed).astype(np.float64)
             bounds = np.array([bound(a, b, drawn) for a, b in zip(old, new, strict=True)])
-            ps = np.array([p_value(a, b, given.seed, DRAWS) for a, b in zip(old, new, strict=True)])
+            ps = np.array([p_value(tallies(a), tallies(b), given.seed, DRAWS) for a, b in zip(old, new, strict=True)])
             shares = 100 * np.mean(bounds > 0), 100 * np.mean(ps <= ALPHA)
             note = "" if dialogues >= LEAST_DIALOGUES else "  (refused)"
             print(f"{dialogues:>9} {gain.mean():>+9.3f} {shares[0]:>15.1f} {shares[1]:>16.1f}{note}", flush=True)

@@ -48,6 +48,7 @@ def overlay_to(overlay: Path) -> list[Path]:
     settings = settings_of(overlay, values)
     config = configuration.validate(settings, lambda _: f"{overlay}: settings.yaml or values.yaml")
     config.check_dealt_out("train")
+    config.spaces()  # a pod finds no label file
     size.check(config)
     made = {"config.yaml": HEAD + yaml.safe_dump(settings, sort_keys=False, width=1000)}
     images = Images(**{kind.name: values[f"{kind.name}-image"] for kind in fields(Images)})

@@ -209,6 +209,7 @@ def main() -> int:
             raise UserError("a schedule is made, not run", where="--recurring", fix="leave out --cycle and --wait")
         config = Config.from_json(given.config.read_text(encoding="utf-8"))
         config.check_dealt_out("train")
+        config.spaces()  # a pod finds no label file
         say(size.check(config))
         with redirect_stdout(sys.stderr):  # kfp tells of links there; ours is the id alone
             if given.form:

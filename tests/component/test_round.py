@@ -89,7 +89,14 @@ def test_the_user_interface_is_told_what_there_is_to_see(small_local: Config) ->
     summary = Path(plain.SHOWN["decide/summary.md"].path).read_text()
     assert summary.startswith("## Round 1: ") and "| weighted F1 [95 %] |" in summary
     page = Path(plain.SHOWN["decide/page.html"].path).read_text()
-    for what in ("Training curves", "Label mix", "Candidates by reason", "Rejected", "data:image/png;base64,"):
+    for what in (
+        "Training curves",
+        "Label mix",
+        "Candidates by reason",
+        "Rejected",
+        "Sets of labels",
+        "data:image/png;base64,",
+    ):
         assert what in page
     assert len(page) < 2_000_000
     assert not re.search(r"<script|src=\"(?!data:)|href=|url\(", page)  # self-contained, nothing runs
@@ -107,7 +114,9 @@ def test_the_user_interface_is_told_what_there_is_to_see(small_local: Config) ->
         "F1 joy",
         "| 0 |",
         "| 1 |",
-        "gain in weighted F1",
+        "micro F1 of label sets",  # what the gate went by: the sample corpus has sets
+        "label_ranking_average_precision",
+        "F1 in sets joy",
         challenger,
         "must not decide over people",
     ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -81,5 +82,5 @@ def test_the_first_corpus_decides_and_every_figure_names_it(two: Config) -> None
     text = Path(card).read_text()
     named = {metric["name"] for metric in yaml.safe_load(text.split("---\n")[1])["metrics"]}
     assert "weighted_f1 on sample train, labelled dialogues kept for selection" in named
-    assert "| sample | +0.000 [+0.000, +0.000] | 1.0000 | 8 |" in text
+    assert re.search(r"\| sample \| [a-zF1 ]+ \| \+0\.000 \[\+0\.000, \+0\.000\] \| 1\.0000 \| 8 \|", text)
     assert "sample is the gate corpus" in text

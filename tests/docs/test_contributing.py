@@ -18,7 +18,7 @@ SECTIONS = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", TEXT, re.M | re.S))
 
 def blocks(section: str) -> list[tuple[str, str]]:
     """First line and the rest of each block of code."""
-    return [(head, body) for head, body in re.findall(r"^```python\n# (.*?)\n(.*?)^```", section, re.M | re.S)]
+    return [(head, body) for head, body in re.findall(r"^```(?:python|yaml)\n# (.*?)\n(.*?)^```", section, re.M | re.S)]
 
 
 @pytest.mark.parametrize("title", list(SECTIONS))

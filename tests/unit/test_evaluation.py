@@ -14,8 +14,9 @@ from selfemo import config as configuration
 from selfemo.data.dialogue import Dialogue, Utterance
 from selfemo.data.records import Scored
 from selfemo.errors import UserError
-from selfemo.method.evaluation import bootstrap, confusion, interval, resample, scores_of, summarise
+from selfemo.method.evaluation import confusion, summarise
 from selfemo.method.reader import ClassifierReader, ProbeReader, readers_for
+from selfemo.method.tallies import bootstrap, interval, resample, scores_of
 from tests.spaces import MELD, SPACES
 
 CONFIG = configuration.load()

@@ -14,8 +14,9 @@ from selfemo import config as configuration
 from selfemo.data.records import Scored
 from selfemo.errors import UserError
 from selfemo.method import gate
-from selfemo.method.evaluation import confusion, scores_of
+from selfemo.method.evaluation import confusion
 from selfemo.method.gate import Decision
+from selfemo.method.tallies import scores_of, tallies
 from tests.spaces import MELD, SPACES
 from tests.unit.test_evaluation import CONFIG, _pairs, rows
 
@@ -113,14 +114,16 @@ def test_the_p_value_counts_the_swaps_of_labels_that_gain_as_much() -> None:
 
     every = [gain(s) for s in itertools.product((False, True), repeat=len(old))]
     assert len(every) == 256
-    assert gate.p_value(old, new, 1) == pytest.approx(np.mean([g >= every[0] - 1e-12 for g in every]))
+    assert gate.p_value(tallies(old), tallies(new), 1) == pytest.approx(np.mean([g >= every[0] - 1e-12 for g in every]))
 
 
 def test_a_random_part_of_the_swaps_stands_for_them_all_where_there_are_too_many() -> None:
     old, new = confusion(rows(_pairs(0.5, 90)), MELD), confusion(rows(_pairs(0.55, 90)), MELD)
-    assert gate.p_value(old, new, 1) == gate.p_value(old, new, 1)  # a fixed seed: the same evidence
+    assert gate.p_value(tallies(old), tallies(new), 1) == gate.p_value(
+        tallies(old), tallies(new), 1
+    )  # a fixed seed: the same evidence
     # Two dialogues differ, both for the better: of four assignments of labels, one gains as much.
-    assert gate.p_value(old, new, 1) == pytest.approx(0.25, abs=0.02)
+    assert gate.p_value(tallies(old), tallies(new), 1) == pytest.approx(0.25, abs=0.02)
 
 
 @settings(max_examples=40, deadline=None)
@@ -128,7 +131,7 @@ def test_a_random_part_of_the_swaps_stands_for_them_all_where_there_are_too_many
 def test_swapping_champion_and_challenger_turns_the_evidence_round(seed: int, dialogues: int) -> None:
     rng = np.random.default_rng(seed)
     old, new = rng.integers(0, 3, (2, dialogues, len(MELD), len(MELD) + 1))
-    p, back = gate.p_value(old, new, seed), gate.p_value(new, old, seed)
+    p, back = gate.p_value(tallies(old), tallies(new), seed), gate.p_value(tallies(new), tallies(old), seed)
     assert 2.0**-dialogues <= p <= 1
     assert p + back >= 1  # the assignment at hand counts for both
 

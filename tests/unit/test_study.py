@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from selfemo.data.records import Scored
 from selfemo.errors import UserError
-from selfemo.method.evaluation import scores_of
+from selfemo.method.tallies import scores_of
 from selfemo.study import command, page
 from selfemo.study.execute import counts
 from selfemo.study.plan import Plan, load, study_runs

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from selfemo import config as configuration
+from selfemo.cli.steps import _on
 from selfemo.config import Config
 from selfemo.context import Context
 from selfemo.data.label_file import write_spaces
@@ -62,3 +63,17 @@ def test_weights_from_elsewhere_are_asked_for_the_configurations_labels(
     unknown = configuration.load(None, ["corpora=[{name: support, path: nowhere}]"])
     with pytest.raises(UserError, match="the labels of support are not known"):
         known_labels(unknown, found)
+
+
+def test_a_policy_is_scored_with_its_own_labels_where_none_lie_beside_a_corpus(
+    settings: Config, tiny: Path, tmp_path: Path
+) -> None:
+    found = published(settings, tiny, tmp_path, {"support": ZH})
+    directory = tmp_path / "new"
+    directory.mkdir()
+    one = _on(settings, "support", str(directory), found.uri)
+    assert one.spaces() == {"support": ZH}
+    (directory / "labels.yaml").write_text("name: support\nlabels: [a, b]\n")
+    assert _on(settings, "support", str(directory), found.uri).spaces()["support"].labels == ("a", "b")
+    with pytest.raises(UserError, match="are not known"):
+        _on(settings, "other", str(tmp_path / "nowhere"), found.uri).spaces()

@@ -46,5 +46,6 @@ def evaluate_policy(config: Config, policy: str, out: Path | None) -> None:
                 spread = f" [{bounds[0]:.4f}, {bounds[1]:.4f}]" if bounds else ""
                 table.add_row(name, (str(value) if isinstance(value, int) else f"{value:.4f}") + spread)
         for label, value in (values.get("f1") or {}).items():
-            table.add_row(f"F1 {label}", f"{value:.4f}")
+            support = values.get("support", {}).get(label)
+            table.add_row(f"F1 {label}" + ("" if support is None else f" ({support} turns)"), f"{value:.4f}")
         console.print(table)

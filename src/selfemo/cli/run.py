@@ -76,10 +76,14 @@ def dry_run(config: Config) -> None:
 
 def _check_inputs(config: Config) -> None:
     """Find what is wrong with the input before anything is started."""
+    from selfemo.method.reader import doubts
     from selfemo.steps.prepare import corpora_of, divide_corpora
 
     config.check_dealt_out("train")
-    divide_corpora(config, corpora_of(config))
+    corpora = corpora_of(config)
+    divide_corpora(config, corpora)
+    for doubt in doubts(config.evaluation.judge, corpora.training) if config.evaluation.replies else []:
+        click.echo(shown(f"selfemo: {doubt}"), err=True)
 
 
 def _show(context: Context) -> None:

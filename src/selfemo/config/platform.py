@@ -66,7 +66,8 @@ class Corpus(Section):
             raise UserError(
                 f"the labels of {self.name} are not known: there is no {LABELS} in {self.path}, as seen from here",
                 where=f"corpora: {self.name}",
-                fix="set labels to the file, relative to the configuration's: it travels with the configuration",
+                fix="set labels to the file, relative to the configuration's: it travels with the configuration; or "
+                f"name one of {', '.join(CORPORA)}",
             )
         return self.labels.space(self.name)
 

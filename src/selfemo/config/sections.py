@@ -206,9 +206,10 @@ class Gate(Section):
     """When a challenger becomes champion."""
 
     min_gain: float = Field(0.0, ge=-1, le=1)
-    """The gain in weighted F1 on the first corpus must be above this, and beyond chance; -1 opens the gate: no test."""
+    """The gain on the first corpus must be above this, and beyond chance: in weighted F1, or where its gold has sets of
+    labels, in micro F1 of label decisions. -1 opens the gate: no test."""
     max_drop: float = Field(0.02, ge=0, le=1)
-    """No corpus may lose more weighted F1 than this."""
+    """No corpus may lose more of its figure than this."""
 
     @field_validator("min_gain")
     @classmethod

@@ -125,15 +125,17 @@ class Scored(Record):
     Attributes:
         posterior: What the policy reads in it; the prediction is its likeliest answer. Evaluations of the first form
             have none: a champion of then can still be compared with.
+        votes: How its annotators voted, where the corpus kept that.
     """
 
-    schema_version: Literal["selfemo.scored/1", "selfemo.scored/2"] = "selfemo.scored/2"
+    schema_version: Literal["selfemo.scored/1", "selfemo.scored/2", "selfemo.scored/3"] = "selfemo.scored/3"
     corpus: str
     dialogue: str
     turn: int
     gold: tuple[str, ...]
     predicted: tuple[str, ...]
     posterior: Posterior = ()
+    votes: dict[str, float] | None = None
 
 
 class Reply(Record):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +25,9 @@ from selfemo.method.probabilities import (
     risk_coverage,
 )
 from selfemo.method.reader import Reader
-from selfemo.method.rewards import Floats, entropy, smoothed_iou
+from selfemo.method.rewards import entropy, smoothed_iou
+from selfemo.method.sets import masks_of, summarise_sets
+from selfemo.method.tallies import bootstrap, interval, micro_f1, scores_of, tallies
 from selfemo.policy.engine import Sampling
 from selfemo.store.artifacts import Store
 
@@ -71,6 +72,7 @@ def predict(
             dialogue=d.id,
             turn=t,
             gold=d.turns[t].gold or (),
+            votes=d.turns[t].votes,
             predicted=likeliest(chances_A, space),
             posterior=written(chances_A),
         )
@@ -93,92 +95,27 @@ def confusion(rows: Sequence[Scored], space: LabelSpace) -> NDArray[np.int64]:
     return counts
 
 
-@dataclass(frozen=True)
-class Scores:
-    """Metrics of confusion matrices, one for each leading index.
-
-    Attributes:
-        accuracy: Share of turns whose primary label is right.
-        weighted_f1: F1 weighted by gold support, the ERC convention.
-        macro_f1: Plain mean of F1 over the labels of the space.
-        f1: Per label ``(..., m)``.
-    """
-
-    accuracy: Floats
-    weighted_f1: Floats
-    macro_f1: Floats
-    f1: Floats
-
-
-def scores_of(matrix: NDArray[np.integer]) -> Scores:
-    """Metrics of confusion matrices ``(..., m, m + 1)``: rows gold, columns predicted, the last unparseable."""
-    return scores_of_tallies(tallies(matrix))
-
-
-def tallies(matrix: NDArray[np.integer]) -> Floats:
-    """What scores are made of: hits, support, and how often each label was named: ``(..., 3, m)``.
-
-    Sums of these over dialogues take time that grows with the labels, not with their square.
-    """
-    counts = np.asarray(matrix, dtype=np.float64)
-    m = counts.shape[-2]
-    hits = np.diagonal(counts[..., :m], axis1=-2, axis2=-1)
-    return np.stack([hits, counts.sum(-1), counts[..., :m].sum(-2)], axis=-2)
-
-
-def scores_of_tallies(tallied: Floats) -> Scores:
-    """Metrics of :func:`tallies`, or of sums of them."""
-    hits, support, named = np.moveaxis(tallied, -2, 0)
-    f1 = 2 * hits / np.maximum(support + named, 1)
-    total = np.maximum(support.sum(-1), 1)
-    return Scores(hits.sum(-1) / total, (f1 * support).sum(-1) / total, f1.mean(-1), f1)
-
-
-def resample(dialogues: int, times: int, seed: int) -> NDArray[np.int64]:
-    """How often each dialogue is drawn in each bootstrap resample: ``(times, dialogues)``, rows sum to dialogues."""
-    rng = np.random.default_rng(seed)
-    return rng.multinomial(dialogues, np.full(dialogues, 1 / dialogues), size=times)
-
-
-def bootstrap(counts: NDArray[np.int64], times: int, seed: int) -> Scores:
-    """Scores of bootstrap resamples over dialogues; counts as of :func:`confusion`, leading shape ``(times,)``."""
-    return scores_of_tallies(resampled(tallies(counts), times, seed))
-
-
-def resampled(tallied: Floats, times: int, seed: int) -> Floats:
-    """Sums of bootstrap resamples over dialogues: ``(D, n, m)`` to ``(times, n, m)``."""
-    drawn = resample(len(tallied), times, seed).astype(np.float64)
-    return (drawn @ tallied.reshape(len(tallied), -1)).reshape(times, *tallied.shape[1:])
-
-
-def interval(values: Floats) -> tuple[float, float]:
-    """The central 95 % of bootstrap values."""
-    low, high = np.quantile(values, [0.025, 0.975])
-    return float(low), float(high)
-
-
 def summarise(rows: Sequence[Scored], space: LabelSpace, config: Config) -> dict[str, object]:
     """Metrics of one corpus.
 
     Args:
         rows: Its held-out turns.
         space: Its labels.
-        config: Section ``evaluation``.
+        config: Sections ``evaluation`` and ``rewards``.
 
     Returns:
-        ``turns``, ``dialogues``, ``accuracy``, ``weighted_f1`` and ``macro_f1`` with their 95 % intervals,
-        ``f1`` by label, ``mean_iou`` of the sets, ``calibration_error`` and ``brier`` of the probabilities as they are,
-        and ``scaled_`` by a temperature that other dialogues gave; the ``temperature`` that all of them give,
-        ``accuracy_of_surest`` share of the turns, ``label_entropy`` of the primary labels that
-        are predicted, in nats, and ``confusion`` with ``labels``.
+        ``turns``, ``dialogues``, ``accuracy``, ``weighted_f1`` and ``macro_f1`` with their 95 % intervals; if there is
+        a neutral label ``micro_f1_emotions``, of all others (DailyDialog's convention); ``f1`` by label; the figures
+        of :func:`selfemo.method.sets.summarise_sets`, and ``mean_iou`` of the sets; ``calibration_error`` and
+        ``brier`` of the probabilities as they are, and ``scaled_`` by a temperature that other dialogues gave; the
+        ``temperature`` that all of them give, ``accuracy_of_surest`` share of the turns, ``label_entropy`` of the
+        primary labels that are predicted, in nats, and ``confusion`` with ``labels``.
     """
     counts = confusion(rows, space)
     point = scores_of(counts.sum(0))
+    emotions = [i for i, label in enumerate(space.labels) if label != space.neutral]
     drawn = bootstrap(counts, config.evaluation.bootstrap, config.seed)
-    gold, named = (
-        np.array([space.mask(s) for s in sets], dtype=np.uint64)
-        for sets in ([r.gold for r in rows], [r.predicted for r in rows])
-    )
+    gold, named = masks_of([r.gold for r in rows], space), masks_of([r.predicted for r in rows], space)
     iou = smoothed_iou(named, gold, smoothing=1e-9)  # towards 0 it is plain IoU
     chances_Nm = of_primary(np.array([r.posterior for r in rows]), space)
     first = np.array([space.index[r.gold[0]] for r in rows])
@@ -192,7 +129,9 @@ def summarise(rows: Sequence[Scored], space: LabelSpace, config: Config) -> dict
         "weighted_f1_interval": interval(drawn.weighted_f1),
         "macro_f1": float(point.macro_f1),
         "macro_f1_interval": interval(drawn.macro_f1),
+        **({"micro_f1_emotions": float(micro_f1(tallies(counts.sum(0))[:, emotions]))} if space.neutral else {}),
         "f1": {label: float(v) for label, v in zip(space.labels, point.f1, strict=True)},
+        **summarise_sets(rows, space, config),
         "mean_iou": float(iou.mean()),
         "calibration_error": calibration_error(chances_Nm, first),
         "brier": brier(chances_Nm, first),

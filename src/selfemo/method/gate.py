@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from selfemo.config import Config
 from selfemo.data.divide import LEAST_DIALOGUES, gate_is_open
 from selfemo.data.labels import LabelSpace, Spaces
 from selfemo.data.records import Scored
 from selfemo.errors import UserError
-from selfemo.method.evaluation import confusion, interval, resampled, scores_of_tallies, tallies
+from selfemo.method.evaluation import confusion
 from selfemo.method.rewards import Floats
+from selfemo.method.sets import decisions, several
+from selfemo.method.tallies import interval, micro_f1, resampled, scores_of_tallies, tallies
 
 ALPHA = 0.025
 """Level of the one-sided test: how often a challenger that is no better may be promoted."""
 PERMUTATIONS = 9_999
 """Assignments of names that are drawn where there are more: up to 13 dialogues all 2^D are counted."""
-HEADERS = ("corpus", "gain in weighted F1 [95 %]", "p, one-sided", "dialogues")
+HEADERS = ("corpus", "figure", "gain [95 %]", "p, one-sided", "dialogues")
 """Of :meth:`Decision.cells`."""
+
+
+WEIGHTED, MICRO = "weighted F1", "micro F1 of label sets"
+"""What a gain is in: the field's figure of single labels, or where gold has sets, that of label decisions."""
+
+
+FIGURES: dict[str, Callable[[Floats], Floats]] = {WEIGHTED: lambda t: scores_of_tallies(t).weighted_f1, MICRO: micro_f1}
+"""How each is computed from tallies ``(..., 3, m)``."""
 
 
 class NotComparable(UserError):
@@ -31,13 +40,14 @@ class NotComparable(UserError):
 
 @dataclass(frozen=True)
 class Gain:
-    """Gain in weighted F1 on one corpus, and how sure it is.
+    """Gain on one corpus, and how sure it is.
 
     Attributes:
         gain: Of the challenger over the champion.
         low, high: Its 95 % interval, by bootstrap over dialogues.
         p: Of the paired permutation test, one-sided: chance of such a gain if the two were alike.
         dialogues: That both were scored on.
+        figure: What the gain is in: :data:`WEIGHTED` or :data:`MICRO`.
     """
 
     gain: float
@@ -45,10 +55,12 @@ class Gain:
     high: float
     p: float
     dialogues: int
+    figure: str = WEIGHTED
 
     def __str__(self) -> str:
         """In a line, as reasons and reports show it."""
-        return f"{self.gain:+.3f} [{self.low:+.3f}, {self.high:+.3f}], p {self.p:.4f}, {self.dialogues} dialogues"
+        spread = f"{self.gain:+.3f} [{self.low:+.3f}, {self.high:+.3f}] in {self.figure}"
+        return f"{spread}, p {self.p:.4f}, {self.dialogues} dialogues"
 
 
 @dataclass(frozen=True)
@@ -75,27 +87,31 @@ class Decision:
         gains = {corpus: Gain(**gain) for corpus, gain in data.get("gains", {}).items()}
         return cls(data["promoted"], data["reason"], gains)
 
-    def cells(self) -> list[tuple[str, str, str, str]]:
+    def cells(self) -> list[tuple[str, ...]]:
         """The evidence as text, a row a corpus, in the order of :data:`HEADERS`."""
         return [
-            (corpus, f"{g.gain:+.3f} [{g.low:+.3f}, {g.high:+.3f}]", f"{g.p:.4f}", str(g.dialogues))
+            (corpus, g.figure, f"{g.gain:+.3f} [{g.low:+.3f}, {g.high:+.3f}]", f"{g.p:.4f}", str(g.dialogues))
             for corpus, g in self.gains.items()
         ]
 
 
-def p_value(champion: NDArray[np.int64], challenger: NDArray[np.int64], seed: int, times: int = PERMUTATIONS) -> float:
-    """How likely a gain in weighted F1 as large as this one is if champion and challenger are alike.
+def p_value(
+    champion: Floats, challenger: Floats, seed: int, times: int = PERMUTATIONS, figure: str = WEIGHTED
+) -> float:
+    """How likely a gain as large as this one is if champion and challenger are alike.
 
     A paired permutation test over dialogues (Edgington 1969; Good 2005): if the two are alike, it is chance which of
-    the two confusion matrices of a dialogue bears which name. Turns of one dialogue are not independent, so a dialogue
-    is swapped as a whole. Exact where there are at most ``times`` assignments of names; else so many are drawn, and
-    the one at hand is counted among them.
+    the two tallies of a dialogue bears which name. Turns of one dialogue are not independent, so a dialogue is swapped
+    as a whole. Exact where there are at most ``times`` assignments of names; else so many are drawn, and the one at
+    hand is counted among them.
 
     Args:
-        champion: Counts ``(D, m, m + 1)`` of :func:`selfemo.method.evaluation.confusion`.
+        champion: Tallies ``(D, 3, m)`` by dialogue (:mod:`selfemo.method.tallies`): of primary labels for
+            :data:`WEIGHTED`, of label decisions for :data:`MICRO`.
         challenger: The same of the challenger on the same dialogues.
         seed: Of the assignments that are drawn.
         times: Most assignments.
+        figure: What the gain is in.
 
     Returns:
         The one-sided p value; at least ``2 ** -D``.
@@ -104,15 +120,13 @@ def p_value(champion: NDArray[np.int64], challenger: NDArray[np.int64], seed: in
 
     if len(champion) == 1:  # scipy wants two: one more without a turn changes no p
         champion, challenger = (np.concatenate([c, np.zeros_like(c)]) for c in (champion, challenger))
-    old, new = tallies(champion), tallies(challenger)
-    dialogues, shape = len(old), old.shape[1:]
-    change = (new - old).reshape(dialogues, -1)
-    first, second = old.sum(0), new.sum(0)
+    dialogues, shape = len(champion), champion.shape[1:]
+    change = (challenger - champion).reshape(dialogues, -1)
+    first, second, scored = champion.sum(0), challenger.sum(0), FIGURES[figure]
 
     def gain(_: Floats, swapped: Floats, axis: int) -> Floats:  # (..., D) to (...): 1 where names are swapped
         moved = (swapped @ change).reshape(*swapped.shape[:-1], *shape)
-        gains = scores_of_tallies(second - moved).weighted_f1 - scores_of_tallies(first + moved).weighted_f1
-        return np.asarray(gains)
+        return np.asarray(scored(second - moved) - scored(first + moved))
 
     found = permutation_test(
         (np.ones(dialogues), np.zeros(dialogues)),
@@ -131,7 +145,7 @@ def p_value(champion: NDArray[np.int64], challenger: NDArray[np.int64], seed: in
 def paired_gain(
     champion: Sequence[Scored], challenger: Sequence[Scored], space: LabelSpace | None, config: Config
 ) -> Gain:
-    """Gain in weighted F1 on one corpus, over the dialogues both were scored on.
+    """Gain on one corpus, over the dialogues both were scored on: of sets where gold has any, else of single labels.
 
     Raises:
         NotComparable: If the two were not scored on the same turns, with the same labels.
@@ -147,12 +161,13 @@ def paired_gain(
             where="gate",
             fix="evaluate both with one label space",
         )
-    old, new = confusion(champion, space), confusion(challenger, space)
-    points = [float(scores_of_tallies(tallies(counts.sum(0))).weighted_f1) for counts in (old, new)]
-    drawn = [resampled(tallies(counts), config.evaluation.bootstrap, config.seed) for counts in (old, new)]
-    before, after = (scores_of_tallies(sums).weighted_f1 for sums in drawn)
-    gain, (low, high) = points[1] - points[0], interval(after - before)
-    return Gain(gain, low, high, p_value(old, new, config.seed), len(old))
+    figure = MICRO if several(champion) else WEIGHTED
+    scored = FIGURES[figure]
+    pair = (champion, challenger)
+    old, new = (decisions(r, space) if figure == MICRO else tallies(confusion(r, space)) for r in pair)
+    before, after = (scored(resampled(t, config.evaluation.bootstrap, config.seed)) for t in (old, new))
+    gain, (low, high) = float(scored(new.sum(0)) - scored(old.sum(0))), interval(after - before)
+    return Gain(gain, low, high, p_value(old, new, config.seed, figure=figure), len(old), figure)
 
 
 def check(champion: Sequence[Scored], challenger: Sequence[Scored], spaces: Spaces, config: Config) -> Decision:
@@ -184,7 +199,7 @@ def check(champion: Sequence[Scored], challenger: Sequence[Scored], spaces: Spac
     found = gains[name]
     worst = min(gains, key=lambda c: gains[c].gain)
     if gains[worst].gain < -settings.max_drop:
-        return Decision(False, f"weighted F1 on {worst} fell by {-gains[worst].gain:.3f}", gains)
+        return Decision(False, f"{gains[worst].figure} on {worst} fell by {-gains[worst].gain:.3f}", gains)
     if gate_is_open(settings.min_gain):
         return Decision(True, f"gain on {name} {found}; the gate is open", gains)
     few = min(gains, key=lambda c: gains[c].dialogues)

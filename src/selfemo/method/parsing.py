@@ -36,8 +36,8 @@ class Answer:
         return space.mask(self.labels)
 
 
-_FIELD = re.compile(r"(?:emotions?|labels?|answer)\b[^\n:=]{0,40}?(?:is|are|[:=])+\s*(.+)", re.IGNORECASE)
-_REPLY = re.compile(r"(?:^|\n|[|;])[^\S\n]*(?:reply|response|text)\s*[:=]\s*(.*)", re.IGNORECASE)
+_FIELD = re.compile(r"(?:emotions?|labels?|answer)\b[^\n:=：]{0,40}?(?:is|are|[:=：])+\s*(.+)", re.IGNORECASE)
+_REPLY = re.compile(r"(?:^|\n|[|;])[^\S\n]*(?:reply|response|text)\s*[:=：]\s*(.*)", re.IGNORECASE)
 _NEGATION = re.compile(
     r"\b(?:not|isn't|isnt|no|never|without|neither|nor)\s+(?:\w+\s+)?$"
     r"|\b(?:nicht|kein|keine|ohne|pas|sans|non|sin|nunca|sem|não|не|нет|без|değil|ليس|غير|بلا|لا)\s+$"

@@ -60,6 +60,22 @@ def english(dialogues: Sequence[Dialogue]) -> bool:
     return not said or sum(word in ENGLISH for word in said) >= LEAST * len(said)
 
 
+def doubts(name: str, training: Sequence[Dialogue]) -> list[str]:
+    """What speaks against a judge, a line a corpus: the embedding is of English.
+
+    Args:
+        name: Of the judge.
+        training: What it would be fitted on.
+    """
+    corpora = dict.fromkeys(d.corpus for d in training) if name == EMBEDDING else {}
+    return [
+        f"evaluation.judge: embedding is of English, which {corpus} seems not to be: what it says of replies means "
+        "little; set it to characters, or to a text classifier of that language"
+        for corpus in corpora
+        if not english([d for d in training if d.corpus == corpus])
+    ]
+
+
 class ProbeReader:
     """Logistic regression on the last turn's words, characters or sentence embedding, fitted on gold.
 
@@ -128,13 +144,7 @@ def readers_for(name: str, training: Sequence[Dialogue], spaces: Spaces, seed: i
     """
     corpora = dict.fromkeys(d.corpus for d in training)
     if name in PROBES:
-        by_corpus = {c: [d for d in training if d.corpus == c] for c in corpora}
-        for corpus, mine in by_corpus.items():
-            if name == EMBEDDING and not english(mine):
-                log.warning(
-                    "evaluation.judge: embedding is of English, which %s seems not to be: what it says of replies "
-                    "means little; set it to characters, or to a text classifier of that language",
-                    corpus,
-                )
-        return {c: ProbeReader(name, mine, seed) for c, mine in by_corpus.items()}
+        for doubt in doubts(name, training):
+            log.warning(doubt)
+        return {c: ProbeReader(name, [d for d in training if d.corpus == c], seed) for c in corpora}
     return {c: ClassifierReader(name, spaces[c]) for c in corpora}

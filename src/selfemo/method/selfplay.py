@@ -14,6 +14,7 @@ from selfemo.data.dialogue import Dialogue, Utterance
 from selfemo.data.labels import LabelSpace, Spaces
 from selfemo.data.records import Candidate, Posterior, Rollout
 from selfemo.data.seeds import seed_of
+from selfemo.method.affinity import affinity_of
 from selfemo.method.parsing import parse_expression
 from selfemo.method.player import Player, written
 from selfemo.method.rewards import expected_agreement, iou_matrix, smoothed_iou
@@ -41,12 +42,6 @@ def grade(candidates: Sequence[Candidate], space: LabelSpace, config: Config) ->
             candidate = candidate.model_copy(update={"score": float(reading @ fits), "confidence": float(sure)})
         graded.append(candidate)
     return graded
-
-
-def affinity_of(config: Config, space: LabelSpace) -> np.ndarray | None:
-    """The affinity of a label space, and the configured one as far as it concerns labels of this space."""
-    pairs = config.rewards.affinity
-    return space.affinity_matrix({p: v for p, v in pairs.items() if all(x in space.index for x in p.split("~"))})
 
 
 def next_role(history: Sequence[Utterance], speakers: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ nothing that a model or a corpus wrote.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -144,7 +145,11 @@ def _figures(metrics: Mapping[str, Any]) -> list[str]:
                 rows.append((name, (str(value) if isinstance(value, int) else f"{value:.3f}") + spread))
         surest = values.get("accuracy_of_surest") or {}
         rows += [(f"accuracy of the surest {float(s):.0%}", f"{value:.3f}") for s, value in surest.items()]
-        rows += [(f"F1 {label}", f"{value:.3f}") for label, value in (values.get("f1") or {}).items()]
+        support = values.get("support") or {}
+        for label, value in (values.get("f1") or {}).items():
+            turns = f" ({support[label]} turns)" if label in support else ""
+            rows.append((f"F1 {_plain(label)}", f"{value:.3f}{turns}"))
+        rows += [(f"F1 in sets {_plain(label)}", f"{v:.3f}") for label, v in (values.get("sets_f1") or {}).items()]
         parts.append(f"**{corpus}**\n\n" + _table(("measure", "value [95 %, bootstrap over dialogues]"), rows))
     return parts
 
@@ -185,6 +190,11 @@ def _provenance(config: Config, weights: str, digest: str, decision: Manifest) -
         ("configuration", "config.json in the MLflow run"),
     ]
     return _table(("", ""), rows)
+
+
+def _plain(text: str) -> str:
+    """A label as text: what Markdown would take for its own is left out."""
+    return re.sub(r"[|`*_<>\[\]\\]", " ", printable(text))
 
 
 def _code(text: str) -> str:

@@ -106,6 +106,15 @@ PROBABILITIES = {
     "temperature": "temperature",
 }
 """Of an evaluation's metrics, and their columns."""
+SETS = {
+    "sets_micro_f1": "micro F1 [95 %]",
+    "sets_macro_f1": "macro F1 [95 %]",
+    "subset_accuracy": "subset accuracy",
+    "mean_smoothed_iou": "mean smoothed IoU",
+    "label_ranking_average_precision": "ranking precision",
+    "vote_cross_entropy": "cross-entropy with votes",
+}
+"""The same, of sets of labels."""
 
 
 def _whole(title: str, body: Sequence[str]) -> str:
@@ -147,7 +156,7 @@ def _round(context: Context, uri: str) -> list[str]:
     parts += _gains(Decision.from_dict(result))
     scores = store.fetch(str(inputs["scores"]))
     parts += [_image(p, p.stem) for p in sorted(scores.glob("confusion-*.png"))]
-    parts += _probabilities(scores)
+    parts += [*_sets(scores), *_labels(scores), *_probabilities(scores)]
     trained = store.manifest(str(inputs["challenger"]))
     if trained is not None:
         if "training.png" in trained.files:
@@ -167,6 +176,33 @@ def _gains(decision: Decision) -> list[str]:
     head = "".join(f"<th>{escape(name)}" for name in gate.HEADERS)
     rows = "".join("<tr>" + "".join(f"<td>{escape(cell)}" for cell in line) for line in decision.cells())
     return [f"<h3>Gate</h3><div class=wide><table><tr>{head}{rows}</table></div>"] if rows else []
+
+
+def _sets(scores: Path) -> list[str]:
+    """How sets of labels were read, a line a corpus."""
+    rows = ""
+    for corpus, values in json.loads((scores / "metrics.json").read_text()).items():
+        if "sets_micro_f1" in values:  # what is under "expression" is no corpus, and older versions had none
+            cells = [_figure(values.get(name)) + _spread(values.get(f"{name}_interval")) for name in SETS]
+            rows += f"<tr><td>{escape(corpus)}<td>{values['turns_of_several']}"
+            rows += "".join(f"<td>{cell}" for cell in cells)
+    head = "".join(f"<th>{escape(name)}" for name in ("corpus", "turns of several", *SETS.values()))
+    return [f"<h3>Sets of labels</h3><div class=wide><table><tr>{head}{rows}</table></div>"] if rows else []
+
+
+def _labels(scores: Path) -> list[str]:
+    """Each label's turns, and how well it is found: as the first label, and as one of a set."""
+    rows = ""
+    for corpus, values in json.loads((scores / "metrics.json").read_text()).items():
+        for number, (label, count) in enumerate(values.get("support", {}).items()):
+            figures = "".join(f"<td>{values[name][label]:.3f}" for name in ("f1", "sets_f1"))
+            rows += f"<tr><td>{escape(corpus)}<td>{number}<td>{escape(label)}<td>{count}{figures}"
+    head = "".join(f"<th>{name}" for name in ("corpus", "no.", "label", "turns", "F1", "F1 in sets"))
+    return [f"<h3>Labels</h3><div class=wide><table><tr>{head}{rows}</table></div>"] if rows else []
+
+
+def _spread(interval: Sequence[float] | None) -> str:
+    return "" if interval is None else f" [{interval[0]:.3f}, {interval[1]:.3f}]"
 
 
 def _probabilities(scores: Path) -> list[str]:
@@ -217,7 +253,10 @@ def _mix(files: Path) -> list[str]:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "labels.png"
         plots.labels(before, after, path)
-        return ["<h3>Labels of understanding targets</h3>", _image(path, "Label mix before and after the filter")]
+        names = [f"{plot}: {name}" for plot, name in plots.named(before).items() if plot != name]
+        told = f"<p class=muted>{escape(', '.join(names))}</p>" if names else ""
+        image = _image(path, "Label mix before and after the filter")
+        return ["<h3>Labels of understanding targets</h3>", image, told]
 
 
 def _rejected(files: Path) -> list[str]:

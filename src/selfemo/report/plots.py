@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+PLOTTED = {"LATIN", "GREEK", "CYRILLIC", "DIGIT"}
+"""How the names of the characters begin that the plots' font has."""
 
 
 def _figure(width: float, height: float) -> Any:
@@ -22,6 +26,18 @@ def _save(figure: Any, path: Path) -> None:
     figure.savefig(path, metadata={"Software": None})  # no version in the file: equal plots are equal bytes
 
 
+def named(labels: Iterable[str]) -> dict[str, str]:
+    """Labels by what a plot shows of them: its font has Latin, Greek and Cyrillic; another is its number.
+
+    The page says what numbers stand for, as a browser can show any script.
+    """
+    return {label if _plottable(label) else f"#{number}": label for number, label in enumerate(labels)}
+
+
+def _plottable(label: str) -> bool:
+    return all(c in " -'./&+()" or unicodedata.name(c, "").split(" ")[0] in PLOTTED for c in label)
+
+
 def confusion(scores: Mapping[str, Any], title: str, path: Path) -> None:
     """Confusion matrix of one corpus: shares of each gold label's turns, with counts.
 
@@ -31,17 +47,18 @@ def confusion(scores: Mapping[str, Any], title: str, path: Path) -> None:
         path: PNG to write.
     """
     counts = np.array(scores["confusion"])
-    labels = list(scores["labels"])
+    labels = list(named(scores["labels"]))
     columns = [*labels, "none"] if counts[:, -1].any() else labels
     counts = counts[:, : len(columns)]
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    figure = _figure(1.6 + 0.75 * len(columns), 1.4 + 0.6 * len(labels))
+    size, font = (1.0, 9) if len(labels) <= 16 else (0.5, 6)  # 64 labels are 25 inches
+    figure = _figure(1.6 + 0.75 * size * len(columns), 1.4 + 0.6 * size * len(labels))
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for i, j in np.ndindex(*counts.shape):
         if counts[i, j]:
             colour = "white" if shares[i, j] > 0.5 else "black"
-            axes.text(j, i, str(counts[i, j]), ha="center", va="center", color=colour, fontsize=9)
+            axes.text(j, i, str(counts[i, j]), ha="center", va="center", color=colour, fontsize=font)
     axes.set_xticks(range(len(columns)), columns, rotation=40, ha="right")
     axes.set_yticks(range(len(labels)), labels)
     axes.set_xlabel("predicted")
@@ -66,7 +83,8 @@ def labels(before: Mapping[str, int], after: Mapping[str, int], path: Path) -> N
         axes.bar(
             np.arange(len(names)) + shift, [counts.get(n, 0) / total for n in names], 0.4, label=name, color=colour
         )
-    axes.set_xticks(range(len(names)), names)
+    shown = {label: plotted for plotted, label in named(before).items()}
+    axes.set_xticks(range(len(names)), [shown[n] for n in names], rotation=0 if len(names) <= 16 else 60)
     axes.set_ylabel("share")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)

@@ -84,6 +84,7 @@ def _record(context: Context, done: Published, state: LoopState, policy: Policy,
     evidence = {
         "selfemo.gate_gain": f"{found.gain:+.4f}" if found else "",
         "selfemo.gate_p": f"{found.p:.4f}" if found else "",
+        "selfemo.gate_figure": found.figure if found else "",
     }
     if result["trained"]:
         lineage = {

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfemo.method.evaluation import interval, resample, scores_of
 from selfemo.method.rewards import Floats
+from selfemo.method.tallies import interval, resample, scores_of
 
 MEASURES = ("accuracy", "weighted_f1", "macro_f1")
 RESAMPLES = 10_000

@@ -16,12 +16,13 @@ from selfemo.config import Config
 from selfemo.data.dialogue import Utterance
 from selfemo.data.labels import LabelSpace, Spaces
 from selfemo.data.records import Candidate, Sample
+from selfemo.method.affinity import affinity_of
 from selfemo.method.flywheel.reasons import Reason
 from selfemo.method.flywheel.texts import text_reason
 from selfemo.method.parsing import Answer, parse_expression, parse_understanding
 from selfemo.method.player import Player, written
 from selfemo.method.rewards import Floats, smoothed_iou
-from selfemo.method.selfplay import affinity_of, grade
+from selfemo.method.selfplay import grade
 
 
 @dataclass(frozen=True)

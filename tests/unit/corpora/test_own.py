@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from selfemo import config as configuration
+from selfemo.cli import main
 from selfemo.config import Config
 from selfemo.data.corpora import load_corpora, load_corpus
 from selfemo.data.corpora.rows import Rows
@@ -142,5 +144,26 @@ def test_a_directory_without_its_files_is_an_error_that_says_what_belongs_there(
     with pytest.raises(UserError, match=r"no dialogues\.jsonl here"):
         load_corpus("support", str(directory), Rows())
     (directory / "labels.yaml").unlink()
-    with pytest.raises(UserError, match="no such file"):
+    with pytest.raises(UserError, match=r"support is none of sample, meld.* has its labels here"):
         load_corpus("support", str(directory), Rows())
+
+
+def test_votes_are_kept_under_the_labels_names(directory: Path) -> None:
+    (directory / "labels.yaml").write_text("name: x\nlabels: [Joy, Anger]\n")
+    turn = {"speaker": "A", "text": "Well.", "gold": ["joy"], "votes": {"joy": 2, "JOY": 1, "anger": 1}}
+    (directory / "dialogues.jsonl").write_text(row("a", turns=[turn]))
+    assert load_corpus("support", str(directory), Rows())[0].turns[0].votes == {"Joy": 3, "Anger": 1}
+    turn["votes"] = {"fear": 1}
+    (directory / "dialogues.jsonl").write_text(row("a", turns=[turn]))
+    with pytest.raises(UserError, match=r":1: column turns\.0\.votes: 'fear' is not one of Joy, Anger"):
+        load_corpus("support", str(directory), Rows())
+
+
+def test_the_command_line_checks_and_shows_it(directory: Path) -> None:
+    run = CliRunner().invoke
+    checked = run(main, ["data", "check", "--corpus", "support", "--path", str(directory)])
+    assert (checked.exit_code, "高兴" in checked.output) == (0, True)
+    shown = run(main, ["data", "show", "--corpus", "support", "--path", str(directory)])
+    assert "客户: 你好 a  [高兴]" in shown.output
+    assert "or give the directory of your own with --path" in run(main, ["data", "check", "--corpus", "support"]).output
+    assert "is no name for a corpus" in run(main, ["data", "show", "--corpus", "../x", "--path", "y"]).output

@@ -65,6 +65,12 @@ def load_corpus(
             )
         if corpus:
             return list(corpus.load(directory, rows, shipped_space(name)))
+        if space is None and not (directory / LABELS).is_file():
+            raise UserError(
+                f"{name} is none of {', '.join(CORPORA)}, and one of your own has its labels here in {LABELS}",
+                where=str(directory),
+                fix="correct the name, or see docs/labels.md",
+            )
         return list(own.load(directory, rows, space or read_label_file(directory / LABELS).space(), name))
 
 

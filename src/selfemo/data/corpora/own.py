@@ -65,20 +65,17 @@ def load(path: Path, rows: Rows, space: LabelSpace, name: str) -> Iterator[Dialo
 
 def _turn(turn: Utterance, number: int, file: Path, line: int, rows: Rows, space: LabelSpace) -> Utterance | None:
     """A turn with its labels as the space writes them, or None after reporting it; no gold is gold that nobody gave."""
+    gold: list[str] = []
+    for said in turn.gold or ():
+        label = rows.label(said, space, file, line, f"turns.{number}.gold", turn.text)
+        if label is None:
+            return None
+        if label not in gold:
+            gold.append(label)
     votes: dict[str, float] = {}
     for said, share in (turn.votes or {}).items():
         label = rows.label(said, space, file, line, f"turns.{number}.votes", turn.text)
         if label is None:
             return None
         votes[label] = votes.get(label, 0.0) + share
-    turn = turn.model_copy(update={"votes": votes or None})
-    if not turn.gold:
-        return turn.model_copy(update={"gold": None})
-    gold = []
-    for said in turn.gold:
-        label = rows.label(said, space, file, line, f"turns.{number}.gold", turn.text)
-        if label is None:
-            return None
-        if label not in gold:
-            gold.append(label)
-    return turn.model_copy(update={"gold": tuple(gold)})
+    return turn.model_copy(update={"gold": tuple(gold) or None, "votes": votes or None})

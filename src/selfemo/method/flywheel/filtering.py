@@ -18,6 +18,7 @@ from selfemo.config import Config
 from selfemo.data.dialogue import Utterance
 from selfemo.data.labels import LabelSpace, Spaces
 from selfemo.data.records import Candidate, Posterior, Rollout, Sample
+from selfemo.method.affinity import affinity_of
 from selfemo.method.flywheel.duplicates import NearDuplicates, learnt
 from selfemo.method.flywheel.readings import Readings, read
 from selfemo.method.flywheel.reasons import Reason, reasons_of_replies, reasons_of_turns
@@ -25,7 +26,6 @@ from selfemo.method.flywheel.result import Draft, Filtered
 from selfemo.method.flywheel.texts import text_reason
 from selfemo.method.player import likeliest, written
 from selfemo.method.rewards import Floats, aligned, calibration, marginals
-from selfemo.method.selfplay import affinity_of
 from selfemo.method.voices import RECOGNISER
 
 
