@@ -76,7 +76,7 @@ GROUPS = st.lists(st.sets(st.sampled_from("abcdefgh"), max_size=2), min_size=1, 
 
 @given(GROUPS, st.integers(0, 99))
 def test_draws_keep_groups_whole_and_come_near_the_shares(groups: list[set[str]], seed: int) -> None:
-    known = [Known(str(i), "", set(), group) for i, group in enumerate(groups)]
+    known = [Known(str(i), "", frozenset(), frozenset(group)) for i, group in enumerate(groups)]
     splits = assign(known, Shares(60, 20, 20), seed, "here")
     assert set(splits) <= set(SPLITS)
     for name in "abcdefgh":

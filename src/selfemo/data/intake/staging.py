@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ _MANY = 20_000
 _TABLE = "CREATE TABLE turn (dialogue INTEGER, place REAL, number INTEGER PRIMARY KEY, body TEXT)"
 
 
-@dataclass
+@dataclass(slots=True)
 class Known:
     """What is remembered of a dialogue: some hundreds of bytes.
 
@@ -33,8 +33,8 @@ class Known:
 
     name: str
     apart: str
-    splits: set[str] = field(default_factory=set)
-    groups: set[str] = field(default_factory=set)
+    splits: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
     last: float = 0.0
 
 
@@ -52,6 +52,7 @@ class Staging:
         self._base.execute(_TABLE)
         self._rows: list[tuple[int, float, int, str]] = []
         self._ids: dict[tuple[str, ...], int] = {}
+        self._sets: dict[frozenset[str], frozenset[str]] = {}
         self._count = 0
         self.known: list[Known] = []
 
@@ -69,9 +70,9 @@ class Staging:
             self.known.append(Known("-".join(turn.key), apart))
         known = self.known[number]
         if turn.split or split:
-            known.splits.add(turn.split or split or "")
+            known.splits = self._with(known.splits, turn.split or split or "")
         if turn.group:
-            known.groups.add(turn.group)
+            known.groups = self._with(known.groups, turn.group)
         body = [source, turn.row, turn.order, turn.speaker, turn.text, turn.labels, turn.votes, turn.rater]
         if turn.order is not None:
             known.last = turn.order  # a turn without a place stands behind the one before it in the file
@@ -79,6 +80,13 @@ class Staging:
         self._count += 1
         if len(self._rows) >= _MANY:
             self._flush()
+
+    def _with(self, some: frozenset[str], one: str) -> frozenset[str]:
+        """A set with one more; equal sets are one object, since most dialogues have the same."""
+        if one in some:
+            return some
+        grown = some | {one}
+        return self._sets.setdefault(grown, grown)
 
     def _flush(self) -> None:
         self._base.execute("BEGIN")
