@@ -40,8 +40,8 @@ SHORT_WINDOW = 64
 STEPS = 3
 """Tokens that are added one after another to the smallest model's sequences, as the sampler does."""
 FIX = (
-    "use Llama, Qwen2, Qwen2.5, Qwen3, Gemma 3, Mistral, Phi-3, Phi-4, OLMo 2, OLMo 3, SmolLM3 or Granite; docs/models.md"
-    " lists what else is right, and `selfemo dry-run` tries a model of your own"
+    "use Llama, Qwen2, Qwen2.5, Qwen3, Gemma 3, Mistral, Phi-3, Phi-4, OLMo 2, OLMo 3, SmolLM3 or Granite;"
+    " docs/models.md lists what else is right, and `selfemo dry-run` tries a model of your own"
 )
 
 _STATELESS = frozenset({"full_attention", "sliding_attention", "attention", "dense", "sparse"})
@@ -130,7 +130,7 @@ def difference(model: Any, *, brief: bool = False) -> Difference:
 
     Args:
         model: A causal language model; tree attention is enabled on it.
-        brief: Two branches and one step, without the pack and its gradients: for weights whose architecture was tried.
+        brief: Two branches and one step, without the pack and its gradients: for weights of a tried architecture.
     """
     config = model.config.get_text_config(decoder=True)
     window = getattr(config, "sliding_window", None) or 0
@@ -151,7 +151,8 @@ def difference(model: Any, *, brief: bool = False) -> Difference:
         packed = log_probs(model, starts, ends).logprobs.detach()
         chosen = other[:, :-1].gather(2, torch.tensor(ends, device=other.device)[..., None])[..., 0]
         nats = torch.maximum(nats, (packed - chosen).abs().max())
-        log_probs(model.train(), starts, ends).logprobs.sum().backward()  # some have rules of their own for training
+        learnt = log_probs(model.train(), starts, ends).logprobs  # some have rules of their own for training
+        torch.autograd.backward(learnt.sum())
     share = (one.exp() - other.exp()).abs().sum(-1).mean() / 2
     return Difference(float(nats), float(share), float(other.std()))
 
