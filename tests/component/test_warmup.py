@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 import yaml
@@ -88,3 +90,24 @@ def test_a_run_that_starts_warmed_up_keeps_its_base_and_still_sets_dialogues_apa
     assert context.store.manifest(policy).result["steps"] == 0  # type: ignore[union-attr]  # it is there
     chosen = json.loads((context.store.fetch(data) / "warmup.json").read_text())
     assert len(chosen) == settings.warmup.dialogues
+
+
+def test_a_base_that_is_exported_anew_to_the_same_directory_is_warmed_up_anew(
+    small_local: Config, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    base = shutil.copytree(small_local.policy.base, tmp_path / "base")
+    data = small_local.model_dump()
+    config = Config.model_validate(
+        data | {"policy": data["policy"] | {"base": str(base)}, "warmup": data["warmup"] | {"epochs": 0}}
+    )
+    text, store = config.to_json(), Context(config).store
+    prepared = plain.prepare(text)
+    before = plain.warmup(text, prepared)
+    assert plain.warmup(text, prepared) == before
+    weights = base / "model.safetensors"
+    save_file({k: v * 1.5 for k, v in load_file(weights).items()}, weights, metadata={"format": "pt"})
+    after = plain.warmup(text, prepared)
+    assert after != before
+    assert store.manifest(after).result["policy"] != store.manifest(before).result["policy"]

@@ -17,8 +17,7 @@ from selfemo.policy import content
 from selfemo.policy.cached import once
 
 _CONFIG, _URI, _WEIGHTS = "adapter_config.json", "base_uri.txt", "adapter_model.safetensors"
-BASE = "base_model_name_or_path"
-"""Key of an adapter's configuration that names the policy it stands on."""
+_BASE = "base_model_name_or_path"
 
 
 def is_adapter(directory: str | Path) -> bool:
@@ -35,11 +34,11 @@ def settings(directory: str | Path) -> dict[str, Any]:
     file = Path(directory) / _CONFIG
     try:
         read: dict[str, Any] = json.loads(file.read_text())
-        named = isinstance(read[BASE], str)
+        named = isinstance(read[_BASE], str)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         named = False
     if not named:
-        raise UserError(f"names no {BASE}", where=str(file), fix="save the adapter with PEFT")
+        raise UserError(f"names no {_BASE}", where=str(file), fix="save the adapter with PEFT")
     return read
 
 
@@ -55,7 +54,7 @@ def view(directory: Path, fetch: Callable[[str], str], cache: Path) -> str:
         fix = "save the adapter with PEFT's save_pretrained(..., safe_serialization=True)"
         raise UserError(f"holds no {_WEIGHTS}, the one form that is loaded", where=str(directory), fix=fix)
     read = settings(directory)
-    uri = read[BASE]
+    uri = read[_BASE]
     base = fetch(uri)
     key = hashlib.sha256(f"{directory.resolve()} {content.digest(directory, cache)} {base}".encode()).hexdigest()[:16]
     target = cache / f"adapter-{key}"
@@ -64,15 +63,20 @@ def view(directory: Path, fetch: Callable[[str], str], cache: Path) -> str:
         for file in directory.iterdir():
             if file.name != _CONFIG:
                 (place / file.name).symlink_to(file.resolve())
-        (place / _CONFIG).write_text(json.dumps(read | {BASE: base}))
+        (place / _CONFIG).write_text(json.dumps(read | {_BASE: base}))
         (place / _URI).write_text(uri)
 
     return str(once(target, make))
 
 
+def base_name(directory: str | Path) -> str:
+    """The name of the policy that an adapter stands on, as its configuration has it."""
+    return str(settings(directory)[_BASE])
+
+
 def base_directory(directory: str) -> str:
     """Of a view, the weights that the adapter stands on."""
-    return str(settings(directory)[BASE])
+    return str(settings(directory)[_BASE])
 
 
 def base_uri(directory: str) -> str:
@@ -90,4 +94,4 @@ def publish(model: Any, directory: Path, uri: str) -> None:
     """
     model.save_pretrained(directory, selected_adapters=["default"], safe_serialization=True)
     file = directory / _CONFIG
-    file.write_text(json.dumps(json.loads(file.read_text()) | {BASE: uri}, indent=1, sort_keys=True))
+    file.write_text(json.dumps(json.loads(file.read_text()) | {_BASE: uri}, indent=1, sort_keys=True))

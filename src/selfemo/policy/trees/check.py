@@ -130,7 +130,7 @@ def difference(model: Any, *, brief: bool = False) -> Difference:
 
     Args:
         model: A causal language model; tree attention is enabled on it.
-        brief: Two branches and one step, without the pack and its gradients: for weights whose architecture was tried.
+        brief: Two branches and one step, without the pack and its gradients: for weights of a tried architecture.
     """
     config = model.config.get_text_config(decoder=True)
     window = getattr(config, "sliding_window", None) or 0
@@ -151,9 +151,8 @@ def difference(model: Any, *, brief: bool = False) -> Difference:
         packed = log_probs(model, starts, ends).logprobs.detach()
         chosen = other[:, :-1].gather(2, torch.tensor(ends, device=other.device)[..., None])[..., 0]
         nats = torch.maximum(nats, (packed - chosen).abs().max())
-        torch.autograd.backward(
-            log_probs(model.train(), starts, ends).logprobs.sum()
-        )  # some have rules of their own for training
+        learnt = log_probs(model.train(), starts, ends).logprobs  # some have rules of their own for training
+        torch.autograd.backward(learnt.sum())
     share = (one.exp() - other.exp()).abs().sum(-1).mean() / 2
     return Difference(float(nats), float(share), float(other.std()))
 
