@@ -14,10 +14,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import yaml
+from yamllint import linter
+from yamllint.config import YamlLintConfig
 
 from manifests.objects import Json, build, name_of, pods, unresolved
 from manifests.order import argo, flux
@@ -29,6 +31,7 @@ SCHEMAS = Path(os.environ.get("SELFEMO_SCHEMAS") or HERE.parents[1] / "shared" /
 OVERLAYS = {"dev": "cluster", "staging": "cluster", "prod": "cluster-gpu"}
 """Each with the cluster-scoped objects that it names."""
 GITOPS = ("gitops/argocd", "gitops/argocd/apps", "gitops/flux", "gitops/flux-native")
+FLUX = {"gitops/flux", "gitops/flux-native"}
 TARGETS = ("cluster", "cluster-gpu", *(f"overlays/{o}" for o in OVERLAYS), *GITOPS)
 COMPILED = ("config.yaml", "form.yaml", "release.yaml", "native/pipeline.yaml", "native/kustomization.yaml")
 """Of an overlay, what `make compile` writes."""
@@ -73,21 +76,25 @@ def drifted(overlay: Path) -> Iterator[str]:
 
 def untidy(place: Path) -> Iterator[str]:
     """What yamllint finds."""
-    command = [sys.executable, "-m", "yamllint", "--format", "parsable", "-c", str(HERE / ".yamllint"), str(place)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    yield from (line for line in done.stdout.splitlines() if line.strip())
+    rules = YamlLintConfig(file=str(HERE / ".yamllint"))
+    for file in sorted(place.rglob("*.yaml")):
+        if not rules.is_file_ignored(str(file)):
+            for problem in linter.run(file.read_text(encoding="utf-8"), rules, str(file)):
+                yield f"{file}:{problem.line}:{problem.column}: [{problem.level}] {problem.message}"
 
 
-def check(place: Path = HERE, schemas: Path = SCHEMAS) -> list[str]:
+def check(place: Path = HERE, schemas: Path = SCHEMAS, targets: Sequence[str] = TARGETS) -> list[str]:
     """All findings, each a line.
 
     Args:
         place: A manifests directory.
         schemas: Of custom resources.
+        targets: Only these kustomizations, and what an overlay among them needs of the cluster.
     """
     findings = list(untidy(place))
+    overlays = [o for o in OVERLAYS if f"overlays/{o}" in targets]
     built: dict[str, list[Json]] = {}
-    for target in TARGETS:
+    for target in dict.fromkeys((*(OVERLAYS[o] for o in overlays), *targets)):
         try:
             built[target] = build(place / target)
         except RuntimeError as error:
@@ -97,10 +104,10 @@ def check(place: Path = HERE, schemas: Path = SCHEMAS) -> list[str]:
         found = [*against_schemas(objects, schemas), *unresolved(objects, shared), *unset(objects)]
         found += images(objects, by_digest=target in ("overlays/staging", "overlays/prod"))
         findings += [f"{target}: {line}" for line in found]
-    for overlay in OVERLAYS:
+    for overlay in overlays:
         findings += drifted(place / "overlays" / overlay)
         findings += [f"overlays/{overlay}: {line}" for line in argo(built.get(f"overlays/{overlay}", []))]
-    for way in ("gitops/flux", "gitops/flux-native"):
+    for way in FLUX & set(targets):
         findings += [f"{way}: {line}" for line in flux(place, built.get(way, []))]
     return findings
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,21 @@ from components.prepare.component import prepare
 from components.report.component import report
 from components.train.component import train
 from components.warmup.component import warmup
+from pipelines.local import steps_that_start_at_once
 from selfemo.config import Config
 from tests.component import plain
 
 ALL = [prepare, warmup, generate, filter_rollouts, train, evaluate, decide, carry, report]
 ROOT = Path(__file__).parents[2] / "components"
 STATE = ("policy", "scores", "misses", "go_on")
+
+
+@pytest.fixture
+def steps_start(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As `selfemo run` has them started."""
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    with steps_that_start_at_once():
+        yield
 
 
 @pytest.mark.parametrize("component", ALL, ids=lambda c: c.name)
@@ -49,12 +59,12 @@ def test_an_error_is_logged_in_one_line_that_names_the_step(
     assert "filter of round 3 failed:" in capfd.readouterr().err
 
 
+@pytest.mark.usefixtures("steps_start")
 def test_every_component_runs_under_the_local_runner_and_does_what_its_function_does(
-    small_local: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_local: Config, tmp_path: Path
 ) -> None:
     from kfp import local
 
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     text = small_local.to_json()
 
     def run(component: Any, **given: Any) -> Any:
