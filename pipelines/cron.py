@@ -7,12 +7,13 @@ absent: it would take them for the third minute of every hour.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from selfemo.errors import UserError
 
 MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 DAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
-FIELDS = (
+FIELDS: tuple[tuple[str, int, int, Sequence[str]], ...] = (
     ("second", 0, 59, ()),
     ("minute", 0, 59, ()),
     ("hour", 0, 23, ()),
@@ -50,7 +51,7 @@ def checked(schedule: str) -> str:
     return schedule
 
 
-def _wrong(field: str, kind: tuple[str, int, int, list[str] | tuple[()]]) -> str:
+def _wrong(field: str, kind: tuple[str, int, int, Sequence[str]]) -> str:
     """What is wrong with a field; empty if nothing is."""
     name, least, most, names = kind
     for part in field.split(","):
@@ -66,7 +67,7 @@ def _wrong(field: str, kind: tuple[str, int, int, list[str] | tuple[()]]) -> str
     return ""
 
 
-def _number(word: str, least: int, names: list[str] | tuple[()]) -> int | None:
+def _number(word: str, least: int, names: Sequence[str]) -> int | None:
     if word.lower() in names:
         return names.index(word.lower()) + least
     return int(word) if re.fullmatch(r"[0-9]{1,2}", word) else None

@@ -93,7 +93,8 @@ def serve(address: str) -> Request:
 
 def _wait(child: int, connection: socket.socket, server: int) -> NoReturn:
     """Tell how a step ended; kill it when the one that asked for it is gone, or the server with its run."""
-    handle, ready = os.pidfd_open(child), []
+    handle = os.pidfd_open(child)
+    ready: list[int] = []
     while not ready and os.getppid() == server:
         ready, _, _ = select.select([handle, connection.fileno()], [], [], 1.0)
     if handle not in ready:
