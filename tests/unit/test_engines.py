@@ -14,7 +14,7 @@ from selfemo.policies import Policies
 from selfemo.policy import adapters
 from selfemo.policy.engine import Engine, Sampling
 from selfemo.policy.load import load_engine
-from selfemo.policy.stepping import Drawn, SampleAsk, Scored, ScoreAsk, stepper_of
+from selfemo.policy.stepping import Drawn, SampleAsk, ScoreAsk, Scored, stepper_of
 from selfemo.policy.weights import load_model, load_tokenizer
 from selfemo.store.artifacts import Store
 

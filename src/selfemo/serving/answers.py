@@ -51,7 +51,9 @@ class Answers:
             HTTPException: If there is no answer.
             ValueError: If the request cannot be answered.
         """
-        form = form_of(asked.response_format, self.service.labels) if asked.response_format else None
+        form = (
+            form_of(asked.response_format, self.service.labels, self.service.spaces) if asked.response_format else None
+        )
         if asked.top_logprobs and not self.scheduler.stepper.tops:
             raise HTTPException(400, "top_logprobs is not supported by this engine; logprobs is")
         if form is not None:
@@ -97,7 +99,7 @@ class Answers:
             HTTPException: If there is no answer.
             ValueError: If the request cannot be answered.
         """
-        label_space = space_named(asked.labels or self.service.labels)
+        label_space = space_named(asked.labels or self.service.labels, self.service.spaces)
         turns = [Utterance(speaker=t.speaker, text=t.text) for t in asked.turns]
         session = None
         earlier: list[Utterance] = []

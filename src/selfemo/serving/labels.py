@@ -1,7 +1,4 @@
-"""Label spaces as requests name them, and answers that a client wants as JSON of a schema of its own.
-
-The one place of the server that knows which spaces there are.
-"""
+"""Label spaces as requests name them, and answers that a client wants as JSON of a schema of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from selfemo.data.corpora.table import SPACES
 from selfemo.data.labels import LabelSpace
 
 _OBJECT = {"type", "properties", "required", "additionalProperties", "title", "description", "$schema", "$defs"}
@@ -24,15 +20,19 @@ class Unknown(ValueError):
     """A space or a schema that cannot be answered."""
 
 
-def space_named(name: str) -> LabelSpace:
+Spaces = Mapping[str, LabelSpace]
+"""Label spaces by corpus."""
+
+
+def space_named(name: str, spaces: Spaces) -> LabelSpace:
     """A label space by the name of its corpus.
 
     Raises:
         Unknown: If there is none such.
     """
-    if name not in SPACES:
-        raise Unknown(f"labels: no such corpus; known: {', '.join(SPACES)}")
-    return SPACES[name]
+    if name not in spaces:
+        raise Unknown(f"labels: no such corpus; known: {', '.join(spaces)}")
+    return spaces[name]
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,13 @@ class Form:
         return {name: list(labels) if many else labels[0] for name, many in self.properties.items()}
 
 
-def form_of(response_format: Mapping[str, Any], default: str) -> Form | None:
+def form_of(response_format: Mapping[str, Any], default: str, spaces: Spaces) -> Form | None:
     """What a chat's ``response_format`` asks for; None for text.
 
     Args:
         response_format: As OpenAI words it.
         default: The space to use, if its labels fit the schema.
+        spaces: Those there are.
 
     Raises:
         Unknown: If it is a form that is not answered.
@@ -70,7 +71,7 @@ def form_of(response_format: Mapping[str, Any], default: str) -> Form | None:
     if kind == "text":
         return None
     if kind == "json_object":
-        space = space_named(default)
+        space = space_named(default, spaces)
         return Form(space, {PROPERTY: True}, tuple(range(len(space.answers))))
     if kind != "json_schema":
         raise Unknown("response_format: type is text, json_object or json_schema")
@@ -80,7 +81,7 @@ def form_of(response_format: Mapping[str, Any], default: str) -> Form | None:
         raise Unknown("response_format: json_schema has no schema")
     properties = dict(_properties(schema))
     names = {label for labels, _, _ in properties.values() for label in labels}
-    fits = [s for s in (space_named(default), *SPACES.values()) if names <= set(s.labels)]
+    fits = [s for s in (space_named(default, spaces), *spaces.values()) if names <= set(s.labels)]
     if not fits:
         raise _refused(f"the labels {', '.join(sorted(names))[:200]} are not those of one label space")
     space = fits[0]
