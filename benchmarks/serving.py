@@ -48,7 +48,6 @@ TURNS = (
     "Thank you so much, you have helped me a lot.",
     "One more thing: can we pay later?",
 )
-TOKENS = 48
 
 
 @dataclass
@@ -104,11 +103,11 @@ async def ask(client: httpx.AsyncClient, path: str, body: dict[str, Any], into: 
     return found
 
 
-async def chats(client: httpx.AsyncClient, number: int, rounds: int, into: Measured) -> None:
+async def chats(client: httpx.AsyncClient, number: int, rounds: int, tokens: int, into: Measured) -> None:
     """A conversation that goes on."""
     messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": OPENINGS[number % len(OPENINGS)]}]
     for turn in range(rounds):
-        body = {"messages": messages, "max_tokens": TOKENS, "temperature": 0.7, "seed": 1000 * number + turn}
+        body = {"messages": messages, "max_tokens": tokens, "temperature": 0.7, "seed": 1000 * number + turn}
         answer = await ask(client, "/v1/chat/completions", body, into)
         into.tokens += answer["usage"]["completion_tokens"]
         said = answer["choices"][0]["message"]
@@ -125,7 +124,9 @@ async def emotions(client: httpx.AsyncClient, number: int, rounds: int, dialogue
         await ask(client, "/v1/emotions", body, into)
 
 
-async def loaded(address: str, kind: str, clients: int, rounds: int, dialogues: list[Any]) -> tuple[Measured, Measured]:
+async def loaded(
+    address: str, kind: str, clients: int, rounds: int, tokens: int, dialogues: list[Any]
+) -> tuple[Measured, Measured]:
     """All clients at once: what the chats took, and what the emotions."""
     found = Measured(), Measured()
     limits = httpx.Limits(max_connections=None)
@@ -133,9 +134,9 @@ async def loaded(address: str, kind: str, clients: int, rounds: int, dialogues: 
         work = []
         for number in range(clients):
             if kind == "chat" or (kind == "mix" and number % 2 == 0):
-                work.append(chats(client, number, rounds, found[0]))
+                work.append(chats(client, number, rounds, tokens, found[0]))
             else:  # in a mix, as many readings as tokens to wait for would be no load: four for each answer
-                times = rounds if kind == "emotions" else 4 * rounds
+                times = 2 * rounds if kind == "emotions" else 4 * rounds
                 work.append(emotions(client, number, times, dialogues, found[1]))
         begun = time.perf_counter()
         await asyncio.gather(*work)
@@ -173,7 +174,10 @@ def main() -> None:
     options.add_argument("--baseline", type=Path, help="another checkout, whose server is measured as well")
     options.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32])
     options.add_argument("--kinds", nargs="+", default=["chat", "emotions", "mix"], choices=("chat", "emotions", "mix"))
-    options.add_argument("--rounds", type=int, default=3, help="requests of each client")
+    options.add_argument("--tokens", type=int, default=48, help="most tokens of an answer")
+    options.add_argument(
+        "--rounds", type=int, default=3, help="answers that each client asks for; twice as many readings"
+    )
     options.add_argument("--set", dest="settings", action="append", default=[], help="as selfemo serve takes it")
     given = options.parse_args()
     settings = [f"--set={x}" for x in given.settings]
@@ -186,14 +190,14 @@ def main() -> None:
     with contextlib.ExitStack() as servers:
         addresses = {name: servers.enter_context(serving(place, settings)) for name, place in checkouts.items()}
         for address in addresses.values():  # warm-up
-            asyncio.run(loaded(address, "mix", 2, 1, dialogues))
-        for kind in given.kinds:
-            for clients in given.clients:
+            asyncio.run(loaded(address, "mix", 2, 1, 8, dialogues))
+        for clients in given.clients:
+            for kind in given.kinds:
                 rates: dict[str, list[float]] = {"chat": [], "emotions": []}
                 for name, address in addresses.items():
                     for what, one in zip(
                         ("chat", "emotions"),
-                        asyncio.run(loaded(address, kind, clients, given.rounds, dialogues)),
+                        asyncio.run(loaded(address, kind, clients, given.rounds, given.tokens, dialogues)),
                         strict=True,
                     ):
                         if one.seconds:

@@ -14,7 +14,8 @@ from selfemo.policies import Policies
 from selfemo.policy import adapters
 from selfemo.policy.engine import Engine, Sampling
 from selfemo.policy.load import load_engine
-from selfemo.policy.weights import load_model
+from selfemo.policy.stepping import Drawn, SampleAsk, ScoreAsk, Scored, stepper_of
+from selfemo.policy.weights import load_model, load_tokenizer
 from selfemo.store.artifacts import Store
 
 PROMPTS = [[5, 6, 7, 8, 9], [5, 6, 7, 30, 31, 32], [40, 41]]
@@ -116,3 +117,24 @@ def test_a_missing_vllm_says_how_to_get_it(tiny: Path) -> None:
         pytest.skip("vLLM is installed")
     with pytest.raises(UserError, match="vLLM is not installed"):
         load_engine(str(tiny), configuration.load(None, ["policy.engine=vllm"]))
+
+
+def test_a_server_works_on_requests_together_with_any_engine(engine: Engine, tiny: Path) -> None:
+    end = load_tokenizer(str(tiny)).eos_token_id
+    stepper = stepper_of(engine, [end], 8)
+    samples = [SampleAsk(prompt, 1, Sampling(1, 6, 0.0)) for prompt in PROMPTS]
+    scores = ScoreAsk(PROMPTS, [[[11], [11, 12]]] * 3)
+    drawn: dict[SampleAsk, list[int]] = {ask: [] for ask in samples}
+    found: tuple[tuple[float, ...], ...] = ()
+    for ask in (*samples, scores):
+        stepper.add(ask)
+    while not stepper.idle():
+        for event in stepper.step():
+            if isinstance(event, Drawn):
+                drawn[event.ask].append(event.token)
+            elif isinstance(event, Scored):
+                found = event.scores
+    alone = engine.sample(PROMPTS, [1, 1, 1], Sampling(1, 6, 0.0))
+    assert [tuple(drawn[ask]) for ask in samples] == [group[0].ids for group in alone]
+    for mine, theirs in zip(found, engine.score(PROMPTS, scores.answers), strict=True):
+        assert mine == pytest.approx(theirs, abs=1e-3)

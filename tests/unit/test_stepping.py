@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -226,12 +228,40 @@ def test_a_long_prompt_does_not_keep_others_from_their_next_token(
         assert [e.ask for e in stepper.step()] == [short]  # one token a step, while the other's prompt is computed
 
 
-def test_a_model_whose_layers_see_only_a_part_is_not_stepped(engine: TransformersEngine) -> None:
+def test_a_model_whose_layers_do_more_than_attend_is_not_stepped(engine: TransformersEngine) -> None:
     layer = engine.model.model.layers[1].self_attn
-    before = getattr(layer, "sliding_window", None)
-    layer.sliding_window = 8
+    layer.sinks = torch.zeros(2)
     try:
         assert engine.stepper(4) is None
     finally:
-        layer.sliding_window = before
+        del layer.sinks
     assert isinstance(engine.stepper(4), TreeStepper)
+
+
+def test_layers_that_see_a_window_see_it_alone(tiny: Path, tmp_path: Path) -> None:
+    windowed = {"use_sliding_window": True, "sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"]}
+    for file in tiny.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    config = json.loads((tiny / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | windowed))
+    plain = load_model(str(tmp_path)).eval()
+    prompt = PROMPTS[2]
+
+    def next_of(ids: list[int]) -> torch.Tensor:
+        with torch.no_grad():
+            return plain(torch.tensor([ids])).logits[0, -1].log_softmax(-1)
+
+    greedy: list[int] = []
+    while len(greedy) < 12:
+        greedy.append(int(next_of([*prompt, *greedy]).argmax()))
+    stepper = TreeStepper(TransformersEngine(load_model(str(tmp_path)), load_tokenizer(str(tmp_path))), 4)
+    stepper.ends = np.array([-1])
+    asks = [SampleAsk(p, 1, Sampling(n, 12, 0.0)) for p, n in ((prompt, 1), (PROMPTS[3], 1), (prompt, 2))]
+    scores = ScoreAsk([prompt], [[[7, 8], [9]]])
+    found = run(stepper, [*asks, scores], 2)
+    assert found[asks[0]] == [greedy]
+    assert found[asks[2]] == [greedy, greedy]
+    first = next_of(prompt)
+    expected = (float(first[7] + next_of([*prompt, 7])[8]), float(first[9]))
+    (got,) = found[scores]  # type: ignore[misc]  # a tuple of scores
+    assert got == pytest.approx(expected, abs=1e-4)

@@ -70,7 +70,7 @@ class Pass:
             else:
                 alone += numbers
         self.alone = [(parts[i], bounds[i], bounds[i + 1], self._hidden(parts[i].seen)) for i in alone]
-        self._biases: dict[tuple[int, int, int, torch.dtype], torch.Tensor] = {}
+        self._biases: dict[tuple[int, int, int, int | None, torch.dtype], torch.Tensor] = {}
 
     def _tensor(self, values: Any) -> torch.Tensor:
         return torch.from_numpy(np.asarray(values)).to(self.device)
@@ -88,20 +88,26 @@ class Pass:
             self._tensor([self.parts[i].place.row for i in numbers]),
             self._tensor([bounds[i] for i in numbers]),
             length,
-            self._tensor(hidden) if hidden.any() else None,
+            self._tensor(hidden),
+            bool(hidden.any()),
         )
 
-    def _bias(self, hidden: torch.Tensor, key: tuple[int, int], like: torch.Tensor, groups: int) -> torch.Tensor:
-        """An additive mask, the same for all layers of one number of heads."""
-        full = (*key, groups, like.dtype)
+    def _bias(
+        self, hidden: torch.Tensor, key: tuple[int, int], like: torch.Tensor, groups: int, window: int | None
+    ) -> torch.Tensor:
+        """An additive mask, the same for all layers of one number of heads and one window."""
+        full = (*key, groups, window, like.dtype)
         if full not in self._biases:
+            if window is not None:  # slots of a node's past are ascending: the last ones that it sees are the nearest
+                place = (~hidden).cumsum(1)
+                hidden = hidden | (place <= place[:, -1:] - window)
             bias = torch.zeros(hidden.shape, dtype=like.dtype, device=like.device).masked_fill_(hidden, float("-inf"))
             self._biases[full] = bias.repeat(groups, 1) if key[0] else bias[:, None, None]
         return self._biases[full]
 
     def attend(self, module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """See :meth:`selfemo.policy.trees.attention.Attend.attend`."""
-        layer = module.layer_idx
+        layer, window = module.layer_idx, getattr(module, "sliding_window", None)
         both = torch.stack((key[0].transpose(0, 1), value[0].transpose(0, 1)), dim=1)  # (S, 2, H_kv, D)
         for slab, nodes, rows, slots in self.writes:
             tensor = slab.tensors[layer]
@@ -116,7 +122,10 @@ class Pass:
             tensor = some.slab.tensors[layer][: len(some.slab.places)]
             padded = folded.new_zeros((len(tensor), shared, groups, width))
             padded[some.rows] = folded[some.nodes]
-            bias = None if some.hidden is None else self._bias(some.hidden, (0, id(some)), padded, groups)
+            near = window if window is not None and window < some.length else None
+            bias = None
+            if some.ragged or near is not None:
+                bias = self._bias(some.hidden, (0, id(some)), padded, groups, near)
             keys, values = (tensor[:, i, :, : some.length] for i in (0, 1))
             found = scaled_dot_product_attention(padded, keys, values, bias, scale=module.scaling)
             out[some.nodes] = found[some.rows]
@@ -124,8 +133,10 @@ class Pass:
             length = hidden.shape[1] if hidden is not None else int(part.slots[0]) + 1
             tensor = part.place.slab.tensors[layer][part.place.row]
             mine = folded[start:stop].permute(1, 2, 0, 3).reshape(1, shared, -1, width)
-            bias = None if hidden is None else self._bias(hidden, (1, id(part)), mine, groups)
-            keys, values = (tensor[None, i, :, :length] for i in (0, 1))
+            near = window if window is not None and window < length else None
+            first = 0 if hidden is not None or near is None else length - near
+            bias = None if hidden is None else self._bias(hidden, (1, id(part)), mine, groups, near)
+            keys, values = (tensor[None, i, :, first:length] for i in (0, 1))
             found = scaled_dot_product_attention(mine, keys, values, bias, scale=module.scaling)
             out[start:stop] = found.view(shared, groups, stop - start, width).permute(2, 0, 1, 3)
         return out.reshape(1, -1, heads, width).to(query.dtype)
@@ -133,13 +144,14 @@ class Pass:
 
 @dataclass(frozen=True, eq=False)
 class _Together:
-    """Trees of one slab with a single new node each: their rows, the nodes' places, and the slots that none sees."""
+    """Trees of one slab with a single new node each: their rows, the nodes' places, and what each does not see."""
 
     slab: Slab
     rows: torch.Tensor
     nodes: torch.Tensor
     length: int
-    hidden: torch.Tensor | None
+    hidden: torch.Tensor
+    ragged: bool
 
 
 class Shapes:
@@ -152,7 +164,7 @@ class Shapes:
 
     def attend(self, module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """See :meth:`selfemo.policy.trees.attention.Attend.attend`."""
-        for name in ("sliding_window", "sinks", "attn_logit_softcapping"):
+        for name in ("sinks", "softcap", "attn_logit_softcapping"):
             if getattr(module, name, None) is not None:
                 self.odd = f"layer {module.layer_idx} has {name}"
         if key.shape != value.shape:
