@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from selfemo.data.corpora.table import SPACES
 from selfemo.data.dialogue import Utterance
 from selfemo.data.labels import LabelSpace, Spaces
 from selfemo.errors import UserError
 from selfemo.method.chat import rendered
 from selfemo.policy.engine import Sampling
 from selfemo.policy.stepping import SampleAsk, ScoreAsk, Stepper, stepper_of
-from selfemo.serving.labels import Form, Spaces
+from selfemo.serving.labels import Form
 from selfemo.serving.schema import ChatRequest, Message, TurnEmotions
 
 if TYPE_CHECKING:
@@ -50,11 +49,6 @@ class Service:
     labels: str
     spaces: Spaces
     identity: Mapping[str, str]
-
-    @property
-    def spaces(self) -> Spaces:
-        """Label spaces that it can be asked for, by corpus."""
-        return SPACES
 
     def stepper(self, together: int) -> Stepper:
         """What works on its requests.
