@@ -240,3 +240,14 @@ def test_an_import_is_a_corpus_that_a_run_reads(tmp_path: Path, importer: Import
     assert loaded[1].turns[0].votes == {"怒り": 2.0, "joy": 1.0}
     config = load(None, [f"corpora=[{{name: corpus, path: {done.out}}}]"])
     assert config.spaces()["corpus"].labels == ("怒り", "joy")
+
+
+def test_a_library_that_is_missing_is_named_with_what_installs_it(
+    tmp_path: Path, importer: Importer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "phonenumbers", None)
+    done = importer(table(tmp_path / "t.csv", "text", "one"), "--redact")
+    assert done.code == 2
+    assert "phonenumbers is not installed" in done.output
+    assert "pip install 'selfemo[data]'" in done.output
+    assert not done.out.exists()
