@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from selfemo.data.corpora import load_corpus
 from selfemo.data.corpora.rows import Rows
-from tests.conftest import ROOT
 from tests.unit.intake.conftest import Importer
 
 
@@ -265,10 +261,8 @@ def test_a_label_of_a_speaker_who_never_speaks_is_refused(tmp_path: Path, import
     assert (done.code, "no labelled turn of 'Cy'" in done.output) == (2, True)
 
 
-def test_real_meld_is_read_as_its_own_loader_reads_it(importer: Importer) -> None:
-    path = Path(os.environ.get("SELFEMO_DATA", ROOT.parent / "shared" / "data")) / "meld"
-    if not (path / "train_sent_emo.csv").is_file():
-        pytest.skip(f"MELD is not in {path}: set SELFEMO_DATA")
+def test_real_meld_is_read_as_its_own_loader_reads_it(importer: Importer, meld_directory: Path) -> None:
+    path = meld_directory
     done = importer(path)
     loaded = load_corpus("meld", str(path), Rows())
     ids = {d.id.removeprefix("meld/"): d for d in loaded}

@@ -134,11 +134,16 @@ def _csv(path: Path, dialect: Dialect, refuse: Refuse) -> Iterator[tuple[int, Ro
 
 
 def _until_the_end(reader: Any) -> Iterator[Any]:
+    """Batches of few rows: as Python's objects, those of a block would take ten times its size."""
     while True:
         try:
-            yield reader.read_next_batch()
+            yield from _sliced(reader.read_next_batch())
         except StopIteration:
             return
+
+
+def _sliced(batch: Any) -> Iterator[Any]:
+    return (batch.slice(start, _BATCH) for start in range(0, batch.num_rows, _BATCH))
 
 
 def _tell(path: Path, dialect: Dialect, row: tuple[int, int], refuse: Refuse) -> None:
@@ -222,8 +227,8 @@ def _batches(path: Path, form: str) -> Iterator[Row]:
                     yield from batch.to_pylist()
         else:
             for batch in _arrow(path):
-                for start in range(0, batch.num_rows, _BATCH):
-                    yield from batch.slice(start, _BATCH).to_pylist()
+                for part in _sliced(batch):
+                    yield from part.to_pylist()
     except (pa.ArrowException, OSError, ValueError) as error:  # a time in nanoseconds, without pandas
         first = str(error).split("\n", 1)[0]
         raise UserError(f"cannot be read: {first}", where=str(path), fix="fetch or write the file again") from None
