@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from selfemo.errors import UserError
 from selfemo.policy.engine import Sampling
 from selfemo.policy.trees import check
-from selfemo.policy.trees.attention import Layer, PackedAttention, block_mask, enable
+from selfemo.policy.trees.attention import PackedAttention, block_mask, enable
+from selfemo.policy.trees.layer import Layer
 from selfemo.policy.trees.packing import log_probs
 from selfemo.policy.trees.sampler import TransformersEngine
 from selfemo.policy.trees.tree import grow

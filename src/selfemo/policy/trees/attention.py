@@ -7,7 +7,6 @@ outside of that interface, :mod:`.check` finds out. Defined here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -21,6 +20,7 @@ from transformers.masking_utils import sdpa_mask
 
 from selfemo.errors import UserError
 from selfemo.policy import onednn
+from selfemo.policy.trees.layer import Layer
 from selfemo.policy.trees.tree import Ints, Tree
 
 NAME = "selfemo_tree"
@@ -30,67 +30,6 @@ FLEX_WIDTH = 16
 """Narrower heads, as a dry run's are, FlexAttention does not compute on a GPU."""
 FLEX_BLOCK = 128
 """FlexAttention's own size of a block."""
-
-
-@dataclass(frozen=True)
-class Layer:
-    """How one layer attends, as it says in its call.
-
-    Attributes:
-        module: The layer's attention module.
-        scaling: Factor of the scores; None is ``1 / sqrt(D)``.
-        sliding_window: Tokens that a token sees of its own past, itself included; None is all of it.
-        softcap: Scores are ``softcap * tanh(score / softcap)``.
-        sinks: ``(H,)`` scores of a place that is attended to and holds nothing.
-    """
-
-    module: Any
-    scaling: float | None
-    sliding_window: int | None = None
-    softcap: float | None = None
-    sinks: torch.Tensor | None = None
-
-    @property
-    def layer_idx(self) -> int:
-        """Number of the layer."""
-        return int(self.module.layer_idx)
-
-    @property
-    def plain(self) -> bool:
-        """Whether SDPA computes it: that knows neither soft caps nor sinks."""
-        return self.softcap is None and self.sinks is None
-
-    def compute(
-        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor | None, causal: bool
-    ) -> torch.Tensor:
-        """Soft-capped attention and attention with sinks, by all scores.
-
-        Args:
-            query: ``(B, H, Q, D)``.
-            key: ``(B, H_kv, K, D)``.
-            value: ``(B, H_kv, K, V)``.
-            bias: ``(B, 1, Q, K)`` or ``(1, 1, Q, K)``, additive, or what may be seen.
-            causal: Without a bias: a query sees no later key.
-
-        Returns:
-            ``(B, H, Q, V)``.
-        """
-        grouped = query.reshape(len(query), key.shape[1], -1, *query.shape[2:])  # heads that share keys
-        scale = query.shape[-1] ** -0.5 if self.scaling is None else self.scaling
-        scores = torch.matmul(grouped, key.transpose(-1, -2)[:, :, None]).float() * scale
-        if self.softcap is not None:
-            scores = self.softcap * torch.tanh(scores / self.softcap)
-        if bias is not None:
-            bias = bias[:, :, None]
-            scores = scores.masked_fill(~bias, float("-inf")) if bias.dtype == torch.bool else scores + bias
-        elif causal:
-            later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
-            scores = scores.masked_fill(later, float("-inf"))
-        if self.sinks is not None:
-            sinks = self.sinks.float().view(1, *grouped.shape[1:3], 1, 1).expand(*scores.shape[:-1], 1)
-            scores = torch.cat([scores, sinks], dim=-1)
-        chances = torch.softmax(scores, dim=-1)[..., : key.shape[2]].to(value.dtype)
-        return torch.matmul(chances, value[:, :, None]).flatten(1, 2)
 
 
 class Attend(Protocol):
@@ -149,37 +88,6 @@ def enable(model: Any) -> None:
     onednn.use(whole)
     if whole.config._attn_implementation != NAME:
         whole.set_attn_implementation(NAME)
-
-
-def check_length(model: Any, longest: int) -> None:
-    """Refuse sequences beyond the positions that a model computes alike for short and long ones.
-
-    Learned positions end. LongRoPE and dynamic RoPE turn all tokens of a pass otherwise once one lies beyond the length
-    that the model was first trained on, and a tree holds sequences of different lengths.
-
-    Args:
-        model: A causal language model, wrapped or not.
-        longest: Tokens of the longest sequence.
-
-    Raises:
-        UserError: With the limit.
-    """
-    config = getattr(getattr(model, "module", model), "config", None)
-    if config is None:
-        return
-    text = config.get_text_config(decoder=True)
-    rope = getattr(text, "rope_parameters", None) or {}
-    ropes = [rope] if "rope_type" in rope else [r for r in rope.values() if r]  # of kinds of layers
-    most = getattr(text, "max_position_embeddings", None)
-    turned = [r for r in ropes if r.get("rope_type") in ("longrope", "dynamic")]
-    limits = [r.get("original_max_position_embeddings") or most for r in turned] if ropes else [most]
-    limit = min((found for found in limits if found), default=longest)
-    if longest > limit:
-        raise UserError(
-            f"a prompt with its answer is {longest} tokens long; on a tree this model reads {limit}",
-            where=str(config.name_or_path),
-            fix="lower policy.history_turns",
-        )
 
 
 def inputs(ids: Ints, depth: Ints, attend: Attend, device: torch.device) -> dict[str, Any]:

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from selfemo.policy.trees.attention import Layer, PackedAttention, inputs
+from selfemo.policy.trees.attention import PackedAttention, inputs
+from selfemo.policy.trees.layer import Layer
 from selfemo.policy.trees.tree import Ints, Tree, join
 
 
