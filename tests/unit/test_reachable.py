@@ -126,9 +126,7 @@ def test_a_dead_server_is_named_by_its_setting(command: list[str], tmp_path: Pat
     ],
     ids=lambda command: "-".join(command).replace("/", "_"),
 )
-def test_nothing_is_started_unasked(
-    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_started_unasked(command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def start(*_: object) -> None:
         raise AssertionError("a server was started")
 
