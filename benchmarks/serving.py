@@ -57,6 +57,8 @@ class Measured:
     seconds: list[float] = field(default_factory=list)
     tokens: int = 0
     wall: float = 0.0
+    cpu: float = 0.0
+    """Of the server, in all: other work on the machine lengthens the wall clock's time, this hardly."""
     refused: int = 0
 
     @property
@@ -138,12 +140,19 @@ async def loaded(
             else:  # in a mix, as many readings as tokens to wait for would be no load: four for each answer
                 times = 2 * rounds if kind == "emotions" else 4 * rounds
                 work.append(emotions(client, number, times, dialogues, found[1]))
-        begun = time.perf_counter()
+        cpu, begun = await used(client), time.perf_counter()
         await asyncio.gather(*work)
         wall = time.perf_counter() - begun
+        cpu = await used(client) - cpu
     for one in found:
-        one.wall = wall
+        one.wall, one.cpu = wall, cpu
     return found
+
+
+async def used(client: httpx.AsyncClient) -> float:
+    """CPU seconds of the server so far."""
+    text = (await client.get("/metrics")).text
+    return float(text.split("\nprocess_cpu_seconds_total ")[1].split()[0])
 
 
 def long_dialogues() -> list[Any]:
@@ -164,7 +173,7 @@ def line(name: str, kind: str, clients: int, what: str, one: Measured) -> None:
     p50, p95 = np.percentile(one.seconds, (50, 95))
     tokens = f"{one.tokens / one.wall:8.1f}" if one.tokens else f"{'':>8}"
     print(
-        f"{kind:<9}{clients:>7}  {what:<9}{name:<9}{one.rate:>8.2f}{tokens}{p50:>8.2f}{p95:>8.2f}{one.refused:>8}",
+        f"{kind:<9}{clients:>7}  {what:<9}{name:<9}{one.rate:>8.2f}{tokens}{p50:>8.2f}{p95:>8.2f}{one.cpu:>8.1f}{one.refused:>6}",
         flush=True,
     )
 
@@ -185,7 +194,7 @@ def main() -> None:
     dialogues = long_dialogues()
     print(machine())
     print(
-        f"{'load':<9}{'clients':>7}  {'of':<9}{'server':<9}{'req/s':>8}{'tok/s':>8}{'p50 s':>8}{'p95 s':>8}{'429':>8}"
+        f"{'load':<9}{'clients':>7}  {'of':<9}{'server':<9}{'req/s':>8}{'tok/s':>8}{'p50 s':>8}{'p95 s':>8}{'CPU s':>8}{'429':>6}"
     )
     with contextlib.ExitStack() as servers:
         addresses = {name: servers.enter_context(serving(place, settings)) for name, place in checkouts.items()}
@@ -193,21 +202,19 @@ def main() -> None:
             asyncio.run(loaded(address, "mix", 2, 1, 8, dialogues))
         for clients in given.clients:
             for kind in given.kinds:
-                rates: dict[str, list[float]] = {"chat": [], "emotions": []}
+                found = {}
                 for name, address in addresses.items():
-                    for what, one in zip(
-                        ("chat", "emotions"),
-                        asyncio.run(loaded(address, kind, clients, given.rounds, given.tokens, dialogues)),
-                        strict=True,
-                    ):
+                    work = loaded(address, kind, clients, given.rounds, given.tokens, dialogues)
+                    found[name] = dict(zip(("chat", "emotions"), asyncio.run(work), strict=True))
+                    for what, one in found[name].items():
                         if one.seconds:
                             line(name, kind, clients, what, one)
-                            rates[what].append(one.rate)
-                for what, pair in rates.items():
-                    if len(pair) == 2:
+                for what in ("chat", "emotions"):
+                    if len(found) == 2 and found["ours"][what].seconds:
+                        ours, other = found["ours"][what], found["baseline"][what]
+                        rate, cpu = ours.rate / other.rate, other.cpu / ours.cpu
                         print(
-                            f"{kind:<9}{clients:>7}  {what:<9}requests a second, ratio: {pair[0] / pair[1]:.2f}",
-                            flush=True,
+                            f"{kind:<9}{clients:>7}  {what:<9}ratio of rates: {rate:.1f}, of CPU: {cpu:.1f}", flush=True
                         )
 
 
