@@ -173,7 +173,8 @@ def line(name: str, kind: str, clients: int, what: str, one: Measured) -> None:
     p50, p95 = np.percentile(one.seconds, (50, 95))
     tokens = f"{one.tokens / one.wall:8.1f}" if one.tokens else f"{'':>8}"
     print(
-        f"{kind:<9}{clients:>7}  {what:<9}{name:<9}{one.rate:>8.2f}{tokens}{p50:>8.2f}{p95:>8.2f}{one.cpu:>8.1f}{one.refused:>6}",
+        f"{kind:<9}{clients:>7}  {what:<9}{name:<9}{one.rate:>8.2f}{tokens}"
+        f"{p50:>8.2f}{p95:>8.2f}{one.cpu:>8.1f}{one.refused:>6}",
         flush=True,
     )
 
@@ -194,7 +195,8 @@ def main() -> None:
     dialogues = long_dialogues()
     print(machine())
     print(
-        f"{'load':<9}{'clients':>7}  {'of':<9}{'server':<9}{'req/s':>8}{'tok/s':>8}{'p50 s':>8}{'p95 s':>8}{'CPU s':>8}{'429':>6}"
+        f"{'load':<9}{'clients':>7}  {'of':<9}{'server':<9}{'req/s':>8}{'tok/s':>8}"
+        f"{'p50 s':>8}{'p95 s':>8}{'CPU s':>8}{'429':>6}"
     )
     with contextlib.ExitStack() as servers:
         addresses = {name: servers.enter_context(serving(place, settings)) for name, place in checkouts.items()}
