@@ -75,6 +75,13 @@ def test_esconv(tmp_path: Path, importer: Importer) -> None:
     assert done.gold[0] == [None, ("anxiety",)]
 
 
+def test_esconv_as_the_hub_has_it(tmp_path: Path, importer: Importer) -> None:
+    dialog = [{"text": "Hello.", "speaker": "sys", "strategy": "Others"}, {"text": "I am low.", "speaker": "usr"}]
+    row = {"emotion_type": "sadness", "problem_type": "job", "situation": "s", "dialog": dialog}
+    done = importer(jsonl(tmp_path / "train.jsonl", {"text": json.dumps(row)}))
+    assert (done.said, done.gold) == ([[("sys", "Hello."), ("usr", "I am low.")]], [[None, ("sadness",)]])
+
+
 def test_dailydialog_of_hugging_face(tmp_path: Path, importer: Importer) -> None:
     import datasets
 
@@ -185,6 +192,10 @@ def test_convokit(tmp_path: Path, importer: Importer) -> None:
     assert [(d.id, d.split) for d in done.dialogues] == [("corpus/train/u1", "train"), ("corpus/test/u3", "test")]
     assert done.said == [[("s1", "Hi."), ("s2", "Hello!")], [("s2", "So?")]]
     assert done.gold == [[("joy",), ("fear",)], [None]]
+    (source,) = done.report["files"]
+    assert (source["files"], source["rows"]) == (4, 3)  # utterances, conversations, speakers, index
+    (tmp_path / "speakers.json").write_text("{}")
+    assert importer(tmp_path, out="again").report["files"][0]["sha256"] != source["sha256"]
 
 
 def test_chats_as_clients_of_openai_keep_them(tmp_path: Path, importer: Importer) -> None:

@@ -162,11 +162,24 @@ def _lines(path: Path, encoding: str, refuse: Refuse) -> Iterator[tuple[int, Row
                 continue
             row = _parsed(line.strip(), path, number, refuse)
             if isinstance(row, dict):
-                yield number, row
+                yield number, _unpacked(row)
             elif isinstance(row, list):
                 yield number, {"messages": row}
             elif row is not None:
                 refuse(path, number, "(row)", "not a JSON object")
+
+
+def _unpacked(row: Row) -> Row:
+    """A conversation that is kept as JSON in the one column `text`, as ESConv is on the hub; any other row as it is."""
+    text = row.get("text") if len(row) == 1 else None
+    if isinstance(text, str) and text.startswith("{"):
+        try:
+            inner = json.loads(text)
+        except (ValueError, RecursionError):
+            return row
+        if isinstance(inner, dict) and any(isinstance(value, list) for value in inner.values()):
+            return inner
+    return row
 
 
 def _parsed(text: str, path: Path, line: int, refuse: Refuse | None) -> Any:
