@@ -123,7 +123,9 @@ class Context:
     @cached_property
     def store(self) -> Store:
         """The artifact store."""
-        cache = private(self.workdir) / "cache" / "artifacts"
+        with suppress(OSError):  # who writes there says so
+            private(self.workdir)
+        cache = self.workdir / "cache" / "artifacts"
         if "s3" not in self.embedded:
             for name in _ENDPOINTS:
                 _variable(name, addresses.web)

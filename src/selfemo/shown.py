@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 _MOST = 4000
-_USER_INFO = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]{0,30}://)([^\s/?#'\"<>]*)@")
+_USER_INFO = re.compile(r"(?<=://)[^\s/?#'\"<>]+(?=@)")
 """In an address, what stands before the last @ of its host."""
 
 
@@ -20,12 +20,13 @@ def has_credentials(text: str) -> bool:
 
 def redacted(text: str) -> str:
     """A text whose addresses have lost their credentials."""
-    return _USER_INFO.sub(lambda m: f"{m[1]}***@" if _secret(m) else m[0], text)
+    return _USER_INFO.sub(lambda m: "***" if _secret(m) else m[0], text)
 
 
 def _secret(match: re.Match[str]) -> bool:
     """A user's name alone is one, but for SSH, where it is as public as the host."""
-    return bool(match[2]) and (":" in match[2] or "ssh" not in match[1].lower())
+    before = match.string[max(0, match.start() - 6) : match.start()].lower()
+    return match[0] != "***" and (":" in match[0] or before != "ssh://")
 
 
 def printable(line: str) -> str:

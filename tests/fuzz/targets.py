@@ -5,8 +5,10 @@ Beyond that a target says what has to hold of what it has read: it can be writte
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -35,6 +37,7 @@ Target = Callable[[bytes], None]
 _MEMORY = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path(tempfile.gettempdir())
 PLACE = Path(tempfile.mkdtemp(prefix="fuzz-", dir=_MEMORY))
 """Where files are written that are read by name; in memory, where there is one."""
+atexit.register(shutil.rmtree, PLACE, ignore_errors=True)
 
 
 def _text(data: bytes) -> str:

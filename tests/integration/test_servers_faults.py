@@ -99,6 +99,17 @@ def test_a_dead_mlflow_whose_children_hold_its_port_comes_back_there(context: Co
     assert after.pid != before.pid
 
 
+def test_an_s3_that_died_with_its_record_takes_mlflow_along_to_where_it_comes_back(context: Context) -> None:
+    uri = written(context, "long-kept", "kept")
+    before = context.services
+    kill(before.processes["s3"])
+    record.state_file(context.workdir).unlink()
+    again = Context(context.config)
+    assert again.services.access_key == before.access_key
+    assert (again.store.fetch(uri) / "a").read_text() == "kept"
+    log_a_file(again, "still.txt")
+
+
 @pytest.mark.parametrize(
     "damage", ["", "{", "[]", '{"processes": 3}', '{"processes": {"s3": {}}, "access_key": 1}', None]
 )

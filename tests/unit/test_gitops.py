@@ -16,7 +16,6 @@ from selfemo.config.platform import Gitops
 from selfemo.context import Context
 from selfemo.data.records import write_records
 from selfemo.errors import UserError
-from selfemo.registry import git as gitops
 from selfemo.registry.git import Reference, proposed, replicas_of
 from selfemo.registry.promotion import promote_version, roll_back, synchronise
 from selfemo.registry.versions import CHAMPION, Versions
@@ -163,16 +162,6 @@ def test_what_cannot_be_done_is_an_error_that_names_the_way_on(server: Path, tmp
         proposed(Gitops(repository=server.as_uri(), reference="../x"), wanted(), "why")
     with pytest.raises(UserError, match="no such checkout"):
         proposed(Gitops(repository=str(tmp_path / "none")), wanted(), "why")
-
-
-def test_a_reference_that_is_no_text_is_named(tmp_path: Path) -> None:
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "model.yaml").write_bytes(b"\xff")
-    with pytest.raises(UserError, match="folder: is a directory"):
-        gitops._text(tmp_path / "folder", "folder")
-    with pytest.raises(UserError, match=r"model\.yaml: cannot be read"):
-        gitops._text(tmp_path / "model.yaml", "model.yaml")
-    assert gitops._text(tmp_path / "none", "none") is None
 
 
 @given(st.text(), st.text())

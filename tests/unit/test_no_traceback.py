@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from selfemo import config as configuration
 from selfemo.config import Config
 from selfemo.errors import CorruptArtifact, UserError
+from selfemo.registry import git as gitops
 from selfemo.store.artifacts import Store
 from selfemo.store.manifest import Manifest
 
@@ -153,3 +154,13 @@ def test_a_file_that_is_gone_is_a_damaged_artifact(tmp_path: Path) -> None:
     (tmp_path / "x" / "manifest.json").write_text(json.dumps(GOOD))
     with pytest.raises(CorruptArtifact, match="a is gone"):
         store.fetch(store.uri("x"))
+
+
+def test_a_reference_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "model.yaml").write_bytes(b"\xff")
+    with pytest.raises(UserError, match="folder: is a directory"):
+        gitops._text(tmp_path / "folder", "folder")
+    with pytest.raises(UserError, match=r"model\.yaml: cannot be read"):
+        gitops._text(tmp_path / "model.yaml", "model.yaml")
+    assert gitops._text(tmp_path / "none", "none") is None

@@ -33,6 +33,7 @@ def test_no_character_that_a_terminal_obeys_is_shown(text: str) -> None:
         ("postgresql+psycopg2://bob:PW@db/x", "postgresql+psycopg2://***@db/x"),
         ("ssh://git@host/x", "ssh://git@host/x"),
         ("ssh://git:PW@host/x", "ssh://***@host/x"),
+        ("\u0774http://bob@host", "\u0774http://***@host"),
         ("s3://bucket/a@b", "s3://bucket/a@b"),
         ("http://host/?to=a@b", "http://host/?to=a@b"),
         ("models:/self-emo@champion", "models:/self-emo@champion"),

@@ -20,7 +20,7 @@ def apply(data: dict[str, Any], override: str) -> tuple[str, ...]:
         raise UserError("not an override", where=f"--set {override}", fix="write it as loop.rounds=3")
     try:
         parsed = parse(value)[1]
-    except (NotYaml, ValueError) as error:  # ValueError: a \\U escape beyond Unicode
+    except NotYaml as error:
         raise UserError(f"the value is not YAML: {error}", where=f"--set {override}", fix="quote it") from None
     try:
         put(data, name.strip(), parsed)

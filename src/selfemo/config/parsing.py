@@ -38,6 +38,8 @@ def parse(text: str) -> tuple[yaml.Node | None, Any]:
         raise NotYaml(str(getattr(error, "problem", None) or error), mark.line + 1 if mark else None) from None
     except RecursionError:
         raise NotYaml("lists or sections are nested too deeply") from None
+    except (ValueError, OverflowError) as error:  # an escape beyond Unicode
+        raise NotYaml(str(error)) from None
 
 
 def _each_key_once(node: yaml.Node | None, seen: set[int]) -> None:

@@ -57,7 +57,9 @@ def ensure(
             record.write(workdir, services)
         if _stranded(services):
             log.info("MLflow is started anew: its S3 has another address now")
-            _end([services.processes.pop("mlflow")])
+            ending = services.processes.pop("mlflow")
+            services.ports["mlflow"] = [int(ending.url.rpartition(":")[2])]  # others know it by that
+            _end([ending])
         if "mlflow" in wanted and "mlflow" not in services.processes:
             _start_mlflow(workdir, services, artifacts, endpoint)
         record.write(workdir, services)
@@ -73,8 +75,7 @@ def _stranded(services: Services) -> bool:
     if s3 is None or mlflow is None:
         return False
     told = mlflow.environment()
-    ours = told.get(record.ACCESS) == services.access_key  # else its artifacts lie elsewhere
-    return ours and told.get("MLFLOW_S3_ENDPOINT_URL", s3.url) != s3.url
+    return bool(told.get(record.ON_OURS)) and told.get("MLFLOW_S3_ENDPOINT_URL") != s3.url
 
 
 @contextmanager
@@ -237,7 +238,10 @@ def _start_mlflow(workdir: Path, services: Services, artifacts: str, endpoint: s
     if endpoint is not None:
         env["MLFLOW_S3_ENDPOINT_URL"] = endpoint
     elif "s3" in services.processes and artifacts.startswith(f"s3://{BUCKET}/"):
-        env |= services.environment  # the S3 here; for one of the user's own, the user's variables stand
+        env |= {
+            **services.environment,
+            record.ON_OURS: "1",
+        }  # the S3 here; for one of the user's own, the user's variables stand
     _launch(workdir, services, "mlflow", f"http://127.0.0.1:{port}", command, env)
 
 

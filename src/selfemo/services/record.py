@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 PLACE, NAME, URL = "SELFEMO_SERVICES_OF", "SELFEMO_SERVICE", "SELFEMO_SERVICE_URL"
 """Variables of a server's process: its working directory, its name, its address."""
+ON_OURS = "SELFEMO_SERVICE_ON_OUR_S3"
+"""Set for an MLflow whose artifacts lie in the S3 here."""
 ACCESS, SECRET = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"
 LOCK_SECONDS = 600.0
 
@@ -170,7 +172,7 @@ def _unrecorded(workdir: Path, services: Services) -> dict[str, Process]:
 
 def _take_keys(services: Services, process: Process) -> None:
     found = process.environment()
-    if found.get(NAME) == "s3" and found.get(ACCESS) and found.get(SECRET):
+    if (found.get(NAME) == "s3" or found.get(ON_OURS)) and found.get(ACCESS) and found.get(SECRET):
         services.access_key, services.secret_key = found[ACCESS], found[SECRET]
 
 
