@@ -48,6 +48,11 @@ def test_a_step_that_ended_without_a_word_is_named() -> None:
     assert "ended without a word" in runner._why([])
 
 
+def test_what_the_pipeline_itself_fails_of_is_said_too() -> None:
+    said = ["10:00:00 I x\n", "selfemo: /tmp/forms: No space left on device\n", "  fix: see its disks\n"]
+    assert runner._why(said) == "/tmp/forms: No space left on device\n  fix: see its disks"
+
+
 PIPELINE = """
 import os, pathlib, subprocess, sys, threading, time
 sys.path[:0] = {path!r}
