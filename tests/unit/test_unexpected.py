@@ -125,7 +125,7 @@ def test_a_step_says_what_its_user_can_mend_and_has_it_written_down(
     with (
         pytest.raises(ValueError, match="x"),
         logs.step("report"),
-    ):  # it writes nothing down: it comes after what failed
+    ):  # it comes after what failed
         raise ValueError("x")
     assert [text.splitlines()[0] for text in told] == ["train of round 1 failed: /work/x: No space left on device"]
     assert "report failed: ValueError: x" in caplog.text
