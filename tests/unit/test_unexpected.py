@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from mlflow.exceptions import MlflowException
 from pydantic import TypeAdapter, ValidationError
 
+from selfemo import logs
 from selfemo.cli.base import Cli
 from selfemo.errors import UserError
 from selfemo.unexpected import explained, told
@@ -110,3 +111,21 @@ def test_the_command_line_ends_with_it_whatever_a_command_raises(
     assert result.exit_code == code
     assert result.output.startswith("selfemo: ")
     assert "say more" in CliRunner().invoke(group, ["usage"]).output
+
+
+def test_a_step_says_what_its_user_can_mend_and_has_it_written_down(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(logs, "configure", lambda: None)
+    monkeypatch.setattr(logs.log, "propagate", True)
+    logs.on_failure(told.append)
+    with pytest.raises(OSError, match="No space"), logs.step("train", 1):
+        raise OSError(errno.ENOSPC, "No space left on device", "/work/x")
+    with (
+        pytest.raises(ValueError, match="x"),
+        logs.step("report"),
+    ):  # it comes after what failed
+        raise ValueError("x")
+    assert [text.splitlines()[0] for text in told] == ["train of round 1 failed: /work/x: No space left on device"]
+    assert "report failed: ValueError: x" in caplog.text
