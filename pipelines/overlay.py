@@ -14,6 +14,7 @@ from components.images import Images
 from pipelines import forms, size
 from pipelines.compile import compile_to, resources_of, version_of
 from selfemo import config as configuration
+from selfemo.config.reading import with_labels
 from selfemo.data.yamls import NotYaml, parse
 from selfemo.errors import UserError
 
@@ -46,7 +47,7 @@ def overlay_to(overlay: Path) -> list[Path]:
             nothing is written.
     """
     values = values_of(overlay)
-    settings = settings_of(overlay, values)
+    settings = with_label_files(settings_of(overlay, values), overlay)
     config = configuration.validate(settings, lambda _: f"{overlay}: settings.yaml or values.yaml")
     config.check_dealt_out("train")
     config.spaces()  # a pod finds no label file
@@ -119,6 +120,21 @@ def settings_of(overlay: Path, values: dict[str, str]) -> Json:
     if proxy := _proxy(values, overlay / "values.yaml"):
         settings["cluster"]["environment"] = {**(settings["cluster"].get("environment") or {}), **proxy}
     return dict(settings)
+
+
+def with_label_files(settings: dict[str, Any], overlay: Path) -> dict[str, Any]:
+    """Settings in which a corpus has its labels in place of the file's name, which is relative to the overlay.
+
+    Other paths are those of pods, and stay.
+
+    Raises:
+        UserError: If such a file cannot be read.
+    """
+    corpora = settings.get("corpora")
+    for corpus in corpora if isinstance(corpora, list) else []:
+        if isinstance(corpus, dict) and isinstance(corpus.get("labels"), str):
+            corpus["labels"] = str(overlay.absolute() / corpus["labels"])
+    return with_labels(settings, lambda _: f"{overlay}/settings.yaml")
 
 
 def _read(file: Path, bucket: str = "{bucket}") -> Any:

@@ -92,6 +92,11 @@ class Context:
         self.workdir = Path(os.path.expandvars(config.workdir)).expanduser().resolve()
         logs.on_failure(self._tell)
 
+    @property
+    def settled(self) -> Config:
+        """The configuration with its working directory whole, for a file elsewhere that another process reads."""
+        return self.config.model_copy(update={"workdir": str(self.workdir)})
+
     @cached_property
     def embedded(self) -> tuple[str, ...]:
         """Names of the servers that are ours to run."""

@@ -25,6 +25,10 @@ class UserError(Exception):
         super().__init__(f"{text}\n  fix: {self.fix}" if self.fix else text)
 
 
+class Unread(UserError):
+    """A place that cannot be read from here: it is away, or refuses."""
+
+
 class GateClosed(UserError):
     """A promotion that the evidence does not support."""
 

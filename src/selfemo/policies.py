@@ -78,10 +78,15 @@ class Policy:
     def taught(self) -> dict[str, LabelSpace]:
         """The label spaces that it was taught by corpus, its gate corpus first; none of weights from elsewhere.
 
-        They lie beside the weights.
+        They lie beside the weights; an adapter that has none has its base's.
         """
         directory = Path(self.directory)
-        return spaces_beside(directory) if directory.is_dir() else {}
+        if not directory.is_dir():
+            return {}
+        found = spaces_beside(directory)
+        if not found and adapters.is_adapter(directory):
+            found = spaces_beside(Path(adapters.base_directory(str(directory))))
+        return found
 
     def player(self) -> Player:
         """The policy with the configured engine, ready to play."""

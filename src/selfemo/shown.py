@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+JOINERS = "\u200c\u200d"
+"""Parts of words in Persian, Hindi and others, and of emoji, though they cannot be seen."""
 _MOST = 4000
 _USER_INFO = re.compile(r"(?<=://)[^\s/?#'\"<>]+(?=@)")
 """In an address, what stands before the last @ of its host."""
@@ -31,7 +33,7 @@ def _secret(match: re.Match[str]) -> bool:
 
 def printable(line: str) -> str:
     """A line, as it may be shown."""
-    return "".join(c if c.isprintable() else " " for c in redacted(line.rstrip()[:_MOST]))
+    return "".join(c if c.isprintable() or c in JOINERS else " " for c in redacted(line.rstrip()[:_MOST]))
 
 
 def shown(message: object) -> str:

@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
+from pipelines.overlay import with_label_files
+from selfemo import config as configuration
 from selfemo.data.label_file import LabelFile, parse_text, read_label_file, read_spaces, write_spaces
 from selfemo.data.labels import LabelSpace
 from selfemo.errors import CorruptArtifact, UserError
+from selfemo.store.s3 import S3Backend
 from tests.conftest import ROOT
 from tests.spaces import SPACES
 from tests.unit.label_sets import spaces
@@ -106,3 +109,23 @@ def test_every_shipped_space_is_a_file_of_that_form_and_is_named_as_its_corpus()
     files = sorted((ROOT / "src/selfemo/data/spaces").glob("*.yaml"))
     assert {f.stem: read_label_file(f).space() for f in files} == SPACES
     assert all(space.name == name for name, space in SPACES.items())
+
+
+def test_a_store_that_is_away_keeps_no_command_from_its_work_that_needs_no_labels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def away(self: S3Backend, uri: str) -> bytes | None:
+        raise UserError("reading: connection refused", where=uri)
+
+    monkeypatch.setattr(S3Backend, "read", away)
+    config = configuration.load(None, ["corpora=[{name: mine, path: s3://bucket/mine}]"])
+    with pytest.raises(UserError, match="the labels of mine are not known"):
+        _ = config.corpora[0].space
+
+
+def test_an_overlays_label_file_lies_beside_its_settings_and_travels_with_them(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("name: mine\nlabels: [calm, glad]\n")
+    settings = {"corpora": [{"name": "mine", "path": "s3://bucket/mine", "labels": "mine.yaml"}]}
+    read = with_label_files(settings, tmp_path)
+    assert list(read["corpora"][0]["labels"]["labels"]) == ["calm", "glad"]
+    assert read["corpora"][0]["path"] == "s3://bucket/mine"

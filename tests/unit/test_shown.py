@@ -16,7 +16,7 @@ from selfemo.data.corpora import load_corpus
 from selfemo.data.corpora.rows import Rows
 from selfemo.errors import UserError
 from selfemo.registry.credentials import moved
-from selfemo.shown import has_credentials, redacted, shown
+from selfemo.shown import has_credentials, printable, redacted, shown
 
 
 @given(st.text())
@@ -90,3 +90,8 @@ def test_long_text_takes_time_in_proportion() -> None:
     """Every start of a word could be that of an address: what is looked at again has a bound."""
     for part in ("a.b+c-", "a", "://", "a://", "@"):
         assert redacted(part * 200_000) == part * 200_000
+
+
+def test_letters_that_join_others_are_kept() -> None:
+    """Persian and Hindi words, and emoji, are others without them."""
+    assert printable("می‌خواهم") == "می‌خواهم"

@@ -120,7 +120,8 @@ def evaluate(config: Config, policy: str, corpus: str | None, directory: str | N
     if directory and not corpus:
         raise UserError("--path is of a corpus", where="selfemo evaluate", fix="name the corpus: --corpus meld")
     if corpus:
-        config = _on(config, known(corpus, directory), directory, policy)
+        named = {c.name for c in config.corpora}
+        config = _on(config, corpus if corpus in named else known(corpus, directory), directory, policy)
     surroundings(config, needs=needs_of(policy))
     evaluate_policy(config, policy, out)
 
@@ -136,7 +137,8 @@ def _on(config: Config, corpus: str, directory: str | None, policy: str) -> Conf
     def place(_: object) -> str:
         return "--corpus"
 
-    one: dict[str, Any] = {"name": corpus, "path": directory}
+    own = next((c.model_dump(mode="json") for c in config.corpora if c.name == corpus), {})
+    one: dict[str, Any] = {**own, "name": corpus} | ({"path": directory} if directory else {})
     data = with_labels(config.model_dump(mode="json") | {"corpora": [one]}, place)
     if corpus not in CORPORA and "labels" not in data["corpora"][0]:
         taught = Context(config).policies.find(policy).taught

@@ -16,7 +16,7 @@ from selfemo.data.corpora.load import labels_beside
 from selfemo.data.corpora.table import CORPORA
 from selfemo.data.label_file import LabelFile, read_label_file
 from selfemo.data.yamls import Yaml, read_yaml
-from selfemo.errors import UserError
+from selfemo.errors import Unread, UserError
 
 
 def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
@@ -99,7 +99,10 @@ def _corpus(corpus: Any, endpoint: str | None, where: Callable[[], str]) -> Any:
                 raise UserError(f"there is no label file {error.where}", where=where()) from None
             raise
     elif named is None and isinstance(path, str):
-        labels = labels_beside(path, endpoint)
+        try:
+            labels = labels_beside(path, endpoint)
+        except Unread:  # a command that needs no corpora needs no store either; who needs its labels is told
+            return corpus
     return corpus if labels is None else {**corpus, "labels": labels.model_dump(mode="json")}
 
 

@@ -17,6 +17,7 @@ from selfemo.data.scripts import fold
 from selfemo.data.spelling import pattern
 from selfemo.data.text import lines, nfc
 from selfemo.errors import UserError
+from selfemo.shown import JOINERS
 
 MAX_LABELS = 64
 """A set of emotions is a ``uint64``: method.md, Tasks."""
@@ -217,6 +218,6 @@ def _unwritable(name: str) -> str:
         return "has spaces at an end or in a row, or is not in Unicode's normal form (NFC)"
     if len(name) > MAX_LENGTH:
         return f"is longer than {MAX_LENGTH} characters"
-    if bad := next((c for c in name if c in _PARTING or not (c.isprintable() or c in "\u200c\u200d")), None):
+    if bad := next((c for c in name if c in _PARTING or not (c.isprintable() or c in JOINERS)), None):
         return f"has {bad!r}, which parts labels" if bad.isprintable() else f"has the character U+{ord(bad):04X}"
     return "" if any(c.isalnum() or not c.isascii() for c in name) else "has no letter"

@@ -30,8 +30,8 @@ from selfemo import logs
 from selfemo.local.forkclient import Request, receive
 from selfemo.places import temporary
 
-GPUS = ("/dev/nvidiactl", "/dev/kfd")
-"""What a machine with a GPU of NVIDIA's or AMD's has."""
+GPUS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", "/dev/nvhost-ctrl")
+"""What a machine with a GPU has: NVIDIA's, AMD's, Windows' through WSL, a Jetson."""
 
 
 def possible() -> bool:
@@ -111,9 +111,10 @@ def main() -> None:
     logs.configure()  # libraries ask the environment how loud they are
     for name in modules:
         module, _, attribute = name.partition(":")
-        found = importlib.import_module(module)
-        if attribute:  # a lazy module loads it when it is asked for
-            getattr(found, attribute)
+        with suppress(Exception):  # not installed, or broken: the step that wants it says so
+            found = importlib.import_module(module)
+            if attribute:  # a lazy module loads it when it is asked for
+                getattr(found, attribute)
     gc.freeze()  # or the first collection of each fork would copy the pages of everything
     request = serve(address)
     request.become()

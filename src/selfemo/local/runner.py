@@ -94,8 +94,6 @@ def run_pipeline(context: Context) -> Ended:
     folder = context.workdir / "runs" / context.config.run
     private(context.workdir)
     folder.mkdir(parents=True, exist_ok=True)
-    # With the working directory whole: it means the same wherever a step runs.
-    settled = context.config.model_copy(update={"workdir": str(context.workdir)})
     interactive = sys.stderr.isatty()
     env = {
         **os.environ,
@@ -108,7 +106,7 @@ def run_pipeline(context: Context) -> Ended:
     }
     command = [sys.executable, "-m", "pipelines.local", str((folder / "config.json").resolve())]
     with _alone(folder) as lock, (folder / "run.log").open("ab") as log, _screen(interactive) as show:
-        (folder / "config.json").write_text(settled.to_json())
+        (folder / "config.json").write_text(context.settled.to_json())  # the same wherever a step runs
         before = log.tell()
         process = subprocess.Popen(
             command,  # where we are: relative paths of the configuration mean the same to the steps

@@ -19,6 +19,7 @@ from selfemo.data.text import lines, nfc
 from selfemo.errors import UserError
 from selfemo.method.chat import rendered
 from selfemo.method.inner_tokens import InnerTokens
+from selfemo.shown import JOINERS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -32,8 +33,6 @@ _PREFILL = "Emotion:"
 _SLOT = "SELFEMO-DIALOGUE-SLOT"
 _MAX_CHARS = 600
 """Longest utterance in a prompt: one runaway line must not fill the context."""
-_JOINERS = "\u200c\u200d"
-"""Parts of words in Persian, Hindi and others, and of emoji, though they cannot be seen."""
 
 
 class Prompter:
@@ -110,10 +109,10 @@ class Prompter:
         Corpora and models write the text; nothing in it may open a turn, end one, or switch roles.
         """
         text = nfc(text)
-        text = "".join(c if c.isprintable() or c in _JOINERS else " " for c in text)
+        text = "".join(c if c.isprintable() or c in JOINERS else " " for c in text)
         text = " ".join(text.split())[:most]
         text = re.sub(r"<\s*\|", "< ", text).replace("|>", " >")
-        return _without(self._markers, text).strip(f" {_JOINERS}") or self._nothing
+        return _without(self._markers, text).strip(f" {JOINERS}") or self._nothing
 
     def neutralise_lines(self, text: str) -> str:
         """The same for text of many lines, such as a chat's message: its lines stay lines."""

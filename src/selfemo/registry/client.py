@@ -15,6 +15,8 @@ from selfemo.registry.champion import Champion
 from selfemo.registry.mlflow_client import PATIENCE, Client, Point, Refused, points, quoted
 from selfemo.registry.versions import Versions
 
+PARAMETER = 6_000
+"""Most characters of a parameter that MLflow keeps."""
 SOON = 10.0
 """Seconds that a server is waited for which has answered just before."""
 
@@ -121,11 +123,12 @@ class Registry:
         from mlflow.entities import Param
 
         known = self.client.get_run(run).data.params
-        new = [Param(k, str(v)[:6000]) for k, v in values.items() if k not in known]
+        kept = {key: str(value)[:PARAMETER] for key, value in values.items()}
+        new = [Param(key, value) for key, value in kept.items() if key not in known]
         self.client.log_batch(run, params=new)
-        for key, value in values.items():
-            if known.get(key, str(value)) != str(value):
-                self.client.set_tag(run, f"changed.{key}", str(value))
+        for key, value in kept.items():
+            if known.get(key, value) != value:
+                self.client.set_tag(run, f"changed.{key}", value)
 
     def metrics(self, run: str, rows: Iterable[tuple[int, Mapping[str, float]]]) -> None:
         """Log metrics over steps."""

@@ -103,7 +103,7 @@ def kept(workdir: Path, start: Callable[[], object]) -> Iterator[None]:
         yield
     finally:
         over.set()
-        thread.join(START_SECONDS)
+        thread.join(5)  # one that starts a server just now goes with this process
 
 
 def stop(workdir: Path) -> list[str]:

@@ -64,7 +64,8 @@ def known_labels(config: Config, policy: Policy) -> tuple[dict[str, LabelSpace],
     taught, first = policy.taught, config.corpora[0]
     ours = {c.name: c.space for c in config.corpora if c.name not in taught and (c.labels or c.name in CORPORA)}
     spaces = {**taught, **ours, **{n: s for n, s in shipped_spaces().items() if n not in taught}}
-    labels = next(iter(taught)) if taught and first.name not in taught else first.name
+    chosen = "corpora" in config.model_fields_set and first.name in taught
+    labels = next(iter(taught)) if taught and not chosen else first.name
     if labels not in spaces:
         _ = first.space  # says what is missing
     return spaces, labels

@@ -88,5 +88,7 @@ def _as_artifact(context: Context, base: Policy, place: Path) -> str:
 
     load_model(base.directory).save_pretrained(place)
     load_tokenizer(base.directory).save_pretrained(place)
+    if base.taught:
+        write_spaces(place / SPACES, base.taught)
     meta = {"inputs": {"base": base.uri}, "code": code_version()}
     return context.store.publish_by_content(place, "bases", step="base", **meta)

@@ -84,7 +84,7 @@ def execute(run: StudyRun, config: Config) -> dict[str, Any]:
     policy = str(decided[-1].result["policy"])
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory)
-        (folder / "config.json").write_text(config.to_json())
+        (folder / "config.json").write_text(context.settled.to_json())
         command = [
             sys.executable,
             "-m",

@@ -15,7 +15,7 @@ from selfemo.data.corpora.table import CORPORA
 from selfemo.data.dialogue import Dialogue
 from selfemo.data.label_file import LABELS, LabelFile, parse_text, read_label_file, shipped_space
 from selfemo.data.labels import LabelSpace, Spaces
-from selfemo.errors import UserError
+from selfemo.errors import Unread, UserError
 from selfemo.places import temporary
 from selfemo.progress import heartbeat
 from selfemo.store.s3 import S3Backend
@@ -96,12 +96,16 @@ def labels_beside(path: str, endpoint: str | None = None) -> LabelFile | None:
         endpoint: S3 endpoint, if not the provider's own.
 
     Raises:
+        Unread: If the store is away, or refuses.
         UserError: If what lies there is no label space.
     """
     found = os.path.expandvars(path)
     if found.startswith("s3://"):
         uri = f"{found.rstrip('/')}/{LABELS}"
-        data = S3Backend(endpoint).read(uri)
+        try:
+            data = S3Backend(endpoint).read(uri)
+        except UserError as error:
+            raise Unread(error.message, where=error.where, fix=error.fix) from None
         if data is None:
             return None
         try:

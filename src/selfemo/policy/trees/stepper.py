@@ -63,7 +63,7 @@ class TreeStepper:
         one = np.zeros(1, dtype=np.int64)
         with torch.no_grad():
             self.body(**inputs(one, one, shapes, self.device))
-        if shapes.odd or len(shapes.layers) != self.body.config.num_hidden_layers:
+        if shapes.odd or len(shapes.layers) != self.body.config.get_text_config(decoder=True).num_hidden_layers:
             raise CannotStep(shapes.odd or "not every layer attends")
         self.slabs = Slabs(shapes.layers, self.device)
         self.tokens = tokens if tokens is not None else self._tokens()
