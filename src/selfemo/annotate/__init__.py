@@ -1,6 +1,7 @@
-"""``selfemo annotate``: the rows of any file, each with the emotions of its turn, how likely each is, and whether to ask.
+"""``selfemo annotate``: the rows of any file again, each with the emotions of its turn and how likely they are.
 
-In the order in which they are called: ``job`` (what is to be done, and what of it is done already), ``source`` (what was
-given), ``index`` (its turns, in the order of their dialogues), ``parts`` (turns are read, a part at a time), ``belief``
-(how far the readings can be trusted), ``added`` (what is said of a turn), ``write`` and ``tables`` (the rows, with that).
+In the order in which they are called: ``source`` (what was given), ``belief`` (how far readings can be trusted),
+``job`` (what is to be done, and what of it is done already), ``index`` (the turns, in the order of their dialogues),
+``parts`` (turns are read, a part at a time), ``added`` (what is said of a turn), ``write`` and ``tables`` (the rows,
+with that).
 """

@@ -120,7 +120,8 @@ def build(path: Path, source: Source, added: Sequence[str]) -> None:
 
 def _collect(base: sqlite3.Connection, source: Source, added: frozenset[str]) -> None:
     """Put every row's turns down as they come."""
-    columns, refusals, rows = source.columns, Strict(), []
+    columns, refusals = source.columns, Strict()
+    rows: list[tuple[Any, ...]] = []
 
     def flush() -> None:
         base.executemany("INSERT INTO row VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)", rows)
@@ -159,7 +160,9 @@ def _names(row: dict[str, Any], columns: Columns) -> Iterator[str]:
 
 def _order(base: sqlite3.Connection, source: Source) -> None:
     """Number the turns, dialogue by dialogue; rows that are of one turn, such as one a rater, have its number."""
-    columns, turns, origins = source.columns, [], []
+    columns = source.columns
+    turns: list[tuple[Any, ...]] = []
+    origins: list[tuple[int, int, int, int]] = []
     count, at, current = -1, -1, -1
     first: tuple[int, int] = (0, 0)
     known: dict[Any, tuple[int, str, int, int]] = {}

@@ -1,4 +1,4 @@
-"""Turns are read a part at a time, in this process or in several: each part is a file that is there whole or not at all.
+"""Turns are read a part at a time, in this process or in several; each part is a file, whole or not there at all.
 
 Parts are cut by number of turns, whoever reads them: what is scored together is the same for any number of processes
 and shards, and so is the result.

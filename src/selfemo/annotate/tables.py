@@ -24,12 +24,14 @@ def write(rows: Rows, origins: Iterator[tuple[int, int, int]]) -> None:
             turns = [found for _, found in islice(places, batch.num_rows)]
             said = rows.said(turns)
             names = rows.output.names()
+            values: dict[str, list[Any]]
             if rows.turns:
                 lengths = [len(listed(turn) or ()) for turn in batch.column(rows.turns).to_pylist()]
                 found = [beside(names, one, length) for one, length in zip(said, lengths, strict=True)]
+                values = {name: [one[name] for one in found] for name in names}
             else:
-                found = [dict(one.get(0) or dict.fromkeys(names)) for one in said]
-            arrays = [pa.array([one[name] for one in found], schema.field(name).type) for name in names]
+                values = {name: [one[0][name] if 0 in one else None for one in said] for name in names}
+            arrays = [pa.array(values[name], schema.field(name).type) for name in names]
             out(pa.record_batch([*batch.columns, *arrays], schema=schema))
 
 

@@ -178,7 +178,7 @@ def _convokit(rows: Rows, origins: Iterator[tuple[int, int, int]]) -> None:
         for chunk in chunks(matched(numbered, origins)):
             for (row, _), said in zip(chunk, rows.said([turns for _, turns in chunk]), strict=True):
                 meta = row.get("meta")
-                row["meta"] = (meta if isinstance(meta, dict) else {}) | (said.get(0) or none)
+                row["meta"] = {**(meta if isinstance(meta, dict) else {}), **(said.get(0) or none)}
                 out.write(_line(row, "utf-8", None) + "\n")
 
 

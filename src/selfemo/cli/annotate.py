@@ -19,7 +19,7 @@ PRECISION = 0.9
 _SKIPPED = ("label", "label names", "label of", "votes", "split", "splits", "group")
 
 
-def _shard(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, int]:
+def _shard(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[int, int]:
     """``K/N``, K from 0."""
     number, _, count = (value or "0/1").partition("/")
     if not (number.isdecimal() and count.isdecimal() and int(number) < int(count)):
@@ -43,7 +43,7 @@ def _shard(_: click.Context, __: click.Parameter, value: str | None) -> tuple[in
 @click.option("--prefix", default="", help="Of the names of what is added.")
 @click.option("--processes", type=click.IntRange(1), default=1, show_default=True, help="That read, on this machine.")
 @click.option(
-    "--shard", callback=_shard, metavar="K/N", help="Read every N-th part; K from 0. The last done writes OUT."
+    "--shard", callback=_shard, metavar="K/N", help="Read every N-th part, K from 0; the last done writes OUT."
 )
 @column("--text", "What is said")
 @column("--speaker", "Who says it")

@@ -17,6 +17,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def column(flag: str, what: str, several: bool = False) -> Callable[[F], F]:
+    """A flag that names a column."""
     return click.option(flag, multiple=several, metavar="COLUMN", help=f"{what}{'; may be repeated' * several}.")
 
 

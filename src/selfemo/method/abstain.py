@@ -1,8 +1,9 @@
-"""When a policy had better abstain: a temperature, and the confidence from which on its answers are right often enough.
+"""When a policy had better abstain: a temperature, and the confidence from which on it is right often enough.
 
-Shapes: ``N`` turns, ``A`` allowed answers, ``m`` labels. An answer counts as right if its first label is gold's first, as
-accuracy has it. The confidence of an answer is the calibrated probability of its first label. Selective classification
-(Geifman and El-Yaniv 2017) with the plain share of right answers on held-out turns, no bound on it; defined here.
+Shapes: ``N`` turns, ``A`` allowed answers, ``m`` labels. An answer counts as right if its first label is gold's first,
+as accuracy has it. The confidence of an answer is the calibrated probability of its first label. Selective
+classification (Geifman and El-Yaniv 2017) with the plain share of right answers on held-out turns, no bound on it;
+defined here.
 """
 
 from __future__ import annotations
