@@ -120,11 +120,12 @@ class Job:
             return done
         self._check_free(force)
         place = self.out.with_name(f".{self.out.name}.{read_by[:12]}")
-        name = f"turns-{shard.number}-of-{shard.count}.sqlite"
+        taken = self._taken()  # rows were looked through for these names
+        name = f"turns-{shard.number}-of-{shard.count}-{_word(taken)[:8]}.sqlite"
         with self._place(place):
             if not (place / name).is_file():
                 with heartbeat("reading rows"):
-                    index.build(place / name, self.source, self._taken())
+                    index.build(place / name, self.source, taken)
         about = LabelFile.of(self.space)
         directory = self.policy.directory
         work = Work(place / name, place / "parts", directory, self.policy.uri, about, self.config, parts.PART)
@@ -138,8 +139,12 @@ class Job:
                         "shard %d of %d is done; the last to be done writes %s", shard.number, shard.count, self.out
                     )
                 return self._done(asked)
-            with locked(place / "writing.lock", f"writing {self.out}", WRITTEN_WITHIN):
-                report = self._done(asked) or self._write(work, turns, asked, force)
+            try:
+                with locked(place / "writing.lock", f"writing {self.out}", WRITTEN_WITHIN):
+                    report = self._done(asked) or self._write(work, turns, asked, force)
+            except FileNotFoundError:  # another shard has just written it, and cleared this away
+                if (report := self._done(asked) or {}) == {}:
+                    raise
         shutil.rmtree(place, ignore_errors=True)
         return report
 

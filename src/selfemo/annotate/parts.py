@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -71,7 +72,7 @@ class Work:
     def done(self, part: int, turns: int) -> bool:
         """Whether a part is there."""
         first, end = self.bounds(part, turns)
-        size = (end - first) * len(self.labels.space().answers) * NUMBER.itemsize
+        size = (end - first) * (len(self.labels.labels) + len(self.labels.sets)) * NUMBER.itemsize
         return self.file(part).is_file() and self.file(part).stat().st_size == size
 
 
@@ -149,6 +150,7 @@ _own: dict[str, Any] = {}
 
 def _start(work: Work, parent: int) -> None:
     processes.die_with_parent(parent)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a word; the one that started it says it
     logs.configure()
     _own["work"] = work
 

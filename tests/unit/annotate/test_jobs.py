@@ -21,6 +21,7 @@ from selfemo.policy.trees.sampler import TransformersEngine
 from selfemo.policy.weights import load_model, load_tokenizer
 from tests.spaces import SPACES
 from tests.unit.annotate.conftest import LABELS, Annotator
+from tests.unit.annotate.dying import dies
 
 PART = 16
 
@@ -154,6 +155,22 @@ def test_killed_it_goes_on_and_done_it_does_nothing(
     again = annotate(source, "out.csv")
     assert (again.code, again.stdout.splitlines()[-1], read) == (0, done.stdout.splitlines()[-1], [])
     assert left(annotate) == ["out.csv", "out.csv.annotation.json", "whole.csv", "whole.csv.annotation.json"]
+
+
+def test_a_process_that_dies_is_told_and_what_was_read_stays(
+    annotate: Annotator, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    annotate(source, "out.csv", "--shard", "0/2")
+    with monkeypatch.context() as patched:
+        patched.setattr(parts, "_start", dies)
+        done = annotate(source, "out.csv", "--processes", "2")
+    assert done.code == 2
+    assert "a process died" in done.stderr
+    assert "give the same command again" in done.stderr
+    assert not done.out.exists()
+    again = annotate(source, "out.csv")
+    assert again.code == 0
+    assert f"{-(-again.report['turns'] // (2 * PART)) * PART} turns were read before" in again.stderr
 
 
 def test_a_part_that_is_cut_short_is_read_again(annotate: Annotator, source: Path) -> None:
