@@ -159,6 +159,7 @@ TAKEN: dict[str, dict[str, str]] = {
     "ca-bundle": {},
     "s3-by-role": {},
     "monitoring": {},
+    "annotate": {"annotate_in": "tickets.parquet", "annotate_out": "read.parquet", "annotate_shards": "16"},
     "native": {},
 }
 
@@ -176,6 +177,27 @@ def test_every_component_can_be_taken(place: Path, component: str) -> None:
     for owner in objects:
         cluster_wide = owner["kind"] in ("Namespace", "Profile")
         assert owner["metadata"].get("namespace") == (None if cluster_wide else "emotions"), owner["metadata"]["name"]
+
+
+def test_each_pod_of_an_annotation_has_a_shard_of_its_own(place: Path) -> None:
+    from manifests.check import SCHEMAS
+    from manifests.schemas import against_schemas
+
+    change(place, "staging", **TAKEN["annotate"])
+    objects = take(place, "staging", "annotate")
+    job = one(objects, "Job", "annotate")
+    assert job["spec"]["completionMode"] == "Indexed"
+    assert job["spec"]["completions"] == job["spec"]["parallelism"] == 16
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    env = {e["name"]: e["value"] for e in container["env"]}
+    assert env["POLICY"] == one(objects, "ConfigMap", "served-model")["data"]["uri"]
+    # Kubernetes sets the index, and puts it and the other variables into the arguments.
+    given = " ".join(container["args"])
+    for name, value in {**env, "JOB_COMPLETION_INDEX": "3"}.items():
+        given = given.replace(f"$({name})", value)
+    assert "annotate /data/tickets.parquet /data/read.parquet " in given
+    assert "--shard=3/16 " in given
+    assert list(against_schemas([job], SCHEMAS)) == []
 
 
 def test_all_components_are_tried_here_or_taken_by_an_overlay() -> None:

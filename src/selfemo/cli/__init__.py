@@ -6,6 +6,7 @@ import click
 
 from selfemo import __version__
 from selfemo.cli import cluster, registry, run, steps
+from selfemo.cli.annotate import annotate
 from selfemo.cli.base import Cli
 from selfemo.cli.data import data
 from selfemo.cli.gc import gc
@@ -42,6 +43,7 @@ for command in (
     registry.stopped_rounds,
     registry.serve,
     play,
+    annotate,
     registry.fetch,
     data,
     gc,

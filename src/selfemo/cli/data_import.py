@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _column(flag: str, what: str, several: bool = False) -> Callable[[F], F]:
+def column(flag: str, what: str, several: bool = False) -> Callable[[F], F]:
+    """A flag that names a column."""
     return click.option(flag, multiple=several, metavar="COLUMN", help=f"{what}{'; may be repeated' * several}.")
 
 
@@ -24,16 +25,16 @@ def _column(flag: str, what: str, several: bool = False) -> Callable[[F], F]:
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Directory to make.")
 @click.option("--name", help="Of the corpus; default: that of the directory.")
-@_column("--text", "What is said")
-@_column("--speaker", "Who says it")
-@_column("--dialogue", "Id of the dialogue, or @row (a row is one), or @file", several=True)
-@_column("--turn", "Place of the turn in its dialogue")
-@_column("--time", "Time of the turn, where no column numbers turns")
-@_column("--label", "Labels; several columns of 0 and 1 are a label each", several=True)
-@_column("--votes", "Votes by label; several columns are a label each", several=True)
-@_column("--rater", "Who labelled the row: rows of one turn become one, with votes")
-@_column("--split", "train, dev (validation) or test")
-@_column("--group", "Of speakers or clients: none is both learnt from and held out")
+@column("--text", "What is said")
+@column("--speaker", "Who says it")
+@column("--dialogue", "Id of the dialogue, or @row (a row is one), or @file", several=True)
+@column("--turn", "Place of the turn in its dialogue")
+@column("--time", "Time of the turn, where no column numbers turns")
+@column("--label", "Labels; several columns of 0 and 1 are a label each", several=True)
+@column("--votes", "Votes by label; several columns are a label each", several=True)
+@column("--rater", "Who labelled the row: rows of one turn become one, with votes")
+@column("--split", "train, dev (validation) or test")
+@column("--group", "Of speakers or clients: none is both learnt from and held out")
 @click.option("--label-of", metavar="SPEAKER", help="Whose turns the label is of: `first`, or a speaker.")
 @click.option("--labels", type=click.Path(path_type=Path), metavar="FILE", help="labels.yaml, or a list of names.")
 @click.option("--encoding", help="Such as utf-8, cp1252, mac-roman.")
@@ -87,37 +88,31 @@ def import_(files: tuple[Path, ...], out: Path, name: str | None, **given: Any) 
     from selfemo.data.intake import write
 
     logs.configure()
-    options, redactor = _options(given), _redactor(given)
+    options, redactor = options_of(given), _redactor(given)
     name = _name(name, out)
     write.check_free(out, given["force"])
     plan = plans.make(files, options)
-    _show(plan, out, name)
+    show(plan, f"{name}: what will be read")
     if not given["yes"]:
-        plan = _ask(plan, files, options) if sys.stdin.isatty() and sys.stdout.isatty() else plan
-        plans.settle(plan)
+        plan = settled(plan, options, lambda options: plans.make(files, options), "Import this?")
     report = write.run(plan, out, name, skip_bad=given["skip_bad"], force=given["force"], redactor=redactor)
     _summary(report, out)
 
 
-def _options(given: dict[str, Any]) -> Options:
+def options_of(given: dict[str, Any]) -> Options:
+    """What flags state; those that a command does not have are not stated."""
+    from dataclasses import fields
+
     from selfemo.data.intake.plan import Options
     from selfemo.data.intake.splits import Shares
 
-    columns = {k: given[k] for k in ("text", "speaker", "dialogue", "turn", "time", "label", "votes", "rater", "split")}
-    delimiter = given["delimiter"]
-    return Options(
-        **columns,
-        group=given["group"],
-        label_of=given["label_of"],
-        labels=given["labels"],
-        encoding=given["encoding"],
-        delimiter="\t" if delimiter in ("tab", "\\t") else delimiter,
-        header=given["header"],
-        quoted={"double": True, "none": False, None: None}[given["quotes"]],
-        shares=Shares.parse(given["shares"]) if given["shares"] else None,
-        seed=given["seed"],
-        gap=given["gap"],
-    )
+    known: dict[str, Any] = {f.name: given[f.name] for f in fields(Options) if f.name in given}
+    if known["delimiter"] in ("tab", "\\t"):
+        known["delimiter"] = "\t"
+    known["quoted"] = {"double": True, "none": False, None: None}[given["quotes"]]
+    if known.get("shares"):
+        known["shares"] = Shares.parse(known["shares"])
+    return Options(**known)
 
 
 def _redactor(given: dict[str, Any]) -> Redactor | None:
@@ -151,7 +146,7 @@ def _name(name: str | None, out: Path) -> str:
     return found
 
 
-def _show(plan: Plan, out: Path, name: str) -> None:
+def show(plan: Plan, title: str, without: tuple[str, ...] = ()) -> None:
     """What was guessed, as a table."""
     from rich.console import Console
     from rich.table import Table
@@ -160,13 +155,35 @@ def _show(plan: Plan, out: Path, name: str) -> None:
     from selfemo.data.intake.plan import described
     from selfemo.logs import printable
 
-    table = Table("", "guessed or given", "", title=f"{name}: what will be read", title_justify="left")
+    table = Table("", "guessed or given", "", title=title, title_justify="left")
     for what, value, sure in described(plan):
-        table.add_row(what, Text(printable(value)), "" if sure else "not sure")
+        if what not in without:
+            table.add_row(what, Text(printable(value)), "" if sure else "not sure")
     Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 
-def _ask(plan: Plan, files: tuple[Path, ...], options: Options) -> Plan:
+def settled(plan: Plan, options: Options, make: Callable[[Options], Plan], question: str) -> Plan:
+    """A plan of which all is sure: on a terminal, what is not is asked for.
+
+    Args:
+        plan: What was guessed.
+        options: From what flags state.
+        make: Guesses anew.
+        question: Asked last.
+
+    Raises:
+        UserError: Elsewhere, for the first thing that is not sure.
+    """
+    from selfemo.data.intake import plan as plans
+
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        plan = _ask(plan, options, make)
+        click.confirm(question, default=True, abort=True)
+    plans.settle(plan)
+    return plan
+
+
+def _ask(plan: Plan, options: Options, make: Callable[[Options], Plan]) -> Plan:
     """Ask for what is not sure, until all is."""
     from dataclasses import replace
 
@@ -188,14 +205,13 @@ def _ask(plan: Plan, files: tuple[Path, ...], options: Options) -> Plan:
         answer = click.prompt(f"{what.replace('_', ' ')} ({flag})", default=guessed or NONE).strip()
         before, options = options, plans.answered(options, what, answer)
         try:
-            plan = plans.make(files, options)
+            plan = make(options)
         except UserError as error:
             click.echo(shown(error), err=True)
             options = before
             continue
         if options == before:  # no answer changes what was guessed
             plan = replace(plan, unsure={k: v for k, v in plan.unsure.items() if k != what})
-    click.confirm("Import this?", default=True, abort=True)
     return plan
 
 

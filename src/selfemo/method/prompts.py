@@ -133,9 +133,12 @@ class Prompter:
         said next: the window of the two, each followed by the same turns, is the same.
         """
         first = 0 if most is None else max(0, end - most)
-        excess = end - first - self.history_turns
+        return turns[first + self.unseen(end - first) : end]
+
+    def unseen(self, turns: int) -> int:
+        """How many of so many turns a prompt does not show, from the first on: whole blocks."""
         block = max(1, self.history_turns // 3)
-        return turns[first + max(0, -(-excess // block) * block) : end]
+        return max(0, -(-(turns - self.history_turns) // block) * block)
 
     def _prompt(
         self,

@@ -113,7 +113,11 @@ class Versions:
             ) from None
 
     def source(self, name: str) -> str:
-        """URI of the weights of ``models:/name@alias`` or ``models:/name/version``.
+        """URI of the weights of ``models:/name@alias`` or ``models:/name/version``; see :meth:`named`."""
+        return str(self.named(name).source)
+
+    def named(self, name: str) -> Any:
+        """The version that ``models:/name@alias`` or ``models:/name/version`` stands for.
 
         Raises:
             Unregistered: If there is no such model, version or alias.
@@ -131,4 +135,4 @@ class Versions:
                 raise
             fix = "write models:/NAME@champion or models:/NAME/3"
             raise Unregistered(error.message, where=name, fix=fix) from None
-        return str(found.source)
+        return found

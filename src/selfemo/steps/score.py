@@ -16,6 +16,7 @@ from selfemo.data.labels import Spaces
 from selfemo.data.records import Reply, Scored, read_records, write_records
 from selfemo.data.seeds import seed_of
 from selfemo.errors import UserError
+from selfemo.method.abstain import CALIBRATION, calibrate, write_calibration
 from selfemo.method.evaluation import PREDICTIONS
 from selfemo.method.guard import ENOUGH_TURNS
 from selfemo.report import plots
@@ -93,7 +94,7 @@ def named(number: int, label: str) -> str:
 
 
 def metrics_of(shards: Sequence[Path], spaces: Spaces, config: Config, out: Path) -> dict[str, dict[str, Any]]:
-    """Write metrics, confusion matrices, labels and all answers into a directory.
+    """Write metrics, calibration, confusion matrices, labels and all answers into a directory.
 
     Args:
         shards: What :func:`selfemo.steps.evaluate.answer` wrote, in order.
@@ -110,8 +111,11 @@ def metrics_of(shards: Sequence[Path], spaces: Spaces, config: Config, out: Path
     replies = [row for shard in shards for row in read_records(shard / REPLIES, Reply)]
     replies.sort(key=lambda r: seed_of(config.seed, r.dialogue))  # the order in which prefixes were drawn
     scores: dict[str, dict[str, Any]] = {}
+    known = {}
     for corpus in dict.fromkeys(r.corpus for r in rows):
-        scores[corpus] = summarise([r for r in rows if r.corpus == corpus], spaces[corpus], config)
+        of_corpus = [r for r in rows if r.corpus == corpus]
+        scores[corpus] = summarise(of_corpus, spaces[corpus], config)
+        known[corpus] = calibrate(of_corpus, spaces[corpus])
         plots.confusion(
             scores[corpus],
             f"{corpus}: weighted F1 {scores[corpus]['weighted_f1']:.3f}",
@@ -119,6 +123,7 @@ def metrics_of(shards: Sequence[Path], spaces: Spaces, config: Config, out: Path
         )
     scores["expression"] = dict(consistency(replies))
     write_spaces(out / SPACES, spaces)
+    write_calibration(out / CALIBRATION, known)
     write_records(out / PREDICTIONS, rows)
     write_records(out / REPLIES, replies)
     (out / METRICS).write_text(json.dumps(scores, indent=1))

@@ -16,8 +16,9 @@ from typing import Any
 
 from selfemo.data.intake import convokit, iemocap
 from selfemo.data.intake.dialect import BLOCK, Dialect
+from selfemo.data.intake.documents import objects
 from selfemo.data.intake.encodings import UTF8, Encoding, check, find_encoding
-from selfemo.data.intake.files import Source, split_named
+from selfemo.data.intake.files import Source
 from selfemo.data.needs import needed
 from selfemo.errors import UserError
 
@@ -197,38 +198,15 @@ def _parsed(text: str, path: Path, line: int, refuse: Refuse | None) -> Any:
 
 def _items(path: Path, encoding: str, refuse: Refuse) -> Iterator[Row]:
     """The objects of a JSON document: a list of them, under one key, or by their ids."""
-    data = _parsed(path.read_text(encoding=encoding), path, 1, None)
-    if isinstance(data, dict) and data and all(split_named(k) and isinstance(v, list) for k, v in data.items()):
-        data = [
-            (item if isinstance(item, dict) else {"messages": item}) | {"split": split}
-            for split, items in data.items()
-            for item in items
-        ]
-    if isinstance(data, dict):
-        lists = [value for value in data.values() if isinstance(value, list) and value and isinstance(value[0], dict)]
-        if len(lists) == 1 and not any(isinstance(v, dict) for v in data.values()):
-            one_chat = _is_turns(lists[0]) and len(data) > 1
-            data = [data] if one_chat else lists[0]
-        elif data and all(isinstance(value, dict | list) for value in data.values()):
-            data = [
-                v | {"id": v.get("id", k)} if isinstance(v, dict) else {"id": k, "messages": v} for k, v in data.items()
-            ]
-        else:
-            data = [data]
-    if not isinstance(data, list):
+    found = objects(_parsed(path.read_text(encoding=encoding), path, 1, None))
+    if found is None:
         raise UserError("neither a list nor an object", where=f"{path}: line 1", fix="give a list of objects")
-    for number, item in enumerate(data, 1):
-        if isinstance(item, dict):
-            yield item
-        elif isinstance(item, list):
-            yield {"messages": item}
+    for number, (_, row) in enumerate(found, 1):
+        if isinstance(row, dict):
+            yield row
         else:
             refuse(path, number, "(row)", "not a JSON object")
             yield {}
-
-
-def _is_turns(items: list[Any]) -> bool:
-    return all(isinstance(item, dict) and {"content", "text", "message"} & {k.lower() for k in item} for item in items)
 
 
 def _batches(path: Path, form: str) -> Iterator[Row]:

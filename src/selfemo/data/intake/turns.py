@@ -89,13 +89,17 @@ class Reader:
 
     def turns(self, number: int, row: Mapping[str, Any]) -> Iterator[Turn]:
         """The turns of a row; a bad one is reported."""
+        yield from (turn for _, turn in self.placed(number, row))
+
+    def placed(self, number: int, row: Mapping[str, Any]) -> Iterator[tuple[int, Turn]]:
+        """The same, each with its place among all that the row lists, from 0."""
         if self.columns.turns and listed(row.get(self.columns.turns)) is None:
             self.refuse(self.path, number, self.columns.turns, "no list of turns")
             return
-        for flat in exploded(row, self.columns):
+        for place, flat in enumerate(exploded(row, self.columns)):
             turn = self._turn(number, flat)
             if turn is not None:
-                yield turn
+                yield place, turn
 
     def _turn(self, number: int, row: Mapping[str, Any]) -> Turn | None:
         columns = self.columns

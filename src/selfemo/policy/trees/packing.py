@@ -39,21 +39,22 @@ def log_probs(
     Args:
         model: A causal language model with tree attention enabled, wrapped for training or not.
         prompts: Token ids, each non-empty; any number of them may be equal or share their start.
-        answers: Token ids, one sequence a prompt.
+        answers: Token ids, one non-empty sequence a prompt.
         temperature: Logits are divided by it.
     """
-    tree = grow([[*p, *a] for p, a in zip(prompts, answers, strict=True)])
+    # Nothing comes after an answer's last token: it is no node.
+    tree = grow([[*p, *a[:-1]] for p, a in zip(prompts, answers, strict=True)])
     lengths = np.array([len(a) for a in answers])
-    nodes = np.concatenate([path[len(p) :] for path, p in zip(tree.paths, prompts, strict=True)])
-    before = np.concatenate([path[len(p) - 1 : -1] for path, p in zip(tree.paths, prompts, strict=True)])
+    tokens = np.concatenate([np.asarray(a, dtype=np.int64) for a in answers])
+    before = np.concatenate([path[len(p) - 1 :] for path, p in zip(tree.paths, prompts, strict=True)])
     # Answers part from one node in many ways: its distribution is computed once.
     keep, row = np.unique(before, return_inverse=True)
-    check_length(model, int(tree.depth.max()) + 1)
+    check_length(model, max(len(p) + len(a) for p, a in zip(prompts, answers, strict=True)))
     device = next(model.parameters()).device
     where = torch.from_numpy(row).to(device)
     feed = inputs(tree.ids, tree.depth, PackedAttention(tree, device), device)
     logits = model(**feed, logits_to_keep=torch.from_numpy(keep).to(device)).logits[0]
-    chosen, entropies = _Scores.apply(logits, where, torch.from_numpy(tree.ids[nodes]).to(device), temperature)  # type: ignore[no-untyped-call]  # torch does not annotate it
+    chosen, entropies = _Scores.apply(logits, where, torch.from_numpy(tokens).to(device), temperature)  # type: ignore[no-untyped-call]  # torch does not annotate it
     entropy = entropies[where]
     owner = np.repeat(np.arange(len(lengths)), lengths)
     offset = np.arange(len(owner)) - np.repeat(np.cumsum(lengths) - lengths, lengths)

@@ -126,7 +126,7 @@ class TransformersEngine:
     ) -> list[tuple[float, ...]]:
         """See :meth:`selfemo.policy.engine.Engine.score`."""
         results: list[tuple[float, ...]] = [()] * len(prompts)
-        room = [sum(map(len, some)) for some in answers]
+        room = [sum(len(answer) - 1 for answer in some) for some in answers]  # as nodes, without their last tokens
         with self._inference():
             for batch in batches(prompts, room, SCORE_TOKENS):
                 members = [i for tree in batch for i in tree]
