@@ -122,6 +122,14 @@ def test_the_newest_day_comes_first_and_nothing_comes_of_no_rows(place: Feedback
     assert place.add_corrections([]) == "" and place.corrections() == []
 
 
+def test_of_a_conversation_that_has_grown_the_longest_counts(place: Feedback) -> None:
+    for day, said in ((1, "One."), (2, "Three of them."), (2, "Two."), (2, "Two more.")):
+        count = {"One.": 1, "Three of them.": 3}.get(said, 2)
+        place.add_conversations([conversation("a", *[said] * count)], datetime(2026, 11, day, tzinfo=UTC))
+    (found,) = place.conversations()
+    assert [turn.text for turn in found.turns] == ["Three of them."] * 3
+
+
 def test_other_files_are_left_alone(tmp_path: Path) -> None:
     place = Feedback.at(str(tmp_path))
     place.add_conversations([conversation("a")], NOW)

@@ -8,6 +8,7 @@ from selfemo import __version__
 from selfemo.cli import cluster, registry, run, steps
 from selfemo.cli.base import Cli
 from selfemo.cli.data import data
+from selfemo.cli.feedback import feedback
 from selfemo.cli.gc import gc
 from selfemo.cli.play import play
 
@@ -44,6 +45,7 @@ for command in (
     play,
     registry.fetch,
     data,
+    feedback,
     gc,
 ):
     main.add_command(command)

@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -168,17 +169,19 @@ class Feedback:
         return sorted(found, key=lambda piece: (-piece.day.toordinal(), piece.uri))
 
     def conversations(self) -> Iterator[Dialogue]:
-        """All conversations once each, those of the newest day first.
+        """All conversations once each, those of the newest day first; of one that has grown, its longest of that day.
 
         Raises:
             UserError: For a line that is none; names file and line.
         """
         seen: set[str] = set()
-        for piece in self.pieces("conversations"):
-            for row in self._rows(piece, parse_line):
-                if row.id not in seen:
-                    seen.add(row.id)
-                    yield row
+        for _, pieces in groupby(self.pieces("conversations"), lambda piece: piece.day):
+            found: dict[str, Dialogue] = {}
+            for row in (row for piece in pieces for row in self._rows(piece, parse_line)):
+                if row.id not in seen and len(row.turns) > len(found[row.id].turns if row.id in found else ()):
+                    found[row.id] = row
+            seen.update(found)
+            yield from found.values()
 
     def readings(self) -> Iterator[Reading]:
         """All readings, those of the newest day first; errors as :meth:`conversations`."""
