@@ -5,7 +5,8 @@ python benchmarks/serving.py [--baseline CHECKOUT] [--clients 1 8 32] [--rounds 
 Each client has a conversation of its own and waits for every answer. *chat*: a system prompt that all share, an
 opening of one of several lengths, then its turns, each with all that was said before. *emotions*: a conversation of the
 sample corpus, of which each request reads the newest turn; all that was said before is sent again. *mix*: every second
-client does the one, the others the other, four readings for an answer. `--baseline` starts the server of another
+client does the one, the others the other, four readings for an answer. The conversations are in the middle: before the
+clock starts, each client has sent what came before, as it would have. `--baseline` starts the server of another
 checkout as well, and the two take turns, so that the machine is the same for both. The clients run on the same cores.
 """
 
@@ -57,6 +58,8 @@ class Measured:
     seconds: list[float] = field(default_factory=list)
     tokens: int = 0
     wall: float = 0.0
+    cpu: float = 0.0
+    """Of the server, in all: other work on the machine lengthens the wall clock's time, this hardly."""
     refused: int = 0
 
     @property
@@ -103,25 +106,51 @@ async def ask(client: httpx.AsyncClient, path: str, body: dict[str, Any], into: 
     return found
 
 
+async def before_chat(client: httpx.AsyncClient, number: int) -> None:
+    """What was asked before: the opening, and one turn."""
+    await client.post("/v1/chat/completions", json={"messages": opened(number), "max_tokens": 1})
+
+
+def opened(number: int) -> list[dict[str, str]]:
+    """A conversation that has begun."""
+    return [
+        {"role": "system", "content": SYSTEM},
+        {"role": "user", "content": OPENINGS[number % len(OPENINGS)]},
+        {"role": "assistant", "content": "I am glad that you ask us! Tell me a little more: what matters most to you?"},
+        {"role": "user", "content": TURNS[(number + 3) % len(TURNS)]},
+    ]
+
+
+async def before_emotions(client: httpx.AsyncClient, turns: list[dict[str, str]], first: int) -> None:
+    """The turn before the first."""
+    await client.post("/v1/emotions", json={"turns": turns[:first], "last_only": True})
+
+
 async def chats(client: httpx.AsyncClient, number: int, rounds: int, tokens: int, into: Measured) -> None:
     """A conversation that goes on."""
-    messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": OPENINGS[number % len(OPENINGS)]}]
+    messages = opened(number)
+    messages += [{"role": "assistant", "content": "I see."}, {"role": "user", "content": TURNS[number % len(TURNS)]}]
     for turn in range(rounds):
         body = {"messages": messages, "max_tokens": tokens, "temperature": 0.7, "seed": 1000 * number + turn}
         answer = await ask(client, "/v1/chat/completions", body, into)
         into.tokens += answer["usage"]["completion_tokens"]
         said = answer["choices"][0]["message"]
         messages += [{"role": "assistant", "content": said["content"]}]
-        messages += [{"role": "user", "content": TURNS[(number + turn) % len(TURNS)]}]
+        messages += [{"role": "user", "content": TURNS[(number + turn + 1) % len(TURNS)]}]
 
 
 async def emotions(client: httpx.AsyncClient, number: int, rounds: int, dialogues: list[Any], into: Measured) -> None:
     """The newest turn of a conversation, again and again as it grows."""
-    turns = [{"speaker": u.speaker, "text": u.text} for u in dialogues[number % len(dialogues)].turns]
-    first = max(1, len(turns) - rounds)
+    turns, first = spoken(dialogues, number, rounds)
     for turn in range(first, first + rounds):
-        body = {"turns": turns[: min(turn, len(turns) - 1) + 1], "last_only": True}
+        body = {"turns": turns[: turn + 1], "last_only": True}
         await ask(client, "/v1/emotions", body, into)
+
+
+def spoken(dialogues: list[Any], number: int, rounds: int) -> tuple[list[dict[str, str]], int]:
+    """A conversation of a client's own, and the turn that is read first: so many before its end."""
+    turns = [{"speaker": u.speaker, "text": u.text} for u in dialogues[number % len(dialogues)].turns]
+    return turns, max(1, len(turns) - rounds)
 
 
 async def loaded(
@@ -131,19 +160,29 @@ async def loaded(
     found = Measured(), Measured()
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(base_url=address, timeout=None, limits=limits) as client:
-        work = []
+        work, earlier = [], []
         for number in range(clients):
             if kind == "chat" or (kind == "mix" and number % 2 == 0):
+                earlier.append(before_chat(client, number))
                 work.append(chats(client, number, rounds, tokens, found[0]))
             else:  # in a mix, as many readings as tokens to wait for would be no load: four for each answer
                 times = 2 * rounds if kind == "emotions" else 4 * rounds
+                earlier.append(before_emotions(client, *spoken(dialogues, number, times)))
                 work.append(emotions(client, number, times, dialogues, found[1]))
-        begun = time.perf_counter()
+        await asyncio.gather(*earlier)
+        cpu, begun = await used(client), time.perf_counter()
         await asyncio.gather(*work)
         wall = time.perf_counter() - begun
+        cpu = await used(client) - cpu
     for one in found:
-        one.wall = wall
+        one.wall, one.cpu = wall, cpu
     return found
+
+
+async def used(client: httpx.AsyncClient) -> float:
+    """CPU seconds of the server so far."""
+    text = (await client.get("/metrics")).text
+    return float(text.split("\nprocess_cpu_seconds_total ")[1].split()[0])
 
 
 def long_dialogues() -> list[Any]:
@@ -164,7 +203,8 @@ def line(name: str, kind: str, clients: int, what: str, one: Measured) -> None:
     p50, p95 = np.percentile(one.seconds, (50, 95))
     tokens = f"{one.tokens / one.wall:8.1f}" if one.tokens else f"{'':>8}"
     print(
-        f"{kind:<9}{clients:>7}  {what:<9}{name:<9}{one.rate:>8.2f}{tokens}{p50:>8.2f}{p95:>8.2f}{one.refused:>8}",
+        f"{kind:<9}{clients:>7}  {what:<9}{name:<9}{one.rate:>8.2f}{tokens}"
+        f"{p50:>8.2f}{p95:>8.2f}{one.cpu:>8.1f}{one.refused:>6}",
         flush=True,
     )
 
@@ -185,7 +225,8 @@ def main() -> None:
     dialogues = long_dialogues()
     print(machine())
     print(
-        f"{'load':<9}{'clients':>7}  {'of':<9}{'server':<9}{'req/s':>8}{'tok/s':>8}{'p50 s':>8}{'p95 s':>8}{'429':>8}"
+        f"{'load':<9}{'clients':>7}  {'of':<9}{'server':<9}{'req/s':>8}{'tok/s':>8}"
+        f"{'p50 s':>8}{'p95 s':>8}{'CPU s':>8}{'429':>6}"
     )
     with contextlib.ExitStack() as servers:
         addresses = {name: servers.enter_context(serving(place, settings)) for name, place in checkouts.items()}
@@ -193,21 +234,19 @@ def main() -> None:
             asyncio.run(loaded(address, "mix", 2, 1, 8, dialogues))
         for clients in given.clients:
             for kind in given.kinds:
-                rates: dict[str, list[float]] = {"chat": [], "emotions": []}
+                found = {}
                 for name, address in addresses.items():
-                    for what, one in zip(
-                        ("chat", "emotions"),
-                        asyncio.run(loaded(address, kind, clients, given.rounds, given.tokens, dialogues)),
-                        strict=True,
-                    ):
+                    work = loaded(address, kind, clients, given.rounds, given.tokens, dialogues)
+                    found[name] = dict(zip(("chat", "emotions"), asyncio.run(work), strict=True))
+                    for what, one in found[name].items():
                         if one.seconds:
                             line(name, kind, clients, what, one)
-                            rates[what].append(one.rate)
-                for what, pair in rates.items():
-                    if len(pair) == 2:
+                for what in ("chat", "emotions"):
+                    if len(found) == 2 and found["ours"][what].seconds:
+                        ours, other = found["ours"][what], found["baseline"][what]
+                        rate, cpu = ours.rate / other.rate, other.cpu / ours.cpu
                         print(
-                            f"{kind:<9}{clients:>7}  {what:<9}requests a second, ratio: {pair[0] / pair[1]:.2f}",
-                            flush=True,
+                            f"{kind:<9}{clients:>7}  {what:<9}ratio of rates: {rate:.1f}, of CPU: {cpu:.1f}", flush=True
                         )
 
 

@@ -17,6 +17,7 @@ from selfemo.config import Config
 from selfemo.config.cluster import Cluster
 from selfemo.local import forkserver
 from selfemo.places import temporary
+from selfemo.unexpected import told
 
 HEAVY = (
     "kfp.dsl.executor_main",
@@ -91,7 +92,12 @@ def main() -> int:
     """Entry point."""
     if parent := os.environ.get(processes.CHILD):
         processes.die_with_parent(int(parent), group=True)
-    return 0 if run(Config.from_json(Path(sys.argv[1]).read_text(encoding="utf-8"))) else 1
+    try:
+        return 0 if run(Config.from_json(Path(sys.argv[1]).read_text(encoding="utf-8"))) else 1
+    except Exception as error:
+        words, code = told(error)
+        print(words, file=sys.stderr)
+        return code
 
 
 if __name__ == "__main__":

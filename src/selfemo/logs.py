@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from selfemo import processes
-from selfemo.errors import UserError
 from selfemo.reachable import spare_loopback
 from selfemo.shown import printable, shown
+from selfemo.unexpected import explained
 
 __all__ = ["configure", "failure", "on_failure", "printable", "shown", "step"]
 
@@ -92,8 +92,7 @@ def step(name: str, round: int | None = None) -> Iterator[None]:
         yield
     except Exception as error:
         where = name if round is None else f"{name} of round {round}"
-        kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
-        said = f"{where} failed: {kind}{shown(error)}"
+        said = f"{where} failed: {shown(explained(error) or f'{type(error).__name__}: {error}')}"
         log.error("%s", said)
         if name != "report" and _telling is not None:
             _telling(said)

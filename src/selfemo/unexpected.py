@@ -22,6 +22,7 @@ SERVERS = {
     "s3transfer": ("S3", "check store and its credentials"),
     "mlflow": ("MLflow", "check mlflow.tracking_uri and its credentials"),
     "sqlalchemy": ("MLflow's database", "check mlflow.tracking_uri"),
+    "kubernetes": ("Kubernetes", "check the kubeconfig, and what its account may do"),
     "kfp_server_api": ("Kubeflow Pipelines", "check cluster.host, and who you are there (docs/operations.md, Run)"),
     "huggingface_hub": ("the model hub", "check the name of the model, the network, and HF_TOKEN"),
     "requests": ("the network", "check store, mlflow and the network"),

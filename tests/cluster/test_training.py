@@ -23,7 +23,7 @@ from selfemo.context import Context
 from selfemo.errors import UserError
 from tests.cluster.conftest import Api, kubeconfig
 from tests.conftest import ROOT
-from tests.integration.test_processes import publish, same, samples, settings
+from tests.integration.test_processes import prepared, publish, same, samples, settings
 
 CODE = f"{ROOT / 'src'}:{ROOT}"
 """Where the pods find the code under test, wherever else it is installed."""
@@ -108,18 +108,18 @@ def test_a_trainjobs_pods_train_as_this_machine_would_and_publish_themselves(
     here = settings(small_local, "here")
     expected = json.loads(
         (
-            Context(here).store.fetch(steps.train(here, str(tiny), publish(here, samples()), tiny.as_uri(), 1).uri)
+            Context(here).store.fetch(steps.train(here, str(tiny), publish(here, samples()), prepared(here), 1).uri)
             / "training.json"
         ).read_text()
     )
     config = on_cluster(small_local, "there", 2)
     uri = publish(config, samples())
-    done = steps.train(config, str(tiny), uri, tiny.as_uri(), 1)
+    done = steps.train(config, str(tiny), uri, prepared(config), 1)
     assert controller.ran == [f"there-train-1-{done.uri.rsplit('-', 1)[1][:8]}"]
     same(json.loads((Context(config).store.fetch(done.uri) / "training.json").read_text()), expected)
     assert "2 processes train together: MULTI_CPU" in controller.said
     assert not list(controller.work.rglob("scratch/**/*.safetensors"))  # nothing is left in the pods
-    assert steps.train(config, str(tiny), uri, tiny.as_uri(), 1).uri == done.uri
+    assert steps.train(config, str(tiny), uri, prepared(config), 1).uri == done.uri
     assert len(controller.ran) == 1  # it is already there: no second job
 
 
@@ -136,17 +136,17 @@ def test_when_a_node_is_lost_the_next_pods_go_on_from_the_store_though_no_disk_h
     on_cpu = small_local.cluster.model_copy(update={"environment": {"DS_ACCELERATOR": "cpu"}})
     small_local = small_local.model_copy(update={"cluster": on_cpu})
     calm = on_cluster(small_local, "calm", 2, checkpoints="store", strategy=strategy)
-    undisturbed = steps.train(calm, str(tiny), publish(calm, samples()), tiny.as_uri(), 1)
+    undisturbed = steps.train(calm, str(tiny), publish(calm, samples()), prepared(calm), 1)
     config = on_cluster(small_local, "shaken", 2, checkpoints="store", strategy=strategy)
     uri = publish(config, samples())
     there = tmp_path / "store" / "shaken" / "checkpoints"
     controller.variables |= {"SELFEMO_TEST_DIE": str(tmp_path / "died"), "SELFEMO_TEST_DIE_AFTER": str(there)}
     with pytest.raises(UserError, match="training failed"):
-        steps.train(config, str(tiny), uri, tiny.as_uri(), 1)
+        steps.train(config, str(tiny), uri, prepared(config), 1)
     for disk in controller.work.iterdir():
         shutil.rmtree(disk)
     controller.said, controller.ran = "", []
-    done = steps.train(config, str(tiny), uri, tiny.as_uri(), 1)
+    done = steps.train(config, str(tiny), uri, prepared(config), 1)
     assert controller.said.count("checkpoint-1 is fetched from the store") == 2
     assert "training goes on from checkpoint-1" in controller.said
     store = Context(config).store
@@ -161,7 +161,7 @@ def test_a_users_error_in_the_pods_fails_the_step_and_publishes_nothing(
     monkeypatch.setattr(Config, "check_dealt_out", lambda *_: None)  # so that the pods are the first to see it
     config = on_cluster(small_local, "odd", processes=3)  # 4 prompts a step cannot be dealt out to 3
     with pytest.raises(UserError, match="training failed: BackoffLimitExceeded"):
-        steps.train(config, str(tiny), publish(config, samples()), tiny.as_uri(), 1)
+        steps.train(config, str(tiny), publish(config, samples()), prepared(config), 1)
     assert "4 cannot be dealt out to 3 processes" in controller.said
 
 
@@ -170,7 +170,7 @@ def test_deepspeed_on_pods_without_gpus_is_refused_before_any_starts(
 ) -> None:
     config = on_cluster(small_local, "slow", strategy="zero3")
     with pytest.raises(UserError, match=r"cluster\.pods\.train\.accelerators: zero3: the pods that train have no GPU"):
-        steps.train(config, str(tiny), publish(config, samples()), tiny.as_uri(), 1)
+        steps.train(config, str(tiny), publish(config, samples()), prepared(config), 1)
     assert controller.ran == []
 
 
@@ -180,7 +180,7 @@ def test_training_that_publishes_nothing_is_an_error(
     monkeypatch.setattr(controller, "node", lambda name, trainer: controller.api.say(name, "Complete"))
     config = on_cluster(small_local, "silent")
     with pytest.raises(UserError, match="published nothing"):
-        steps.train(config, str(tiny), publish(config, samples()), tiny.as_uri(), 1)
+        steps.train(config, str(tiny), publish(config, samples()), prepared(config), 1)
 
 
 def test_where_there_is_no_cluster_the_error_says_how_to_do_without(
@@ -190,5 +190,5 @@ def test_where_there_is_no_cluster_the_error_says_how_to_do_without(
     monkeypatch.setenv("SELFEMO_IMAGE_TRAINING", "image")
     config = on_cluster(small_local, "nowhere")
     with pytest.raises(UserError) as raised:
-        steps.train(config, str(tiny), publish(config, samples()), tiny.as_uri(), 1)
+        steps.train(config, str(tiny), publish(config, samples()), prepared(config), 1)
     assert "cluster.trainer: pod" in str(raised.value)

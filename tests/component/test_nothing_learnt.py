@@ -115,8 +115,17 @@ def test_a_training_job_publishes_the_base_that_its_waiting_step_could_not_load(
     data = prepared(config, dialogues)
 
     def job(given: Config, step: str, round: int, uri: str, arguments: list[str]) -> None:
-        there = changed(given, cluster={"trainer": "pod"})  # as launched() has it within the job
-        assert steps.warmup(there, data).uri == uri
+        with monkeypatch.context() as within:  # as torchrun has it within the job
+            for name, value in {
+                "TORCHELASTIC_RUN_ID": "job",
+                "RANK": "0",
+                "LOCAL_RANK": "0",
+                "WORLD_SIZE": "1",
+            }.items():
+                within.setenv(name, value)
+            within.setenv("GROUP_RANK", "0")
+            within.setenv("GROUP_WORLD_SIZE", "1")
+            assert steps.warmup(given, data).uri == uri
 
     monkeypatch.setattr("selfemo.cluster.train.train_on_cluster", job)
     done = steps.warmup(config, data)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from selfemo import reachable
 from selfemo.cli import main
 from selfemo.config import Config
 from selfemo.context import Context
@@ -192,6 +193,7 @@ def test_the_steps_of_a_round_one_by_one(with_config: list[str], small: Config, 
 
 
 def test_ui_and_services_say_where_things_are(with_config: list[str]) -> None:
+    selfemo("services", "start", *with_config)
     assert "http://127.0.0.1" in selfemo("ui", *with_config).output
     status = selfemo("services", "status", *with_config).output
     assert "s3 " in status
@@ -212,6 +214,7 @@ def test_a_server_that_cannot_be_used_is_one_message(tmp_path: Path, monkeypatch
     own = [f"workdir={tmp_path}", "store.root=s3://nowhere", "store.endpoint=http://127.0.0.1:9"]
     own.append(f"mlflow.tracking_uri=sqlite:///{tmp_path / 'm.db'}")
     settings = [x for o in own for x in ("--set", o)]
+    monkeypatch.setattr(reachable, "answers", lambda *given, **named: None)  # to reach its client
     result = selfemo("filter", "--rollouts", "s3://nowhere/x", *settings)
     assert result.exit_code == 2
     assert "Unable to locate credentials" in result.output

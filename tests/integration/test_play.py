@@ -12,11 +12,11 @@ from click.testing import CliRunner, Result
 
 from selfemo.cli import main
 from selfemo.cli.play import Screen, Talk
-from selfemo.data.corpora.table import SPACES
 from selfemo.method.player import Player
 from selfemo.method.prompts import Prompter
 from selfemo.policy.trees.sampler import TransformersEngine
 from selfemo.policy.weights import load_model, load_tokenizer
+from tests.spaces import SPACES
 
 Play = Callable[..., Result]
 
@@ -102,7 +102,7 @@ def test_only_a_window_of_the_conversation_is_kept(tiny: Path) -> None:
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [(["--you", "Robin"], "names of their own"), (["--labels", "nosuch"], "no corpus 'nosuch'")],
+    [(["--you", "Robin"], "names of their own"), (["--labels", "nosuch"], "no labels 'nosuch'")],
 )
 def test_what_is_wrong_is_told_before_the_model_is_loaded(play: Play, options: list[str], said: str) -> None:
     done = play("hi\n", *options)

@@ -14,10 +14,13 @@ import torch
 from selfemo import steps
 from selfemo.config import Config
 from selfemo.context import Context
+from selfemo.data.label_file import SPACES as LABELS
+from selfemo.data.label_file import write_spaces
 from selfemo.data.records import Sample, write_records
 from selfemo.errors import UserError
 from selfemo.policy.weights import load_model
 from tests.conftest import ROOT, local_of
+from tests.spaces import SPACES
 from tests.unit.training.samples import sample
 
 pytestmark = [
@@ -46,12 +49,22 @@ def publish(config: Config, samples: list[Sample]) -> str:
     return Context(config).step("filter", 1, {"by": "hand"}, work).uri
 
 
+def prepared(config: Config) -> str:
+    """URI of prepared data that says no more than which labels there are."""
+
+    def work(out: Path, _: Path) -> dict[str, object]:
+        write_spaces(out / LABELS, {"sample": SPACES["sample"]})
+        return {}
+
+    return Context(config).step("prepare", 0, {"by": "hand"}, work).uri
+
+
 def samples() -> list[Sample]:
     return [sample(i, "expression" if i == 3 else "understanding", gold=i % 2 == 0) for i in range(12)]
 
 
 def history(config: Config, tiny: Path) -> list[dict[str, float]]:
-    done = steps.train(config, str(tiny), publish(config, samples()), tiny.as_uri(), 1)
+    done = steps.train(config, str(tiny), publish(config, samples()), prepared(config), 1)
     rows: list[dict[str, float]] = json.loads((Context(config).store.fetch(done.uri) / "training.json").read_text())
     assert (Context(config).store.fetch(done.uri) / "model.safetensors").is_file()
     return rows
@@ -155,7 +168,7 @@ def test_an_adapter_trained_on_shards_is_merged_into_whole_weights(small_local: 
     config = settings(small_local, "adapter", processes=2, strategy="zero3")
     config = config.model_copy(update={"grpo": config.grpo.model_copy(update={"lora_rank": 2})})
     history(config, tiny)
-    uri = steps.train(config, str(tiny), publish(config, samples()), tiny.as_uri(), 1).uri
+    uri = steps.train(config, str(tiny), publish(config, samples()), prepared(config), 1).uri
     before = load_model(str(tiny)).state_dict()
     after = load_model(str(Context(config).store.fetch(uri))).state_dict()
     assert {k: v.shape for k, v in before.items()} == {k: v.shape for k, v in after.items()}

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -77,7 +78,7 @@ def test_a_policy_that_takes_long_to_load_says_so(
         return None, None
 
     monkeypatch.setattr("selfemo.policy.load.load_engine", load)
-    monkeypatch.setattr("selfemo.method.prompts.Prompter", lambda tokenizer, turns: None)
+    monkeypatch.setattr("selfemo.method.prompts.Prompter", MagicMock())
     (tmp_path / "config.json").write_text("{}")
     store = Store((tmp_path / "root").as_uri(), tmp_path / "cache")
     Policies(Config(), store, {}.__getitem__, tmp_path / "models").find(str(tmp_path)).player()

@@ -17,6 +17,7 @@ from selfemo.method.gate import Decision
 from selfemo.registry import promotion
 from selfemo.registry.mlflow_client import Refused, Unreachable
 from selfemo.registry.promotion import after_decision, promote_version
+from selfemo.registry.rounds import RoundRow, cells
 from selfemo.registry.versions import CHALLENGER, CHAMPION
 from selfemo.report.page import PROBABILITIES, round_page, round_summary, write_report
 from tests.spaces import SPACES
@@ -66,6 +67,22 @@ def test_a_first_round_does_not_unseat_the_champion_of_an_earlier_run(context: C
     _, scores, third = policy(context, tmp_path, "c", 0.9)
     decided(context, third, scores)
     assert alias(context, CHAMPION) == third
+
+
+@pytest.mark.parametrize(
+    ("promoted", "stopped", "became", "shown"),
+    [
+        (True, "", "", "promoted"),
+        (True, "", "kept", "kept"),  # the loop's gate said yes, the registry's champion is better still
+        (True, "", "rolled back", "rolled back"),
+        (False, "", "promoted", "promoted"),  # by hand
+        (False, "collapsed", "kept", "stopped"),
+        (False, "", "", "kept"),
+    ],
+)
+def test_the_table_says_what_the_registry_did(promoted: bool, stopped: str, became: str, shown: str) -> None:
+    row = RoundRow(1, 3, 1, 0.5, 0.5, 0.5, (0.4, 0.6), None, None, 1.0, promoted, stopped, became=became)
+    assert cells(row)[-1] == shown
 
 
 def test_a_champion_of_another_corpus_is_not_replaced(context: Context, tmp_path: Path) -> None:

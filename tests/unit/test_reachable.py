@@ -45,6 +45,8 @@ def server() -> Iterator[list[int]]:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
+        do_POST = do_GET
+
         def log_message(self, *_: object) -> None:
             pass
 
@@ -98,7 +100,22 @@ def test_a_dead_server_is_named_by_its_setting(command: list[str], tmp_path: Pat
     own = [f"workdir={tmp_path}", "store.root=s3://b", f"store.endpoint={DEAD}", f"mlflow.tracking_uri={DEAD}"]
     result = selfemo(*command, *(x for o in own for x in ("--set", o)))
     assert result.exit_code == 2
-    assert f"mlflow.tracking_uri: {DEAD} does not answer" in result.output
+    setting = "store.endpoint" if command[0] == "filter" else "mlflow.tracking_uri"
+    assert f"{setting}: {DEAD} does not answer" in result.output
+
+
+@pytest.mark.parametrize(("status", "said"), [(401, "MLflow says no (401)"), (403, "MLflow says no (403)")])
+@pytest.mark.parametrize("command", [["ui"], ["promote", "--version", "1"], ["run"]], ids=lambda c: str(c[0]))
+@pytest.mark.usefixtures("impatient")
+def test_what_mlflow_says_comes_before_anything_else(
+    command: list[str], status: int, said: str, server: list[int], tmp_path: Path
+) -> None:
+    server.append(status)
+    own = [f"workdir={tmp_path}", f"mlflow.tracking_uri=http://127.0.0.1:{server[0]}"]  # the store would be started
+    result = selfemo(*command, *(x for o in own for x in ("--set", o)))
+    assert result.exit_code == 2
+    assert said in result.output
+    assert not (tmp_path / "services").exists()
 
 
 @pytest.mark.parametrize(

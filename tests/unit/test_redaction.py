@@ -135,3 +135,10 @@ def test_what_is_no_such_model_is_named(tmp_path: Path, classifier: Path) -> Non
     (tmp_path / "model.safetensors").write_bytes((classifier / "model.safetensors").read_bytes())
     with pytest.raises(UserError, match="its labels are O, fear, joy"):
         Model.load(tmp_path, Patterns())
+
+
+def test_an_address_is_found_wherever_it_stands_in_a_long_text() -> None:
+    address = "12 Baker Street, London NW1 6XE"
+    for before in (0, 100, 980, 990, 1500):
+        text = f"{'word ' * (before // 5)}{address} today"
+        assert Patterns()([text]).texts == [text.replace(address, "[ADDRESS]")]

@@ -58,6 +58,11 @@ def surroundings(config: Config, *, start: bool = False, needs: tuple[str, ...] 
     from selfemo.context import Context
 
     context = Context(config)
+    if "KUBERNETES_SERVICE_HOST" not in os.environ:  # nobody waits there; a server may be on its way to another node
+        for url, where in context.servers(needs):
+            reachable.answers(url, where, fix="see whether it runs, and whether the address is right")
+        if "mlflow" in needs and "mlflow" not in context.embedded:
+            context.registry.allows()
     running = services.status(context.workdir).processes if context.embedded else {}
     missing = [name for name in context.embedded if name in needs and name not in running]
     if missing and not start:
@@ -69,10 +74,6 @@ def surroundings(config: Config, *, start: bool = False, needs: tuple[str, ...] 
             if there
             else "go to where it was run, or set workdir, or store.root and mlflow.tracking_uri",
         )
-    if "KUBERNETES_SERVICE_HOST" in os.environ:  # nobody waits there, and a server may be on its way to another node
-        return context
-    for url, where in context.servers(needs):
-        reachable.answers(url, where, fix="see whether it runs, and whether the address is right")
     return context
 
 

@@ -24,7 +24,7 @@ def _made_by(config: Config, step: str, option: str, uri: str) -> None:
     Raises:
         UserError: Names the option, and the step that made what was given.
     """
-    manifest = surroundings(config).store.manifest(uri)
+    manifest = surroundings(config, needs=needs_of(uri)).store.manifest(uri)
     if manifest is not None and manifest.step != step:
         fix = f"give the URI of what {step} has published"
         raise UserError(f"{manifest.step} made this", where=f"{option} {uri}", fix=fix)

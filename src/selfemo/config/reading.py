@@ -45,7 +45,7 @@ def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
         set_by[apply(data, override)] = override
 
     here = Path.cwd()
-    beside = path.absolute().parent if path is not None and path.is_file() else here  # a pipe lies nowhere
+    beside = path.parent.resolve() if path is not None and path.is_file() else here  # a pipe lies nowhere
 
     def given(loc: Loc) -> str | None:
         names = tuple(map(str, loc))

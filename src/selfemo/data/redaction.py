@@ -29,8 +29,8 @@ KINDS = ("NAME", "NUMBER", "ADDRESS", "EMAIL", "KEY")
 _EMAIL = re.compile(r"[\w.%+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
 _IP = re.compile(r"(?<![\w.:])(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-fA-F]{0,4}(?::[0-9a-fA-F]{0,4}){2,7})(?![\w:])")
 _DIGITS = re.compile(r"(?<!\w)[A-Z]{0,2}\d(?:[ -]?[A-Z0-9]){7,33}(?!\w)")
-_LONG = re.compile(r"(?<![\w.,])\d(?:[ -]?\d){6,}(?![\w])")
-_TOKEN = re.compile(r"[^\s\"'<>()\[\]{},;]{8,}")
+_LONG = re.compile(r"(?<![\w.,])\d(?:[ -]?\d){6,}+")
+_TOKEN = re.compile(r"[^\s\"'<>()\[\]{},;]{8,4096}")
 _TOLD = re.compile(
     r"\b(?:password|passwort|passcode|passphrase|pwd|pin|secret|api[ _-]?key|access[ _-]?token)\b"
     r"(?:\s*[:=]\s*|\s+(?:is|ist)\s+(?=\S*\d))(\S{3,100})",
@@ -59,6 +59,8 @@ _KEYS = (
 )
 _ENTROPY = 3.8
 """Bits a character from which on a long word of letters and digits is a key rather than a word."""
+_PIECE, _SHARED = 1000, 200
+"""Characters that pyap2 is given at once, since its time grows with their square; and how many two pieces share."""
 _COUNTRIES = {"US", "CA", "GB"}
 
 
@@ -216,12 +218,12 @@ def _addresses(regions: Sequence[str]) -> Finder:
                 continue
             if any(c.isdigit() for c in match.group()):  # "::" and "be::" are addresses to a machine alone
                 yield match.start(), match.end(), "ADDRESS"
-        if any(c.isdigit() for c in text):
-            for country in _COUNTRIES & set(regions):
-                for address in needed("pyap").parse(text, country=country):
-                    start = address.match_start
-                    whole = text[start : address.match_end]
-                    start += len(whole) - len(whole.lstrip())
+        for at in range(0, len(text), _PIECE - _SHARED):
+            piece = text[at : at + _PIECE]
+            for country in _COUNTRIES & set(regions) if any(c.isdigit() for c in piece) else ():
+                for address in needed("pyap").parse(piece, country=country):
+                    whole = piece[address.match_start : address.match_end]
+                    start = at + address.match_start + len(whole) - len(whole.lstrip())
                     yield start, start + len(whole.strip()), "ADDRESS"
 
     return find

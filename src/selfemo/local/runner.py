@@ -143,6 +143,10 @@ def _why(lines: Iterable[str]) -> str:
     kept = list(lines)
     if said := logs.failure(kept):
         return said
+    if ours := [
+        number for number, line in enumerate(kept) if line.startswith("selfemo: ")
+    ]:  # no step, but the pipeline
+        return "".join(kept[ours[-1] : ours[-1] + 2]).removeprefix("selfemo: ").strip()
     silent = [match[1] for line in kept if (match := _SILENT.search(_COLOUR.sub("", line)))]
     step = next((name for name in silent if not name.startswith(("exit-handler", "condition", "selfemo-"))), "a step")
     return f"{step} ended without a word: was it killed, or out of memory? The end of the log may say more"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from selfemo.data.dialogue import Utterance
@@ -18,6 +18,7 @@ from selfemo.data.labels import LabelSpace
 from selfemo.data.text import lines, nfc
 from selfemo.errors import UserError
 from selfemo.method.chat import rendered
+from selfemo.method.inner_tokens import InnerTokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -46,8 +47,9 @@ class Prompter:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, history_turns: int = 24) -> None:
         self.tokenizer, self.history_turns = tokenizer, history_turns
         self._markers = _markers(tokenizer)
+        self._inner = InnerTokens(tokenizer)
         self._nothing = _without(self._markers, "...").strip()
-        self._encode = lru_cache(maxsize=65536)(self._encode_uncached)
+        self._encode = lru_cache(maxsize=65536)(self._inner)
         self._frame = lru_cache(maxsize=None)(self._frame_uncached)
         self._room = lru_cache(maxsize=None)(self._room_uncached)
 
@@ -59,17 +61,6 @@ class Prompter:
         """
         self._frame(("a",), ())
         return self
-
-    @cached_property
-    def _before(self) -> str:
-        """What to put before a text so that its tokens are those that it has within a longer one.
-
-        Nothing for byte-level BPE. SentencePiece's kind begins every text with a space of its own.
-        """
-        whole, one, other = (
-            list(self.tokenizer(text, add_special_tokens=False)["input_ids"]) for text in ("A:\nBe", "A:\n", "Be")
-        )
-        return "" if whole == one + other else "\n"
 
     def understanding(self, history: Sequence[Utterance], space: LabelSpace) -> TokenIds:
         """Which emotions does the speaker of the last turn express? Answered by a label set."""
@@ -108,9 +99,8 @@ class Prompter:
         """
         before = f" {', '.join(labels)}\nReply:"
         text = f"{before} {self.neutralise(reply)}"
-        found = self.tokenizer(self._before + text, add_special_tokens=False, return_offsets_mapping=True)
         whole = self._encode(text)
-        starts = [start - len(self._before) for start, _ in found["offset_mapping"][-len(whole) :]]
+        starts = self._inner.starts(text)
         cut = next((i for i, start in enumerate(starts) if start >= len(before)), len(whole))
         return whole[:cut], (*whole[cut:], int(self.tokenizer.eos_token_id))
 
@@ -177,16 +167,6 @@ class Prompter:
             raise UserError("the chat template repeats what a user says", where=str(self.tokenizer.name_or_path))
         head, _, tail = text.partition(_SLOT)
         return tuple(self.tokenizer(head, add_special_tokens=False)["input_ids"]), self._encode(tail + _PREFILL)
-
-    def _encode_uncached(self, text: str) -> TokenIds:
-        """The tokens of a text as they are after the end of a line."""
-        ids = tuple(self.tokenizer(self._before + text, add_special_tokens=False)["input_ids"])
-        return ids[len(self._skipped) :]
-
-    @cached_property
-    def _skipped(self) -> TokenIds:
-        """The tokens of what is put before a text."""
-        return tuple(self.tokenizer(self._before, add_special_tokens=False)["input_ids"]) if self._before else ()
 
 
 def _markers(tokenizer: PreTrainedTokenizerBase) -> list[str]:

@@ -22,13 +22,14 @@ from typing import Any
 
 from selfemo.errors import GateClosed, UserError
 from selfemo.logs import printable
-from selfemo.registry.mlflow_client import MISSING, Refused
+from selfemo.registry.mlflow_client import MISSING, Refused, quoted
 from selfemo.registry.versions import CHAMPION, Versions
 from selfemo.store.lock import Lease, who
 
 log = logging.getLogger(__name__)
 
 PROMOTED, ROLLED_BACK, PREVIOUS = "selfemo.promoted_at", "selfemo.rolled_back", "selfemo.previous_champion"
+MOVE = "selfemo.promotion_number"
 LOG = "selfemo.champion_move"
 """Tag of the registered model: the last move. MLflow keeps 5,000 characters of it."""
 MOST = 300
@@ -133,6 +134,9 @@ class Champion:
     def rollback(self, reason: str, lease: Lease | None = None) -> tuple[str, str]:
         """Make the champion before champion again; the version that was champion, and the one that is now.
 
+        That is the last version that was promoted before, is still there, and was not rolled back itself: also where
+        somebody has moved the alias by hand, or deleted the champion or those before it.
+
         The same command again, after one that was cut off or whose outcome got lost, goes back no further: it is
         known by its reason.
 
@@ -145,10 +149,14 @@ class Champion:
         if last is not None and again and current is not None and str(current.version) == last.after:
             log.info("version %s was rolled back already; another reason goes back further", last.before)
             return last.before, last.after
-        earlier = None if current is None else self._earlier(current)
-        if current is None or earlier is None:
-            raise UserError("there is no earlier champion to go back to", where=f"models:/{self.model}@{CHAMPION}")
-        was = str(current.version)
+        earlier = self._earlier(current, last)
+        if earlier is None:
+            raise UserError(
+                "there is no earlier champion to go back to",
+                where=f"models:/{self.model}@{CHAMPION}",
+                fix="promote a version: selfemo promote --version N --force --reason WHY",
+            )
+        was = str(current.version) if current is not None else "" if last is None else last.after
         self._make("rollback", was, earlier, reason, {ROLLED_BACK: f"by {who()}: {kept(reason)}"}, lease)
         return was, earlier
 
@@ -182,7 +190,10 @@ class Champion:
 
     def _make(self, kind: str, before: str, after: str, reason: str, tags: dict[str, str], lease: Lease | None) -> None:
         last = self._last()
-        move = Move(1 if last is None else last.number + 1, kind, before, after, kept(reason), tags)
+        number = 1 if last is None else last.number + 1
+        if kind == "promotion":  # two may fall into one second
+            tags = {MOVE: str(number), **tags}
+        move = Move(number, kind, before, after, kept(reason), tags)
         self._write(move, lease)
         self._made = move
         self.versions.set_alias(CHAMPION, after, lease)
@@ -192,24 +203,63 @@ class Champion:
 
     def _finish(self, move: Move, lease: Lease | None) -> Move:
         """Tell of a move that was made, and mark it as done; again does no harm."""
-        client = self.client
         for key, value in move.tags.items():
-            client.set_model_version_tag(self.model, move.told, key, value)
+            try:
+                self.client.set_model_version_tag(self.model, move.told, key, value)
+            except Refused as error:
+                if error.code not in MISSING:
+                    raise
+                break  # it was deleted: nobody is left to be told
         done = replace(move, done=True)
         self._write(done, lease)
         return done
 
-    def _earlier(self, current: Any) -> str | None:
-        """The champion before the current one, leaving out what was rolled back."""
-        seen = {str(current.version)}
-        number = current.tags.get(PREVIOUS)
-        while number and number not in seen:
-            version = self.versions.get(number)
-            if not version.tags.get(ROLLED_BACK):
-                return str(number)
-            seen.add(number)
-            number = version.tags.get(PREVIOUS)
-        return None
+    def gone(self) -> str:
+        """The last champion, where there is none now: deleted, or its alias taken away; empty if there never was one.
+
+        Raises:
+            UserError: If the registry cannot be asked.
+        """
+        last = self._last()
+        if last is not None and last.done:
+            return last.after
+        history = self._history()
+        return str(history[-1].version) if history else "" if last is None else last.before
+
+    def became(self) -> dict[str, str]:
+        """What was done with each version, by the URI of its weights: promoted, rolled back, or kept."""
+        found = self.client.search_model_versions(f"name={quoted(self.model)}")
+        return {
+            str(v.source): "rolled back" if v.tags.get(ROLLED_BACK) else "promoted" if v.tags.get(PROMOTED) else "kept"
+            for v in sorted(found, key=lambda v: -int(v.version))  # of several of one policy, the first is meant
+        }
+
+    def _history(self) -> list[Any]:
+        """Versions that were promoted and are still there, in the order of their promotions."""
+        found = self.client.search_model_versions(f"name={quoted(self.model)}")
+        return sorted((v for v in found if v.tags.get(PROMOTED)), key=_when)
+
+    def _earlier(self, current: Any | None, last: Move | None) -> str | None:
+        """The champion before the current one: promoted, still there, and not rolled back."""
+        history = self._history()
+        good = {str(v.version): v for v in history if not v.tags.get(ROLLED_BACK)}
+        if current is None:
+            there = [n for n in good if last is None or n != last.after]
+            return there[-1] if there else None
+        number = str(current.version)
+        good.pop(number, None)
+        known = {str(v.version): v for v in history}
+        seen, before = {number}, current.tags.get(PREVIOUS) if number in known else None
+        while before in known and before not in seen:  # as it was written down
+            if before in good:
+                return str(before)
+            seen.add(before)
+            before = known[before].tags.get(PREVIOUS)
+        if number in known:  # what was promoted before it: the chain ends, or leads over what is gone
+            if not before:
+                return None
+            good = {n: v for n, v in good.items() if _when(v) < _when(known[number])}
+        return list(good)[-1] if good else None
 
     def _write(self, move: Move, lease: Lease | None) -> None:
         text = json.dumps(asdict(move), ensure_ascii=False)
@@ -233,6 +283,11 @@ class Champion:
             return Move(**json.loads(found)) if found else None
         except (ValueError, TypeError):
             return None
+
+
+def _when(version: Any) -> tuple[str, int]:
+    number = version.tags.get(MOVE, "")
+    return str(version.tags[PROMOTED]), int(number) if number.isdecimal() else 0
 
 
 def _now() -> str:

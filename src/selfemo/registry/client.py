@@ -15,6 +15,9 @@ from selfemo.registry.champion import Champion
 from selfemo.registry.mlflow_client import PATIENCE, Client, Point, Refused, points, quoted
 from selfemo.registry.versions import Versions
 
+SOON = 10.0
+"""Seconds that a server is waited for which has answered just before."""
+
 
 class Registry:
     """The run's view of one MLflow server.
@@ -58,6 +61,15 @@ class Registry:
                 raise
             # Another step was first, or the answer to our own request got lost: it is there now.
             return str(self.client.get_experiment_by_name(name).experiment_id)
+
+    def allows(self) -> None:
+        """Make sure that the server lets us in, before anything is done that it would then not take.
+
+        Raises:
+            UserError: If it does not, in its own words.
+        """
+        if self.tracking_uri.startswith(("http://", "https://")):
+            Client(self.tracking_uri, min(self.patience, SOON)).search_experiments(max_results=1)
 
     # Runs
 

@@ -76,6 +76,8 @@ def against_registry(context: Surroundings, scores: str) -> Decision:
     """What the gate says of a policy's scores against the champion that the registry has now."""
     champion = context.registry.versions.alias(CHAMPION)
     if champion is None:
+        if gone := context.registry.champion.gone():
+            return Decision(False, f"the champion, version {gone}, is gone: roll back, or promote one with --force")
         return Decision(True, "there was no champion")
     where = champion.tags.get("selfemo.scores", "")
     if where and context.store.manifest(where) is None:
@@ -126,7 +128,10 @@ def after_decision(context: Surroundings, version: Any, decision: Decision, cham
             return stopped
         current = registry.versions.alias(CHAMPION)
         decided = decision
-        if current is not None and current.source not in (champion, version.source):
+        if current is None:
+            first = against_registry(context, scores)
+            decided = decision if first.promoted else first
+        elif current.source not in (champion, version.source):
             try:
                 decided = against_registry(context, scores)
             except NotComparable as error:  # any other error may pass, and the step is tried again

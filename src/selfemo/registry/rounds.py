@@ -25,6 +25,8 @@ class RoundRow:
         promoted: Whether its policy became champion.
         stopped: Why the collapse guard stopped it, or empty.
         reasons: Candidates by rejection reason.
+        became: What the registry has done with its version since: ``promoted``, ``kept`` or ``rolled back``; empty
+            where that is not known. The loop may have decided for a version that the registry's own champion then beat.
     """
 
     round: int
@@ -41,6 +43,7 @@ class RoundRow:
     stopped: str = ""
     reasons: Mapping[str, int] = field(default_factory=dict)
     accelerator_seconds: float = 0.0
+    became: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data; ``RoundRow(**row.to_dict())`` is the row again."""
@@ -138,8 +141,15 @@ def cells(row: RoundRow) -> tuple[str, ...]:
         share(row.expression_own),
         share(row.expression_judge),
         f"{row.seconds:.0f}",
-        "promoted" if row.promoted else "stopped" if row.stopped else "kept",
+        fate(row),
     )
+
+
+def fate(row: RoundRow) -> str:
+    """What became of a round's policy, in a word or two: what the registry did, where that is known."""
+    if row.stopped and row.became != "promoted":
+        return "stopped"
+    return row.became or ("promoted" if row.promoted else "kept")
 
 
 def stops(rows: Sequence[RoundRow]) -> list[str]:

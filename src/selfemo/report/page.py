@@ -14,7 +14,7 @@ from selfemo.data.records import Sample, read_records
 from selfemo.method import gate
 from selfemo.method.gate import Decision
 from selfemo.method.probabilities import COVERAGES
-from selfemo.registry.rounds import HEADERS, RoundRow, cells, stops
+from selfemo.registry.rounds import HEADERS, RoundRow, cells, fate, stops
 from selfemo.report import plots
 from selfemo.shown import redacted
 
@@ -96,7 +96,8 @@ def round_summary(context: Context, uri: str) -> str:
 
 def outcome(row: RoundRow) -> str:
     """What became of a round, in a word or two."""
-    return "promoted" if row.promoted else "stopped" if row.stopped else "not promoted"
+    found = fate(row)
+    return "not promoted" if found == "kept" else found
 
 
 PROBABILITIES = {

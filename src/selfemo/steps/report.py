@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from selfemo.config import Config
 from selfemo.context import FAILURE, Context
 from selfemo.registry.promotion import decisions
 from selfemo.registry.rounds import RoundRow
+from selfemo.store.artifacts import Manifest
 
 SUCCEEDED = ("SUCCEEDED", "COMPLETE", "CACHED")
 """How Kubeflow says so: the first without ML Metadata, the others with it; KFP's local runner says the first."""
@@ -49,5 +52,14 @@ def report(config: Config, state: str, error: str = "") -> Path:
 
 
 def finished_rounds(context: Context) -> list[RoundRow]:
-    """Rounds of the current attempt at the run that were decided, in order."""
-    return [RoundRow(**decision.result["row"]) for decision in decisions(context)]
+    """Rounds of the current attempt at the run that were decided, in order, and what the registry made of them."""
+    decided = decisions(context)
+    became = context.registry.champion.became() if decided else {}
+    return [_row(context, decision, became) for decision in decided]
+
+
+def _row(context: Context, decision: Manifest, became: Mapping[str, str]) -> RoundRow:
+    row = RoundRow(**decision.result["row"])
+    if not decision.result["trained"]:
+        return row
+    return replace(row, became=became.get(context.policies.find(str(decision.inputs["challenger"])).uri, ""))

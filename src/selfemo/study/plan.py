@@ -152,7 +152,7 @@ def study_runs(plan: Plan, path: Path) -> list[StudyRun]:
         UserError: For a configuration that is none.
     """
     found = []
-    beside = partial(_beside, path.absolute().parent)
+    beside = partial(_beside, path.parent.resolve())
     for budget, settings in plan.budgets.items():
         for seed in plan.seeds:
             for variant, what in plan.variants.items():

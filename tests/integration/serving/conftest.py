@@ -21,6 +21,7 @@ from selfemo.serving.limits import Limits
 from selfemo.serving.scheduler import Scheduler
 from selfemo.serving.server import server
 from selfemo.serving.service import Service
+from tests.spaces import SPACES
 
 SECONDS = 60
 """That anything is waited for before a test fails; nothing takes that long when it works."""
@@ -34,7 +35,7 @@ def player(tiny: Path) -> Player:
 
 @pytest.fixture(scope="session")
 def service(player: Player) -> Service:
-    return Service(player, "self-emo", "sample", {"digest": "d" * 64})
+    return Service(player, "self-emo", "sample", SPACES, {"digest": "d" * 64})
 
 
 @dataclass

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel
 
-from selfemo.data.corpora.table import SPACES
 from tests.integration.serving.conftest import Served
+from tests.spaces import SPACES
 
 USER = {"role": "user", "content": "hi"}
 LABELS = list(SPACES["sample"].labels)

@@ -109,7 +109,8 @@ def test_a_client_that_leaves_its_stream_makes_room(running: Served) -> None:
     with running.http() as client:
         body = {"messages": HI, "max_tokens": 1000, "stream": True, "temperature": 2, "n": 4}
         with client.stream("POST", "/v1/chat/completions", json=body) as answer:
-            next(answer.iter_lines())
+            lines = answer.iter_lines()  # held: the stream is closed with it
+            next(lines)
             assert running.scheduler.held == 1
     free = threading.Event()
     for _ in range(600):

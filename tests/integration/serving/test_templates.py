@@ -24,7 +24,7 @@ STRICT = (
 def strict(service: Service, player: Player, tiny: Path) -> Service:
     tokenizer = load_tokenizer(str(tiny))
     tokenizer.chat_template = STRICT
-    return Service(replace(player, prompter=Prompter(tokenizer)), "self-emo", "sample", {})
+    return Service(replace(player, prompter=Prompter(tokenizer)), "self-emo", "sample", service.spaces, {})
 
 
 def prompt_of(service: Service, *messages: tuple[str, str]) -> str:

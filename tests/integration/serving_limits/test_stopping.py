@@ -16,7 +16,7 @@ from tests.integration.serving_limits.served import CHAT, SECONDS, Start
 
 
 def test_it_stops_in_time_and_tells_those_that_wait(start: Start, capfd: pytest.CaptureFixture[str]) -> None:
-    running = start(stop_seconds=0)
+    running = start(stop_seconds=0, together=1)
     threads, results = in_threads(3, lambda i: running.chat(f"chat {i}"))
     running.holds(3)
     running.begun(1)

@@ -13,6 +13,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from selfemo.config import load
+from selfemo.data.corpora import load_corpus
+from selfemo.data.corpora.rows import Rows
 from selfemo.data.intake.splits import SPLITS, Shares, assign
 from selfemo.data.intake.staging import Known
 from selfemo.data.label_file import read_label_file
@@ -225,4 +228,26 @@ def test_a_command_that_fails_ends_the_import(tmp_path: Path, importer: Importer
     done = importer(table(tmp_path / "t.csv", "text", "one", "two"), "--redact-command", command)
     assert done.code == 2
     assert problem in done.output
+    assert not done.out.exists()
+
+
+def test_an_import_is_a_corpus_that_a_run_reads(tmp_path: Path, importer: Importer) -> None:
+    rows = [{"conv_id": c, "speaker": "Ann", "text": f"怒り {c}", "votes": {"怒り": 2, "joy": c}} for c in range(4)]
+    done = importer(table(tmp_path / "t.jsonl", *map(json.dumps, rows)), "--shares", "50,50,0")
+    rows_of = Rows()
+    loaded = load_corpus("corpus", str(done.out), rows_of)
+    assert loaded == done.dialogues
+    assert loaded[1].turns[0].votes == {"怒り": 2.0, "joy": 1.0}
+    config = load(None, [f"corpora=[{{name: corpus, path: {done.out}}}]"])
+    assert config.spaces()["corpus"].labels == ("怒り", "joy")
+
+
+def test_a_library_that_is_missing_is_named_with_what_installs_it(
+    tmp_path: Path, importer: Importer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "phonenumbers", None)
+    done = importer(table(tmp_path / "t.csv", "text", "one"), "--redact")
+    assert done.code == 2
+    assert "phonenumbers is not installed" in done.output
+    assert "pip install 'selfemo[data]'" in done.output
     assert not done.out.exists()

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from selfemo.data.corpora import load_corpus
 from selfemo.data.corpora.rows import Rows
-from tests.conftest import ROOT
 from tests.unit.intake.conftest import Importer
 
 
@@ -77,6 +73,13 @@ def test_esconv(tmp_path: Path, importer: Importer) -> None:
     done = importer(tmp_path / "ESConv.json")
     assert done.said[0] == [("supporter", "Hello, how are you?\n"), ("seeker", "My exams worry me.")]
     assert done.gold[0] == [None, ("anxiety",)]
+
+
+def test_esconv_as_the_hub_has_it(tmp_path: Path, importer: Importer) -> None:
+    dialog = [{"text": "Hello.", "speaker": "sys", "strategy": "Others"}, {"text": "I am low.", "speaker": "usr"}]
+    row = {"emotion_type": "sadness", "problem_type": "job", "situation": "s", "dialog": dialog}
+    done = importer(jsonl(tmp_path / "train.jsonl", {"text": json.dumps(row)}))
+    assert (done.said, done.gold) == ([[("sys", "Hello."), ("usr", "I am low.")]], [[None, ("sadness",)]])
 
 
 def test_dailydialog_of_hugging_face(tmp_path: Path, importer: Importer) -> None:
@@ -189,6 +192,10 @@ def test_convokit(tmp_path: Path, importer: Importer) -> None:
     assert [(d.id, d.split) for d in done.dialogues] == [("corpus/train/u1", "train"), ("corpus/test/u3", "test")]
     assert done.said == [[("s1", "Hi."), ("s2", "Hello!")], [("s2", "So?")]]
     assert done.gold == [[("joy",), ("fear",)], [None]]
+    (source,) = done.report["files"]
+    assert (source["files"], source["rows"]) == (4, 3)  # utterances, conversations, speakers, index
+    (tmp_path / "speakers.json").write_text("{}")
+    assert importer(tmp_path, out="again").report["files"][0]["sha256"] != source["sha256"]
 
 
 def test_chats_as_clients_of_openai_keep_them(tmp_path: Path, importer: Importer) -> None:
@@ -265,10 +272,8 @@ def test_a_label_of_a_speaker_who_never_speaks_is_refused(tmp_path: Path, import
     assert (done.code, "no labelled turn of 'Cy'" in done.output) == (2, True)
 
 
-def test_real_meld_is_read_as_its_own_loader_reads_it(importer: Importer) -> None:
-    path = Path(os.environ.get("SELFEMO_DATA", ROOT.parent / "shared" / "data")) / "meld"
-    if not (path / "train_sent_emo.csv").is_file():
-        pytest.skip(f"MELD is not in {path}: set SELFEMO_DATA")
+def test_real_meld_is_read_as_its_own_loader_reads_it(importer: Importer, meld_directory: Path) -> None:
+    path = meld_directory
     done = importer(path)
     loaded = load_corpus("meld", str(path), Rows())
     ids = {d.id.removeprefix("meld/"): d for d in loaded}

@@ -15,13 +15,13 @@ from transformers import PreTrainedTokenizerFast
 
 from selfemo import config as configuration
 from selfemo.data.dialogue import Utterance
-from selfemo.data.labels import MELD
 from selfemo.errors import UserError
 from selfemo.method.chat import folded, merged, rendered
 from selfemo.method.prompts import Prompter
 from selfemo.policies import Policies
 from selfemo.policy.weights import load_tokenizer
 from selfemo.store.artifacts import Store
+from tests.spaces import MELD
 
 TURNS = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] | trim }}\n{% endfor %}<assistant>"
 GEMMA = (

@@ -92,7 +92,7 @@ def test_an_engine_and_a_training_step_refuse_what_they_cannot_compute(convoluti
     with pytest.raises(UserError, match=named):
         load_engine(convolutions, configuration.load(None, []))
     with pytest.raises(UserError, match=named):
-        warm_up(convolutions, [], Config(), tmp_path / "work", tmp_path / "out", lambda *_: None)
+        warm_up(convolutions, [], {}, Config(), tmp_path / "work", tmp_path / "out", lambda *_: None)
     assert not (tmp_path / "work").exists()
 
 

@@ -88,6 +88,7 @@ def test_an_adapter_that_is_saved_again_is_seen_and_so_is_its_base(
     adapter.mkdir()
     written = {"peft_type": "LORA", "base_model_name_or_path": str(base), "lora_alpha": 8, "r": 4}
     (adapter / "adapter_config.json").write_text(json.dumps(written))
+    (adapter / "adapter_model.safetensors").write_bytes(b"not read here")
     first = policies.find(str(adapter))
     before = first.version
     assert settings(first.directory)["lora_alpha"] == 8

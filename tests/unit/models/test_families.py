@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from selfemo.errors import UserError
 from selfemo.policy.engine import Sampling
+from selfemo.policy.stepping import Drawn, SampleAsk, ScoreAsk, Scored
 from selfemo.policy.trees import check
 from selfemo.policy.trees.attention import PackedAttention, block_mask, enable
 from selfemo.policy.trees.layer import Layer
@@ -51,6 +52,35 @@ def test_samples_are_as_likely_as_a_plain_pass_says(family: str, tiny: Path) -> 
                 plain = _plain(reference, prompt, list(completion.ids))
                 assert plain.numpy() == pytest.approx(completion.logprobs, abs=1e-4)
             assert float(_plain(reference, prompt, answer).sum()) == pytest.approx(score, abs=1e-3)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_servers_steps_give_what_whole_calls_give_or_the_family_is_not_stepped(family: str, tiny: Path) -> None:
+    made = config(family)
+    engine = TransformersEngine(model(made), load_tokenizer(str(tiny)))
+    stepper = engine.stepper(4)
+    if stepper is None:
+        kinds = (getattr(made, "attn_logit_softcapping", None), family == "gpt-oss")
+        assert any(kinds), "soft caps and sinks are what a step does not compute"
+        return
+    prompts, answers = _prompts()
+    asks = [ScoreAsk([p], [[a]]) for p, a in zip(prompts, answers, strict=True)]
+    found: dict[object, object] = {}
+    for ask in asks:  # each joins when the one before has begun
+        stepper.add(ask)
+        found |= {event.ask: event.scores for event in stepper.step() if isinstance(event, Scored)}
+    while not stepper.idle():
+        found |= {event.ask: event.scores for event in stepper.step() if isinstance(event, Scored)}
+    for ask, expected in zip(asks, engine.score(prompts, [[a] for a in answers]), strict=True):
+        assert found[ask] == (pytest.approx(expected, abs=1e-3),)
+    draw = SampleAsk(prompts[0], 5, Sampling(2, 12))
+    stepper.add(draw)
+    drawn: list[list[int]] = [[], []]
+    while not stepper.idle():
+        for event in stepper.step():
+            if isinstance(event, Drawn):
+                drawn[event.index].append(event.token)
+    assert drawn == [list(c.ids) for c in engine.sample([prompts[0]], [5], Sampling(2, 12))[0]]
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -260,7 +260,8 @@ def described(plan: Plan) -> Iterator[tuple[str, str, bool]]:
         yield "turns", f"listed in {plan.columns.turns}", True
     for role in roles.ROLES:
         value = plan.columns.of(role)
-        shown = _list(value) or _absent(plan, role)
+        shown = "each row is one" if value == (ROW,) else "" if value == (FILE,) else _list(value)
+        shown = shown or _absent(plan, role)
         if shown:
             yield role, shown, role not in plan.unsure
     if plan.columns.label_of:
@@ -280,5 +281,6 @@ def _absent(plan: Plan, role: str) -> str:
         pause = f"; a silence of {plan.options.gap:g} hours begins another" if plan.columns.time else ""
         return f"each file is one{pause}"
     if role == "speaker":
-        return "none: A and B in turns"
+        one = plan.columns.dialogue == (ROW,) or (plan.columns.unique and not plan.columns.turns)
+        return "none" if one and not plan.columns.turns else "none: A and B in turns"
     return "none" if role == "label" and not plan.columns.votes else ""

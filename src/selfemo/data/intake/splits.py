@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -80,27 +81,32 @@ def assign(known: Sequence[Known], shares: Shares | None, seed: int, where: str)
 
 def _drawn(known: Sequence[Known], shares: Shares, seed: int) -> list[str]:
     """Whole components of dialogues that share a group, in an order drawn by seed, to whatever is furthest behind."""
-    parts: dict[int, list[int]] = {}
-    for index, root in enumerate(_components(known)):
-        parts.setdefault(root, []).append(index)
+    roots = _components(known)
+    sizes = Counter(roots)
     share = {"train": shares.train, "dev": shares.dev, "test": shares.test}
     whole, total = sum(share.values()), len(known)
     wanted = {s: part * total / whole for s, part in share.items() if part}
     few = [s for s in wanted if wanted[s] < 1]
-    if few and len(parts) >= len(wanted):  # one dialogue at least, of as many as there are
+    if few and len(sizes) >= len(wanted):  # one dialogue at least, of as many as there are
         wanted["train"] -= sum(1 - wanted[s] for s in few if s != "train")
         wanted |= dict.fromkeys(few, 1.0)
+    least: dict[int, int] = {}  # of a component, the dialogue whose id comes first: its draw is the component's
+    for index, root in enumerate(roots):
+        if sizes[root] > 1:
+            least[root] = min(least.get(root, index), index, key=lambda i: (known[i].apart, known[i].name))
+
+    def drawn(root: int) -> tuple[int, int]:
+        dialogue = known[least.get(root, root)]
+        return -sizes[root], seed_of(seed, "split", dialogue.apart, dialogue.name)
+
     given = dict.fromkeys(share, 0)
-    splits = [""] * total
-    keys = {r: min((known[i].apart, known[i].name) for i in part) for r, part in parts.items()}
+    of: dict[int, str] = {}
     # Large components first: a small one can still even out what they left.
-    for root in sorted(parts, key=lambda r: (-len(parts[r]), seed_of(seed, "split", *keys[r]))):
-        behind = {s: wanted[s] - given[s] for s in wanted}
-        split = max(behind, key=lambda s: behind[s])
-        given[split] += len(parts[root])
-        for index in parts[root]:
-            splits[index] = split
-    return splits
+    for root in sorted(sizes, key=drawn):
+        split = max(wanted, key=lambda s: wanted[s] - given[s])
+        given[split] += sizes[root]
+        of[root] = split
+    return [of[root] for root in roots]
 
 
 def _components(known: Sequence[Known]) -> list[int]:

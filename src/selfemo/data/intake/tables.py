@@ -134,11 +134,16 @@ def _csv(path: Path, dialect: Dialect, refuse: Refuse) -> Iterator[tuple[int, Ro
 
 
 def _until_the_end(reader: Any) -> Iterator[Any]:
+    """Batches of few rows: as Python's objects, those of a block would take ten times its size."""
     while True:
         try:
-            yield reader.read_next_batch()
+            yield from _sliced(reader.read_next_batch())
         except StopIteration:
             return
+
+
+def _sliced(batch: Any) -> Iterator[Any]:
+    return (batch.slice(start, _BATCH) for start in range(0, batch.num_rows, _BATCH))
 
 
 def _tell(path: Path, dialect: Dialect, row: tuple[int, int], refuse: Refuse) -> None:
@@ -157,11 +162,24 @@ def _lines(path: Path, encoding: str, refuse: Refuse) -> Iterator[tuple[int, Row
                 continue
             row = _parsed(line.strip(), path, number, refuse)
             if isinstance(row, dict):
-                yield number, row
+                yield number, _unpacked(row)
             elif isinstance(row, list):
                 yield number, {"messages": row}
             elif row is not None:
                 refuse(path, number, "(row)", "not a JSON object")
+
+
+def _unpacked(row: Row) -> Row:
+    """A conversation that is kept as JSON in the one column `text`, as ESConv is on the hub; any other row as it is."""
+    text = row.get("text") if len(row) == 1 else None
+    if isinstance(text, str) and text.startswith("{"):
+        try:
+            inner = json.loads(text)
+        except (ValueError, RecursionError):
+            return row
+        if isinstance(inner, dict) and any(isinstance(value, list) for value in inner.values()):
+            return inner
+    return row
 
 
 def _parsed(text: str, path: Path, line: int, refuse: Refuse | None) -> Any:
@@ -222,8 +240,8 @@ def _batches(path: Path, form: str) -> Iterator[Row]:
                     yield from batch.to_pylist()
         else:
             for batch in _arrow(path):
-                for start in range(0, batch.num_rows, _BATCH):
-                    yield from batch.slice(start, _BATCH).to_pylist()
+                for part in _sliced(batch):
+                    yield from part.to_pylist()
     except (pa.ArrowException, OSError, ValueError) as error:  # a time in nanoseconds, without pandas
         first = str(error).split("\n", 1)[0]
         raise UserError(f"cannot be read: {first}", where=str(path), fix="fetch or write the file again") from None

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from selfemo.data.dialogue import Dialogue
+from selfemo.data.intake.files import Source
 from selfemo.data.intake.naming import in_order
 from selfemo.data.intake.plan import Plan
 from selfemo.data.intake.refusals import Refusals
@@ -55,11 +55,7 @@ def report_of(
         "files": [
             {
                 "name": table.source.path.name,
-                **(
-                    {"bytes": table.source.path.stat().st_size, "sha256": _sha256(table.source.path)}
-                    if table.source.path.is_file()
-                    else {}
-                ),
+                **_size(table.source),
                 "form": table.source.form,
                 **({"split": table.source.split} if table.source.split else {}),
                 **(
@@ -87,6 +83,22 @@ def report_of(
     }
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+_READ = {"convokit": "*.json*", "iemocap": "**/Ses*.txt"}
+"""Of a directory that is read as one source: its files."""
+
+
+def _size(source: Source) -> dict[str, Any]:
+    """Bytes and sha256 of a source; of a directory, of its files together: names, sizes and bytes, in order."""
+    if source.form not in _READ:
+        with source.path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return {"bytes": source.path.stat().st_size, "sha256": digest}
+    files = sorted(path for path in source.path.glob(_READ[source.form]) if path.is_file())
+    whole, size = hashlib.sha256(), 0
+    for path in files:
+        size += path.stat().st_size
+        whole.update(f"{path.relative_to(source.path).as_posix()}\0{path.stat().st_size}\0".encode())
+        with path.open("rb") as file:
+            while piece := file.read(1 << 20):
+                whole.update(piece)
+    return {"files": len(files), "bytes": size, "sha256": whole.hexdigest()}

@@ -219,18 +219,13 @@ def _kind(config: Any) -> str:
 
 
 def _stateful(config: Any) -> str:
-    """Why an architecture cannot be computed on trees, where its configuration or class says so; else empty."""
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
-
+    """Why an architecture cannot be computed on trees, where its configuration says so; else empty."""
     text = config.get_text_config(decoder=True)
     kinds = {str(kind) for kind in getattr(text, "layer_types", None) or ()}
     if other := sorted(kinds - _STATELESS):
         return f"has layers of kind {', '.join(other)}, which look at the past in other ways than attention"
     if getattr(config, "is_encoder_decoder", False):
         return "is an encoder with a decoder"
-    known = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
-    if getattr(known, "_is_stateful", False):
-        return "carries a state along the sequence"
     return ""
 
 

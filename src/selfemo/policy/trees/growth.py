@@ -205,6 +205,11 @@ class Scoring(Growth):
         self.before: Ints = np.concatenate(befores)
         """For each token of each answer, the node it follows."""
         self.tokens: Ints = self.ids[np.concatenate(ends)]
+        # Nothing follows an answer's last token: it is asked for, and need not be computed.
+        self.computed[:] = True
+        for path in self.paths:
+            self.computed[path[:-1]] = False
+        self.pending = np.flatnonzero(~self.computed)
         self.scores = np.zeros(len(rows))
 
     @property

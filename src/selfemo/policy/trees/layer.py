@@ -1,4 +1,4 @@
-"""How one layer of a model attends, and the attention that no kernel has: soft caps, and sinks. Defined here."""
+"""How one layer attends, and what SDPA does not compute of it. The names are those of transformers' interface."""
 
 from __future__ import annotations
 

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
 
-from selfemo.policy.trees.attention import PackedAttention, check_length, inputs
+from selfemo.policy.trees.attention import PackedAttention, inputs
+from selfemo.policy.trees.lengths import check_length
 from selfemo.policy.trees.tree import TokenIds, grow
 
 ROWS = 512

@@ -165,7 +165,8 @@ class Shapes:
     def attend(self, module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """See :meth:`selfemo.policy.trees.attention.Attend.attend`."""
         for name in ("sinks", "softcap", "attn_logit_softcapping"):
-            if getattr(module, name, None) is not None:
+            # What a layer says in its call, or what its module has.
+            if any(getattr(x, name, None) is not None for x in (module, getattr(module, "module", None))):
                 self.odd = f"layer {module.layer_idx} has {name}"
         if key.shape != value.shape:
             self.odd = f"layer {module.layer_idx} has keys and values of different shape"

@@ -20,8 +20,9 @@ from selfemo.config.platform import Policy
 from selfemo.policy.compute import compute
 from selfemo.policy.engine import Completion, Sampling
 from selfemo.policy.trees import check
-from selfemo.policy.trees.attention import check_length, enable
+from selfemo.policy.trees.attention import enable
 from selfemo.policy.trees.forest import Forest
+from selfemo.policy.trees.lengths import check_length
 from selfemo.policy.trees.packing import log_probs
 from selfemo.policy.trees.tree import Ints, TokenIds, Tree, grow, neighbours_first, shared_prefix
 from selfemo.policy.weights import load_model
