@@ -20,7 +20,8 @@ def prepare(config: str, cycle: str, scheduled_at: str, dataset: dsl.Output[dsl.
         dataset: Shown in the user interface.
 
     Returns:
-        The configuration as all later steps take it, under the cycle's name; URI of the prepared data; and the numbers
+        The configuration as all later steps take it, under the cycle's name, and without rounds if there is nothing
+        new to learn from; URI of the prepared data; and the numbers
         of the shards that self-play and evaluation are cut into.
     """
     from selfemo import cycles, logs, steps
@@ -29,6 +30,7 @@ def prepare(config: str, cycle: str, scheduled_at: str, dataset: dsl.Output[dsl.
 
     with logs.step("prepare"):
         settings = cycles.of(Config.from_json(config), cycle, scheduled_at)
-        uri = steps.prepare(settings).uri
-        kubeflow.describe(dataset, settings, uri, 0)
-        return settings.to_json(), uri, list(range(settings.launch.shards))
+        prepared = steps.prepare(settings)
+        kubeflow.describe(dataset, settings, prepared.uri, 0)
+        settings = cycles.played(settings, prepared.result)
+        return settings.to_json(), prepared.uri, list(range(settings.launch.shards))

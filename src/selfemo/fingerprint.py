@@ -29,6 +29,7 @@ _ENGINES = (
 """What samples is looked up in a table of names, which no import shows: it counts, and all of policy/."""
 
 ENTRIES: dict[str, tuple[str, ...]] = {
+    "feedback": ("selfemo.steps.feedback",),
     "prepare": ("selfemo.steps.prepare",),
     "warmup": ("selfemo.steps.warmup", "selfemo.policy.packaged"),
     "generate": ("selfemo.steps.generate", "selfemo.policies", *_ENGINES),

@@ -15,7 +15,9 @@ def test_a_scheduled_run_has_a_name_of_its_own_from_its_first_step_to_its_report
     settings, _, _ = plain.prepare_cycle(small_local.to_json(), "scheduled", when)
     tonight = Config.from_json(settings)
     assert tonight.run == f"{small_local.run}-20261126-030000"
-    assert tonight.model_copy(update={"run": small_local.run}) == small_local
+    others = {"run": small_local.run, "seed": small_local.seed, "cycle": None}
+    assert tonight.model_copy(update=others) == small_local
+    assert (tonight.division_seed, tonight.seed == small_local.seed) == (small_local.seed, False)
     report.python_func(small_local.to_json(), "scheduled", when, SimpleNamespace(state="COMPLETE", error_message=""))
     registry = Context(tonight).registry
     assert registry.client.get_run(registry.parent).info.status == "FINISHED"

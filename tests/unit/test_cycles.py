@@ -34,6 +34,21 @@ def test_each_time_has_its_own_name_and_the_same_time_the_same(one: datetime, ot
     assert (names[0] < names[1]) is (one.replace(microsecond=0) < other.replace(microsecond=0))  # sorted by time
 
 
+@given(st.integers(0, 2**31 - 1), st.sampled_from(["a", "20261126-030000", "b.c-d"]))
+def test_each_cycle_has_a_seed_of_its_own_and_draws_who_is_scored_as_its_schedule_does(seed: int, name: str) -> None:
+    schedule = CONFIG.model_copy(update={"seed": seed})
+    one, same, other = (cycles.of(schedule, n) for n in (name, name, "other"))
+    assert one.seed == same.seed != other.seed
+    assert one.division_seed == other.division_seed == schedule.division_seed == seed
+    assert one.cycle is not None and one.cycle.schedule == CONFIG.run
+
+
+def test_a_cycle_without_anything_new_has_no_rounds() -> None:
+    assert cycles.played(CONFIG, {}) is CONFIG and cycles.played(CONFIG, {"idle": ""}) is CONFIG
+    idle = cycles.played(CONFIG, {"idle": "nothing came"})
+    assert idle.loop.rounds == 0 and idle.loop.patience == CONFIG.loop.patience
+
+
 def test_a_cycle_by_name_is_the_scheduled_one() -> None:
     scheduled = cycles.of(CONFIG, cycles.SCHEDULED, "2026-11-26T03:00:00Z")
     assert scheduled == cycles.of(CONFIG, "20261126-030000")

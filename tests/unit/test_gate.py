@@ -170,3 +170,32 @@ def test_the_first_policy_needs_no_gate_and_different_turns_cannot_be_compared()
     assert gate.check([], rows(_pairs(0.1)), SPACES, CONFIG).promoted
     with pytest.raises(UserError, match="different turns"):
         gate.check(rows(_pairs(0.5, 60)), rows(_pairs(0.5, 66)), SPACES, CONFIG)
+
+
+PASSED = Decision(True, "gain on sample")
+
+
+def test_a_drop_on_what_people_corrected_keeps_the_champion() -> None:
+    decision = gate.heard(PASSED, rows(_pairs(0.7)), rows(_pairs(0.5)), SPACES, CONFIG)
+    assert not decision.promoted and "on corrected turns of sample fell by" in decision.reason
+    assert decision.gains["sample, corrected"].gain < -CONFIG.gate.max_drop
+
+
+def test_a_gain_on_what_people_corrected_promotes_nobody() -> None:
+    old, new = rows(_pairs(0.5)), rows(_pairs(0.7))
+    kept = Decision(False, "it may be chance")
+    assert gate.heard(PASSED, old, new, SPACES, CONFIG).promoted
+    decision = gate.heard(kept, old, new, SPACES, CONFIG)
+    assert (decision.promoted, decision.reason) == (False, kept.reason)
+    assert gate.heard(PASSED, [], [], SPACES, CONFIG) == PASSED
+
+
+def test_too_few_corrected_dialogues_are_said_and_decide_nothing() -> None:
+    decision = gate.heard(PASSED, counted({}, 7), counted(dict.fromkeys(range(7), 0), 7), SPACES, CONFIG)
+    assert decision.promoted and "7 corrected dialogues of sample decide nothing: it takes 8" in decision.reason
+    assert not gate.heard(PASSED, counted({}, 8), counted(dict.fromkeys(range(8), 0), 8), SPACES, CONFIG).promoted
+
+
+def test_corrected_turns_have_to_be_the_same_for_both() -> None:
+    with pytest.raises(gate.NotComparable):
+        gate.heard(PASSED, counted({}, 8), counted({}, 9), SPACES, CONFIG)

@@ -9,6 +9,7 @@ from selfemo.cli import cluster, registry, run, steps
 from selfemo.cli.annotate import annotate
 from selfemo.cli.base import Cli
 from selfemo.cli.data import data
+from selfemo.cli.feedback import feedback
 from selfemo.cli.gc import gc
 from selfemo.cli.play import play
 
@@ -46,6 +47,7 @@ for command in (
     annotate,
     registry.fetch,
     data,
+    feedback,
     gc,
 ):
     main.add_command(command)

@@ -103,10 +103,36 @@ def stopped_rounds(config: Config, hours: float) -> None:
 @click.option("--name", default="", help="Under which clients know it; default: the registered name.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; elsewhere, a key is needed.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="Port.")
-def serve(config: Config, policy: str, digest: str, name: str, host: str, port: int) -> None:
+@click.option("--collect", metavar="PLACE", help="Keep conversations whose clients agree: directory or s3://...")
+@click.option(
+    "--collect-share",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Of these, how many.",
+)
+@click.option("--collect-days", type=click.IntRange(min=1), help="Remove what is older; default: it stays.")
+@click.option(
+    "--redact-region", "regions", multiple=True, metavar="XX", help="Country whose telephone numbers are masked in it."
+)
+@click.option("--redact-command", default="", metavar="COMMAND", help="Mask with a command: a JSON string a line.")
+def serve(
+    config: Config,
+    policy: str,
+    digest: str,
+    name: str,
+    host: str,
+    port: int,
+    collect: str | None,
+    collect_share: float,
+    collect_days: int | None,
+    regions: tuple[str, ...],
+    redact_command: str,
+) -> None:
     """Serve a policy: OpenAI's chat completions, and /v1/emotions for the emotions of a dialogue.
 
-    Clients give the key in SELFEMO_SERVE_KEY as a bearer token, where it is set.
+    Clients give the key in SELFEMO_SERVE_KEY as a bearer token, where it is set. With --collect, conversations are kept
+    whose requests say `x-selfemo-collect: yes`, and /v1/feedback takes corrections (docs/feedback.md).
 
     \b
     Example:
@@ -114,10 +140,15 @@ def serve(config: Config, policy: str, digest: str, name: str, host: str, port: 
       curl localhost:8000/v1/emotions -H 'content-type: application/json' \\
         -d '{"turns": [{"speaker": "Ann", "text": "We won!"}]}'
     """
+    from selfemo.serving.command import Collect
     from selfemo.serving.command import serve as run
 
+    if not collect and (collect_share != 1.0 or collect_days or regions or redact_command):
+        raise UserError("nothing is kept", where="selfemo serve", fix="give --collect PLACE as well")
     surroundings(config, needs=needs_of(policy))
-    run(config, policy, name, digest, host, port)
+    masked = tuple(region.upper() for region in regions) or ("US", "GB")
+    kept = Collect(collect or "", collect_share, collect_days, masked, redact_command)
+    run(config, policy, name, digest, host, port, kept)
 
 
 @click.command()

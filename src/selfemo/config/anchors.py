@@ -16,7 +16,13 @@ from selfemo.errors import UserError
 
 Loc = tuple[int | str, ...]
 
-PATHS: tuple[Loc, ...] = (("workdir",), ("corpora", "*", "path"), ("corpora", "*", "labels"), ("gitops", "repository"))
+PATHS: tuple[Loc, ...] = (
+    ("workdir",),
+    ("corpora", "*", "path"),
+    ("corpora", "*", "labels"),
+    ("feedback", "path"),
+    ("gitops", "repository"),
+)
 """Settings that are a path, unless they are an address."""
 NAMES: tuple[Loc, ...] = (("policy", "base"), ("policy", "start"), ("evaluation", "judge"))
 """Settings that may be a path: one that begins with a dot, or the directory that is there; else a name of a hub."""

@@ -76,6 +76,33 @@ class Corpus(Section):
         return self.labels.space(self.name)
 
 
+class Feedback(Section):
+    """What came back from what is served, and what a run takes of it (docs/feedback.md)."""
+
+    path: str | None = None
+    """Where it lies: s3://bucket/prefix, or a directory, relative to the file that says it; null reads none."""
+    conversations: int = Field(1000, ge=0)
+    """Most collected conversations without corrections that self-play starts from; the newest ones are taken."""
+    held_out: float = Field(0.25, ge=0, lt=1)
+    """Share of conversations that is never learnt from: corrections of these judge the challenger."""
+
+    @field_validator("path")
+    @classmethod
+    def _place(cls, path: str | None) -> str | None:
+        if path is not None and "://" in path and "$" not in path:
+            addresses.store_root(path)
+        return path
+
+
+class Cycle(Section):
+    """Which cycle of a schedule a run is; whoever starts the cycle fills it in."""
+
+    schedule: str
+    """Name of the schedule's run."""
+    seed: int = Field(ge=0, lt=2**31)
+    """The schedule's seed: who is learnt from and who is scored stays the same from cycle to cycle."""
+
+
 class Vllm(Section):
     """vLLM, where policy.engine is vllm; prefix caching is always on."""
 

@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from selfemo.config.cluster import Cluster
-from selfemo.config.platform import Corpus, Gitops, Launch, Mlflow, Policy, Store
+from selfemo.config.platform import Corpus, Cycle, Feedback, Gitops, Launch, Mlflow, Policy, Store
 from selfemo.config.section import Section
 from selfemo.config.sections import Evaluation, Flywheel, Gate, Grpo, Guard, Loop, Rewards, SelfPlay, Warmup
 from selfemo.data.corpora.table import CORPORA
@@ -31,6 +31,9 @@ class Config(Section):
     """Services' data, caches and logs of this machine."""
     corpora: tuple[Corpus, ...] = Field((Corpus(name="sample"),), min_length=1)
     """The first is the gate corpus; none twice, also not in another form or under other labels."""
+    feedback: Feedback = Feedback()
+    cycle: Cycle | None = None
+    """Null for a run that is no cycle of a schedule."""
     policy: Policy = Policy()
     warmup: Warmup = Warmup()
     selfplay: SelfPlay = SelfPlay()
@@ -72,6 +75,11 @@ class Config(Section):
         """Processes that train together, over all nodes."""
         return self.launch.processes * (self.cluster.nodes if self.cluster.trainer == "trainjob" else 1)
 
+    @property
+    def division_seed(self) -> int:
+        """Draws who is learnt from and who is scored: the schedule's for all its cycles, whose own differ."""
+        return self.seed if self.cycle is None else self.cycle.seed
+
     def spaces(self) -> dict[str, LabelSpace]:
         """The label spaces of the corpora by name, the gate corpus first: read once, and handed on.
 
@@ -94,7 +102,7 @@ class Config(Section):
             dealt_out["warmup.dialogues_per_step"] = self.warmup.dialogues_per_step
         if step == "train" and self.loop.rounds and self.grpo.objective == "self-grpo":
             dealt_out["grpo.prompts_per_step"] = self.grpo.prompts_per_step
-            dealt_out["grpo.replay"] = self.grpo.replay if self.warmup.dialogues else 0
+            dealt_out["grpo.replay"] = self.grpo.replay if self.warmup.dialogues or self.feedback.path else 0
         for name, count in dealt_out.items():
             check_even(count, self.processes, name)
 
@@ -143,7 +151,8 @@ def check_even(count: int, processes: int, name: str) -> None:
 
 
 SECTIONS: dict[str, tuple[str, ...]] = {
-    "prepare": ("seed", "corpora", "warmup", "evaluation"),
+    "feedback": ("corpora", "feedback", "cycle"),
+    "prepare": ("seed", "corpora", "warmup", "evaluation", "feedback", "cycle"),
     "warmup": ("seed", "policy", "warmup"),
     "generate": ("seed", "policy", "selfplay", "rewards"),
     "gather": ("seed", "policy", "selfplay", "rewards"),

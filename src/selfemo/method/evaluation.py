@@ -33,6 +33,8 @@ from selfemo.store.artifacts import Store
 
 PREDICTIONS = "predictions.jsonl.gz"
 """File of an evaluation that holds a line a held-out turn."""
+CORRECTED = "corrected.jsonl.gz"
+"""The same of corrected conversations that judge, which are no part of the figures of a corpus."""
 
 
 def predictions(store: Store, scores: str) -> list[Scored]:
@@ -46,6 +48,17 @@ def predictions(store: Store, scores: str) -> list[Scored]:
         UserError: If nothing is published there.
     """
     return list(read_records(store.fetch(scores) / PREDICTIONS, Scored)) if scores else []
+
+
+def corrected_predictions(store: Store, scores: str) -> list[Scored]:
+    """What an evaluation predicted on corrected conversations; none of one that had none.
+
+    Args:
+        store: That holds it.
+        scores: Its URI, or the empty one.
+    """
+    file = store.fetch(scores) / CORRECTED if scores else None
+    return list(read_records(file, Scored)) if file is not None and file.is_file() else []
 
 
 def labels_of(store: Store, made: str) -> dict[str, LabelSpace]:

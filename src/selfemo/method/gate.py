@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -214,3 +214,33 @@ def check(champion: Sequence[Scored], challenger: Sequence[Scored], spaces: Spac
     if found.gain <= settings.min_gain:
         return Decision(False, f"gain on {name} {found}: not above {settings.min_gain:g}", gains)
     return Decision(True, f"gain on {name} {found}", gains)
+
+
+def heard(
+    decision: Decision, champion: Sequence[Scored], challenger: Sequence[Scored], spaces: Spaces, config: Config
+) -> Decision:
+    """A decision, and what corrected conversations say to it: a drop there keeps the champion.
+
+    A gain there promotes nobody: people correct what the served policy got wrong, so whatever errs otherwise gains.
+
+    Args:
+        decision: Of :func:`check`.
+        champion: Its predictions on corrected conversations that nobody has learnt from; empty if there are none.
+        challenger: The same of the challenger.
+        spaces: As for :func:`check`.
+        config: As for :func:`check`.
+
+    Raises:
+        NotComparable: If the two were not scored on the same turns.
+    """
+    said = []
+    for corpus in dict.fromkeys(r.corpus for r in (*champion, *challenger)):
+        old, new = ([r for r in rows if r.corpus == corpus] for rows in (champion, challenger))
+        found = paired_gain(old, new, spaces.get(corpus), config)
+        decision = replace(decision, gains={**decision.gains, f"{corpus}, corrected": found})
+        if found.dialogues < LEAST_DIALOGUES:
+            said.append(f"{found.dialogues} corrected dialogues of {corpus} decide nothing: it takes {LEAST_DIALOGUES}")
+        elif found.gain < -config.gate.max_drop and decision.promoted:
+            reason = f"{found.figure} on corrected turns of {corpus} fell by {-found.gain:.3f}; else: {decision.reason}"
+            decision = replace(decision, promoted=False, reason=reason)
+    return replace(decision, reason="; ".join([decision.reason, *said]))

@@ -88,6 +88,12 @@ class Registry:
         tags = {"selfemo.kind": "round", "selfemo.round": str(number), "mlflow.parentRunId": self.parent}
         return self._find(tags, f"{self.config.run} round {number}")
 
+    def earlier(self, schedule: str) -> Any | None:
+        """The newest run of a schedule that ended well, other than this one; None if there is none."""
+        where = f"tags.`selfemo.schedule` = {quoted(schedule)} and attributes.status = 'FINISHED'"
+        runs = self.client.search_runs([self.experiment], where, order_by=["attributes.start_time DESC"])
+        return next((run for run in runs if run.data.tags["selfemo.run"] != self.config.run), None)
+
     def link(self, number: int) -> str:
         """Where the run of a round is shown; empty where MLflow has no pages of its own."""
         if not self.tracking_uri.startswith(("http://", "https://")):

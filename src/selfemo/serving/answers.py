@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from selfemo.data.dialogue import Utterance
 from selfemo.policy.stepping import ScoreAsk, Scored
 from selfemo.serving.chat import Chat
+from selfemo.serving.collect import Collector
 from selfemo.serving.labels import Form, Unknown, form_of, space_named
 from selfemo.serving.limits import Limits
 from selfemo.serving.record import Record
@@ -33,10 +34,13 @@ class Answers:
         service: What answers.
         scheduler: Where its engine works.
         limits: Of the server.
+        collector: Keeps the conversations whose clients agree; None keeps none.
     """
 
-    def __init__(self, service: Service, scheduler: Scheduler, limits: Limits) -> None:
-        self.service, self.scheduler = service, scheduler
+    def __init__(
+        self, service: Service, scheduler: Scheduler, limits: Limits, collector: Collector | None = None
+    ) -> None:
+        self.service, self.scheduler, self.collector = service, scheduler, collector
         self.sessions = Sessions(lambda turns: service.player.prompter.window(turns), limits.sessions)
         # Prompts are made beside the event loop, which a long one would keep from answering probes.
         self._maker = ThreadPoolExecutor(1, "prompts")
@@ -57,7 +61,9 @@ class Answers:
         if asked.top_logprobs and not self.scheduler.stepper.tops:
             raise HTTPException(400, "top_logprobs is not supported by this engine; logprobs is")
         if form is not None:
-            return await self._in_form(asked, form, record, receive)
+            said = await self._in_form(asked, form, record, receive)
+            self._keep(asked, form.space.name, record)
+            return said
         work = self.scheduler.place()
         try:
             ask = await self._made(lambda: self.service.chat(asked, record.space))
@@ -67,9 +73,15 @@ class Answers:
         chat = Chat(self.service, asked, record)
         work.begin(ask)
         if asked.stream:
+            self._keep(asked, self.service.labels, record)
             return _Stream(chat.streamed(work, ask), work)
         answer: dict[str, Any] = await work.unless_left(chat.whole(work, ask), receive)
+        self._keep(asked, self.service.labels, record)
         return answer
+
+    def _keep(self, asked: ChatRequest, labels: str, record: Record) -> None:
+        if self.collector is not None:
+            self.collector.keep(record, labels, dialogue_of(asked.messages))
 
     async def _in_form(
         self, asked: ChatRequest, form: Form, record: Record, receive: Receive
@@ -121,10 +133,14 @@ class Answers:
         finally:
             work.close()
         numbers = range(before + first, before + len(turns))
+        read = self.service.emotions(numbers, histories, label_space, scores)
+        if self.collector is not None and before == len(earlier):  # else its first turns are forgotten
+            named = session.name if session else ""
+            self.collector.keep(record, label_space.name, [*earlier, *turns], conversation=named, read=read)
         return EmotionsResponse(
             model=self.service.name,
             labels=list(label_space.labels),
-            turns=self.service.emotions(numbers, histories, label_space, scores),
+            turns=read,
             usage=EmotionsUsage(prompt_tokens=record.prompt, cached_tokens=record.reused),
             session=session.name if session else None,
         )

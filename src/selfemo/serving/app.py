@@ -14,6 +14,8 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from selfemo import __version__
 from selfemo.serving.answers import Answers
+from selfemo.serving.collect import Collector
+from selfemo.serving.feedback import Corrections, add_route
 from selfemo.serving.labels import Unknown
 from selfemo.serving.limits import HEALTH, LIVE, METRICS, Admission, Limits, error
 from selfemo.serving.metrics import Measured, Metrics
@@ -29,6 +31,7 @@ def app(
     hosts: Sequence[str] = (),
     limits: Limits | None = None,
     log: Callable[[str], None] | None = None,
+    collector: Collector | None = None,
 ) -> FastAPI:
     """The application; its state holds the ``scheduler``.
 
@@ -39,11 +42,12 @@ def app(
             server of whoever looks at it, under a name of its own that stands for their machine (DNS rebinding).
         limits: Bounds; None is the usual ones.
         log: Takes the lines of the access log; None keeps none.
+        collector: Keeps the conversations whose clients agree, and takes corrections of them; None does neither.
     """
     limits = limits or Limits()
     metrics = Metrics()
     scheduler = Scheduler(service.stepper(limits.together), limits, metrics.stepped)
-    answers = Answers(service, scheduler, limits)
+    answers = Answers(service, scheduler, limits, collector)
     metrics.watch(scheduler, answers.sessions)
     made = FastAPI(title="self-emo", version=__version__, description=f"Serves {service.name}.")
     made.state.scheduler = scheduler
@@ -52,6 +56,10 @@ def app(
     if hosts:
         made.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
     made.add_middleware(Measured, metrics=metrics, log=log)  # the last one that is added comes first
+
+    if collector is not None:
+        metrics.also(collector)
+        add_route(made, Corrections(collector.place, service))
 
     @made.get(HEALTH)
     async def healthz() -> JSONResponse:

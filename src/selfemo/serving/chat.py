@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -77,7 +76,7 @@ class Chat:
         tokenizer = service.player.prompter.tokenizer
         self.choices = [Choice(i, Words(tokenizer, request.stops), request.logprobs) for i in range(request.n)]
         self.head = {
-            "id": f"chatcmpl-{secrets.token_hex(12)}",
+            "id": record.answer,
             "created": int(time.time()),
             "model": service.name,
             "system_fingerprint": service.identity.get("digest", "")[:16],

@@ -6,7 +6,9 @@ import hashlib
 import logging
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from selfemo.config import Config
 from selfemo.context import Context
@@ -19,6 +21,9 @@ from selfemo.store import marks
 from selfemo.store.artifacts import FETCHED_WITHIN, Manifest, Store, verify
 from selfemo.store.filelock import locked
 
+if TYPE_CHECKING:
+    from selfemo.serving.collect import Collector
+
 log = logging.getLogger(__name__)
 
 KEY = "SELFEMO_SERVE_KEY"
@@ -29,6 +34,8 @@ MARK = f"{OWN}digest"
 VOLUMES = ("lost+found", ".snapshot")
 """What file systems put into the top of a volume themselves."""
 LOCAL = ("127.0.0.1", "localhost", "::1")
+FLUSHED_WITHIN = 5.0
+"""Seconds, after the answers, for conversations that wait to be written: Kubernetes kills ten after those."""
 HOSTS = ("127.0.0.1", "localhost", "[::1]")
 """The same, as clients write them in a request."""
 
@@ -92,7 +99,47 @@ def _name(policy: str) -> str:
     return policy.rstrip("/").rsplit("/", 1)[-1]
 
 
-def serve(config: Config, policy: str, name: str, digest: str, host: str, port: int) -> None:
+@dataclass(frozen=True)
+class Collect:
+    """What is to be kept of what clients agree to.
+
+    Attributes:
+        place: Where; empty keeps nothing.
+        share: Of conversations.
+        days: After which they are removed; None leaves that to others.
+        regions: Whose telephone numbers are masked.
+        command: Masks in place of the finders here; empty is these.
+    """
+
+    place: str = ""
+    share: float = 1.0
+    days: int | None = None
+    regions: tuple[str, ...] = ("US", "GB")
+    command: str = ""
+
+
+def collector_of(config: Config, service: Service, asked: Collect) -> Collector | None:
+    """What keeps conversations, at work; None if nothing is to be kept.
+
+    Raises:
+        UserError: If the place is none, or cannot be read, or what masks is not there.
+    """
+    if not asked.place:
+        return None
+    from selfemo.data.feedback import Feedback
+    from selfemo.data.redaction import Command, Patterns
+    from selfemo.serving.collect import Bounds, Collector
+
+    place = Feedback.at(asked.place, config.store.endpoint)
+    place.pieces("corrections")  # an answer that it is there, before a client's conversation gets lost
+    redactor = Command(asked.command, timeout=60.0) if asked.command else Patterns(asked.regions).ready()
+    digest = str(service.identity.get("digest", ""))
+    return Collector(place, redactor, service.name, digest, Bounds(asked.share, asked.days))
+
+
+def serve(
+    config: Config, policy: str, name: str, digest: str, host: str, port: int, collect: Collect | None = None
+) -> None:
     """Serve until interrupted.
 
     Raises:
@@ -111,8 +158,13 @@ def serve(config: Config, policy: str, name: str, digest: str, host: str, port: 
     service = service_of(config, policy, name, digest)
     log.info("serving %s (%s) on http://%s:%d", service.name, service.identity["source"], host, port)
     more_files()
-    made = app(service, key, () if key else HOSTS, log=lambda line: print(line, flush=True))
-    server(made, host, port, scheduler=made.state.scheduler).run()
+    collector = collector_of(config, service, collect or Collect())
+    made = app(service, key, () if key else HOSTS, log=lambda line: print(line, flush=True), collector=collector)
+    try:
+        server(made, host, port, scheduler=made.state.scheduler).run()
+    finally:
+        if collector is not None:
+            collector.close(FLUSHED_WITHIN)
 
 
 def fetch(config: Config, policy: str, digest: str, out: Path) -> str:

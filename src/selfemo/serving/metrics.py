@@ -12,10 +12,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from selfemo.policy.stepping import Figures
 from selfemo.serving.limits import CLIENT_LEFT, HEALTH, LIVE, METRICS
-from selfemo.serving.record import HEADER, record_of
+from selfemo.serving.record import record_of
 from selfemo.serving.scheduler import Scheduler
 
-PATHS = ("/v1/chat/completions", "/v1/emotions", "/v1/models")
+PATHS = ("/v1/chat/completions", "/v1/emotions", "/v1/feedback", "/v1/models")
 """Paths that are told apart; any other is "other", so that no client can make up figures without end."""
 METHODS = ("GET", "POST", "DELETE")
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80)
@@ -61,6 +61,10 @@ class Metrics:
         ):
             Gauge(name, text, registry=self._registry).set_function(value)
         self._registry.register(_Tokens(lambda: scheduler.stepper.figures))
+
+    def also(self, figures: Collector) -> None:
+        """Tell the figures of another part of the server."""
+        self._registry.register(figures)
 
     def stepped(self, requests: int) -> None:
         """Count a step of the engine."""
@@ -117,7 +121,7 @@ class Measured:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message = {**message, "headers": [*message.get("headers", []), (HEADER, record.id.encode())]}
+                message = {**message, "headers": [*message.get("headers", []), *record.headers]}
             await send(message)
 
         try:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from urllib.parse import quote
 
 from starlette.types import Scope
 
 KEY = "selfemo"
 """Under which a request's scope holds its record."""
 HEADER = b"x-request-id"
+COLLECT, CONVERSATION, DIALOGUE = b"x-selfemo-collect", b"x-selfemo-conversation", b"x-selfemo-dialogue"
+"""A client's word that the request's conversation may be kept (``yes``), its name for it, and ours if it is kept."""
 _SAFE = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -26,6 +30,10 @@ class Record:
         prompt: Tokens of its prompts.
         reused: Of these, those that were there already.
         written: Tokens of its answers.
+        consents: Whether its client says that its conversation may be kept.
+        conversation: The client's name for that.
+        dialogue: Under which it is kept; empty if it is not.
+        answer: Id of a chat's answer.
     """
 
     id: str
@@ -33,6 +41,16 @@ class Record:
     prompt: int = 0
     reused: int = 0
     written: int = 0
+    consents: bool = False
+    conversation: str = ""
+    dialogue: str = ""
+    answer: str = field(default_factory=lambda: f"chatcmpl-{secrets.token_hex(12)}")
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """Of its answer."""
+        kept = [(DIALOGUE, quote(self.dialogue, safe="/").encode())] if self.dialogue else []
+        return [(HEADER, self.id.encode()), *kept]
 
     def tokens(self, prompt: int, reused: int, written: int) -> None:
         """Say what it cost."""
@@ -57,7 +75,12 @@ class Record:
 def record_of(scope: Scope) -> Record:
     """A request's record; made when it is first asked for."""
     if KEY not in scope:
-        given = next((value for name, value in scope["headers"] if name == HEADER), b"")
-        scope[KEY] = Record(given.decode() if _SAFE.fullmatch(given) else uuid.uuid4().hex)
+        given = dict(reversed(scope["headers"]))  # the first of each name counts
+        own, said = given.get(HEADER, b""), given.get(CONVERSATION, b"")
+        scope[KEY] = Record(
+            own.decode() if _SAFE.fullmatch(own) else uuid.uuid4().hex,
+            consents=given.get(COLLECT, b"").strip().lower() == b"yes",
+            conversation=said.decode() if _SAFE.fullmatch(said) else "",
+        )
     found: Record = scope[KEY]
     return found

@@ -12,7 +12,7 @@ from selfemo.config import Config
 from selfemo.context import Context, Published
 from selfemo.loop import LoopState
 from selfemo.method import gate, guard
-from selfemo.method.evaluation import labels_of, predictions
+from selfemo.method.evaluation import corrected_predictions, labels_of, predictions
 from selfemo.method.gate import Decision
 from selfemo.policies import Policy
 from selfemo.registry.promotion import after_decision
@@ -47,7 +47,11 @@ def decide(config: Config, state: LoopState, challenger: str, scores: str, round
             decision = Decision(False, stopped or "the filter kept nothing to train on")
         else:
             before, ours = (predictions(context.store, uri) for uri in (state.scores, scores))
-            decision = gate.check(before, ours, labels_of(context.store, scores), config)
+            spaces = labels_of(context.store, scores)
+            decision = gate.check(before, ours, spaces, config)
+            if state.scores:
+                before, ours = (corrected_predictions(context.store, uri) for uri in (state.scores, scores))
+                decision = gate.heard(decision, before, ours, spaces, config)
         misses = 0 if decision.promoted else state.misses + 1
         go_on = (trained or bool(stopped)) and round < config.loop.rounds and misses < config.loop.patience
         champion = (policy.uri, scores) if decision.promoted else (state.policy, state.scores)

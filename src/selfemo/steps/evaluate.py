@@ -12,8 +12,10 @@ from selfemo.data.corpora.table import spaces_in
 from selfemo.data.dialogue import Dialogue, head, read_jsonl
 from selfemo.data.labels import Spaces
 from selfemo.data.records import write_records
+from selfemo.method.evaluation import CORRECTED as CORRECTED_PREDICTIONS
 from selfemo.method.evaluation import PREDICTIONS
 from selfemo.progress import meter
+from selfemo.steps.prepare import CORRECTED
 from selfemo.steps.shards import Shard, shard_of
 
 REPLIES = "replies.jsonl.gz"
@@ -34,9 +36,15 @@ def evaluate_shard(context: Context, policy: str, prepared: str, round: int, sha
     own = Shard(shard, config.launch.shards)
 
     def work(out: Path) -> dict[str, Any]:
+        from selfemo.method.evaluation import predict
+
         data = context.store.fetch(prepared)
         held_out = head(list(read_jsonl(data / "held_out.jsonl")), config.evaluation.dialogues)
         answer(context, policy, held_out, list(read_jsonl(data / "training.jsonl")), spaces_in(data), out, own)
+        if (data / CORRECTED).is_file():
+            corrected = own.of(list(read_jsonl(data / CORRECTED)))
+            rows = predict(context.policies.find(policy).player(), corrected, spaces_in(data)) if corrected else []
+            write_records(out / CORRECTED_PREDICTIONS, rows)
         return {}
 
     inputs = {"policy": policy, **found.version, "prepared": prepared}

@@ -7,6 +7,7 @@ import json
 import logging
 import tempfile
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,19 @@ from selfemo.context import FAILURE, Context, Published, code_version
 from selfemo.data.corpora import Corpora, load_corpora
 from selfemo.data.dialogue import Dialogue, head, read_jsonl, write_jsonl
 from selfemo.data.divide import LEAST_DIALOGUES, Division, divide, gate_is_open
+from selfemo.data.join import Joined, join
 from selfemo.data.label_file import SPACES, LabelFile, write_spaces
 from selfemo.errors import UserError
+from selfemo.logs import printable
 from selfemo.registry.versions import Unregistered
+from selfemo.steps.feedback import feedback, read_feedback, write_corrections
 
 log = logging.getLogger(__name__)
+
+CORRECTED = "corrected.jsonl"
+"""File of prepared data: corrected conversations that judge, where a run reads what came back."""
+SHOWN = 10
+"""Corrections that are left out, and named."""
 
 
 def prepare(config: Config) -> Published:
@@ -33,33 +42,50 @@ def prepare(config: Config) -> Published:
     registry = context.registry
     registry.reopen(registry.parent)
     registry.tags(registry.parent, {FAILURE: "", "selfemo.error": ""})  # of an earlier attempt
+    came = feedback(context)
+    registry.tags(registry.parent, _of_schedule(config, came))
     registry.versions.ensure()
     registry.params(registry.parent, flat(config.model_dump(mode="json")))
 
     least = least_dialogues(config)
     divided = divide_corpora(config, corpora)
+    conversations, corrections = read_feedback(context.store.fetch(came.uri, came.manifest)) if came else ([], [])
+    share, seed = config.feedback.held_out, config.division_seed
+    joined = join(divided, corpora, conversations, corrections, spaces, share=share, seed=seed)
+    for row, why in joined.unused[:SHOWN]:
+        log.warning("a correction of %s, turn %d, is left out: %s", printable(row.dialogue), row.turn, printable(why))
     start = config.policy.start
 
     def work(out: Path, _: Path) -> dict[str, Any]:
         write_spaces(out / SPACES, spaces)
-        write_jsonl(out / "training.jsonl", divided.training)
+        write_jsonl(out / "training.jsonl", joined.training)
         write_jsonl(out / "held_out.jsonl", divided.held_out)
-        (out / "warmup.json").write_text(json.dumps(divided.warmup, indent=1))
+        (out / "warmup.json").write_text(json.dumps(joined.warmup, indent=1))
+        if came:
+            write_jsonl(out / CORRECTED, joined.judging)
+            write_corrections(out / "corrections.jsonl", joined.used)
         (out / "quarantine.jsonl").write_text("".join(json.dumps(q) + "\n" for q in corpora.quarantine))
         return {
-            "training_dialogues": len(divided.training),
+            "training_dialogues": len(joined.training),
             "held_out_dialogues": len(divided.held_out),
             "selection": config.warmup.selection > 0,  # then they are labelled ones that the warm-up could have had
-            "warmup_dialogues": len(divided.warmup),
+            "warmup_dialogues": len(joined.warmup),
             "leaked_utterances": corpora.leaked,
             "selection_copies": divided.copies,
             "quarantined_rows": len(corpora.quarantine),
-            "start": _policy_of(context, start),
+            "start": (policy := _policy_of(context, start)),
+            "settings": settings,
+            **(_of_feedback(context, joined, came, policy, inputs, settings) if came else {}),
         }
 
     labels = [LabelFile.of(space).model_dump(mode="json") for space in spaces.values()]  # what all later steps go by
+    settings = _settings(config)
     inputs = {"content": content, "labels": digest_of(labels), "least": least, "start": start}
+    if came:
+        inputs |= {"feedback": came.uri, "came": came.manifest.digest}
     done = context.step("prepare", 0, inputs, work)
+    if done.result.get("idle"):
+        log.info("%s", done.result["idle"])
     tags = {"selfemo.prepared": done.uri, "selfemo.decisions": "[]", "selfemo.code": code_version()}
     registry.tags(registry.parent, tags)
     registry.dataset(registry.parent, "prepared", done.manifest.digest, done.uri, "training")
@@ -68,6 +94,44 @@ def prepare(config: Config) -> Published:
         file.write_text(config.model_dump_json(indent=1))
         registry.artifacts(registry.parent, [file])
     return done
+
+
+def _of_schedule(config: Config, came: Published | None) -> dict[str, str]:
+    """Tags by which the next cycle finds what this one has read."""
+    schedule = {"selfemo.schedule": config.cycle.schedule} if config.cycle else {}
+    return schedule | ({"selfemo.feedback": came.uri} if came else {})
+
+
+def _settings(config: Config) -> str:
+    """Hash of the settings that all cycles of a schedule share."""
+    data = config.model_dump(mode="json", exclude={"run", "seed", "cycle", "workdir"})
+    return digest_of(json.dumps(data, sort_keys=True))
+
+
+def _of_feedback(
+    context: Context, joined: Joined, came: Published, start: str, inputs: Mapping[str, Any], settings: str
+) -> dict[str, Any]:
+    """What prepared data's record says of what came back."""
+    read = came.result
+    new = read["new_conversations"] + read["new_corrections"]
+    before = context.store.manifest(read["earlier_prepared"]) if read["earlier_prepared"] else None
+    same = before is not None and (
+        before.result.get("settings") == settings
+        and all(before.inputs.get(key) == inputs[key] for key in ("content", "labels", "least", "start"))
+    )
+    idle = (
+        "nothing came since the last cycle, and corpora and settings are the same: the champion is scored, and there "
+        "are no rounds, since a gate that is asked again and again about the same data says yes by chance"
+    )
+    return {
+        "joined_conversations": joined.joined,
+        "corrected_turns": len(joined.used),
+        "judging_dialogues": len(joined.judging),
+        "unused_corrections": len(joined.unused),
+        "feedback_copies": joined.leaked,
+        **{key: read[key] for key in ("new_conversations", "new_corrections")},
+        "idle": idle if start and same and not new else "",  # without a champion there is a warm-up to be done
+    }
 
 
 def digest_of(data: Any) -> str:
@@ -123,7 +187,7 @@ def divide_corpora(config: Config, corpora: Corpora) -> Division:
         labelled=warmup.dialogues,
         selection=warmup.selection,
         least=least,
-        seed=config.seed,
+        seed=config.division_seed,
     )
     counts = Counter(d.corpus for d in head(divided.held_out, config.evaluation.dialogues))
     for corpus in config.corpora:

@@ -17,7 +17,7 @@ from selfemo.data.records import Reply, Scored, read_records, write_records
 from selfemo.data.seeds import seed_of
 from selfemo.errors import UserError
 from selfemo.method.abstain import CALIBRATION, calibrate, write_calibration
-from selfemo.method.evaluation import PREDICTIONS
+from selfemo.method.evaluation import CORRECTED, PREDICTIONS
 from selfemo.method.guard import ENOUGH_TURNS
 from selfemo.report import plots
 from selfemo.steps.evaluate import REPLIES, evaluate_shard, scored_before
@@ -58,7 +58,8 @@ def _score(context: Context, shards: Sequence[str], policy: str, prepared: str, 
         run = registry.round(round)
         registry.metrics(run, [(round, _values(scores, gate_corpus))])
         registry.artifacts(run, sorted(out.glob("confusion-*.png")), "plots")
-        counted = {c: s for c, s in scores.items() if c == gate_corpus or s.get("turns", 0) >= ENOUGH_TURNS}
+        # The guard looks at what is fixed: what people correct is no sample of what there is.
+        counted = {c: s for c, s in scores.items() if c in spaces and (c == gate_corpus or s["turns"] >= ENOUGH_TURNS)}
         entropies = {c: s["label_entropy"] for c, s in counted.items()}
         return {
             **flat,
@@ -81,6 +82,12 @@ def _values(scores: Mapping[str, Mapping[str, Any]], gate_corpus: str) -> dict[s
     values = {f"eval/{c}/{k}": v for c, s in scores.items() for k, v in s.items() if isinstance(v, (int, float))}
     f1 = scores[gate_corpus]["f1"]
     return values | {f"eval/{gate_corpus}/f1/{named(n, label)}": v for n, (label, v) in enumerate(f1.items())}
+
+
+def _corrected(shard: Path) -> list[Scored]:
+    """What was answered on corrected conversations, where there are any."""
+    file = shard / CORRECTED
+    return list(read_records(file, Scored)) if file.is_file() else []
 
 
 def named(number: int, label: str) -> str:
@@ -121,6 +128,11 @@ def metrics_of(shards: Sequence[Path], spaces: Spaces, config: Config, out: Path
             f"{corpus}: weighted F1 {scores[corpus]['weighted_f1']:.3f}",
             out / f"confusion-{corpus}.png",
         )
+    judged = [row for shard in shards for row in _corrected(shard)]
+    for corpus in dict.fromkeys(r.corpus for r in judged):
+        scores[f"corrected/{corpus}"] = summarise([r for r in judged if r.corpus == corpus], spaces[corpus], config)
+    if judged:
+        write_records(out / CORRECTED, judged)
     scores["expression"] = dict(consistency(replies))
     write_spaces(out / SPACES, spaces)
     write_calibration(out / CALIBRATION, known)

@@ -17,6 +17,7 @@ from selfemo.method.prompts import Prompter
 from selfemo.policy.trees.sampler import TransformersEngine
 from selfemo.policy.weights import load_model, load_tokenizer
 from selfemo.serving.app import app
+from selfemo.serving.collect import Collector
 from selfemo.serving.limits import Limits
 from selfemo.serving.scheduler import Scheduler
 from selfemo.serving.server import server
@@ -63,10 +64,12 @@ class Served:
         return openai.OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0, timeout=SECONDS)
 
 
-def served(service: Service, key: str = "", limits: Limits | None = None) -> Iterator[Served]:
+def served(
+    service: Service, key: str = "", limits: Limits | None = None, collector: Collector | None = None
+) -> Iterator[Served]:
     """Start one, and stop it at the end."""
     log: list[str] = []
-    made = app(service, key, (), limits, log.append)
+    made = app(service, key, (), limits, log.append, collector)
     ours = server(made, "127.0.0.1", 0, limits, made.state.scheduler)
     listening = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=ours.run, kwargs={"sockets": [listening]})

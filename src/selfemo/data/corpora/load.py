@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -30,12 +30,16 @@ class Corpora:
         held_out: The evaluation split of each corpus, the gate corpus first.
         leaked: Utterances removed from training.
         quarantine: Bad rows that were skipped.
+        whole: Train splits with what was removed: turns are counted there.
+        apart: All other splits: nothing that is learnt from may have copies of them.
     """
 
     training: list[Dialogue]
     held_out: list[Dialogue]
     leaked: int
     quarantine: list[dict[str, str]]
+    whole: list[Dialogue] = field(default_factory=list)
+    apart: list[Dialogue] = field(default_factory=list)
 
 
 def load_corpus(
@@ -184,5 +188,5 @@ def load_corpora(sources: Sequence[Source], spaces: Spaces, split: str, endpoint
         training += learnt
         held_out += scored
         every += [d for d in dialogues if d.split != "train"]
-    training, leaked = leakage.remove(training, every)
-    return Corpora(training, held_out, leaked, quarantine)
+    kept, leaked = leakage.remove(training, every)
+    return Corpora(kept, held_out, leaked, quarantine, training, every)

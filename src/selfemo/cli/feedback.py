@@ -1,0 +1,97 @@
+"""``selfemo feedback``: what came back from what is served; its retention, and what its people ask for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from selfemo.cli.base import configured, surroundings
+from selfemo.errors import UserError
+
+if TYPE_CHECKING:
+    from selfemo.config import Config
+    from selfemo.data.feedback import Feedback
+
+PLACE = click.option("--place", help="Directory or s3://bucket/prefix; default: the configuration's feedback.path.")
+
+
+@click.group()
+def feedback() -> None:
+    """Conversations and corrections that came back from what is served (docs/feedback.md)."""
+
+
+@feedback.command()
+@configured
+@PLACE
+def show(config: Config, place: str | None) -> None:
+    """Say what is there: conversations by day and label space, readings, corrections.
+
+    \b
+    Example:
+      selfemo feedback show --place s3://served/feedback
+    """
+    from collections import Counter
+
+    found = _place(config, place)
+    days = Counter((piece.kind, piece.day) for piece in found.pieces())
+    for (kind, day), files in sorted(days.items()):
+        click.echo(f"{day} {kind:<14} {files:>6} files")
+    for corpus, count in sorted(Counter(d.corpus for d in found.conversations()).items()):
+        click.echo(f"conversations of {corpus}: {count}")
+    corrections = found.corrections()
+    click.echo(f"corrections that count: {len(corrections)}, in {len({c.dialogue for c in corrections})} dialogues")
+
+
+@feedback.command()
+@configured
+@PLACE
+@click.option("--days", type=click.IntRange(min=0), required=True, help="What was written before these days goes.")
+def expire(config: Config, place: str | None, days: int) -> None:
+    """Remove what is older than some days; corrections of a corpus's dialogues stay. Give it to a CronJob.
+
+    \b
+    Example:
+      selfemo feedback expire --place s3://served/feedback --days 30
+    """
+    _say(_place(config, place).expire(days))
+
+
+@feedback.command()
+@configured
+@PLACE
+@click.argument("dialogues", nargs=-1, required=True)
+def erase(config: Config, place: str | None, dialogues: tuple[str, ...]) -> None:
+    """Remove conversations by id, with all that was read in them and said of them; name the runs that have a copy.
+
+    \b
+    Example:
+      selfemo feedback erase --config nightly.yaml support/collected/chatcmpl-1f0c...
+    """
+    found = _place(config, place)
+    _say(found.erase(dialogues))
+    if place is None:
+        from selfemo.steps.feedback import holders
+
+        for run in holders(surroundings(config), set(dialogues)):
+            click.echo(f"run {run} has a copy: delete it in MLflow with its versions, then: selfemo gc --delete")
+
+
+def _place(config: Config, place: str | None) -> Feedback:
+    from selfemo.context import Context
+    from selfemo.data.feedback import Feedback
+
+    named = place or config.feedback.path
+    if named is None:
+        raise UserError("no place is named", where="selfemo feedback", fix="give --place, or set feedback.path")
+    if not named.startswith("s3://"):
+        return Feedback.at(named)
+    context = surroundings(config, needs=("s3",)) if place is None else Context(config)
+    backend = context.store.backend("s3://") if place is None else None
+    return Feedback.at(named, config.store.endpoint, backend)
+
+
+def _say(gone: dict[str, int]) -> None:
+    from selfemo.data.feedback import KINDS
+
+    click.echo(f"removed {', '.join(f'{gone[kind]} {kind}' for kind in KINDS)}")
