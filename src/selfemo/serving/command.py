@@ -62,8 +62,9 @@ def service_of(config: Config, policy: str, name: str, digest: str = "") -> Serv
 def known_labels(config: Config, policy: Policy) -> tuple[dict[str, LabelSpace], str]:
     """The labels that a policy can be asked for by corpus, and the corpus whose labels are meant where none is named.
 
-    What it was taught comes first, and decides: that of its gate corpus, unless the configuration's first is another
-    that it was taught. What it was not taught can be asked for as well: those of the configuration, and those shipped.
+    What it was taught comes first, and decides: that of its gate corpus, unless the configuration says corpora, and the
+    first is another that it was taught. What it was not taught can be asked for as well: those of the configuration,
+    and those shipped.
 
     Raises:
         UserError: If neither the policy nor the configuration says any labels.
