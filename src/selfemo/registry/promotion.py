@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from selfemo.errors import GateClosed, UserError
 from selfemo.method import gate
-from selfemo.method.evaluation import labels_of, predictions
+from selfemo.method.evaluation import corrected_predictions, labels_of, predictions
 from selfemo.method.gate import Decision, NotComparable
 from selfemo.registry import git as gitops
 from selfemo.registry.champion import PROMOTED, ROLLED_BACK, kept
@@ -89,7 +89,12 @@ def against_registry(context: Surroundings, scores: str) -> Decision:
     known = predictions(context.store, where)
     if not known:
         return Decision(False, f"the champion, version {champion.version}, has no scores to compare with")
-    return gate.check(known, predictions(context.store, scores), labels_of(context.store, scores), context.config)
+    spaces = labels_of(context.store, scores)
+    decision = gate.check(known, predictions(context.store, scores), spaces, context.config)
+    before, ours = (corrected_predictions(context.store, uri) for uri in (where, scores))
+    if [(r.dialogue, r.turn, r.gold) for r in before] != [(r.dialogue, r.turn, r.gold) for r in ours]:
+        return decision  # of different days, on which different turns had been corrected
+    return gate.heard(decision, before, ours, spaces, context.config)
 
 
 def after_decision(context: Surroundings, version: Any, decision: Decision, champion: str, scores: str) -> str:
