@@ -18,7 +18,12 @@ PLACE = click.option("--place", help="Directory or s3://bucket/prefix; default: 
 
 @click.group()
 def feedback() -> None:
-    """Conversations and corrections that came back from what is served (docs/feedback.md)."""
+    """Conversations and corrections that came back from what is served (docs/feedback.md).
+
+    \b
+    Example:
+      selfemo feedback show --place s3://served/feedback
+    """
 
 
 @feedback.command()
