@@ -14,10 +14,10 @@ lock() {
 extras() { for extra in "$@"; do printf -- '--extra %s ' "$extra"; done; }
 # shellcheck disable=SC2046  # flags are words
 if [ "${1:-}" = cpu ]; then
-  lock generation/requirements-cpu.txt --constraint constraints.txt $(extras policy pipeline serve demo)
+  lock generation/requirements-cpu.txt --constraint constraints.txt $(extras policy pipeline serve data demo)
   lock training/requirements-cpu.txt --constraint constraints.txt $(extras training deepspeed pipeline demo)
 else
   lock pipeline/requirements.txt --constraint constraints.txt $(extras plots cluster pipeline server)
   lock training/requirements.txt --constraint constraints.txt $(extras training deepspeed pipeline)
-  lock generation/requirements.txt $(extras policy vllm pipeline serve) # vLLM pins a torch of its own
+  lock generation/requirements.txt $(extras policy vllm pipeline serve data) # vLLM pins a torch of its own
 fi
