@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from selfemo.config import Config
 from selfemo.data.corpora import load_corpus
 from selfemo.data.corpora.rows import Rows
 from selfemo.data.dialogue import Dialogue
+from tests import forks
 from tests.spaces import SPACES
 
 ROOT = Path(__file__).parents[1]
@@ -42,6 +44,22 @@ def race(count: int, work: Callable[[int], None]) -> None:
     """Run ``work(0)`` to ``work(count - 1)`` at the same time, each in its thread, to the end."""
     with ThreadPoolExecutor(count) as pool:
         list(pool.map(work, range(count)))
+
+
+@pytest.fixture(scope="session")
+def python() -> Iterator[str]:
+    """A command for ``-m MODULE ...`` that has torch, transformers and trl loaded."""
+    with forks.python(forks.HEAVY) as command:
+        yield command
+
+
+@pytest.fixture(scope="session")
+def python_with_deepspeed() -> Iterator[str]:
+    """The same with DeepSpeed, which takes the CPU."""
+    if importlib.util.find_spec("deepspeed") is None:
+        pytest.skip("deepspeed is not installed")
+    with forks.python((*forks.HEAVY, "deepspeed"), **forks.DEEPSPEED_ON_CPU) as command:
+        yield command
 
 
 @pytest.fixture(scope="session")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,19 +19,17 @@ from selfemo.cluster import launcher
 from selfemo.config import Config
 from selfemo.context import Context
 from selfemo.errors import UserError
+from tests import forks
 from tests.cluster.conftest import Api, kubeconfig
-from tests.conftest import ROOT
 from tests.integration.test_processes import prepared, publish, same, samples, settings
-
-CODE = f"{ROOT / 'src'}:{ROOT}"
-"""Where the pods find the code under test, wherever else it is installed."""
 
 
 class Controller(threading.Thread):
     """Runs each TrainJob as Trainer's torch runtime does: torchrun's settings in PET_* variables, then its command."""
 
-    def __init__(self, api: Api, work: Path) -> None:
+    def __init__(self, api: Api, work: Path, python: str) -> None:
         super().__init__(daemon=True)
+        self.python = python
         self.api, self.work, self.over = api, work, threading.Event()
         self.ran: list[str] = []
         self.variables: dict[str, str] = {}
@@ -72,23 +68,30 @@ class Controller(threading.Thread):
             "MASTER_PORT": port,
         }
         kept = {k: os.environ[k] for k in ("PATH", "HOME", "LANG") if k in os.environ}
-        env = {**kept, "PYTHONPATH": CODE, "OMP_NUM_THREADS": "1", **own, **self.variables}
+        env = {
+            **kept,
+            "PYTHONPATH": forks.CODE,
+            "PYTHON_EXEC": self.python,
+            "OMP_NUM_THREADS": "1",
+            **own,
+            **self.variables,
+        }
         env |= {f"PET_{k}": str(v) for k, v in launch.items()}
-        command = [sys.executable, *trainer["command"][1:], *trainer["args"]]
+        command = [self.python, *trainer["command"][1:], *trainer["args"]]
         return subprocess.Popen(
             command, env=env, cwd=disk, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
         )
 
 
 @pytest.fixture
-def controller(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Controller]:
+def controller(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: str) -> Iterator[Controller]:
     """A cluster that this process's kubeconfig points to."""
     kubeconfig(api, tmp_path, monkeypatch)
     monkeypatch.setenv("SELFEMO_IMAGE_TRAINING", "selfemo/training@sha256:" + "0" * 64)
     monkeypatch.setattr(launcher.Launcher, "poll", 0.05)
     work = tmp_path / "pod"
     work.mkdir()
-    found = Controller(api, work)
+    found = Controller(api, work, python)
     found.start()
     yield found
     found.over.set()
@@ -124,14 +127,9 @@ def test_a_trainjobs_pods_train_as_this_machine_would_and_publish_themselves(
 
 
 def test_when_a_node_is_lost_the_next_pods_go_on_from_the_store_though_no_disk_had_all_of_the_checkpoint(
-    small_local: Config, tiny: Path, controller: Controller, tmp_path: Path
+    small_local: Config, tiny: Path, controller: Controller, tmp_path: Path, python_with_deepspeed: str
 ) -> None:
-    if importlib.util.find_spec("deepspeed") is None:
-        pytest.skip("deepspeed is not installed")
-    controller.variables = {
-        "PYTHONPATH": f"{ROOT / 'tests' / 'support'}:{CODE}",
-        "SELFEMO_TEST_DEEPSPEED_ON_CPU": "1",
-    }
+    controller.python, controller.variables = python_with_deepspeed, dict(forks.DEEPSPEED_ON_CPU)
     strategy = "zero3"  # that deals out the weights as well
     on_cpu = small_local.cluster.model_copy(update={"environment": {"DS_ACCELERATOR": "cpu"}})
     small_local = small_local.model_copy(update={"cluster": on_cpu})

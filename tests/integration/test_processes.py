@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +19,8 @@ from selfemo.data.label_file import write_spaces
 from selfemo.data.records import Sample, write_records
 from selfemo.errors import UserError
 from selfemo.policy.weights import load_model
-from tests.conftest import ROOT, local_of
+from tests import forks
+from tests.conftest import local_of
 from tests.spaces import SPACES
 from tests.unit.training.samples import sample
 
@@ -86,8 +87,10 @@ def one(local: Config, tiny: Path) -> list[dict[str, float]]:
 
 
 @pytest.fixture(scope="module")
-def two(local: Config, tiny: Path) -> list[dict[str, float]]:
-    return history(two_processes(local, "two"), tiny)
+def two(local: Config, tiny: Path, python: str) -> list[dict[str, float]]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "executable", python)  # what the ranks are started with
+        return history(two_processes(local, "two"), tiny)
 
 
 def two_processes(config: Config, run: str) -> Config:
@@ -124,10 +127,11 @@ def test_a_rank_that_dies_fails_the_step_with_its_log_and_the_rerun_ends_as_if_i
     small_local: Config,
     tiny: Path,
     two: list[dict[str, float]],
+    python: str,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'tests' / 'support'}:{os.environ.get('PYTHONPATH', '')}:{ROOT}")
+    monkeypatch.setattr(sys, "executable", python)
     monkeypatch.setenv("SELFEMO_TEST_DIE", str(tmp_path / "died"))
     config = two_processes(small_local, "shaken")
     before = dict(os.environ)
@@ -140,13 +144,11 @@ def test_a_rank_that_dies_fails_the_step_with_its_log_and_the_rerun_ends_as_if_i
 
 
 @pytest.fixture
-def deepspeed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def deepspeed(python_with_deepspeed: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """DeepSpeed on the CPU, for processes that training starts; nothing is compiled in a test's time."""
-    if importlib.util.find_spec("deepspeed") is None:
-        pytest.skip("deepspeed is not installed")
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'tests' / 'support'}:{os.environ.get('PYTHONPATH', '')}:{ROOT}")
-    monkeypatch.setenv("SELFEMO_TEST_DEEPSPEED_ON_CPU", "1")
-    monkeypatch.setenv("DS_ACCELERATOR", "cpu")
+    monkeypatch.setattr(sys, "executable", python_with_deepspeed)
+    for name, value in forks.DEEPSPEED_ON_CPU.items():
+        monkeypatch.setenv(name, value)
     compiled = tmp_path / "compiled"
     monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(compiled))
     yield

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
-import subprocess
-import sys
-import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from selfemo.config import Config
 from selfemo.context import Context
 from selfemo.data.records import Sample, read_records
 from selfemo.loop import LoopState
+from tests import forks
 
 STEPS = ("prepare", "warmup", "evaluate", "decide", "generate", "filter", "train")
 
@@ -57,46 +56,11 @@ def listing(config: Config) -> list[str]:
     return [u.removesuffix("/manifest.json") for u in found if u.endswith("/manifest.json")]
 
 
-KILLED = """
-import os, signal, sys
-sys.path.insert(0, {tests!r})
-from selfemo import logs
-from selfemo.store import s3
-from selfemo.config import Config
-logs.configure()
-point = {point!r}
-def die(*_, **__):
-    os.kill(os.getpid(), signal.SIGKILL)
-if point == "publishing":
-    s3.S3Backend.create = die  # every file is uploaded, the manifest is not
-elif point == "computing":
-    from selfemo.training import common
-    after = common.Recorder.on_step_end
-    def second(self, args, state, control, **rest):
-        after(self, args, state, control, **rest)
-        if state.global_step == 2:
-            die()
-    common.Recorder.on_step_end = second
-elif point == "kept":
-    from selfemo.training import checkpoints
-    saved = checkpoints.Keeper.on_save
-    def copied(self, args, state, control, **rest):
-        saved(self, args, state, control, **rest)
-        self.upload.join()
-        if state.global_step == {step}:
-            die()
-    checkpoints.Keeper.on_save = copied
-from test_resume import Run
-Run(Config.from_json({config!r}), {made!r}).step({name!r})
-"""
-
-
-def kill(run: Run, name: str, point: str, step: int = 0) -> None:
-    code = textwrap.dedent(KILLED).format(
-        tests=str(Path(__file__).parent), point=point, step=step, config=run.config.to_json(), made=run.made, name=name
+def kill(python: str, run: Run, name: str, point: str, step: int = 0) -> None:
+    done = forks.run(
+        python, "tests.integration.killed", json.dumps([run.config.to_json(), run.made, name, point, step])
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert done.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL), done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +85,7 @@ def whole(request: pytest.FixtureRequest, tiny: Path, workdir: Path) -> dict[str
 
 
 def test_each_step_killed_twice_and_run_again_ends_with_the_same_artifacts(
-    whole: dict[str, tuple[str, dict[str, str]]], small: Config
+    python: str, whole: dict[str, tuple[str, dict[str, str]]], small: Config
 ) -> None:
     config = small.model_copy(update={"run": "killed"})
     run = Run(config)
@@ -129,7 +93,7 @@ def test_each_step_killed_twice_and_run_again_ends_with_the_same_artifacts(
     for name in STEPS:
         before = listing(config)
         for point in ("computing", "publishing") if name in ("warmup", "train") else ("publishing",):
-            kill(run, name, point)
+            kill(python, run, name, point)
             assert listing(config) == before, f"{name} killed while {point} left something published"
         uri, files = whole[name]
         assert run.step(name) == uri
@@ -167,6 +131,7 @@ def in_store_config(config: Config, run: str) -> Config:
 
 @pytest.mark.parametrize(("name", "last"), [("warmup", 6), ("train", 1)])
 def test_training_whose_machine_is_lost_goes_on_from_the_stores_checkpoint_and_ends_the_same(
+    python: str,
     whole: dict[str, tuple[str, dict[str, str]]],
     small: Config,
     name: str,
@@ -181,7 +146,7 @@ def test_training_whose_machine_is_lost_goes_on_from_the_stores_checkpoint_and_e
     uri, files = whole[name]
     context = Context(run.config)
     context.store.backend(uri).remove_tree(uri)  # of the other tests
-    kill(run, name, "kept", last)
+    kill(python, run, name, "kept", last)
     assert {u.split("/checkpoint-")[1].split("/")[0] for u in checkpoints_of(run.config)} == {str(last)}
     shutil.rmtree(context.workdir / "scratch" / run.config.run)
     seen = steps_trained(monkeypatch)
@@ -198,6 +163,7 @@ def test_training_whose_machine_is_lost_goes_on_from_the_stores_checkpoint_and_e
 
 
 def test_a_damaged_checkpoint_of_the_store_is_not_loaded_and_the_step_ends_the_same(
+    python: str,
     whole: dict[str, tuple[str, dict[str, str]]],
     small: Config,
     tmp_path: Path,
@@ -210,7 +176,7 @@ def test_a_damaged_checkpoint_of_the_store_is_not_loaded_and_the_step_ends_the_s
     context = Context(run.config)
     backend = context.store.backend(uri)
     backend.remove_tree(uri)
-    kill(run, "warmup", "kept", 6)
+    kill(python, run, "warmup", "kept", 6)
     shutil.rmtree(context.workdir / "scratch" / run.config.run)
     (tmp_path / "another").write_bytes(b"not what was saved")
     backend.upload(tmp_path / "another", next(u for u in checkpoints_of(run.config) if u.endswith("/optimizer.pt")))

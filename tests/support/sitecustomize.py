@@ -3,7 +3,7 @@
 DeepSpeed is tested on the CPU over gloo, which accelerate does not offer: it takes "no accelerator" for "one
 process". DeepSpeed would compile a shared-memory extension there first, for a minute, in every rank of every fresh
 machine: only its inference uses it, so it goes without. And a rank can be told to die,
-at once or when checkpoints are in the store.
+at once or when checkpoints are in the store: this process itself, or each that is forked off it.
 """
 
 import os
@@ -28,17 +28,20 @@ if os.environ.get("SELFEMO_TEST_DEEPSPEED_ON_CPU"):
 
     import_module("deepspeed.comm.torch").build_shm_op = lambda: None  # the package's attribute "torch" is torch itself
 
-if os.environ.get("SELFEMO_TEST_DIE") and os.environ.get("RANK") == "1":
+if os.environ.get("SELFEMO_TEST_DIE") or "SELFEMO_TEST_FORKS" in os.environ:
     from selfemo.training.common import Recorder
 
-    def _die(self, args, state, control, **_):
-        flag = Path(os.environ["SELFEMO_TEST_DIE"])
-        if state.global_step == 1 and not flag.exists():
+    _begin = Recorder.on_step_begin
+
+    def _die(self, args, state, control, **rest):
+        flag = Path(os.environ.get("SELFEMO_TEST_DIE") or "/")
+        if os.environ.get("RANK") == "1" and state.global_step == 1 and not flag.exists():
             wait_for = os.environ.get("SELFEMO_TEST_DIE_AFTER", "")  # manifests of both machines' first checkpoint
             while wait_for and len(list(Path(wait_for).rglob("checkpoint-1/part-*/manifest.json"))) < 2:
                 time.sleep(0.1)
             flag.touch()
             print("this rank was told to die", file=__import__("sys").stderr, flush=True)
             os.kill(os.getpid(), signal.SIGKILL)
+        return _begin(self, args, state, control, **rest)
 
     Recorder.on_step_begin = _die

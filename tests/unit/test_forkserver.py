@@ -81,11 +81,12 @@ def test_a_step_is_killed_with_the_command_that_asked_for_it(python3: str, modul
     step.wait()
 
 
-def test_a_step_that_a_signal_ends_ends_the_command_as_a_shell_tells_it(python3: str, modules: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_that_ends_a_step_ends_the_command(python3: str, modules: Path, number: signal.Signals) -> None:
     asked = subprocess.Popen([python3, "-m", "waits"], cwd=modules)
     until(lambda: (modules / "here").exists() and (modules / "here").read_text() != "")
-    os.kill(int((modules / "here").read_text()), signal.SIGTERM)
-    assert asked.wait() == 128 + signal.SIGTERM
+    os.kill(int((modules / "here").read_text()), number)
+    assert asked.wait() == -number
 
 
 def test_before_the_server_is_ready_and_after_it_is_gone_the_command_is_python_itself(modules: Path) -> None:

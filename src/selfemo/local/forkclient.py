@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import struct
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 
 _LENGTH = struct.Struct("!I")
+ENDED = struct.Struct("!h")
+"""The answer: an exit code, or the number of the signal that ended the process, below zero."""
 
 
 @dataclass
@@ -70,7 +74,7 @@ def receive(connection: socket.socket) -> Request:
 
 
 def main(address: str, python: str, arguments: list[str]) -> int:
-    """Exit code of the command; does not return where it becomes the real Python."""
+    """Exit code of the command; does not return where a signal ended it, or where it becomes the real Python."""
     if arguments[:1] == ["-m"]:
         connection = socket.socket(socket.AF_UNIX)
         try:
@@ -79,8 +83,13 @@ def main(address: str, python: str, arguments: list[str]) -> int:
             connection.close()  # not ready yet, or gone
         else:
             send(connection, arguments[1:])
-            answer = connection.recv(1)
-            return answer[0] if answer else 1
+            answer = connection.recv(ENDED.size)
+            code = ENDED.unpack(answer)[0] if len(answer) == ENDED.size else 1
+            if code < 0:  # a signal ended it: so it ends this one, whose parent may look
+                with suppress(OSError):  # SIGKILL is never handled
+                    signal.signal(-code, signal.SIG_DFL)
+                os.kill(os.getpid(), -code)
+            return code
     os.execv(python, [python, *arguments])  # noqa: S606  # the arguments are KFP's own
 
 

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from selfemo import logs
-from selfemo.local.forkclient import Request, receive
+from selfemo.local.forkclient import ENDED, Request, receive
 from selfemo.places import temporary
 
 GPUS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", "/dev/nvhost-ctrl")
@@ -101,7 +101,7 @@ def _wait(child: int, connection: socket.socket, server: int) -> NoReturn:
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
     with suppress(OSError):  # it is gone
-        connection.sendall(bytes([code if code >= 0 else 128 - code]))
+        connection.sendall(ENDED.pack(code))
     os._exit(0)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import threading
 import time
 from pathlib import Path
 
@@ -17,7 +19,9 @@ from selfemo.context import Context
 from selfemo.policies import Policies
 from selfemo.policy import content
 from selfemo.policy.adapters import settings
+from selfemo.store import marks
 from selfemo.store.artifacts import Store
+from tests.conftest import race
 
 
 @pytest.fixture
@@ -79,6 +83,26 @@ def test_what_has_not_changed_is_not_hashed_again(base: Path, tmp_path: Path, mo
     os.utime(base / "config.json")
     content.digest(base, tmp_path / "new")
     assert len(hashed) == 2 * count
+
+
+def test_of_several_that_ask_at_the_same_time_one_hashes(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    past, count, hashed = time.time_ns() - 10_000_000_000, len(list(base.iterdir())), list[str]()
+    for file in base.iterdir():
+        os.utime(file, ns=(past, past))
+    together, write = threading.Barrier(4), marks.write
+
+    def slowly(mark: Path, digest: str, stamps: marks.Stamps) -> None:
+        """Others would come while a mark is written."""
+        with contextlib.suppress(threading.BrokenBarrierError):
+            together.wait(0.2)
+        write(mark, digest, stamps)
+
+    monkeypatch.setattr(content, "sha256", lambda file: hashed.append(file.name) or "x")
+    monkeypatch.setattr(marks, "write", slowly)
+    race(4, lambda _: content.digest(base, tmp_path / "new"))
+    assert len(hashed) == count
 
 
 def test_an_adapter_that_is_saved_again_is_seen_and_so_is_its_base(
