@@ -46,7 +46,11 @@ def python(modules: Sequence[str], **variables: str) -> Iterator[str]:
     try:
         while not (directory / "socket").exists():
             time.sleep(0.05)
-        yield str(directory / "python3")
+        command = directory / "python"
+        # torchrun starts ranks with -u as well.
+        command.write_text(f'#!/bin/sh\n[ "$1" != -u ] || shift\nexec {directory / "python3"} "$@"\n')
+        command.chmod(0o755)
+        yield str(command)
     finally:
         serving.__exit__(None, None, None)
 
