@@ -75,17 +75,17 @@ def run(config: Config) -> bool:
 
 @contextmanager
 def steps_that_start_at_once() -> Iterator[None]:
-    """KFP starts steps with the first ``python3`` on the path: where it can be, that is one that has the libraries."""
+    """KFP starts steps with this process's own Python: where it can be, that is one that has the libraries loaded."""
     if not forkserver.possible():
         yield
         return
-    before = os.environ.get("PATH", os.defpath)
+    own = sys.executable
     with forkserver.python3(HEAVY) as directory:
-        os.environ["PATH"] = f"{directory}{os.pathsep}{before}"
+        sys.executable = str(directory / "python3")
         try:
             yield
         finally:
-            os.environ["PATH"] = before
+            sys.executable = own
 
 
 def main() -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,9 @@ from components.train.component import train
 from components.warmup.component import warmup
 from pipelines.local import steps_that_start_at_once
 from selfemo.config import Config
+from selfemo.local import forkserver
 from tests.component import plain
+from tests.component.loaded import loaded
 
 ALL = [prepare, warmup, generate, filter_rollouts, train, evaluate, decide, carry, report]
 ROOT = Path(__file__).parents[2] / "components"
@@ -31,11 +33,24 @@ STATE = ("policy", "scores", "misses", "go_on")
 
 
 @pytest.fixture
-def steps_start(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def steps_start() -> Iterator[None]:
     """As `selfemo run` has them started."""
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     with steps_that_start_at_once():
         yield
+
+
+def test_a_steps_libraries_are_loaded_before_it_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from kfp import local
+
+    monkeypatch.setattr("pipelines.local.HEAVY", ("colorsys",))
+    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "kfp"))
+    own = sys.executable
+    with steps_that_start_at_once():
+        while forkserver.possible() and not Path(sys.executable).with_name("socket").exists():
+            time.sleep(0.02)
+        assert loaded(module="colorsys").output is forkserver.possible()
+    assert sys.executable == own
+    assert loaded(module="colorsys").output is False
 
 
 @pytest.mark.parametrize("component", ALL, ids=lambda c: c.name)

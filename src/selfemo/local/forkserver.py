@@ -1,8 +1,8 @@
 """Steps that start at once: a process that has loaded the heavy libraries forks for each of them (defined here).
 
 A step of a local run is ``python3 -m kfp.dsl.executor_main ...`` in a process of its own, and its first six seconds go
-into importing torch and transformers. Here they are imported once. A command called ``python3``, first on the path of
-the run, asks this server for a fork of it, and is the real Python where the server is not ready yet, or is gone.
+into importing torch and transformers. Here they are imported once. A command called ``python3``, which the run takes
+for its Python, asks this server for a fork of it, and is the real Python where the server is not ready yet, or is gone.
 
 A step still has a process of its own, with its own environment, directory and output; it is killed with the command
 that asked for it, and all are killed with the run. Only on Linux (pidfd), and only without a GPU: CUDA does not outlive
@@ -41,7 +41,7 @@ def possible() -> bool:
 
 @contextmanager
 def python3(modules: Sequence[str]) -> Iterator[Path]:
-    """A directory with a ``python3`` that forks off a server, to be put first on the path.
+    """A directory with a ``python3`` that forks off a server, to be taken for Python.
 
     Args:
         modules: What the server imports before it is ready.
