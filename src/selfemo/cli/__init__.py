@@ -12,6 +12,7 @@ from selfemo.cli.data import data
 from selfemo.cli.feedback import feedback
 from selfemo.cli.gc import gc
 from selfemo.cli.play import play
+from selfemo.cli.review import review
 
 
 @click.group(cls=Cli, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -48,6 +49,7 @@ for command in (
     registry.fetch,
     data,
     feedback,
+    review,
     gc,
 ):
     main.add_command(command)

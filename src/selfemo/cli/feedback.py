@@ -38,7 +38,7 @@ def show(config: Config, place: str | None) -> None:
     """
     from collections import Counter
 
-    found = _place(config, place)
+    found = place_of(config, place)
     days = Counter((piece.kind, piece.day) for piece in found.pieces())
     for (kind, day), files in sorted(days.items()):
         click.echo(f"{day} {kind:<14} {files:>6} files")
@@ -59,7 +59,7 @@ def expire(config: Config, place: str | None, days: int) -> None:
     Example:
       selfemo feedback expire --place s3://served/feedback --days 30
     """
-    _say(_place(config, place).expire(days))
+    _say(place_of(config, place).expire(days))
 
 
 @feedback.command()
@@ -73,7 +73,7 @@ def erase(config: Config, place: str | None, dialogues: tuple[str, ...]) -> None
     Example:
       selfemo feedback erase --config nightly.yaml support/collected/chatcmpl-1f0c...
     """
-    found = _place(config, place)
+    found = place_of(config, place)
     _say(found.erase(dialogues))
     if place is None:
         from selfemo.steps.feedback import holders
@@ -82,7 +82,12 @@ def erase(config: Config, place: str | None, dialogues: tuple[str, ...]) -> None
             click.echo(f"run {run} has a copy: delete it in MLflow with its versions, then: selfemo gc --delete")
 
 
-def _place(config: Config, place: str | None) -> Feedback:
+def place_of(config: Config, place: str | None) -> Feedback:
+    """The place that an option names, or else the configuration.
+
+    Raises:
+        UserError: If neither does, or its server does not answer.
+    """
     from selfemo.context import Context
     from selfemo.data.feedback import Feedback
 

@@ -1,0 +1,257 @@
+"""Which turns a person is asked about; labels that go out to a spreadsheet or Label Studio and come back as gold."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
+
+from selfemo.cli import main
+from selfemo.data.corrections import Correction, Reading, collected_id
+from selfemo.data.dialogue import Dialogue, Utterance
+from selfemo.data.feedback import Feedback
+from selfemo.data.labels import LabelSpace
+from selfemo.data.records import Sample
+from selfemo.errors import UserError
+from selfemo.places import temporary
+from selfemo.review import label_studio, table
+from selfemo.review.asked import Asked, asked
+
+NOW = datetime(2026, 11, 27, 3, 0, tzinfo=UTC)
+SPACE = LabelSpace("talk", ("calm", "joy", "anger"), aliases={"happy": "joy"})
+SPACES = {"talk": SPACE}
+
+
+def conversation(key: str, *said: str, gold: int | None = None) -> Dialogue:
+    turns = tuple(
+        Utterance(speaker="AB"[n % 2], text=text, gold=("joy",) if n == gold else None) for n, text in enumerate(said)
+    )
+    return Dialogue(id=collected_id("talk", key), corpus="talk", split="train", turns=turns)
+
+
+def reading(key: str, turn: int, **chances: float) -> Reading:
+    best = max(chances, key=lambda label: chances[label])
+    return Reading(dialogue=collected_id("talk", key), turn=turn, labels=(best,), chances=chances, when=NOW)
+
+
+def sample(dialogue: str, turn: int, consensus: tuple[float, ...], other: tuple[float, ...], kind: str = "") -> Sample:
+    return Sample(
+        id=f"r2/understanding/{dialogue}/{turn}#understanding" if not kind else f"{kind}/{turn}#understanding",
+        round=2,
+        policy="p",
+        corpus="talk",
+        dialogue=dialogue,
+        task="understanding",
+        history=(),
+        role="A",
+        target=("joy",),
+        gold=False,
+        confidence=0.5,
+        consensus=consensus,
+        posterior=other,
+        parents=(),
+    )
+
+
+def test_what_is_unsure_disagreed_on_or_new_is_asked_about_and_nothing_else() -> None:
+    rows = [
+        conversation("sure", "That is fine."),
+        conversation("unsure", "Well.", "Well, well.", "Oh."),
+        conversation("apart", "I see."),
+        conversation("new", "The quux frobs every wibble."),
+        conversation("known", "That is fine by me."),
+    ]
+    read = [reading("sure", 0, calm=0.9, joy=0.1), reading("unsure", 0, calm=0.5, joy=0.4, anger=0.1)]
+    read += [reading("unsure", 1, calm=0.34, joy=0.33, anger=0.33), reading("unsure", 1, calm=1.0)]
+    kept = [sample(rows[2].id, 0, (0.9, 0.1, 0), (0.1, 0.9, 0)), sample(rows[0].id, 0, (0.9, 0.1, 0), (0.9, 0.1, 0))]
+    kept.append(sample(rows[4].id, 0, (1, 0, 0), (0, 1, 0), kind="r2/episode/7"))  # of a played turn
+    seen = [conversation("corpus", "That is fine. By me, every day.", "Well, I see. Oh.")]
+    found = asked(rows, read, [], SPACES, samples=kept, seen=seen)
+    assert [(turn.dialogue.split("/")[-1], turn.turn) for turn in found] == [
+        ("unsure", 1),  # the first of each reason, then the others
+        ("apart", 0),
+        ("new", 0),
+        ("unsure", 0),
+    ]
+    assert found[0].why == ("unsure: calm 34%",)
+    assert found[0].history == rows[1].turns[:1]
+    assert found[1].why == ("the roles disagree: 80% apart",)
+    assert found[2].why == ("unlike what was seen: 75% of its words are new",) or "its words are new" in found[2].why[0]
+    assert len(asked(rows, read, [], SPACES, samples=kept, seen=seen, limit=2)) == 2
+
+
+def test_what_is_labelled_or_of_other_labels_is_not_asked_about() -> None:
+    unsure = {"calm": 0.5, "joy": 0.5}
+    rows = [conversation("a", "Well.", "Well!", gold=1), conversation("b", "Well.")]
+    read = [reading("a", 0, **unsure), reading("a", 1, **unsure), reading("b", 0, **unsure)]
+    done = Correction(dialogue=rows[1].id, turn=0, labels=("joy",), who="ada", when=NOW, source="review")
+    assert [turn.key for turn in asked(rows, read, [done], SPACES)] == [(rows[0].id, 0)]
+    assert asked(rows, read, [], {"other": SPACE}) == []
+
+
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\x00\r"), max_size=30)
+turns = st.builds(
+    lambda key, number, said, before, why, chances: Asked(
+        collected_id("talk", key), number, SPACE, tuple(before), said, chances, tuple(why)
+    ),
+    st.text(min_size=1, max_size=5).filter(lambda key: key.strip() == key and key.isprintable()),
+    st.integers(0, 99),
+    st.builds(Utterance, speaker=texts.filter(bool), text=texts),
+    st.lists(st.builds(Utterance, speaker=texts.filter(bool), text=texts), max_size=2),
+    st.lists(texts, max_size=2),
+    st.just({"joy": 0.6, "calm": 0.4}),
+)
+
+
+@given(st.lists(st.tuples(turns, st.lists(st.sampled_from(["happy", "joy", "ANGER", "calm"]), max_size=3)), max_size=4))
+def test_what_a_person_fills_in_comes_back_whatever_was_said(given: list[tuple[Asked, list[str]]]) -> None:
+    """Of both forms; a spreadsheet finds no formula in any cell."""
+    expected = [
+        (turn.dialogue, turn.turn, tuple(dict.fromkeys(SPACE.lookup(label) for label in labels)))
+        for turn, labels in given
+        if labels
+    ]
+    rows = list(csv.reader(io.StringIO(table.written(turn for turn, _ in given), newline="")))
+    assert not any(cell[:1] in ("=", "+", "-", "@", "\t") for row in rows for cell in row if cell)
+    filled = io.StringIO()
+    csv.writer(filled, delimiter=";").writerows(
+        [rows[0], *([*row[:-1], ", ".join(labels)] for row, (_, labels) in zip(rows[1:], given, strict=True))]
+    )
+    tasks = json.loads(label_studio.tasks([turn for turn, _ in given]))
+    for task, (_, labels) in zip(tasks, given, strict=True):
+        cancelled = {"was_cancelled": True, "result": []}
+        choices = {"from_name": "labels", "to_name": "text", "type": "choices", "value": {"choices": labels}}
+        task["annotations"] = [{"result": [choices] if labels else []}, cancelled]
+    with temporary("review") as place:
+        (place / "turns.csv").write_text(filled.getvalue(), encoding="utf-8-sig", newline="")
+        (place / "turns.json").write_text(json.dumps(tasks))
+        for read in (
+            table.read(place / "turns.csv", SPACES, "ada", NOW),
+            label_studio.read(place / "turns.json", SPACES, "ada", NOW),
+        ):
+            assert [(row.dialogue, row.turn, row.labels) for row in read] == expected
+            assert {(row.who, row.when, row.source) for row in read} <= {("ada", NOW, "review")}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("dialogue,turn\n", "row 1: no column 'labels', or two"),
+        ("dialogue,turn,labels\ntalk/collected/a,0\n", "row 2: 2 cells under 3 names"),
+        ("dialogue,turn,labels\n\ntalk/collected/a,x,joy\n", "row 3: turn: 'x' is no turn"),
+        (
+            "dialogue,turn,labels\ntalk/collected/a,0,joys\n,,\ntalk/collected/a,1,sad\n",
+            "row 4: labels: 'sad' is not a",
+        ),
+        ("dialogue,turn,labels\nmeld/train/1,0,joy\n", "row 2: dialogue: 'meld/train/1' is of no corpus that is known"),
+        ('dialogue,turn,labels\n"talk/collected/a,0,joy\n', "line 2: unexpected end of data"),
+        ("dialogue,turn,labels\ntalk/collected/a,0,\xff\n", "byte 40 is not UTF-8"),
+    ],
+)
+def test_what_cannot_be_read_is_named_by_file_row_and_column(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "turns.csv"
+    file.write_bytes(text.encode("latin-1"))
+    with pytest.raises(UserError) as raised:
+        table.read(file, SPACES, "ada", NOW)
+    assert said in str(raised.value)
+    assert str(file) in str(raised.value)
+    assert raised.value.fix
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "not JSON"),
+        ("{}", "not a list of tasks"),
+        ("[1]", "task 1: not a task"),
+        ('[{"data": {"dialogue": "talk/collected/a", "turn": "0"}}]', "task 1: not a task"),
+        (
+            '[{"data": {"dialogue": "talk/collected/a", "turn": 0}, "annotations": [{"result": '
+            '[{"from_name": "labels", "value": {"choices": ["sad"]}}]}]}]',
+            "task 1: labels: 'sad' is not a label of talk",
+        ),
+    ],
+)
+def test_what_is_no_export_is_named_by_its_task(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "turns.json"
+    file.write_text(text)
+    with pytest.raises(UserError) as raised:
+        label_studio.read(file, SPACES, "ada", NOW)
+    assert said in str(raised.value)
+
+
+def test_the_interface_offers_every_label() -> None:
+    space = LabelSpace("talk", ("a&b", "<c>" if False else "c", "喜"))
+    view = ElementTree.fromstring(label_studio.interface(space))
+    assert [choice.get("value") for choice in view.iter("Choice")] == list(space.labels)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Feedback:
+    """Conversations under the sample corpus's labels: two turns that the policy is unsure of, one that it is not."""
+    found = Feedback.at(str(tmp_path / "back"))
+    turns = tuple(Utterance(speaker="AB"[n % 2], text=text) for n, text in enumerate(("Oh.", "=1+1", "Fine.")))
+    row = Dialogue(id=collected_id("sample", "a"), corpus="sample", split="train", turns=turns)
+    found.add_conversations([row])
+    chances = [{"joy": 0.4, "anger": 0.4}, {"joy": 0.5, "anger": 0.3}, {"joy": 1.0}]
+    found.add_readings(
+        [Reading(dialogue=row.id, turn=n, labels=("joy",), chances=one, when=NOW) for n, one in enumerate(chances)]
+    )
+    return found
+
+
+def selfemo(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(one) for one in arguments], catch_exceptions=False)
+
+
+@pytest.mark.parametrize("ending", ["csv", "json"])
+def test_turns_go_out_by_the_command_and_labels_come_back_as_gold(place: Feedback, tmp_path: Path, ending: str) -> None:
+    file = tmp_path / f"turns.{ending}"
+    done = selfemo("review", "export", "--place", place.uri, "--out", file)
+    assert done.exit_code == 0, done.output
+    assert "2 turns; when they are labelled" in done.output
+    if ending == "csv":
+        assert "'=1+1" in file.read_text()
+        rows = list(csv.reader(io.StringIO(file.read_text())))
+        rows[1][-1] = "anger, joy"
+        with file.open("w", newline="") as out:
+            csv.writer(out).writerows(rows)
+    else:
+        tasks = json.loads(file.read_text())
+        choices = {"from_name": "labels", "value": {"choices": ["anger", "joy"]}}
+        tasks[0]["annotations"] = [{"result": [choices]}]
+        file.write_text(json.dumps(tasks))
+        assert file.with_suffix(".xml").exists()
+    again = selfemo("review", "export", "--place", place.uri, "--out", file)
+    assert (again.exit_code, "the file is there already" in again.output) == (2, True)
+    done = selfemo("review", "import", file, "--who", "ada", "--place", place.uri)
+    assert done.exit_code == 0, done.output
+    (row,) = place.corrections()
+    assert (row.labels, row.who, row.source) == (("anger", "joy"), "ada", "review")
+    assert "1 turns; when" in selfemo("review", "export", "--place", place.uri, "--out", tmp_path / "more.csv").output
+
+
+def test_of_a_file_with_one_bad_row_nothing_is_kept(place: Feedback, tmp_path: Path) -> None:
+    file = tmp_path / "turns.csv"
+    file.write_text("dialogue,turn,labels\nsample/collected/a,0,joy\nsample/collected/a,1,joyless\n")
+    done = selfemo("review", "import", file, "--who", "ada", "--place", place.uri)
+    assert done.exit_code == 2
+    assert f"{file}: row 3: labels: 'joyless' is not a label of sample" in done.output
+    assert place.corrections() == []
+
+
+def test_where_nothing_is_worth_asking_that_is_said_and_nothing_written(tmp_path: Path) -> None:
+    out = tmp_path / "turns.csv"
+    done = selfemo("review", "export", "--place", tmp_path / "empty", "--out", out)
+    assert done.exit_code == 0
+    assert "is worth asking about" in done.output
+    assert not out.exists()
+    assert selfemo("review", "export", "--place", tmp_path, "--out", tmp_path / "x.txt").exit_code == 2
