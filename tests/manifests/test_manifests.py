@@ -200,7 +200,7 @@ def test_what_is_served_is_what_the_reference_names() -> None:
 
 
 def test_a_new_reference_changes_the_pods(place: Path) -> None:
-    from selfemo.registry.git import Reference
+    from selfemo.registry.reference import Reference
 
     dev_secrets.write(place / "components" / "dev-secrets" / "secrets")
     before = one(build(place / "overlays/dev"), "Deployment", "serving")["spec"]["template"]

@@ -1,0 +1,68 @@
+"""How many requests each of the two has answered, by Prometheus' HTTP API.
+
+Counted are the series of `selfemo serve`, or those of vLLM where it serves by itself: both are there under names of
+their own, and a series that is not there counts nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from selfemo.canary.rule import Traffic
+from selfemo.canary.web import called
+from selfemo.config.canary import Server
+from selfemo.errors import UserError
+
+REQUESTS = (
+    'sum by (status) (increase(selfemo_requests_total{{{series}, path=~"{paths}"}}[{window}s]))'
+    ' or sum by (status) (increase(http_requests_total{{{series}, handler=~"/v1/.+"}}[{window}s]))'
+)
+SECONDS = (
+    'sum by (le) (increase(selfemo_request_seconds_bucket{{{series}, path=~"{paths}"}}[{window}s]))'
+    " or sum by (le) (increase(vllm:e2e_request_latency_seconds_bucket{{{series}}}[{window}s]))"
+)
+PATHS = "/v1/(chat/completions|emotions)"
+
+
+def traffic(prometheus: str, server: Server, window: int) -> Traffic:
+    """What one of the two has answered.
+
+    Args:
+        prometheus: Its address.
+        server: Which of the two.
+        window: Seconds back from now.
+
+    Raises:
+        UserError: If Prometheus does not answer, or not as it should.
+    """
+    words = {"series": server.series, "paths": PATHS, "window": window}
+    by_status = _asked(prometheus, REQUESTS.format(**words), "status")
+    by_bound = _asked(prometheus, SECONDS.format(**words), "le")
+    errors = sum(count for status, count in by_status.items() if status.startswith("5"))
+    seconds = {float(le): round(count) for le, count in by_bound.items()}
+    return Traffic(round(sum(by_status.values())), round(errors), _rising(seconds))
+
+
+def _asked(prometheus: str, query: str, label: str) -> dict[str, float]:
+    """Values of an instant query, by a label."""
+    answer = called(f"{prometheus}/api/v1/query", form={"query": query}, where="canary.prometheus")
+    fix = "is canary.prometheus the address of Prometheus? and are the series of both servers PromQL's?"
+    try:
+        body: Any = answer.json()
+        if body["status"] != "success":
+            raise UserError(f"Prometheus refuses the query: {str(body['error'])[:300]}", where=query[:300], fix=fix)
+        rows = ((str(row["metric"][label]), float(row["value"][1])) for row in body["data"]["result"])
+        return {key: value for key, value in rows if math.isfinite(value)}
+    except (ValueError, KeyError, TypeError, IndexError):
+        said = f"answers {answer.status}, and not as Prometheus does"
+        raise UserError(said, where=prometheus, fix=fix) from None
+
+
+def _rising(counts: Mapping[float, int]) -> dict[float, int]:
+    """Counts up to each bound, none below the one before: each was extrapolated and rounded by itself."""
+    most, made = 0, {}
+    for le in sorted(counts):
+        most = made[le] = max(most, counts[le])
+    return made
