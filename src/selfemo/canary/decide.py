@@ -179,7 +179,7 @@ def _judged(
             return Became.GOES_ON, (said,)
     both = asked(context, champion, canary)
     hours = (clock - _seconds(canary.tags[ANSWERED], clock)) / 3600
-    window = max(60, int(hours * 3600))
+    window = max(1, int(hours * 3600))  # no longer: what served there before is no concern of this one
     one, other = (traffic(bounds.prometheus, side, window) for side in (bounds.champion, bounds.canary))
     findings = (
         rule.errors(one, other, bounds),

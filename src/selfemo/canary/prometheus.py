@@ -15,15 +15,18 @@ from selfemo.canary.web import called
 from selfemo.config.canary import Server
 from selfemo.errors import UserError
 
-REQUESTS = (
-    'sum by (status) (increase(selfemo_requests_total{{{series}, path=~"{paths}"}}[{window}s]))'
-    ' or sum by (status) (increase(http_requests_total{{{series}, handler=~"/v1/.+"}}[{window}s]))'
+COUNTED = (
+    "sum by ({label}) ((increase({metric}[{window}s])"
+    " + (min_over_time({metric}[{window}s]) unless ({metric} offset {window}s))) or increase({metric}[{window}s]))"
 )
+"""What a counter rose by. ``increase`` alone leaves out what a series has when it is first seen: the errors of a pod's
+first half minute, say. Of a series that was not there when the window began, that counts as well."""
+PATHS = 'path=~"/v1/(chat/completions|emotions)"'
+REQUESTS = (f"selfemo_requests_total{{{{{{series}}, {PATHS}}}}}", 'http_requests_total{{{series}, handler=~"/v1/.+"}}')
 SECONDS = (
-    'sum by (le) (increase(selfemo_request_seconds_bucket{{{series}, path=~"{paths}"}}[{window}s]))'
-    " or sum by (le) (increase(vllm:e2e_request_latency_seconds_bucket{{{series}}}[{window}s]))"
+    f"selfemo_request_seconds_bucket{{{{{{series}}, {PATHS}}}}}",
+    "vllm:e2e_request_latency_seconds_bucket{{{series}}}",
 )
-PATHS = "/v1/(chat/completions|emotions)"
 
 
 def traffic(prometheus: str, server: Server, window: int) -> Traffic:
@@ -37,12 +40,17 @@ def traffic(prometheus: str, server: Server, window: int) -> Traffic:
     Raises:
         UserError: If Prometheus does not answer, or not as it should.
     """
-    words = {"series": server.series, "paths": PATHS, "window": window}
-    by_status = _asked(prometheus, REQUESTS.format(**words), "status")
-    by_bound = _asked(prometheus, SECONDS.format(**words), "le")
+    by_status = _asked(prometheus, _query(REQUESTS, "status", server, window), "status")
+    by_bound = _asked(prometheus, _query(SECONDS, "le", server, window), "le")
     errors = sum(count for status, count in by_status.items() if status.startswith("5"))
     seconds = {float(le): round(count) for le, count in by_bound.items()}
     return Traffic(round(sum(by_status.values())), round(errors), _rising(seconds))
+
+
+def _query(metrics: tuple[str, ...], label: str, server: Server, window: int) -> str:
+    """The first of some metrics that a server has, by a label."""
+    named = (metric.format(series=server.series) for metric in metrics)
+    return " or ".join(COUNTED.format(metric=metric, label=label, window=window) for metric in named)
 
 
 def _asked(prometheus: str, query: str, label: str) -> dict[str, float]:

@@ -64,5 +64,15 @@ def called(url: str, *, where: str, form: Mapping[str, str] | None = None, body:
         ) as answer:
             return Answer(answer.status_code, answer.raw.read(MOST, decode_content=True))
     except (requests.RequestException, OSError, ValueError) as error:
-        said = " ".join(printable(str(error)).split())[:300]
-        raise UserError(f"{url} does not answer: {said}", where=where, fix="see whether it runs") from None
+        raise UserError(f"{url} does not answer: {_why(error)}", where=where, fix="see whether it runs") from None
+
+
+def _why(error: BaseException) -> str:
+    """The system's own words where it has some: what stands around them names our libraries."""
+    found, cause = str(error), error.__context__
+    for _ in range(10):
+        if cause is None:
+            break
+        found = cause.strerror or found if isinstance(cause, OSError) and isinstance(cause.strerror, str) else found
+        cause = cause.__context__
+    return " ".join(printable(found).split())[:300]
