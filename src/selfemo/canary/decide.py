@@ -20,6 +20,7 @@ from selfemo.canary.rule import Finding, Says
 from selfemo.config.canary import Canary
 from selfemo.context import Context
 from selfemo.errors import UserError
+from selfemo.method.gate import Decision, NotComparable
 from selfemo.registry.canary import ANSWERED, EVIDENCE, REASON, forced
 from selfemo.registry.moves import now
 from selfemo.registry.promotion import against_registry, alone, settle
@@ -88,11 +89,12 @@ def check(context: Context, clock: Callable[[], float] = time.time) -> Outcome:
     if became in (Became.WAITS, Became.GOES_ON) and clock() - started > bounds.most_hours * 3600:
         became, words = Became.STOPPED, (f"undecided after {bounds.most_hours:g} hours: {words[0]}", *words[1:])
     if became in (Became.STOPPED, Became.CHAMPION):
-        said = alone(context, lambda lease: _act(context, lease, canary, became, words))
-        if not said:
+        done = alone(context, lambda lease: _act(context, lease, canary, became, words))
+        if done is None:
             return Outcome(Became.NONE, (f"{head}: somebody else decided meanwhile", synchronise(context)))
-        words = (said, *words)
-        return Outcome(became, (head, *words, synchronise(context, said)))
+        became, said = done
+        seen = words if became is Became.CHAMPION else words[1:]
+        return Outcome(became, (head, said, *seen, synchronise(context, said)))
     return Outcome(became, (head, *words, synchronise(context)))
 
 
@@ -202,17 +204,21 @@ def _enough(findings: tuple[Finding, ...], requests: int, hours: float, bounds: 
     return not waits and requests >= bounds.requests and hours >= bounds.hours
 
 
-def _act(context: Context, lease: Lease, canary: Any, became: Became, words: tuple[str, ...]) -> str:
-    """Do what was decided; what was done, in words, or nothing if this is not the canary any more."""
+def _act(
+    context: Context, lease: Lease, canary: Any, became: Became, words: tuple[str, ...]
+) -> tuple[Became, str] | None:
+    """Do what was decided; what was done, and in words. None if this is not the canary any more."""
     settle(context, lease)
     if not _same(context, canary):
-        return ""
+        return None
     registry, number = context.registry, str(canary.version)
     if became is Became.CHAMPION and not canary.tags.get(EVIDENCE):  # a person moved the alias, past the gate
-        decision = against_registry(context, canary.tags.get("selfemo.scores", ""))
+        try:
+            decision = against_registry(context, canary.tags.get("selfemo.scores", ""))
+        except NotComparable as error:
+            decision = Decision(False, error.message)
         if not decision.promoted:
-            registry.canary.end(f"rolled back: {decision.reason}", lease)
-            return f"version {number} is rolled back: {decision.reason}"
+            became, words = Became.STOPPED, (f"it went past the gate, which says no: {decision.reason}",)
     if became is Became.CHAMPION:
         registry.champion.promote(
             number,
@@ -223,9 +229,9 @@ def _act(context: Context, lease: Lease, canary: Any, became: Became, words: tup
             lease=lease,
         )
         registry.canary.end("it is champion", lease)
-        return f"version {number} is champion"
+        return became, f"version {number} is champion"
     registry.canary.end(f"rolled back: {'; '.join(words)}", lease)
-    return f"version {number} is rolled back"
+    return became, f"version {number} is rolled back: {words[0]}"
 
 
 def _same(context: Context, canary: Any) -> bool:

@@ -40,15 +40,22 @@ def traffic(prometheus: str, server: Server, window: int) -> Traffic:
     Raises:
         UserError: If Prometheus does not answer, or not as it should.
     """
-    by_status = _asked(prometheus, _query(REQUESTS, "status", server, window), "status")
-    by_bound = _asked(prometheus, _query(SECONDS, "le", server, window), "le")
+    by_status = _asked(prometheus, query(REQUESTS, "status", server, window), "status")
+    by_bound = _asked(prometheus, query(SECONDS, "le", server, window), "le")
     errors = sum(count for status, count in by_status.items() if status.startswith("5"))
     seconds = {float(le): round(count) for le, count in by_bound.items()}
     return Traffic(round(sum(by_status.values())), round(errors), _rising(seconds))
 
 
-def _query(metrics: tuple[str, ...], label: str, server: Server, window: int) -> str:
-    """The first of some metrics that a server has, by a label."""
+def query(metrics: tuple[str, ...], label: str, server: Server, window: int) -> str:
+    """What counts the first of some metrics that a server has.
+
+    Args:
+        metrics: :data:`REQUESTS` or :data:`SECONDS`.
+        label: By which they are counted.
+        server: Whose.
+        window: Seconds back from now.
+    """
     named = (metric.format(series=server.series) for metric in metrics)
     return " or ".join(COUNTED.format(metric=metric, label=label, window=window) for metric in named)
 

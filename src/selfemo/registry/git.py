@@ -17,7 +17,7 @@ from selfemo.config.platform import Gitops
 from selfemo.errors import UserError
 from selfemo.logs import printable
 from selfemo.registry.git_commands import attempt, call, failed, git, run
-from selfemo.registry.reference import Reference, replicas_of
+from selfemo.registry.reference import Beside, Reference, knows_canaries, replicas_of
 from selfemo.store.lock import who
 
 _THERE = re.compile(r"already (exists|open)|another open merge request", re.IGNORECASE)
@@ -72,6 +72,8 @@ def proposed(settings: Gitops, wanted: Reference, why: str, memory: Memory | Non
         if not file.resolve().is_relative_to(tree.resolve()):
             raise UserError("lies outside the repository", where=settings.reference, fix="set gitops.reference")
         now = _text(file, settings.reference)
+        if wanted.canary is None and knows_canaries(now):
+            wanted = wanted.beside(Beside.nobody())
         text = wanted.to_yaml(replicas_of(now))
         if now == text:
             return f"Git already serves version {wanted.named}"

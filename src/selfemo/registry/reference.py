@@ -93,6 +93,14 @@ class Reference:
         }
 
 
+def knows_canaries(text: str | None) -> bool:
+    """Whether a file says whether there is a canary: then the manifests read that, and it has to go on saying so."""
+    try:
+        return "canary" in yaml.safe_load(text or "")["data"]
+    except (yaml.YAMLError, LookupError, TypeError, ValueError, AttributeError, RecursionError):
+        return False
+
+
 def replicas_of(text: str | None) -> str:
     """How many pods are to serve a version: as many as the file says, which a person may have set, and one at least.
 
