@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from selfemo.canary import servers
 from selfemo.canary.decide import Became, Outcome, check
+from selfemo.cli import main
 from selfemo.context import Context
 from selfemo.errors import UserError
 from selfemo.registry.served import wanted
@@ -205,6 +207,28 @@ def test_a_look_that_was_killed_anywhere_ends_right_when_the_next_one_comes(
         assert state(world) == (("2", "") if ends == "champion" else ("1", "")), at
         assert world.tags("2")["selfemo.canary_ended"], at
         assert ("selfemo.promoted_at" in world.tags("2")) == (ends == "champion"), at
+
+
+def test_the_command_says_what_was_seen_and_its_exit_code_that_one_was_rolled_back(
+    world: World, pair: Pair, tmp_path: Path
+) -> None:
+    begun(world, pair, tmp_path)
+    file = tmp_path / "config.yaml"  # JSON is YAML
+    file.write_text(world.context.config.to_json())
+
+    def command(*arguments: str) -> tuple[int, str]:
+        done = CliRunner().invoke(main, ["canary", *arguments, "--config", str(file)])
+        return done.exit_code, done.output
+
+    assert "it gets 10 % of the traffic from now on" in command("check")[1]
+    pair.canary.errors = 200
+    code, output = command("check")
+    assert code == 1
+    assert "version 2 is rolled back: errors: beyond its bound: 200 of 1000 answers" in output
+    assert command("check")[0] == 0
+    assert "the last was version 2: rolled back: errors" in command("show")[1]
+    code, output = command("stop", "--reason", "too late")
+    assert (code, "there is no canary" in output) == (2, True)
 
 
 def test_without_the_section_there_is_nothing_to_look_at(world: World) -> None:
