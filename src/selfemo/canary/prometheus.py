@@ -14,6 +14,7 @@ from selfemo.canary.rule import Traffic
 from selfemo.canary.web import called
 from selfemo.config.canary import Server
 from selfemo.errors import UserError
+from selfemo.logs import printable
 
 COUNTED = (
     "sum by ({label}) ((increase({metric}[{window}s])"
@@ -60,14 +61,15 @@ def query(metrics: tuple[str, ...], label: str, server: Server, window: int) -> 
     return " or ".join(COUNTED.format(metric=metric, label=label, window=window) for metric in named)
 
 
-def _asked(prometheus: str, query: str, label: str) -> dict[str, float]:
+def _asked(prometheus: str, expression: str, label: str) -> dict[str, float]:
     """Values of an instant query, by a label."""
-    answer = called(f"{prometheus}/api/v1/query", form={"query": query}, where="canary.prometheus")
+    answer = called(f"{prometheus}/api/v1/query", form={"query": expression}, where="canary.prometheus")
     fix = "is canary.prometheus the address of Prometheus? and are the series of both servers PromQL's?"
     try:
         body: Any = answer.json()
         if body["status"] != "success":
-            raise UserError(f"Prometheus refuses the query: {str(body['error'])[:300]}", where=query[:300], fix=fix)
+            said = f"Prometheus refuses the query: {printable(str(body['error']))[:300]}"
+            raise UserError(said, where=expression[:300], fix=fix)
         rows = ((str(row["metric"][label]), float(row["value"][1])) for row in body["data"]["result"])
         return {key: value for key, value in rows if math.isfinite(value)}
     except (ValueError, KeyError, TypeError, IndexError):
