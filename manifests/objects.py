@@ -99,8 +99,14 @@ def references(one: Json) -> Iterator[tuple[str, str, str]]:
                 yield "ResourceFlavor", flavor["name"], ""
     if one["kind"] == "ExternalSecret":
         yield one["spec"]["secretStoreRef"]["kind"], one["spec"]["secretStoreRef"]["name"], ""
-    if one["kind"] == "InferenceService" and (runtime := one["spec"]["predictor"]["model"].get("runtime")):
-        yield "ServingRuntime", runtime, ""
+    if one["kind"] == "InferenceService":
+        for predictor in (one["spec"]["predictor"], *(c["predictor"] for c in one["spec"].get("canary", []))):
+            if runtime := predictor["model"].get("runtime"):
+                yield "ServingRuntime", runtime, ""
+    if one["kind"] == "HTTPRoute":
+        for rule in one["spec"]["rules"]:
+            for backend in rule["backendRefs"]:
+                yield "Service", backend["name"], ""
     if one["kind"] == "PipelineVersion":
         yield "Pipeline", one["spec"]["pipelineName"], ""
 

@@ -117,6 +117,7 @@ def settings_of(overlay: Path, values: dict[str, str]) -> Json:
                 f"{section}.{twice[0]} is said twice", where=str(file), fix="take it out: values.yaml says it"
             )
         settings[section] = {**(settings.get(section) or {}), **given}
+    _series(settings, values["namespace"])
     if proxy := _proxy(values, overlay / "values.yaml"):
         settings["cluster"]["environment"] = {**(settings["cluster"].get("environment") or {}), **proxy}
     return dict(settings)
@@ -145,6 +146,14 @@ def _read(file: Path, bucket: str = "{bucket}") -> Any:
         raise UserError(f"not YAML: {error.message}", where=where, fix="quote it, or mend it") from None
     except (ValueError, OSError) as error:
         raise UserError(f"cannot be read: {error}", where=str(file), fix="give a YAML file in UTF-8") from None
+
+
+def _series(settings: Json, namespace: str) -> None:
+    """Say how Prometheus tells the two servers of a canary apart, as components/monitoring has it scrape them."""
+    canary = settings.get("canary")
+    for side, monitor in (("champion", "serving"), ("canary", "serving-canary")):
+        if isinstance(canary, dict) and isinstance(server := canary.get(side), dict):
+            server.setdefault("series", f'job="{namespace}/{monitor}"')
 
 
 def _proxy(values: dict[str, str], file: Path) -> dict[str, str]:

@@ -10,7 +10,7 @@ from selfemo import steps
 from selfemo.config import Config
 from selfemo.context import Context
 from selfemo.loop import LoopState
-from selfemo.registry.promotion import reference
+from selfemo.registry.served import reference
 from selfemo.store.artifacts import MANIFEST
 from selfemo.store.backends import LocalBackend
 from tests.component import plain

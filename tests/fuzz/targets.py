@@ -25,7 +25,7 @@ from selfemo.data.records import Rollout, Sample, Scored, read_records, write_re
 from selfemo.errors import UserError
 from selfemo.method.parsing import Answer, parse_expression, parse_understanding
 from selfemo.policy import adapters
-from selfemo.registry.git import replicas_of
+from selfemo.registry.reference import knows_canaries, replicas_of
 from selfemo.services import record
 from selfemo.shown import has_credentials, redacted, shown
 from selfemo.store import lock, marks
@@ -163,6 +163,7 @@ def small_records(data: bytes) -> None:
     (services / "state.json").write_bytes(data)
     record.died(PLACE / "w")
     assert int(replicas_of(_text(data))) > 0
+    knows_canaries(_text(data))
 
 
 def adapter(data: bytes) -> None:

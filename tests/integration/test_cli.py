@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from selfemo import reachable
 from selfemo.cli import main
+from selfemo.cli.canary import canary
 from selfemo.config import Config
 from selfemo.context import Context
 from selfemo.store.artifacts import Store
@@ -34,6 +35,13 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     assert result.exit_code == 0
     assert f"selfemo {command}" in result.output.split("Example")[1]
     assert command in selfemo("--help").output
+
+
+@pytest.mark.parametrize("command", sorted(canary.commands))
+def test_every_command_of_the_canary_has_help_with_an_example(command: str) -> None:
+    result = selfemo("canary", command, "--help")
+    assert result.exit_code == 0
+    assert f"selfemo canary {command}" in result.output.split("Example")[1]
 
 
 def test_help_imports_nothing_heavy() -> None:

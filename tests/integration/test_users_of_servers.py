@@ -17,7 +17,8 @@ from manifests import dev_secrets
 from selfemo import config as configuration
 from selfemo.config import Config
 from selfemo.context import Context
-from selfemo.registry.promotion import promote_version, roll_back, synchronise
+from selfemo.registry.promotion import promote_version, roll_back
+from selfemo.registry.served import synchronise
 from selfemo.registry.versions import CHAMPION
 from selfemo.services.network import answers_mlflow, answers_s3, free_ports
 from selfemo.steps.prepare import prepare as run_prepare

@@ -33,6 +33,7 @@ class Case(NamedTuple):
 
 FAILED = f'argo_workflows_total_count{{{NAMESPACE}, phase="Failed"}}'
 SYNC = f'{{{NAMESPACE}, cronjob="sync-registry"}}'
+CANARY = f'{{{NAMESPACE}, cronjob="canary-check"}}'
 GC = f'{{{NAMESPACE}, cronjob="gc"}}'
 REQUESTS = "selfemo_requests_total"
 SECONDS = f'selfemo_request_seconds_bucket{{{NAMESPACE}, path="/v1/emotions"'
@@ -58,6 +59,28 @@ CASES = {
         5,
         False,
     ),
+    "a canary that was rolled back": Case(
+        "SelfemoCanaryRolledBack",
+        {f'kube_job_status_failed{{{NAMESPACE}, job_name="canary-check-28"}}': "1x10"},
+        5,
+        True,
+    ),
+    "a canary that goes on": Case(
+        "SelfemoCanaryRolledBack",
+        {f'kube_job_status_failed{{{NAMESPACE}, job_name="canary-check-28"}}': "0x10"},
+        5,
+        False,
+    ),
+    "a canary that nobody could look at": Case(
+        "SelfemoCanaryUnwatched", {f"kube_cronjob_created{CANARY}": "0x140"}, 130, True
+    ),
+    "a canary that was looked at just now": Case(
+        "SelfemoCanaryUnwatched",
+        {f"kube_cronjob_created{CANARY}": "0x140", f"kube_cronjob_status_last_successful_time{CANARY}": "3600x140"},
+        130,
+        False,
+    ),
+    "no canaries at all": Case("SelfemoCanaryUnwatched", {f"kube_cronjob_created{SYNC}": "0x140"}, 130, False),
     "a schedule that was not made": Case(
         "SelfemoScheduleFailed", {f'kube_job_status_failed{{{NAMESPACE}, job_name="schedule"}}': "1x10"}, 5, True
     ),

@@ -200,7 +200,7 @@ def test_what_is_served_is_what_the_reference_names() -> None:
 
 
 def test_a_new_reference_changes_the_pods(place: Path) -> None:
-    from selfemo.registry.git import Reference
+    from selfemo.registry.reference import Reference
 
     dev_secrets.write(place / "components" / "dev-secrets" / "secrets")
     before = one(build(place / "overlays/dev"), "Deployment", "serving")["spec"]["template"]
@@ -260,7 +260,7 @@ def test_every_pod_is_restricted() -> None:
 def test_the_server_has_time_to_stop_before_it_is_killed_and_probes_ask_what_needs_no_key() -> None:
     from selfemo.serving.limits import HEALTH, LIVE, Limits
 
-    file = ROOT / "manifests" / "components" / "serving-deployment" / "serving.yaml"
+    file = ROOT / "manifests" / "components" / "serving-deployment" / "objects" / "serving.yaml"
     (deployment,) = (o for o in forms.parse(file.read_text()) if o["kind"] == "Deployment")
     pod = deployment["spec"]["template"]["spec"]
     assert pod["terminationGracePeriodSeconds"] >= Limits().stop_seconds + 5  # and some for the rest

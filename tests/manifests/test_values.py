@@ -161,13 +161,22 @@ TAKEN: dict[str, dict[str, str]] = {
     "monitoring": {},
     "annotate": {"annotate_in": "tickets.parquet", "annotate_out": "read.parquet", "annotate_shards": "16"},
     "native": {},
+    "canary": {"prometheus_namespace": "watchers"},
+    "canary-deployment": {
+        "prometheus_namespace": "watchers",
+        "gateway": "front",
+        "gateway_namespace": "gateways",
+        "serving_host": "emotions.example.org",
+    },
+    "canary-kserve": {"prometheus_namespace": "watchers"},
 }
 
 
 @pytest.mark.parametrize("component", TAKEN)
 def test_every_component_can_be_taken(place: Path, component: str) -> None:
-    change(place, "staging", namespace="emotions", **TAKEN[component])
-    objects = take(place, "staging", component, instead_of="namespace" if component == "profile" else "")
+    overlay = "prod" if component == "canary-kserve" else "staging"  # it goes with serving-kserve
+    change(place, overlay, namespace="emotions", **TAKEN[component])
+    objects = take(place, overlay, component, instead_of="namespace" if component == "profile" else "")
     text = yaml.safe_dump_all(objects)
     assert "set-from-" not in text
     for value in TAKEN[component].values():

@@ -162,3 +162,14 @@ def test_an_overlay_that_would_not_run_is_refused_and_nothing_is_written(
         overlay_to(overlay)
     assert words in str(refused.value)
     assert {f: f.read_bytes() for f in before} == before
+
+
+def test_a_canarys_servers_are_told_apart_by_the_overlays_namespace(tmp_path: Path) -> None:
+    from pipelines.overlay import settings_of, values_of
+
+    (tmp_path / "values.yaml").write_text((ROOT / "manifests/overlays/staging/values.yaml").read_text())
+    sides = "canary: {champion: {url: http://serving}, canary: {url: http://serving-canary}}"
+    (tmp_path / "settings.yaml").write_text(f"run: x\n{sides}\n")
+    found = settings_of(tmp_path, {**values_of(tmp_path), "namespace": "emotions"})["canary"]
+    assert found["champion"]["series"] == 'job="emotions/serving"'
+    assert found["canary"]["series"] == 'job="emotions/serving-canary"'

@@ -10,7 +10,8 @@ from selfemo.config.platform import Gitops
 from selfemo.context import Context
 from selfemo.errors import UserError
 from selfemo.registry.git import proposed
-from selfemo.registry.promotion import promote_version, synchronise
+from selfemo.registry.promotion import promote_version
+from selfemo.registry.served import synchronise
 from tests.unit import test_gitops
 from tests.unit.test_gitops import FILE, git, version, wanted
 

@@ -16,8 +16,10 @@ from selfemo.config.platform import Gitops
 from selfemo.context import Context
 from selfemo.data.records import write_records
 from selfemo.errors import UserError
-from selfemo.registry.git import Reference, proposed, replicas_of
-from selfemo.registry.promotion import promote_version, roll_back, synchronise
+from selfemo.registry.git import proposed
+from selfemo.registry.promotion import promote_version, roll_back
+from selfemo.registry.reference import Reference, replicas_of
+from selfemo.registry.served import synchronise
 from selfemo.registry.versions import CHAMPION, Versions
 from selfemo.store.lock import Busy
 from tests.conftest import race

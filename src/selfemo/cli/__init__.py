@@ -8,6 +8,7 @@ from selfemo import __version__
 from selfemo.cli import cluster, registry, run, steps
 from selfemo.cli.annotate import annotate
 from selfemo.cli.base import Cli
+from selfemo.cli.canary import canary
 from selfemo.cli.data import data
 from selfemo.cli.feedback import feedback
 from selfemo.cli.gc import gc
@@ -41,6 +42,7 @@ for command in (
     steps.evaluate,
     registry.promote,
     registry.rollback,
+    canary,
     registry.sync_registry,
     registry.stopped_rounds,
     registry.serve,

@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 @click.option("--version", "number", required=True, help="Version of the registered model.")
 @click.option("--force", is_flag=True, help="Promote against the gate.")
 @click.option("--reason", help="Why; needed with --force.")
-def promote(config: Config, number: str, force: bool, reason: str | None) -> None:
+@click.option("--at-once", is_flag=True, help="Make it champion without having been canary.")
+def promote(config: Config, number: str, force: bool, reason: str | None, at_once: bool) -> None:
     """Make a version the champion, if the gate finds it better than the present one.
+
+    Where the configuration has a section canary, it becomes canary first, and champion when it has served well.
 
     \b
     Example:
@@ -30,7 +33,7 @@ def promote(config: Config, number: str, force: bool, reason: str | None) -> Non
 
     if force and not reason:
         raise UserError("--force needs --reason", where="selfemo promote", fix='say why: --reason "..."')
-    click.echo(promote_version(surroundings(config), number, force=force, reason=reason))
+    click.echo(promote_version(surroundings(config), number, force=force, reason=reason, at_once=at_once))
 
 
 @click.command()
@@ -60,7 +63,7 @@ def sync_registry(config: Config, write: Path | None) -> None:
     Example:
       selfemo sync-registry --set gitops.repository=https://git.example.org/platform.git
     """
-    from selfemo.registry.promotion import reference, synchronise
+    from selfemo.registry.served import synchronise, wanted
     from selfemo.registry.versions import CHAMPION
 
     context = surroundings(config)
@@ -70,7 +73,7 @@ def sync_registry(config: Config, write: Path | None) -> None:
     champion = context.registry.versions.alias(CHAMPION)
     if champion is None:
         raise UserError("there is no champion", where=f"models:/{config.mlflow.model}", fix="promote a version first")
-    write.write_text(reference(context, champion).to_yaml(), encoding="utf-8")
+    write.write_text(wanted(context, champion).to_yaml(), encoding="utf-8")
     click.echo(f"{write}: version {champion.version} of {config.mlflow.model}")
 
 

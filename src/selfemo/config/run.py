@@ -12,6 +12,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
+from selfemo.config.canary import Canary
 from selfemo.config.cluster import Cluster
 from selfemo.config.platform import Corpus, Cycle, Feedback, Gitops, Launch, Mlflow, Policy, Store
 from selfemo.config.section import Section
@@ -49,6 +50,8 @@ class Config(Section):
     mlflow: Mlflow = Mlflow()
     cluster: Cluster = Cluster()
     gitops: Gitops = Gitops()
+    canary: Canary | None = None
+    """Null promotes at once."""
 
     @field_validator("corpora")
     @classmethod

@@ -1,72 +1,36 @@
-"""The champion alias, moved so that a crash between any two calls is made good by whoever comes next.
-
-MLflow changes one thing at a time. So a move is first written down whole (one tag of the registered model), then made
-(the alias, which is the truth), then told in the tags of the version, and last marked as done: a write-ahead log with
-one entry. Who finds an entry that is not done looks where the alias points. There already: the rest is done over again,
-from the entry. Not there: the move never happened.
-
-All of it happens under a lock (`store.lock`). Aliases have no compare-and-swap, so the lock is renewed before
-the alias moves and looked at afterwards. A holder that finds it lost then, and that another has moved the champion
-since, puts the alias back the next time it holds the lock. What remains: a holder that stalls for longer than the
-lock's time just between its look and the alias, and is killed before it looks again. That is as if somebody moved the
-alias by hand.
-"""
+"""The champion of a registered model: promoted through the gate, or rolled back; ``registry.moves`` has how."""
 
 from __future__ import annotations
 
-import json
 import logging
-import time
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
 from typing import Any
 
 from selfemo.errors import GateClosed, UserError
-from selfemo.logs import printable
-from selfemo.registry.mlflow_client import MISSING, Refused, quoted
-from selfemo.registry.versions import CHAMPION, Versions
+from selfemo.registry.mlflow_client import quoted
+from selfemo.registry.moves import Move, Moves, kept, now
+from selfemo.registry.versions import CHAMPION, ENDED, STARTED, Versions
 from selfemo.store.lock import Lease, who
 
 log = logging.getLogger(__name__)
 
 PROMOTED, ROLLED_BACK, PREVIOUS = "selfemo.promoted_at", "selfemo.rolled_back", "selfemo.previous_champion"
 MOVE = "selfemo.promotion_number"
-LOG = "selfemo.champion_move"
-"""Tag of the registered model: the last move. MLflow keeps 5,000 characters of it."""
-MOST = 300
-"""Characters of a reason that are kept: a record has it three times, once as JSON in JSON, seven characters for one."""
+RECORD = "selfemo.champion_move"
 
 
-def kept(reason: str) -> str:
-    """As much of a reason as is kept."""
-    return printable(reason)[:MOST]
+def through(number: str, *, passed: bool, reason: str, force: bool) -> None:
+    """Let a version through the gate, or against it where that is said.
 
-
-@dataclass(frozen=True)
-class Move:
-    """A change of champion.
-
-    Attributes:
-        number: One more than that of the move before.
-        kind: ``promotion`` or ``rollback``.
-        before: Version that was champion; empty if there was none.
-        after: Version that is champion then.
-        reason: Why.
-        tags: What is told of it, in the tags of the version that was promoted or rolled back.
-        done: Whether it is over, tags and all.
+    Raises:
+        GateClosed: If the gate did not pass and ``force`` is not given.
     """
-
-    number: int
-    kind: str
-    before: str
-    after: str
-    reason: str
-    tags: dict[str, str]
-    done: bool = False
-
-    @property
-    def told(self) -> str:
-        """The version whose tags tell of it."""
-        return self.after if self.kind == "promotion" else self.before
+    if not passed and not force:
+        raise GateClosed(
+            f"version {number} is not promoted: {reason}",
+            where="gate",
+            fix="train a better challenger, or use --force --reason WHY",
+        )
 
 
 class Champion:
@@ -78,7 +42,7 @@ class Champion:
 
     def __init__(self, versions: Versions) -> None:
         self.versions, self.client, self.model = versions, versions.client, versions.model
-        self._made: Move | None = None  # by this process
+        self.moves = Moves(versions, CHAMPION, RECORD)
 
     def promote(
         self,
@@ -106,18 +70,14 @@ class Champion:
         Raises:
             GateClosed: If the gate did not pass and ``force`` is not given.
         """
-        if not passed and not force:
-            raise GateClosed(
-                f"version {number} is not promoted: {reason}",
-                where="gate",
-                fix="train a better challenger, or use --force --reason WHY",
-            )
+        through(number, passed=passed, reason=reason, force=force)
         self.recover(lease)
         version, current = self.versions.get(number), self.versions.alias(CHAMPION)
         before, number = "" if current is None else str(current.version), str(version.version)
         if before == number:
             return before
         told = {
+            MOVE: str(self.moves.next()),  # two may fall into one second
             "selfemo.promoted_by": who(),
             "selfemo.promotion_reason": kept(reason),
             "selfemo.promotion_evidence": evidence,
@@ -126,8 +86,8 @@ class Champion:
         }
         if version.tags.get(ROLLED_BACK):
             told[ROLLED_BACK] = ""  # somebody changed their mind
-        told[PROMOTED] = _now()  # the last: whoever reads it can rely on the others, and on the alias
-        self._make("promotion", before, number, reason, told, lease)
+        told[PROMOTED] = now()  # the last: whoever reads it can rely on the others, and on the alias
+        self.moves.make("promotion", before, number, reason, told, lease)
         log.info("version %s of %s is champion: %s", number, self.model, reason)
         return before or None
 
@@ -157,62 +117,12 @@ class Champion:
                 fix="promote a version: selfemo promote --version N --force --reason WHY",
             )
         was = str(current.version) if current is not None else "" if last is None else last.after
-        self._make("rollback", was, earlier, reason, {ROLLED_BACK: f"by {who()}: {kept(reason)}"}, lease)
+        self.moves.make("rollback", was, earlier, reason, {ROLLED_BACK: f"by {who()}: {kept(reason)}"}, lease)
         return was, earlier
 
     def recover(self, lease: Lease | None = None) -> tuple[Move | None, bool]:
-        """Finish the move of a holder that was cut off; the last move that was made, and whether it was finished here.
-
-        A move that this process made too late, over another's, is taken back.
-
-        Args:
-            lease: Of the lock.
-        """
-        last = self._last()
-        if last is None:
-            return None, False
-        current = self.versions.alias(CHAMPION)
-        now = "" if current is None else str(current.version)
-        mine = self._made
-        if mine and last.number > mine.number and now == mine.after != last.after:
-            now = last.after if last.done else last.before
-            log.warning("the lock was lost while version %s became champion: %s is again", mine.after, now or "none")
-            if now:
-                self.versions.set_alias(CHAMPION, now, lease)
-            else:
-                self.versions.remove_alias(CHAMPION)
-        if last.done:
-            return last, False
-        if now != last.after:
-            return None, False
-        log.info("the %s of version %s was cut off, and is finished now", last.kind, last.told)
-        return self._finish(last, lease), True
-
-    def _make(self, kind: str, before: str, after: str, reason: str, tags: dict[str, str], lease: Lease | None) -> None:
-        last = self._last()
-        number = 1 if last is None else last.number + 1
-        if kind == "promotion":  # two may fall into one second
-            tags = {MOVE: str(number), **tags}
-        move = Move(number, kind, before, after, kept(reason), tags)
-        self._write(move, lease)
-        self._made = move
-        self.versions.set_alias(CHAMPION, after, lease)
-        if lease is not None:
-            lease.renew()
-        self._finish(move, lease)
-
-    def _finish(self, move: Move, lease: Lease | None) -> Move:
-        """Tell of a move that was made, and mark it as done; again does no harm."""
-        for key, value in move.tags.items():
-            try:
-                self.client.set_model_version_tag(self.model, move.told, key, value)
-            except Refused as error:
-                if error.code not in MISSING:
-                    raise
-                break  # it was deleted: nobody is left to be told
-        done = replace(move, done=True)
-        self._write(done, lease)
-        return done
+        """Finish the move of a holder that was cut off: see :meth:`Moves.recover`."""
+        return self.moves.recover(lease)
 
     def gone(self) -> str:
         """The last champion, where there is none now: deleted, or its alias taken away; empty if there never was one.
@@ -220,17 +130,17 @@ class Champion:
         Raises:
             UserError: If the registry cannot be asked.
         """
-        last = self._last()
+        last = self.moves.last()
         if last is not None and last.done:
             return last.after
         history = self._history()
         return str(history[-1].version) if history else "" if last is None else last.before
 
     def became(self) -> dict[str, str]:
-        """What was done with each version, by the URI of its weights: promoted, rolled back, or kept."""
+        """What was done with each version, by the URI of its weights: promoted, rolled back, canary, or kept."""
         found = self.client.search_model_versions(f"name={quoted(self.model)}")
         return {
-            str(v.source): "rolled back" if v.tags.get(ROLLED_BACK) else "promoted" if v.tags.get(PROMOTED) else "kept"
+            str(v.source): _fate(v.tags)
             for v in sorted(found, key=lambda v: -int(v.version))  # of several of one policy, the first is meant
         }
 
@@ -261,34 +171,17 @@ class Champion:
             good = {n: v for n, v in good.items() if _when(v) < _when(known[number])}
         return list(good)[-1] if good else None
 
-    def _write(self, move: Move, lease: Lease | None) -> None:
-        text = json.dumps(asdict(move), ensure_ascii=False)
 
-        def write(mlflow: Any) -> None:
-            if lease is not None:
-                lease.renew()
-            mlflow.set_registered_model_tag(self.model, LOG, text)
-
-        self.client.patiently(write)
-
-    def _last(self) -> Move | None:
-        """The last move, or None if there was none, or its record is damaged: then the alias speaks for itself."""
-        try:
-            found = self.client.get_registered_model(self.model).tags.get(LOG)
-        except Refused as error:
-            if error.code in MISSING:  # nothing was ever registered
-                return None
-            raise
-        try:
-            return Move(**json.loads(found)) if found else None
-        except (ValueError, TypeError):
-            return None
+def _fate(tags: Mapping[str, str]) -> str:
+    if tags.get(ROLLED_BACK):
+        return "rolled back"
+    if tags.get(PROMOTED):
+        return "promoted"
+    if tags.get(STARTED):
+        return "rolled back" if tags.get(ENDED) else "canary"
+    return "kept"
 
 
 def _when(version: Any) -> tuple[str, int]:
     number = version.tags.get(MOVE, "")
     return str(version.tags[PROMOTED]), int(number) if number.isdecimal() else 0
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from selfemo.config import Config
+from selfemo.registry.canary import Canary
 from selfemo.registry.champion import Champion
 from selfemo.registry.mlflow_client import PATIENCE, Client, Point, Refused, points, quoted
 from selfemo.registry.versions import Versions
@@ -48,6 +49,11 @@ class Registry:
     def champion(self) -> Champion:
         """What moves the champion alias."""
         return Champion(self.versions)
+
+    @cached_property
+    def canary(self) -> Canary:
+        """What moves the canary alias."""
+        return Canary(self.versions)
 
     @cached_property
     def experiment(self) -> str:

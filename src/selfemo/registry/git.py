@@ -10,62 +10,18 @@ import shlex
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
-
-import yaml
 
 from selfemo.config.platform import Gitops
 from selfemo.errors import UserError
 from selfemo.logs import printable
 from selfemo.registry.git_commands import attempt, call, failed, git, run
+from selfemo.registry.reference import Beside, Reference, knows_canaries, replicas_of
 from selfemo.store.lock import who
 
-HEADER = "# Which model is served. Written by `selfemo promote`, `rollback` and `sync-registry`; kustomize reads it.\n"
 _THERE = re.compile(r"already (exists|open)|another open merge request", re.IGNORECASE)
 """How programs say that a pull request was opened before: gh, glab, tea."""
-
-
-@dataclass(frozen=True)
-class Reference:
-    """A model version, so exactly that nothing else can be served in its name.
-
-    Attributes:
-        model: Name in the registry.
-        version: Its number.
-        uri: Of the published artifact: immutable.
-        digest: Over the artifact's names and contents.
-    """
-
-    model: str
-    version: str
-    uri: str
-    digest: str
-
-    def to_yaml(self, replicas: str = "1") -> str:
-        """The file's text: a ConfigMap, the same for the same version.
-
-        Args:
-            replicas: Pods that serve it, where a Deployment does; ``stop`` is KServe's word for none.
-        """
-        metadata = {"name": "served-model", "labels": {"app.kubernetes.io/name": "selfemo"}}
-        served = {"replicas": replicas, "stop": "true" if replicas == "0" else "false"}
-        row = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {**vars(self), **served}}
-        return HEADER + yaml.safe_dump(row, sort_keys=False, width=1000)
-
-
-def replicas_of(text: str | None) -> str:
-    """How many pods are to serve a version: as many as the file says, which a person may have set, and one at least.
-
-    A file that has served nothing yet says none.
-    """
-    try:
-        row = yaml.safe_load(text or "")
-        given = row["data"]["replicas"]
-        return str(int(given)) if int(given) > 0 else "1"
-    except (yaml.YAMLError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError):
-        return "1"
 
 
 class Memory(Protocol):
@@ -109,18 +65,20 @@ def proposed(settings: Gitops, wanted: Reference, why: str, memory: Memory | Non
     Raises:
         UserError: If the repository cannot be used, or a command fails; the same again tries again.
     """
-    branch = settings.branch.format(model=_slug(wanted.model), version=wanted.version)
+    branch = settings.branch.format(model=_slug(wanted.model), version=wanted.named)
     memory = memory or Nothing()
     with _worktree(settings) as (tree, base):
         file = tree / settings.reference
         if not file.resolve().is_relative_to(tree.resolve()):
             raise UserError("lies outside the repository", where=settings.reference, fix="set gitops.reference")
         now = _text(file, settings.reference)
+        if wanted.canary is None and knows_canaries(now):
+            wanted = wanted.beside(Beside.nobody())
         text = wanted.to_yaml(replicas_of(now))
         if now == text:
-            return f"Git already serves version {wanted.version}"
-        title = f"Serve version {wanted.version} of {printable(wanted.model)}"
-        body = f"{printable(why)}\n\nDigest {wanted.digest}, {wanted.uri}\nBy {printable(who())}"
+            return f"Git already serves version {wanted.named}"
+        title = printable(wanted.title)
+        body = f"{printable(why)}\n\n{_exactly(wanted)}\nBy {printable(who())}"
         words = {"branch": branch, "title": title, "body": body}
         there = None if branch == settings.base else _there(tree, settings, branch)
         pending = there is not None and _holds(tree, there, base, settings.reference, text)
@@ -139,6 +97,13 @@ def proposed(settings: Gitops, wanted: Reference, why: str, memory: Memory | Non
             memory.remember(commit)
             done.append("opened")
     return ", ".join(done)
+
+
+def _exactly(wanted: Reference) -> str:
+    """Digest and address of what is to be served."""
+    there = wanted.canary is not None and wanted.canary.version and wanted.canary
+    beside = f"\nCanary: digest {there.digest}, {there.uri}" if there else ""
+    return f"Digest {wanted.digest}, {wanted.uri}{beside}"
 
 
 def _commit(tree: Path, settings: Gitops, branch: str, text: str, title: str, body: str) -> None:

@@ -1,8 +1,9 @@
 """Promotion: by the loop or by hand, through one gate, under one lock; and Git made to agree with it.
 
 The alias in the registry is the truth. Who changes it holds a lock in the store, since the registry itself lets the
-last writer win (:mod:`selfemo.registry.champion` has the order of the writes). Git follows: at once where a person
-promotes, by the reconciler (:func:`synchronise`) otherwise.
+last writer win (:mod:`selfemo.registry.moves` has the order of the writes). Git follows: at once where a person
+promotes, by the reconciler (:func:`selfemo.registry.served.synchronise`) otherwise. Where a canary is configured, what
+passes the gate serves a share of the traffic first (:mod:`selfemo.registry.canary`).
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from selfemo.errors import GateClosed, UserError
 from selfemo.method import gate
 from selfemo.method.evaluation import corrected_predictions, labels_of, predictions
 from selfemo.method.gate import Decision, NotComparable
-from selfemo.registry import git as gitops
-from selfemo.registry.champion import PROMOTED, ROLLED_BACK, kept
-from selfemo.registry.git import Reference
+from selfemo.registry import canary
+from selfemo.registry.champion import PROMOTED, ROLLED_BACK
+from selfemo.registry.moves import kept
+from selfemo.registry.served import reference, synchronise
 from selfemo.registry.surroundings import Surroundings
-from selfemo.registry.versions import CHALLENGER, CHAMPION, Versions
+from selfemo.registry.versions import CHALLENGER, CHAMPION
 from selfemo.store.artifacts import Manifest
 from selfemo.store.lock import SECONDS, Lease, Lost, held
 
@@ -30,8 +32,6 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-OPENED = "selfemo.pull_request"
-"""Tag of a version: the commit for which the pull request that serves it was opened."""
 LOOP_WAITS = SECONDS + 60.0
 """Seconds that the loop waits for somebody else's promotion; a person is told at once. Longer than a lock outlives its
 holder: a step that was killed inside is not kept out, when it is tried again, by itself."""
@@ -125,7 +125,7 @@ def after_decision(context: Surroundings, version: Any, decision: Decision, cham
         return decision.reason
 
     def promote(lease: Lease) -> str:
-        registry.champion.recover(lease)  # the promotion may have been cut off the last time
+        settle(context, lease)  # the promotion may have been cut off the last time
         now = registry.versions.get(version.version)
         if said := _before(now):
             return said
@@ -141,21 +141,22 @@ def after_decision(context: Surroundings, version: Any, decision: Decision, cham
                 decided = against_registry(context, scores)
             except NotComparable as error:  # any other error may pass, and the step is tried again
                 decided = Decision(False, f"the registry's champion is not comparable: {error.message}")
-        if decided.promoted:
-            evidence = _evidence(decided, scores, current)
-            registry.champion.promote(
-                version.version, passed=True, reason=decided.reason, evidence=evidence, lease=lease
-            )
-        return decided.reason
+        if not decided.promoted:
+            return decided.reason
+        beside = registry.canary.running()
+        if context.config.canary is not None and beside is not None:  # nor does the loop wait: it may take days
+            return f"version {beside.version} is canary just now, and this one passed the gate: {decided.reason}"
+        evidence = _evidence(decided, scores, current)
+        return _put(context, str(version.version), current, decided, evidence, lease)
 
     return alone(context, promote, LOOP_WAITS)
 
 
 def _before(version: Any) -> str:
-    """What became of a version in an earlier attempt at the step; empty if it never was champion."""
+    """What became of a version in an earlier attempt at the step; empty if it never was champion, nor canary."""
     if PROMOTED in version.tags:
         return "promoted before"
-    return "rolled back before" if version.tags.get(ROLLED_BACK) else ""
+    return "rolled back before" if version.tags.get(ROLLED_BACK) else canary.before(version)
 
 
 def _stopped(version: Any) -> str:
@@ -164,13 +165,43 @@ def _stopped(version: Any) -> str:
     return f"the guard stopped it: {why}" if why else ""
 
 
+def settle(context: Surroundings, lease: Lease) -> None:
+    """Finish what whoever held the lock before was killed at."""
+    context.registry.champion.recover(lease)
+    context.registry.canary.settle(lease)
+
+
+def _put(
+    context: Surroundings,
+    number: str,
+    champion: Any | None,
+    decision: Decision,
+    evidence: str,
+    lease: Lease,
+    *,
+    force: bool = False,
+    at_once: bool = False,
+) -> str:
+    """Make a version canary, where there are canaries and a champion beside which it can serve, or else champion."""
+    registry, share = context.registry, context.config.canary
+    gate_said: dict[str, Any] = {"passed": decision.promoted, "reason": decision.reason, "force": force}
+    if share is not None and champion is not None and not at_once:
+        registry.canary.start(number, str(champion.version), **gate_said, evidence=evidence, lease=lease)
+        return f"canary of {registry.model}: version {number} beside version {champion.version}: {decision.reason}"
+    previous = registry.champion.promote(number, **gate_said, evidence=evidence, lease=lease)
+    registry.canary.settle(lease)  # which served beside another champion
+    return f"champion of {registry.model}: version {number} (was {previous or 'none'}): {decision.reason}"
+
+
 def _evidence(decision: Decision, scores: str, champion: Any | None) -> str:
     """What the gate saw, for the version's tags."""
     against = champion.tags.get("selfemo.scores", "") if champion is not None else ""
     return json.dumps({**decision.to_dict(), "scores": scores, "against": against})
 
 
-def promote_version(context: Surroundings, number: str, *, force: bool = False, reason: str | None = None) -> str:
+def promote_version(
+    context: Surroundings, number: str, *, force: bool = False, reason: str | None = None, at_once: bool = False
+) -> str:
     """Compare a version with the champion on the scores both were registered with, and promote it if it is better.
 
     Args:
@@ -178,13 +209,15 @@ def promote_version(context: Surroundings, number: str, *, force: bool = False, 
         number: The version.
         force: Promote whatever the gate says.
         reason: Why, with ``force``.
+        at_once: Make it champion without having been canary; one that is canary just now is none any more then.
 
     Returns:
         What was done, in words.
 
     Raises:
         GateClosed: If the gate says no, or the collapse guard stopped the version.
-        UserError: If the version was made champion by hand, has no scores, or somebody else promotes just now.
+        UserError: If the version was made champion by hand, has no scores, another is canary, or somebody else
+            promotes just now.
     """
     config, registry = context.config, context.registry
     version = registry.versions.get(number)
@@ -192,13 +225,16 @@ def promote_version(context: Surroundings, number: str, *, force: bool = False, 
         reference(context, version)  # what cannot be served is not promoted
 
     def promote(lease: Lease) -> tuple[str, str]:
-        registry.champion.recover(lease)
+        settle(context, lease)
         version, champion = registry.versions.get(number), registry.versions.alias(CHAMPION)
         if champion is not None and str(champion.version) == str(version.version):
             already = f"version {number} is the champion already"
             if PROMOTED not in version.tags:
                 raise UserError(already, where=f"models:/{registry.model}@{CHAMPION}")
             return already, str(version.tags.get("selfemo.promotion_reason", ""))
+        beside = registry.canary.running()
+        if beside is not None and str(beside.version) == str(version.version) and not at_once:
+            return f"version {number} is canary already: selfemo canary show", beside.tags.get(canary.REASON, "")
         scores, stopped = version.tags.get("selfemo.scores", ""), _stopped(version)
         if force:
             decision = Decision(False, kept(reason or "forced"))
@@ -212,15 +248,8 @@ def promote_version(context: Surroundings, number: str, *, force: bool = False, 
             decision = against_registry(context, scores)
         else:
             raise UserError(f"version {number} has no scores", where="registry", fix="use --force --reason WHY")
-        previous = registry.champion.promote(
-            number,
-            passed=decision.promoted,
-            reason=decision.reason,
-            force=force,
-            evidence=_evidence(decision, scores, champion),
-            lease=lease,
-        )
-        said = f"champion of {registry.model}: version {number} (was {previous or 'none'}): {decision.reason}"
+        evidence = _evidence(decision, scores, champion)
+        said = _put(context, number, champion, decision, evidence, lease, force=force, at_once=at_once)
         return said, decision.reason
 
     done, why = alone(context, promote)
@@ -233,49 +262,12 @@ def roll_back(context: Surroundings, reason: str) -> str:
     Raises:
         UserError: If there is no earlier champion, or somebody else promotes just now.
     """
-    was, now = alone(context, lambda lease: context.registry.champion.rollback(reason, lease))
+
+    def back(lease: Lease) -> tuple[str, str]:
+        done = context.registry.champion.rollback(reason, lease)
+        context.registry.canary.settle(lease)  # which served beside the one that was rolled back
+        return done
+
+    was, now = alone(context, back)
     done = f"champion of {context.registry.model}: version {now} (was {was})"
     return f"{done}\n{synchronise(context, f'Rolled back from version {was}: {reason}')}"
-
-
-def reference(context: Surroundings, version: Any) -> Reference:
-    """A version of the model, exactly.
-
-    Raises:
-        UserError: If its weights are not what was registered.
-    """
-    found, registered = context.policies.find(str(version.source)), version.tags.get("selfemo.digest")
-    where = f"version {version.version} of {context.registry.model}"
-    if found.manifest is None:
-        raise UserError(f"nothing is published at {found.uri}", where=where, fix="promote a version that the loop made")
-    if registered and registered != found.digest:
-        raise UserError(
-            f"the weights at {found.uri} are not those that were registered", where=where, fix="promote another version"
-        )
-    return Reference(context.registry.model, str(version.version), found.uri, found.digest)
-
-
-def synchronise(context: Surroundings, why: str = "") -> str:
-    """Compare the champion with what Git says, and repair the difference; what was done, in words."""
-    if not context.config.gitops.repository:
-        return "Git is left alone: gitops.repository is not set"
-    context.registry.versions.ensure()  # the reconciler may come before the first run
-    champion = context.registry.versions.alias(CHAMPION)
-    if champion is None:
-        return f"{context.registry.model} has no champion: nothing to serve"
-    known = champion.tags.get("selfemo.promotion_reason", "moved by hand in the registry, without the gate")
-    memory = _Opened(context.registry.versions, str(champion.version))
-    return gitops.proposed(context.config.gitops, reference(context, champion), why or str(known), memory)
-
-
-class _Opened:
-    """Pull requests, remembered in a tag of the version that they are to serve."""
-
-    def __init__(self, versions: Versions, number: str) -> None:
-        self.versions, self.number = versions, number
-
-    def opened(self) -> str:
-        return str(self.versions.get(self.number).tags.get(OPENED, ""))
-
-    def remember(self, commit: str) -> None:
-        self.versions.client.set_model_version_tag(self.versions.model, self.number, OPENED, commit)

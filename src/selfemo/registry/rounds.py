@@ -25,8 +25,9 @@ class RoundRow:
         promoted: Whether its policy became champion.
         stopped: Why the collapse guard stopped it, or empty.
         reasons: Candidates by rejection reason.
-        became: What the registry has done with its version since: ``promoted``, ``kept`` or ``rolled back``; empty
-            where that is not known. The loop may have decided for a version that the registry's own champion then beat.
+        became: What the registry has done with its version since: ``promoted``, ``canary``, ``kept`` or ``rolled
+            back``; empty where that is not known. The loop may have decided for a version that the registry's own
+            champion then beat.
     """
 
     round: int

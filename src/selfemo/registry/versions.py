@@ -9,7 +9,9 @@ from selfemo.errors import UserError
 from selfemo.registry.mlflow_client import MISSING, Client, Refused, quoted
 from selfemo.store.lock import Lease
 
-CHAMPION, CHALLENGER = "champion", "challenger"
+CHAMPION, CHALLENGER, CANARY = "champion", "challenger", "canary"
+STARTED, ENDED = "selfemo.canary_started_at", "selfemo.canary_ended"
+"""Tags of a version that is canary, or was."""
 
 
 class Unregistered(UserError):
@@ -91,9 +93,15 @@ class Versions:
 
         self.client.patiently(move)
 
-    def remove_alias(self, name: str) -> None:
-        """Take an alias away."""
-        self.client.delete_registered_model_alias(self.model, name)
+    def remove_alias(self, name: str, lease: Lease | None = None) -> None:
+        """Take an alias away; again does no harm. The arguments are those of :meth:`set_alias`."""
+
+        def remove(mlflow: Any) -> None:
+            if lease is not None:
+                lease.renew()
+            mlflow.delete_registered_model_alias(self.model, name)
+
+        self.client.patiently(remove)
 
     def get(self, number: str) -> Any:
         """A version of the model.

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sized
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from selfemo.policy.stepping import Figures
@@ -126,6 +127,11 @@ class Measured:
 
         try:
             await self.app(scope, receive, seen)
+        except Exception as error:
+            # What answers for an exception stands before this one, and its 500 is not seen here.
+            if status == CLIENT_LEFT and not isinstance(error, ClientDisconnect):
+                status = 500
+            raise
         finally:
             seconds = time.perf_counter() - begun
             path = scope["path"] if scope["path"] in PATHS else "other"

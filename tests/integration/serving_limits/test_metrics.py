@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from selfemo.serving.service import Service
 from tests.integration.serving_limits.clients import in_threads, joined
 from tests.integration.serving_limits.served import Start
 
@@ -37,3 +40,16 @@ def test_a_client_that_left_is_counted_as_such(start: Start) -> None:
         connection.sendall(b"POST /v1/emotions HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
         running.saw(1)
     running.shows('selfemo_requests_total{path="/v1/emotions",status="499"}', 1)
+
+
+def test_an_answer_that_a_defect_ends_is_counted_as_the_500_that_its_client_sees(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def planted(*_: object) -> None:
+        raise RuntimeError("a defect")
+
+    running = start()
+    monkeypatch.setattr(Service, "reading", planted)
+    status, _, _ = running.ask("POST", "/v1/emotions", {"turns": [{"speaker": "Ann", "text": "We won!"}]})
+    assert status == 500
+    running.shows('selfemo_requests_total{path="/v1/emotions",status="500"}', 1)

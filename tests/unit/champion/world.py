@@ -89,10 +89,10 @@ class World:
         """Of the store's answers none gets lost: its client asks again by itself."""
         return bool(self.life.write(make)) if self.life.dies else make()
 
-    def fresh(self, versions: int) -> list[str]:
-        """A model with so many versions, not one of them champion."""
+    def fresh(self, versions: int, *more: str) -> list[str]:
+        """A model with so many versions, not one of them champion; more settings, if a test wants some."""
         self.model = f"m{next(MODELS)}"
-        self.context = Context(configuration.load(None, [*self.overrides, f"mlflow.model={self.model}"]))
+        self.context = Context(configuration.load(None, [*self.overrides, f"mlflow.model={self.model}", *more]))
         registry = self.context.registry
         return [
             registry.versions.register(f"s3://b/{n}", registry.round(1), {"selfemo.scores": ""})
@@ -100,7 +100,10 @@ class World:
         ]
 
     def champion(self) -> str:
-        found = self.context.registry.versions.alias(CHAMPION)
+        return self.alias(CHAMPION)
+
+    def alias(self, name: str) -> str:
+        found = self.context.registry.versions.alias(name)
         return "" if found is None else str(found.version)
 
     def tags(self, version: str) -> dict[str, str]:
@@ -112,8 +115,8 @@ class World:
         current = context.registry.versions.alias(CHAMPION)
         return after_decision(context, found, Decision(True, "better"), current.source if current else "", "")
 
-    def by_hand(self, version: str) -> str:
-        return promote_version(Context(self.context.config), version, force=True, reason="better")
+    def by_hand(self, version: str, **more: bool) -> str:
+        return promote_version(Context(self.context.config), version, force=True, reason="better", **more)
 
     def back(self, reason: str = "it shouts") -> str:
         return roll_back(Context(self.context.config), reason)

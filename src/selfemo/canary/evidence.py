@@ -1,0 +1,96 @@
+"""What is known of the two versions: their evaluations, and conversations to ask both for."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
+
+from selfemo.canary.rule import Asked
+from selfemo.canary.servers import compared
+from selfemo.context import Context
+from selfemo.data.dialogue import Dialogue, read_jsonl
+from selfemo.data.feedback import Feedback
+from selfemo.method.evaluation import predictions
+from selfemo.registry.canary import ASKED
+
+log = logging.getLogger(__name__)
+
+
+def asked(context: Context, champion: Any, canary: Any) -> Asked | None:
+    """In how many conversations the two disagree: asked once for a canary, and kept with its version.
+
+    Args:
+        context: With a section ``canary``.
+        champion: The version.
+        canary: The other one.
+
+    Returns:
+        None where nothing is to be asked.
+
+    Raises:
+        UserError: If a server does not answer, or the registry or the store cannot be read.
+    """
+    bounds = context.config.canary
+    assert bounds is not None
+    if not bounds.ask:
+        return None
+    if known := _known(canary.tags.get(ASKED, "")):
+        return known
+    differ, answered = compared(bounds.champion, bounds.canary, list(_dialogues(context, champion, bounds.ask)))
+    both, apart = held_out(context, champion, canary)
+    made = Asked(differ, answered, both, apart)
+    text = json.dumps(vars(made))
+    context.registry.client.set_model_version_tag(context.registry.model, str(canary.version), ASKED, text)
+    return made
+
+
+def _known(text: str) -> Asked | None:
+    """What was asked before; None if nothing was, or nobody can read it."""
+    try:
+        row = json.loads(text)
+        return Asked(**{name: int(value) for name, value in row.items()})
+    except (ValueError, TypeError, AttributeError):
+        return None
+
+
+def held_out(context: Context, champion: Any, canary: Any) -> tuple[int, int]:
+    """How many held-out turns both were evaluated on, and in how many they read different label sets.
+
+    Zeros where they were not evaluated on the same turns.
+    """
+    read = []
+    for version in (champion, canary):
+        scores = version.tags.get("selfemo.scores", "")
+        rows = predictions(context.store, scores) if scores and context.store.manifest(scores) else []
+        read.append({(row.corpus, row.dialogue, row.turn): frozenset(row.predicted) for row in rows})
+    one, other = read
+    if not one or one.keys() != other.keys():
+        return 0, 0
+    return len(one), sum(one[turn] != other[turn] for turn in one)
+
+
+def _dialogues(context: Context, champion: Any, count: int) -> Iterator[Dialogue]:
+    """The newest conversations that were collected, and where these do not suffice, held-out dialogues."""
+    found = chain(_collected(context), _held_out_dialogues(context, champion))
+    for _, dialogue in zip(range(count), found, strict=False):
+        yield dialogue
+
+
+def _collected(context: Context) -> Iterator[Dialogue]:
+    config = context.config
+    if config.feedback.path:
+        known = config.spaces()
+        place = Feedback.at(config.feedback.path, config.store.endpoint, context.store.backend("s3://"))
+        yield from (dialogue for dialogue in place.conversations() if dialogue.corpus in known)
+
+
+def _held_out_dialogues(context: Context, champion: Any) -> Iterator[Dialogue]:
+    """Those that the champion was evaluated on."""
+    scores = champion.tags.get("selfemo.scores", "")
+    manifest = context.store.manifest(scores) if scores else None
+    prepared = str(manifest.inputs.get("prepared", "")) if manifest else ""
+    if prepared and context.store.manifest(prepared):
+        yield from read_jsonl(context.store.fetch(prepared) / "held_out.jsonl")
