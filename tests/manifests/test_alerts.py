@@ -59,6 +59,12 @@ CASES = {
         5,
         False,
     ),
+    "what is served has drifted": Case(
+        "SelfemoDrift", {f'kube_job_status_failed{{{NAMESPACE}, job_name="drift-28"}}': "1x10"}, 5, True
+    ),
+    "what is served is as it was judged": Case(
+        "SelfemoDrift", {f'kube_job_status_failed{{{NAMESPACE}, job_name="drift-28"}}': "0x10"}, 5, False
+    ),
     "a canary that was rolled back": Case(
         "SelfemoCanaryRolledBack",
         {f'kube_job_status_failed{{{NAMESPACE}, job_name="canary-check-28"}}': "1x10"},

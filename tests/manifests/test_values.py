@@ -169,6 +169,7 @@ TAKEN: dict[str, dict[str, str]] = {
         "serving_host": "emotions.example.org",
     },
     "canary-kserve": {"prometheus_namespace": "watchers"},
+    "drift": {},
 }
 
 

@@ -10,6 +10,7 @@ from selfemo.cli.annotate import annotate
 from selfemo.cli.base import Cli
 from selfemo.cli.canary import canary
 from selfemo.cli.data import data
+from selfemo.cli.drift import drift
 from selfemo.cli.feedback import feedback
 from selfemo.cli.gc import gc
 from selfemo.cli.play import play
@@ -52,6 +53,7 @@ for command in (
     data,
     feedback,
     review,
+    drift,
     gc,
 ):
     main.add_command(command)
