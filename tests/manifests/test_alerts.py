@@ -36,6 +36,7 @@ SYNC = f'{{{NAMESPACE}, cronjob="sync-registry"}}'
 CANARY = f'{{{NAMESPACE}, cronjob="canary-check"}}'
 GC = f'{{{NAMESPACE}, cronjob="gc"}}'
 REQUESTS = "selfemo_requests_total"
+READ = f'selfemo_read_labels_total{{{{{NAMESPACE}, space="sample", label="{{}}"}}}}'
 SECONDS = f'selfemo_request_seconds_bucket{{{NAMESPACE}, path="/v1/emotions"'
 VLLM, VLLM_SECONDS = "vllm:request_success_total", "vllm:e2e_request_latency_seconds_bucket"
 
@@ -61,6 +62,20 @@ CASES = {
     ),
     "what is served has drifted": Case(
         "SelfemoDrift", {f'kube_job_status_failed{{{NAMESPACE}, job_name="drift-28"}}': "1x10"}, 5, True
+    ),
+    "a label that is read more often than the week before": Case(
+        "SelfemoLabelsMoved",
+        {READ.format("joy"): "0+100x190 19000+10x48", READ.format("anger"): "0+100x190 19000+190x48"},
+        14_100,
+        True,
+        minutes=60,
+    ),
+    "labels as they were the week before": Case(
+        "SelfemoLabelsMoved",
+        {READ.format("joy"): "0+100x240", READ.format("anger"): "0+50x240"},
+        14_100,
+        False,
+        minutes=60,
     ),
     "what is served is as it was judged": Case(
         "SelfemoDrift", {f'kube_job_status_failed{{{NAMESPACE}, job_name="drift-28"}}': "0x10"}, 5, False

@@ -16,7 +16,7 @@ from selfemo import __version__
 from selfemo.serving.answers import Answers
 from selfemo.serving.collect import Collector
 from selfemo.serving.feedback import Corrections, add_route
-from selfemo.serving.labels import Unknown
+from selfemo.serving.labels import Unknown, space_named
 from selfemo.serving.limits import HEALTH, LIVE, METRICS, Admission, Limits, error
 from selfemo.serving.metrics import Measured, Metrics
 from selfemo.serving.record import record_of
@@ -98,7 +98,9 @@ def app(
     @made.post("/v1/emotions")
     async def emotions(asked: EmotionsRequest, request: Request) -> EmotionsResponse:
         """A dialogue in, or the next turns of a session; label sets with scores out."""
-        return await answers.emotions(asked, record_of(request.scope), request.receive)
+        found = await answers.emotions(asked, record_of(request.scope), request.receive)
+        metrics.read(space_named(asked.labels or service.labels, service.spaces), found.turns)
+        return found
 
     @made.delete("/v1/sessions/{name}", status_code=204)
     async def forget(name: str, request: Request) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily
@@ -11,16 +11,19 @@ from prometheus_client.registry import Collector
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from selfemo.data.labels import LabelSpace
 from selfemo.policy.stepping import Figures
 from selfemo.serving.limits import CLIENT_LEFT, HEALTH, LIVE, METRICS
 from selfemo.serving.record import record_of
 from selfemo.serving.scheduler import Scheduler
+from selfemo.serving.schema import TurnEmotions
 
 PATHS = ("/v1/chat/completions", "/v1/emotions", "/v1/feedback", "/v1/models")
 """Paths that are told apart; any other is "other", so that no client can make up figures without end."""
 METHODS = ("GET", "POST", "DELETE")
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80)
 """Upper bounds of the histogram's buckets: up to what the last of a full queue may wait."""
+SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1)
 ROWS = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -44,6 +47,19 @@ class Metrics:
             "selfemo_step_requests",
             "Requests that a step of the engine worked on.",
             buckets=ROWS,
+            registry=self._registry,
+        )
+        self._labels = Counter(
+            "selfemo_read_labels",
+            "Turns that were read, by the label that came first.",
+            ("space", "label"),
+            registry=self._registry,
+        )
+        self._confidence = Histogram(
+            "selfemo_read_confidence",
+            "How likely the label that came first was.",
+            ("space",),
+            buckets=SHARES,
             registry=self._registry,
         )
 
@@ -75,6 +91,14 @@ class Metrics:
         """Count a request."""
         self._requests.labels(path, str(status)).inc()
         self._seconds.labels(path).observe(seconds)
+
+    def read(self, space: LabelSpace, turns: Iterable[TurnEmotions]) -> None:
+        """Count turns that were read; the names are the label space's own, never a client's."""
+        for turn in turns:
+            label = next(iter(turn.emotions), "")
+            if label in space.index:
+                self._labels.labels(space.name, label).inc()
+                self._confidence.labels(space.name).observe(turn.scores.get(label, 0.0))
 
     def text(self) -> bytes:
         """All figures, as Prometheus reads them."""
