@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from selfemo import config as configuration
 from selfemo import reachable, services
 from selfemo.cli import main
+from selfemo.config.anchors import JUDGES
 from selfemo.context import Context
 from selfemo.errors import UserError
 from selfemo.local.inputs import check_models
@@ -154,6 +155,13 @@ def test_nothing_is_started_unasked(command: list[str], tmp_path: Path, monkeypa
     result = selfemo(*command, "--set", f"workdir={tmp_path}")
     assert result.exit_code == 2
     assert "fix: " in result.output
+
+
+@pytest.mark.parametrize("judge", JUDGES)
+def test_a_judge_that_is_fitted_here_is_looked_for_nowhere(judge: str, tiny: Path, tmp_path: Path) -> None:
+    words = [] if judge != "tfidf" else ["selfplay.words=false"]  # that one is no judge of its own
+    own = [f"policy.base={tiny}", f"evaluation.judge={judge}", f"workdir={tmp_path}", *words]
+    check_models(Context(configuration.load(None, own)))
 
 
 def test_a_dry_run_that_fails_stops_the_servers_that_it_started_and_no_others(

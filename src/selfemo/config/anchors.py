@@ -30,7 +30,8 @@ DATABASE: Loc = ("mlflow", "tracking_uri")
 _SQLITE = re.compile(r"(sqlite(?:\+\w+)?:///)(?!/)([^?]+)(.*)", re.DOTALL)
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|[^/]*@[^/]*:")
 """A scheme, or Git's ``user@host:path``."""
-_WORDS = ("embedding", "tfidf")
+JUDGES = ("embedding", "tfidf", "characters")
+"""Names of ``evaluation.judge`` that are no model: they are fitted on gold."""
 
 
 def anchored(data: dict[str, Any], base: Callable[[Loc], Path], place: Callable[[Loc], str]) -> dict[str, Any]:
@@ -49,7 +50,7 @@ def anchored(data: dict[str, Any], base: Callable[[Loc], Path], place: Callable[
             section[key] = _joined(base(loc), section[key])
     for pattern in NAMES:
         for section, key, loc in _found(data, pattern):
-            if section[key] not in _WORDS:
+            if section[key] not in JUDGES:
                 section[key] = _named(base(loc), section[key], place(loc))
     for section, key, loc in _found(data, DATABASE):
         if match := _SQLITE.fullmatch(section[key]):

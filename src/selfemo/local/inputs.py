@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from selfemo.config.anchors import JUDGES
 from selfemo.context import Context
 from selfemo.errors import UserError
 from selfemo.policy.packaged import installed
@@ -26,7 +27,7 @@ def check_models(context: Context) -> None:
     check_model(context, config.policy.base, "policy.base")
     if config.policy.start and not config.policy.start.startswith("models:/"):  # an alias may come later
         check_model(context, config.policy.start, "policy.start")
-    if config.evaluation.judge not in ("embedding", "tfidf"):
+    if config.evaluation.judge not in JUDGES:
         check_model(context, config.evaluation.judge, "evaluation.judge")
 
 

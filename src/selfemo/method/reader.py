@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from selfemo.config.anchors import JUDGES
 from selfemo.data.dialogue import Dialogue, Utterance
 from selfemo.data.labels import LabelSpace, Spaces
 from selfemo.data.scripts import terms
@@ -19,8 +20,6 @@ from selfemo.errors import UserError
 from selfemo.method.words import bag_of_words, fitted
 
 TFIDF, EMBEDDING, CHARACTERS = "tfidf", "embedding", "characters"
-PROBES = (TFIDF, EMBEDDING, CHARACTERS)
-"""What is fitted here; any other judge is a classifier by name."""
 ENGLISH = {"the", "and", "you", "that", "what", "it", "of", "with", "this", "have", "your", "my", "they", "would"}
 """Words that English conversations are full of (0.19 of MELD's, 0.20 of the sample corpus's), and no other language."""
 LEAST = 0.06
@@ -143,7 +142,7 @@ def readers_for(name: str, training: Sequence[Dialogue], spaces: Spaces, seed: i
         seed: For fitting.
     """
     corpora = dict.fromkeys(d.corpus for d in training)
-    if name in PROBES:
+    if name in JUDGES:
         for doubt in doubts(name, training):
             log.warning(doubt)
         return {c: ProbeReader(name, [d for d in training if d.corpus == c], seed) for c in corpora}
