@@ -279,6 +279,14 @@ def test_labels_of_what_was_never_said_are_refused_and_of_a_corpus_dialogue_kept
     assert [row.dialogue for row in place.corrections()] == [dialogue.id]
 
 
+def test_somebody_has_to_be_named(tmp_path: Path) -> None:
+    file = tmp_path / "turns.csv"
+    file.write_text("dialogue,turn,labels\n")
+    for command in (("import", file), ("open",)):
+        done = selfemo("review", *command, "--who", " ", "--place", tmp_path / "back")
+        assert (done.exit_code, "give a name" in done.output) == (2, True)
+
+
 def test_where_nothing_is_worth_asking_that_is_said_and_nothing_written(tmp_path: Path) -> None:
     out = tmp_path / "turns.csv"
     done = selfemo("review", "export", "--place", tmp_path / "empty", "--out", out)

@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     from selfemo.review.asked import Asked
 
 F = TypeVar("F", bound=Callable[..., Any])
-WHO = click.option("--who", required=True, help="Who labels, as your people agree to be known.")
+
+
+def _named(_: click.Context, option: click.Parameter, who: str) -> str:
+    if not who.strip():
+        raise click.BadParameter("it is empty; give a name, as --who ada", param=option)
+    return who
+
+
+WHO = click.option("--who", required=True, callback=_named, help="Who labels, as your people agree to be known.")
 
 
 def _chosen(command: F) -> F:
