@@ -15,6 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selfemo.cli import main
+from selfemo.config import Config
+from selfemo.data.corpora.load import load_corpora
 from selfemo.data.corrections import Correction, Reading, collected_id
 from selfemo.data.dialogue import Dialogue, Utterance
 from selfemo.data.feedback import Feedback
@@ -119,6 +121,7 @@ def test_what_a_person_fills_in_comes_back_whatever_was_said(given: list[tuple[A
         for turn, labels in given
         if labels
     ]
+    turns = {turn.dialogue: 1 + max(t.turn for t, _ in given if t.dialogue == turn.dialogue) for turn, _ in given}
     rows = list(csv.reader(io.StringIO(table.written(turn for turn, _ in given), newline="")))
     assert not any(cell[:1] in ("=", "+", "-", "@", "\t") for row in rows for cell in row if cell)
     filled = io.StringIO()
@@ -134,8 +137,8 @@ def test_what_a_person_fills_in_comes_back_whatever_was_said(given: list[tuple[A
         (place / "turns.csv").write_text(filled.getvalue(), encoding="utf-8-sig", newline="")
         (place / "turns.json").write_text(json.dumps(tasks))
         for read in (
-            table.read(place / "turns.csv", SPACES, "ada", NOW),
-            label_studio.read(place / "turns.json", SPACES, "ada", NOW),
+            table.read(place / "turns.csv", SPACES, turns, "ada", NOW),
+            label_studio.read(place / "turns.json", SPACES, turns, "ada", NOW),
         ):
             assert [(row.dialogue, row.turn, row.labels) for row in read] == expected
             assert {(row.who, row.when, row.source) for row in read} <= {("ada", NOW, "review")}
@@ -151,6 +154,12 @@ def test_what_a_person_fills_in_comes_back_whatever_was_said(given: list[tuple[A
             "dialogue,turn,labels\ntalk/collected/a,0,joys\n,,\ntalk/collected/a,1,sad\n",
             "row 4: labels: 'sad' is not a",
         ),
+        (
+            "dialogue,turn,labels\ntalk/collected/a," + "9" * 5000 + ",joy\n",
+            "row 2: turn: '99999999999999999999' is no",
+        ),
+        ("dialogue,turn,labels\ntalk/collected/a,2,joy\n", "row 2: turn: 'talk/collected/a' has no turn 2"),
+        ("dialogue,turn,labels\ntalk/collected/b,0,joy\n", "row 2: dialogue: there is no dialogue 'talk/collected/b'"),
         ("dialogue,turn,labels\nmeld/train/1,0,joy\n", "row 2: dialogue: 'meld/train/1' is of no corpus that is known"),
         ('dialogue,turn,labels\n"talk/collected/a,0,joy\n', "line 2: unexpected end of data"),
         ("dialogue,turn,labels\ntalk/collected/a,0,\xff\n", "byte 40 is not UTF-8"),
@@ -160,7 +169,7 @@ def test_what_cannot_be_read_is_named_by_file_row_and_column(tmp_path: Path, tex
     file = tmp_path / "turns.csv"
     file.write_bytes(text.encode("latin-1"))
     with pytest.raises(UserError) as raised:
-        table.read(file, SPACES, "ada", NOW)
+        table.read(file, SPACES, {"talk/collected/a": 2}, "ada", NOW)
     assert said in str(raised.value)
     assert str(file) in str(raised.value)
     assert raised.value.fix
@@ -178,13 +187,18 @@ def test_what_cannot_be_read_is_named_by_file_row_and_column(tmp_path: Path, tex
             '[{"from_name": "labels", "value": {"choices": ["sad"]}}]}]}]',
             "task 1: labels: 'sad' is not a label of talk",
         ),
+        (
+            '[{"data": {"dialogue": "talk/\\ud800", "turn": 0}, "annotations": [{"result": '
+            '[{"from_name": "labels", "value": {"choices": ["joy"]}}]}]}]',
+            "task 1: dialogue: there is no dialogue",
+        ),
     ],
 )
 def test_what_is_no_export_is_named_by_its_task(tmp_path: Path, text: str, said: str) -> None:
     file = tmp_path / "turns.json"
     file.write_text(text)
     with pytest.raises(UserError) as raised:
-        label_studio.read(file, SPACES, "ada", NOW)
+        label_studio.read(file, SPACES, {"talk/collected/a": 2}, "ada", NOW)
     assert said in str(raised.value)
 
 
@@ -246,6 +260,31 @@ def test_of_a_file_with_one_bad_row_nothing_is_kept(place: Feedback, tmp_path: P
     assert done.exit_code == 2
     assert f"{file}: row 3: labels: 'joyless' is not a label of sample" in done.output
     assert place.corrections() == []
+
+
+def test_labels_of_what_was_never_said_are_refused_and_of_a_corpus_dialogue_kept(
+    place: Feedback, tmp_path: Path
+) -> None:
+    file = tmp_path / "turns.csv"
+    file.write_text("dialogue,turn,labels\nsample/collected/a,0,joy\nsample/collected/a,3,joy\n")
+    done = selfemo("review", "import", file, "--who", "ada", "--place", place.uri)
+    assert done.exit_code == 2
+    assert f"{file}: row 3: turn: 'sample/collected/a' has no turn 3" in done.output
+    assert place.corrections() == []
+    config = Config()
+    spaces = config.spaces()
+    dialogue = load_corpora(config.corpora, spaces, config.evaluation.split, config.store.endpoint).whole[0]
+    file.write_text(f"dialogue,turn,labels\n{dialogue.id},0,joy\n")
+    assert selfemo("review", "import", file, "--who", "ada", "--place", place.uri).exit_code == 0
+    assert [row.dialogue for row in place.corrections()] == [dialogue.id]
+
+
+def test_somebody_has_to_be_named(tmp_path: Path) -> None:
+    file = tmp_path / "turns.csv"
+    file.write_text("dialogue,turn,labels\n")
+    for command in (("import", file), ("open",)):
+        done = selfemo("review", *command, "--who", " ", "--place", tmp_path / "back")
+        assert (done.exit_code, "give a name" in done.output) == (2, True)
 
 
 def test_where_nothing_is_worth_asking_that_is_said_and_nothing_written(tmp_path: Path) -> None:

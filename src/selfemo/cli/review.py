@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     from selfemo.review.asked import Asked
 
 F = TypeVar("F", bound=Callable[..., Any])
-WHO = click.option("--who", required=True, help="Who labels, as your people agree to be known.")
+
+
+def _named(_: click.Context, option: click.Parameter, who: str) -> str:
+    if not who.strip():
+        raise click.BadParameter("it is empty; give a name, as --who ada", param=option)
+    return who
+
+
+WHO = click.option("--who", required=True, callback=_named, help="Who labels, as your people agree to be known.")
 
 
 def _chosen(command: F) -> F:
@@ -132,13 +140,16 @@ def import_(config: Config, place: str | None, who: str, file: Path) -> None:
     Example:
       selfemo review import turns.csv --who ada --place s3://served/feedback
     """
+    from selfemo.data.corpora.load import load_corpora
     from selfemo.review import label_studio, table
 
     if file.suffix not in (".csv", ".json"):
         raise UserError(f"{file.name} is neither .csv nor .json", where=str(file), fix="give the file so named")
     read = table.read if file.suffix == ".csv" else label_studio.read
-    rows: list[Correction] = read(file, config.spaces(), who, datetime.now(UTC))
-    found = place_of(config, place)
+    spaces, found = config.spaces(), place_of(config, place)
+    corpora = load_corpora(config.corpora, spaces, config.evaluation.split, config.store.endpoint)
+    turns = {row.id: len(row.turns) for row in chain(found.conversations(), corpora.whole)}
+    rows: list[Correction] = read(file, spaces, turns, who, datetime.now(UTC))
     found.add_corrections(rows)
     click.echo(f"{len(rows)} labelled turns in {len({row.dialogue for row in rows})} dialogues are kept in {found.uri}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from selfemo.data.corrections import Correction
 from selfemo.data.labels import LabelSpace
 from selfemo.errors import UserError
 from selfemo.review.asked import Asked
-from selfemo.review.table import given
+from selfemo.review.table import given, known
 
 _FIX = "export the project from Label Studio as JSON"
 
@@ -52,12 +52,15 @@ def interface(space: LabelSpace) -> str:
     return ElementTree.tostring(view, encoding="unicode") + "\n"
 
 
-def read(path: Path, spaces: dict[str, LabelSpace], who: str, when: datetime) -> list[Correction]:
+def read(
+    path: Path, spaces: dict[str, LabelSpace], turns: Mapping[str, int], who: str, when: datetime
+) -> list[Correction]:
     """The labels of an export's tasks; of several annotations of a task the last one counts.
 
     Args:
         path: JSON.
         spaces: Labels by corpus, which a dialogue's id begins with.
+        turns: How many turns each dialogue has, by its id.
         who: Gave them.
         when: The time.
 
@@ -93,5 +96,6 @@ def read(path: Path, spaces: dict[str, LabelSpace], who: str, when: datetime) ->
             raise UserError(f"not a task of `selfemo review export`: {error}", where=where, fix=_FIX) from None
         if names:
             labels = given(names, dialogue, spaces, where)
+            known(dialogue, turn, turns, where)
             rows.append(Correction(dialogue=dialogue, turn=turn, labels=labels, who=who, when=when, source="review"))
     return rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -23,6 +23,8 @@ _FORMULA = re.compile(r"[=+\-@\t\r]")
 """A cell that begins so is computed by spreadsheets, whoever wrote it."""
 _PARTS = re.compile(r"[,;|\n]")
 _LONGEST = 1 << 24
+_DIGITS = 9
+"""Most of a turn's number: Python refuses to read very long ones."""
 
 
 def written(turns: Iterable[Asked]) -> str:
@@ -51,12 +53,15 @@ def _plain(cell: str) -> str:
     return f"'{cell}" if _FORMULA.match(cell) or cell.startswith("'") else cell
 
 
-def read(path: Path, spaces: dict[str, LabelSpace], who: str, when: datetime) -> list[Correction]:
+def read(
+    path: Path, spaces: dict[str, LabelSpace], turns: Mapping[str, int], who: str, when: datetime
+) -> list[Correction]:
     """The labels that a person gave, of rows that have some.
 
     Args:
         path: UTF-8, parted by commas, semicolons or tabs, as spreadsheets save it. Columns in any order, others too.
         spaces: Labels by corpus, which a dialogue's id begins with.
+        turns: How many turns each dialogue has, by its id.
         who: Gave them.
         when: The time.
 
@@ -87,22 +92,51 @@ def read(path: Path, spaces: dict[str, LabelSpace], who: str, when: datetime) ->
                 raise UserError(f"{len(cells)} cells under {len(names)} names", where=f"{path}: row {number}", fix=fix)
             row = dict(zip(names, cells, strict=True))
             if row["labels"].strip():
-                found.append(_correction(row, f"{path}: row {number}", spaces, who, when))
+                found.append(_correction(row, f"{path}: row {number}", spaces, turns, who, when))
     except csv.Error as error:
         fix = "close the quotes, or save it as CSV again"
         raise UserError(str(error), where=f"{path}: line {rows.line_num}", fix=fix) from None
     return found
 
 
-def _correction(row: dict[str, str], where: str, spaces: dict[str, LabelSpace], who: str, when: datetime) -> Correction:
+def _correction(
+    row: dict[str, str],
+    where: str,
+    spaces: dict[str, LabelSpace],
+    turns: Mapping[str, int],
+    who: str,
+    when: datetime,
+) -> Correction:
     dialogue = row["dialogue"].strip().removeprefix("'")
     turn = row["turn"].strip()
-    if not turn.isdecimal():
-        raise UserError(f"{turn!r} is no turn", where=f"{where}: turn", fix="leave the columns as they were exported")
+    if not turn.isdecimal() or len(turn) > _DIGITS:
+        raise UserError(
+            f"{turn[:20]!r} is no turn", where=f"{where}: turn", fix="leave the columns as they were exported"
+        )
     labels = given(
         [part for part in _PARTS.split(row["labels"].removeprefix("'")) if part.strip()], dialogue, spaces, where
     )
+    known(dialogue, int(turn), turns, where)
     return Correction(dialogue=dialogue, turn=int(turn), labels=labels, who=who, when=when, source="review")
+
+
+def known(dialogue: str, turn: int, turns: Mapping[str, int], where: str) -> None:
+    """Refuse what was never said, or is erased by now.
+
+    Args:
+        dialogue: Its id.
+        turn: Which, counted from 0.
+        turns: How many turns each dialogue has, by its id.
+        where: For errors.
+
+    Raises:
+        UserError: If there is no such dialogue or turn.
+    """
+    fix = "give the place and configuration of the export; if it was erased since, empty its labels"
+    if dialogue not in turns:
+        raise UserError(f"there is no dialogue {dialogue!r}", where=f"{where}: dialogue", fix=fix)
+    if turn >= turns[dialogue]:
+        raise UserError(f"{dialogue!r} has no turn {turn}", where=f"{where}: turn", fix=fix)
 
 
 def given(names: Sequence[str], dialogue: str, spaces: dict[str, LabelSpace], where: str) -> tuple[str, ...]:
