@@ -72,6 +72,7 @@ def open_(config: Config, place: str | None, samples: str | None, limit: int, wh
 
     needed("fastapi", "serve")
     from selfemo.review.page import application
+    from selfemo.review.sitting import Sitting
     from selfemo.serving.server import server
 
     found = place_of(config, place)
@@ -88,7 +89,7 @@ def open_(config: Config, place: str | None, samples: str | None, limit: int, wh
             raise UserError(f"port {port}: {error.strerror}", where="--port", fix=fix) from None
         port = listening.getsockname()[1]
         click.echo(f"{len(turns)} turns: open http://127.0.0.1:{port}/#{token}\nCtrl-C ends it; what is saved is saved")
-        server(application(turns, found, who, token), "127.0.0.1", port).run(sockets=[listening])
+        server(application(Sitting(turns, found, who), token), "127.0.0.1", port).run(sockets=[listening])
 
 
 @review.command()
