@@ -113,7 +113,13 @@ turns = st.builds(
 )
 
 
-@given(st.lists(st.tuples(turns, st.lists(st.sampled_from(["happy", "joy", "ANGER", "calm"]), max_size=3)), max_size=4))
+@given(
+    st.lists(
+        st.tuples(turns, st.lists(st.sampled_from(["happy", "joy", "ANGER", "calm"]), max_size=3)),
+        max_size=4,
+        unique_by=lambda one: one[0].key,
+    )
+)
 def test_what_a_person_fills_in_comes_back_whatever_was_said(given: list[tuple[Asked, list[str]]]) -> None:
     """Of both forms; a spreadsheet finds no formula in any cell."""
     expected = [
@@ -224,6 +230,43 @@ def place(tmp_path: Path) -> Feedback:
 
 def selfemo(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(one) for one in arguments], catch_exceptions=False)
+
+
+@pytest.mark.parametrize("said", ["x;=1+1", "x\n=1", "x, @SUM(A1)", "＝1+1", " -1", "\t+1"])
+def test_a_spreadsheet_that_parts_otherwise_finds_no_formula_either(said: str) -> None:
+    asked_about = Asked(collected_id("talk", "a"), 0, SPACE, (), Utterance(speaker="A", text=said), {"joy": 0.5}, ())
+    text = table.written([asked_about])
+    for parting in ",;\t":
+        for row in csv.reader(io.StringIO(text, newline=""), delimiter=parting):
+            assert not any(cell.lstrip()[:1] in tuple("=+-@＝＋－＠") for cell in row if cell.strip()), row
+    assert "'" in text
+
+
+def test_a_turn_of_any_length_can_be_labelled_and_nothing_else_reads_csv_otherwise(tmp_path: Path) -> None:
+    long = Utterance(speaker="A" * 9999, text="word " * 100_000)
+    key = collected_id("talk", "a")
+    text = table.written([Asked(key, 0, SPACE, (long,) * 6, long, {"joy": 0.5}, ())])
+    file, before = tmp_path / "turns.csv", csv.field_size_limit()
+    file.write_text(text.rstrip("\r\n") + "joy\n")
+    (row,) = table.read(file, SPACES, {key: 1}, "ada", NOW)
+    assert row.labels == ("joy",)
+    assert csv.field_size_limit() == before
+
+
+@pytest.mark.parametrize("who", ["", " ", "a\x1b[2J"])
+def test_a_name_that_cannot_be_shown_is_refused(place: Feedback, tmp_path: Path, who: str) -> None:
+    done = selfemo("review", "import", tmp_path / "x.csv", "--who", who, "--place", place.uri)
+    assert (done.exit_code, "cannot be shown" in done.output) == (2, True)
+
+
+def test_two_rows_that_say_different_things_of_a_turn_are_refused(place: Feedback, tmp_path: Path) -> None:
+    file = tmp_path / "turns.csv"
+    file.write_text("dialogue,turn,labels\nsample/collected/a,0,joy\nsample/collected/a,0,joy\n")
+    assert selfemo("review", "import", file, "--who", "ada", "--place", place.uri).exit_code == 0
+    file.write_text("dialogue,turn,labels\nsample/collected/a,0,joy\nsample/collected/a,0,anger\n")
+    done = selfemo("review", "import", file, "--who", "ada", "--place", place.uri)
+    assert done.exit_code == 2
+    assert f"{file}: row 3: labels: turn 0 of 'sample/collected/a' was joy above" in done.output
 
 
 @pytest.mark.parametrize("ending", ["csv", "json"])

@@ -13,6 +13,7 @@ import click
 from selfemo.cli.base import configured, surroundings
 from selfemo.cli.feedback import PLACE, place_of
 from selfemo.errors import UserError
+from selfemo.shown import printable
 
 if TYPE_CHECKING:
     from selfemo.config import Config
@@ -24,8 +25,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _named(_: click.Context, option: click.Parameter, who: str) -> str:
-    if not who.strip():
-        raise click.BadParameter("it is empty; give a name, as --who ada", param=option)
+    if not who.strip() or who != printable(who):
+        raise click.BadParameter("it is empty, or cannot be shown; give a name, as --who ada", param=option)
     return who
 
 

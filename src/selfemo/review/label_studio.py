@@ -13,7 +13,7 @@ from selfemo.data.corrections import Correction
 from selfemo.data.labels import LabelSpace
 from selfemo.errors import UserError
 from selfemo.review.asked import Asked
-from selfemo.review.table import given, known
+from selfemo.review.table import add, given, known
 
 _FIX = "export the project from Label Studio as JSON"
 
@@ -75,7 +75,7 @@ def read(
         raise UserError(f"not JSON: {error}", where=str(path), fix=_FIX) from None
     if not isinstance(found, list):
         raise UserError("not a list of tasks", where=str(path), fix=_FIX)
-    rows = []
+    rows: dict[tuple[str, int], Correction] = {}
     for number, task in enumerate(found, 1):
         where = f"{path}: task {number}"
         try:
@@ -97,5 +97,9 @@ def read(
         if names:
             labels = given(names, dialogue, spaces, where)
             known(dialogue, turn, turns, where)
-            rows.append(Correction(dialogue=dialogue, turn=turn, labels=labels, who=who, when=when, source="review"))
-    return rows
+            add(
+                rows,
+                Correction(dialogue=dialogue, turn=turn, labels=labels, who=who, when=when, source="review"),
+                where,
+            )
+    return list(rows.values())

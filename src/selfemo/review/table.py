@@ -19,10 +19,12 @@ COLUMNS = ("dialogue", "turn", "why", "history", "speaker", "text", "read", "lab
 """What is written; ``labels`` is for the person, the other columns stay as they are."""
 WANTED = ("dialogue", "turn", "labels")
 """What is read back."""
-_FORMULA = re.compile(r"[=+\-@\t\r]")
-"""A cell that begins so is computed by spreadsheets, whoever wrote it."""
+_FORMULA = re.compile(r"(^(?=[\t\r])|(?:^|[,;\t\r\n])\s*(?=[=+\-@＝＋－＠]))")
+"""What begins so is computed by spreadsheets, whoever wrote it: a cell, and what they take for one where they part by
+semicolons or tabs."""
 _PARTS = re.compile(r"[,;|\n]")
-_LONGEST = 1 << 24
+_LONGEST = 16_000
+"""Characters of a turn that are written: enough to label it, and spreadsheets and csv take no cell of any length."""
 _DIGITS = 9
 """Most of a turn's number: Python refuses to read very long ones."""
 
@@ -30,7 +32,7 @@ _DIGITS = 9
 def written(turns: Iterable[Asked]) -> str:
     """A CSV file of turns, one a row, with an empty cell for their labels.
 
-    A cell that a spreadsheet would take for a formula begins with an apostrophe.
+    What a spreadsheet would take for a formula begins with an apostrophe.
     """
     out = io.StringIO()
     rows = csv.writer(out)
@@ -38,19 +40,15 @@ def written(turns: Iterable[Asked]) -> str:
     for turn in turns:
         read = ", ".join(f"{label} {chance:.0%}" for label, chance in list(turn.chances.items())[:3])
         history = "\n".join(map(line, turn.history))
-        cells = (turn.dialogue, "; ".join(turn.why), history, turn.said.speaker, turn.said.text, read)
-        first, *rest = map(_plain, cells)
-        rows.writerow([first, turn.turn, *rest, ""])
+        name = f"'{turn.dialogue}" if _FORMULA.match(turn.dialogue) or turn.dialogue.startswith("'") else turn.dialogue
+        cells = ("; ".join(turn.why), history, turn.said.speaker[:100], turn.said.text[:_LONGEST], read)
+        rows.writerow([name, turn.turn, *(_FORMULA.sub(r"\1'", cell) for cell in cells), ""])
     return out.getvalue()
 
 
 def line(turn: Utterance) -> str:
     """A turn in one line."""
-    return f"{turn.speaker}: {' '.join(turn.text.split())}"
-
-
-def _plain(cell: str) -> str:
-    return f"'{cell}" if _FORMULA.match(cell) or cell.startswith("'") else cell
+    return f"{turn.speaker[:100]}: {' '.join(turn.text.split())}"[:_LONGEST]
 
 
 def read(
@@ -75,10 +73,9 @@ def read(
     except UnicodeDecodeError as error:
         fix = "save it as CSV UTF-8"
         raise UserError(f"byte {error.start} is not UTF-8", where=str(path), fix=fix) from None
-    csv.field_size_limit(_LONGEST)
     head = text.partition("\n")[0]
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count), strict=True)
-    found: list[Correction] = []
+    found: dict[tuple[str, int], Correction] = {}
     try:
         names = [name.strip().lower() for name in next(rows, [])]
         if missing := [name for name in WANTED if names.count(name) != 1]:
@@ -92,11 +89,23 @@ def read(
                 raise UserError(f"{len(cells)} cells under {len(names)} names", where=f"{path}: row {number}", fix=fix)
             row = dict(zip(names, cells, strict=True))
             if row["labels"].strip():
-                found.append(_correction(row, f"{path}: row {number}", spaces, turns, who, when))
+                add(found, _correction(row, f"{path}: row {number}", spaces, turns, who, when), f"{path}: row {number}")
     except csv.Error as error:
         fix = "close the quotes, or save it as CSV again"
         raise UserError(str(error), where=f"{path}: line {rows.line_num}", fix=fix) from None
-    return found
+    return list(found.values())
+
+
+def add(found: dict[tuple[str, int], Correction], row: Correction, where: str) -> None:
+    """Take a row, unless an earlier one says something else of its turn.
+
+    Raises:
+        UserError: If one does.
+    """
+    before = found.setdefault((row.dialogue, row.turn), row)
+    if before.labels != row.labels:
+        said = f"turn {row.turn} of {row.dialogue!r} was {', '.join(before.labels)} above"
+        raise UserError(said, where=f"{where}: labels", fix="leave one of the two rows, or make them the same")
 
 
 def _correction(
