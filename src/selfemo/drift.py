@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from selfemo.annotate.belief import scores_of
-from selfemo.data.dialogue import read_jsonl
+from selfemo.data.dialogue import Dialogue
 from selfemo.data.feedback import Feedback
 from selfemo.data.labels import LabelSpace
-from selfemo.data.records import Scored, read_records
 from selfemo.errors import UserError
 from selfemo.method.drift import Read
-from selfemo.method.evaluation import PREDICTIONS
+from selfemo.method.evaluation import predictions
 from selfemo.method.rewards import marginals
+from selfemo.steps.evaluate import judged_on
 
 if TYPE_CHECKING:
     from selfemo.context import Context
@@ -45,26 +46,21 @@ def reference(context: Context, name: str, policy: Policy, corpus: str, space: L
         raise UserError("no evaluation of it is known", where=name, fix=fix)
     rows = [
         row
-        for row in read_records(context.store.fetch(scores) / PREDICTIONS, Scored)
+        for row in predictions(context.store, scores)
         if row.corpus == corpus and len(row.posterior) == len(space.answers)
     ]
     if not rows:
         raise UserError(f"its evaluation knows no turns under the labels of {corpus}", where=scores, fix=fix)
-    manifest = context.store.manifest(scores)
-    prepared = str(manifest.inputs.get("prepared", "")) if manifest else ""
-    texts = {}
-    if prepared:
-        for dialogue in read_jsonl(context.store.fetch(prepared) / "held_out.jsonl"):
-            texts.update({(dialogue.id, number): turn.text for number, turn in enumerate(dialogue.turns)})
+    texts = _texts(judged_on(context.store, scores))
     chances_Nm = marginals(np.array([row.posterior for row in rows]), space.answer_masks, len(space))
     return [
-        Read(row.dialogue, dict(zip(space.labels, map(float, chances_m), strict=True)), texts.get(_place(row), ""))
+        Read(
+            row.dialogue,
+            dict(zip(space.labels, map(float, chances_m), strict=True)),
+            texts.get((row.dialogue, row.turn), ""),
+        )
         for row, chances_m in zip(rows, chances_Nm, strict=True)
     ]
-
-
-def _place(row: Scored) -> tuple[str, int]:
-    return row.dialogue, row.turn
 
 
 def served(place: Feedback, corpus: str, digest: str, since: datetime) -> tuple[list[Read], int]:
@@ -90,13 +86,10 @@ def served(place: Feedback, corpus: str, digest: str, since: datetime) -> tuple[
         elif reading.dialogue in dialogues or len(dialogues) < MOST:
             dialogues.add(reading.dialogue)
             found.setdefault((reading.dialogue, reading.turn), Read(reading.dialogue, reading.chances))
-    return list(_with_texts(place, found, dialogues)), others
+    texts = _texts(row for row in place.conversations() if row.id in dialogues)
+    return [replace(read, text=texts.get(key, "")) for key, read in found.items()], others
 
 
-def _with_texts(place: Feedback, found: dict[tuple[str, int], Read], dialogues: set[str]) -> Iterator[Read]:
-    texts = {}
-    for dialogue in place.conversations():
-        if dialogue.id in dialogues:
-            texts.update({(dialogue.id, number): turn.text for number, turn in enumerate(dialogue.turns)})
-    for key, read in found.items():
-        yield Read(read.dialogue, read.chances, texts.get(key, ""))
+def _texts(dialogues: Iterable[Dialogue]) -> dict[tuple[str, int], str]:
+    """What was said, by dialogue and turn."""
+    return {(row.id, number): turn.text for row in dialogues for number, turn in enumerate(row.turns)}

@@ -8,6 +8,8 @@ import signal
 import sys
 from typing import Any, NoReturn
 
+import pytest
+
 from selfemo import logs
 from selfemo.config import Config
 from selfemo.store import s3
@@ -45,12 +47,13 @@ def main() -> None:
     """The configuration, what the steps before have made, the step, and where and in which optimizer step it dies."""
     config, made, name, point, step = json.loads(sys.argv[1])
     logs.configure()
+    patch = pytest.MonkeyPatch()  # for as long as the process lives
     if point == "publishing":
-        s3.S3Backend.create = die  # type: ignore[method-assign]  # every file is uploaded, the manifest is not
+        patch.setattr(s3.S3Backend, "create", die)  # every file is uploaded, the manifest is not
     elif point == "computing":
-        common.Recorder.on_step_end = in_the_second_step(common.Recorder.on_step_end)  # type: ignore[method-assign]
+        patch.setattr(common.Recorder, "on_step_end", in_the_second_step(common.Recorder.on_step_end))
     else:
-        checkpoints.Keeper.on_save = once_kept(checkpoints.Keeper.on_save, step)  # type: ignore[method-assign]
+        patch.setattr(checkpoints.Keeper, "on_save", once_kept(checkpoints.Keeper.on_save, step))
     Run(Config.from_json(config), made).step(name)
 
 

@@ -24,11 +24,9 @@ from selfemo.method.gate import Decision, NotComparable
 from selfemo.registry.canary import ANSWERED, EVIDENCE, REASON, forced
 from selfemo.registry.moves import now
 from selfemo.registry.promotion import against_registry, alone, settle
-from selfemo.registry.served import reference, synchronise
+from selfemo.registry.served import BY_HAND, reference, synchronise
 from selfemo.registry.versions import CANARY, CHAMPION, ENDED, STARTED
 from selfemo.store.lock import Lease
-
-HAND = "moved by hand in the registry"
 
 
 class Became(Enum):
@@ -127,9 +125,9 @@ def shown(context: Context) -> list[str]:
     share = context.config.canary.share if context.config.canary and tags.get(ANSWERED) else 0
     return [
         f"canary of {registry.model}: version {canary.version}, with {share} % of the traffic",
-        f"started: {tags.get(STARTED) or HAND}",
+        f"started: {tags.get(STARTED) or BY_HAND}",
         f"its server answers: {'since ' + tags[ANSWERED] if tags.get(ANSWERED) else 'not seen yet'}",
-        f"reason: {tags.get(REASON) or HAND}",
+        f"reason: {tags.get(REASON) or BY_HAND}",
     ]
 
 
@@ -139,7 +137,7 @@ def _found(context: Context, lease: Lease) -> tuple[Any | None, Any | None]:
     registry = context.registry
     canary, champion = registry.canary.running(), registry.versions.alias(CHAMPION)
     if canary is not None and champion is not None and (canary.tags.get(ENDED) or not canary.tags.get(STARTED)):
-        registry.canary.adopt(str(canary.version), str(champion.version), HAND, lease)
+        registry.canary.adopt(str(canary.version), str(champion.version), BY_HAND, lease)
         canary = registry.versions.get(str(canary.version))
     return canary, champion
 
@@ -224,7 +222,7 @@ def _act(
             number,
             passed=True,
             force=forced(canary),
-            reason=f"{canary.tags.get(REASON, HAND)}; it has been canary",
+            reason=f"{canary.tags.get(REASON, BY_HAND)}; it has been canary",
             evidence=canary.tags.get(EVIDENCE, ""),
             lease=lease,
         )

@@ -11,10 +11,11 @@ from typing import Any
 from selfemo.canary.rule import Asked
 from selfemo.canary.servers import compared
 from selfemo.context import Context
-from selfemo.data.dialogue import Dialogue, read_jsonl
+from selfemo.data.dialogue import Dialogue
 from selfemo.data.feedback import Feedback
 from selfemo.method.evaluation import predictions
 from selfemo.registry.canary import ASKED
+from selfemo.steps.evaluate import judged_on
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ def held_out(context: Context, champion: Any, canary: Any) -> tuple[int, int]:
 
 def _dialogues(context: Context, champion: Any, count: int) -> Iterator[Dialogue]:
     """The newest conversations that were collected, and where these do not suffice, held-out dialogues."""
-    found = chain(_collected(context), _held_out_dialogues(context, champion))
+    found = chain(_collected(context), judged_on(context.store, champion.tags.get("selfemo.scores", "")))
     for _, dialogue in zip(range(count), found, strict=False):
         yield dialogue
 
@@ -85,12 +86,3 @@ def _collected(context: Context) -> Iterator[Dialogue]:
         known = config.spaces()
         place = Feedback.at(config.feedback.path, config.store.endpoint, context.store.backend("s3://"))
         yield from (dialogue for dialogue in place.conversations() if dialogue.corpus in known)
-
-
-def _held_out_dialogues(context: Context, champion: Any) -> Iterator[Dialogue]:
-    """Those that the champion was evaluated on."""
-    scores = champion.tags.get("selfemo.scores", "")
-    manifest = context.store.manifest(scores) if scores else None
-    prepared = str(manifest.inputs.get("prepared", "")) if manifest else ""
-    if prepared and context.store.manifest(prepared):
-        yield from read_jsonl(context.store.fetch(prepared) / "held_out.jsonl")

@@ -12,11 +12,10 @@ from selfemo.canary.web import called
 from selfemo.config.canary import Server
 from selfemo.data.dialogue import Dialogue
 from selfemo.errors import UserError
+from selfemo.serving.command import KEY
 
 log = logging.getLogger(__name__)
 
-KEY = "SELFEMO_SERVE_KEY"
-"""Variable that holds the key of the two servers, or several, parted by spaces; the first is given."""
 TRIES, PAUSE = 3, 5.0
 """How often a server that does not answer is asked before that is believed, and seconds between."""
 TURNS, CHARACTERS, SPEAKER = 200, 8_000, 100
@@ -24,7 +23,7 @@ TURNS, CHARACTERS, SPEAKER = 200, 8_000, 100
 
 
 def key() -> str:
-    """The key that both servers ask for; empty if none is set."""
+    """The key that both servers ask for, of several the first; empty if none is set."""
     return next(iter(os.environ.get(KEY, "").split()), "")
 
 

@@ -93,7 +93,7 @@ def place_of(config: Config, place: str | None) -> Feedback:
 
     named = place or config.feedback.path
     if named is None:
-        raise UserError("no place is named", where="selfemo feedback", fix="give --place, or set feedback.path")
+        raise UserError("no place is named", where="--place", fix="give it, or set feedback.path in the configuration")
     if not named.startswith("s3://"):
         return Feedback.at(named)
     context = surroundings(config, needs=("s3",)) if place is None else Context(config)

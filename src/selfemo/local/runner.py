@@ -97,8 +97,6 @@ def run_pipeline(context: Context) -> Ended:
     interactive = sys.stderr.isatty()
     env = {
         **os.environ,
-        # KFP starts steps with the first python on the path; it must be this one.
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         **_modules(),
         "PYTHONUNBUFFERED": "1",
         "SELFEMO_LOG_EVERY": "1" if interactive else "10",

@@ -17,6 +17,7 @@ from selfemo.method.evaluation import PREDICTIONS
 from selfemo.progress import meter
 from selfemo.steps.prepare import CORRECTED
 from selfemo.steps.shards import Shard, shard_of
+from selfemo.store.artifacts import Store
 
 REPLIES = "replies.jsonl.gz"
 
@@ -106,3 +107,17 @@ def answer(
     with meter("replies", len(cut)) as progress:
         write_records(out / REPLIES, reply(player, cut, spaces, readers, config))
         progress.advance(len(cut))
+
+
+def judged_on(store: Store, scores: str) -> list[Dialogue]:
+    """The held-out dialogues of the data that an evaluation read; none where that is not known, or not there any more.
+
+    Args:
+        store: That holds both.
+        scores: URI of the evaluation; empty for none.
+    """
+    manifest = store.manifest(scores) if scores else None
+    prepared = str(manifest.inputs.get("prepared", "")) if manifest else ""
+    if not prepared or store.manifest(prepared) is None:
+        return []
+    return list(read_jsonl(store.fetch(prepared) / "held_out.jsonl"))

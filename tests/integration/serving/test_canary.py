@@ -7,10 +7,11 @@ from collections.abc import Callable
 import pytest
 
 from selfemo.canary.prometheus import REQUESTS, SECONDS
-from selfemo.canary.servers import KEY, compared, labels, state
+from selfemo.canary.servers import compared, labels, state
 from selfemo.config.canary import Server
 from selfemo.data.dialogue import Dialogue
 from selfemo.errors import UserError
+from selfemo.serving.command import KEY
 from tests.integration.serving.conftest import Served
 
 WHERE = "canary.canary.url"
