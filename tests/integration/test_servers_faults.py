@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -18,7 +19,7 @@ import pytest
 from selfemo import services
 from selfemo.config import Config
 from selfemo.context import Context
-from selfemo.services import record
+from selfemo.services import embedded, record
 from selfemo.services.network import answers_mlflow, answers_s3
 
 
@@ -88,6 +89,32 @@ def test_where_its_port_is_taken_mlflow_is_started_anew_with_it(context: Context
     assert after.processes["s3"].url != before.processes["s3"].url
     assert after.processes["mlflow"].pid != before.processes["mlflow"].pid
     log_a_file(again, "elsewhere.txt")
+
+
+def test_a_server_whose_port_is_taken_while_it_starts_gets_another(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by another program's connection: what was free when it was looked at need not be a second later.
+
+    What this process knew of MLflow's old address it forgets: the file goes to a run that it logged to before.
+    """
+    log_a_file(context, "there.txt")
+    kill(context.services.processes["mlflow"])
+    launch = embedded._launch
+    taken: list[socket.socket] = []
+
+    def too_late(*given: Any) -> None:
+        if given[2] == "mlflow" and not taken:
+            port = int(given[3].rpartition(":")[2])
+            taken.append(socket.create_server(("127.0.0.1", port)))
+        launch(*given)
+
+    monkeypatch.setattr(embedded, "_launch", too_late)
+    again = Context(context.config)
+    after = again.services.processes["mlflow"]
+    with taken[0]:
+        assert after.url.rpartition(":")[2] != str(taken[0].getsockname()[1])
+        log_a_file(again, "elsewhere-too.txt")
 
 
 def test_a_dead_mlflow_whose_children_hold_its_port_comes_back_there(context: Context) -> None:

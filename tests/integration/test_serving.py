@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ from selfemo.config import Config
 from selfemo.context import Context
 from selfemo.errors import UserError
 from selfemo.registry.versions import CHAMPION
+from selfemo.services.network import free_ports
 from selfemo.serving.app import app
 from selfemo.serving.command import KEY, fetch, serve, service_of
 from selfemo.serving.limits import Limits
@@ -164,9 +164,7 @@ def address(champion: tuple[Config, str], tmp_path: Path) -> Iterator[str]:
     """A real server, in a process of its own."""
     config = tmp_path / "config.yaml"
     config.write_text(champion[0].to_json())
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     command = [sys.executable, "-m", "selfemo", "serve", "--config", str(config), "--port", str(port)]
     with subprocess.Popen(command, env={**os.environ, KEY: "secret"}) as process:
         try:

@@ -83,6 +83,7 @@ PRIVATE: dict[str, Callable[[], bool]] = {
 """Name: whether it is there, as we use it."""
 
 UNDOCUMENTED = (
+    "mlflow.store.artifact.artifact_repository_registry.get_artifact_repository",
     "torch.distributed.launcher.api.elastic_launch",
     "torch.distributed.launcher.api.LaunchConfig",
     "transformers.integrations.flex_attention.flex_attention_forward",

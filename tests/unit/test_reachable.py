@@ -231,3 +231,10 @@ def test_the_embedded_servers_are_asked_directly(server: list[int], monkeypatch:
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     assert answers_mlflow(f"http://127.0.0.1:{server[0]}")
+
+
+def test_no_server_gets_a_port_that_the_system_gives_to_clients() -> None:
+    """Such a port, free when it is looked at, may be a connection's before the server listens."""
+    given = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    first = int(given.read_text().split()[0]) if given.exists() else 49152  # IANA's, elsewhere
+    assert max(free_ports(100)) + 10000 < first

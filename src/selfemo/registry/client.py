@@ -177,8 +177,18 @@ class Registry:
 
     def artifacts(self, run: str, files: Sequence[Path], folder: str | None = None) -> None:
         """Log small files."""
-        for file in files:
-            self.client.log_artifact(run, str(file), folder)
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        # Not by MlflowClient.log_artifact: it keeps a run's place by the run's id alone, for the whole process, and so
+        # sends the files of a server that has moved to where it was.
+        where = self.client.get_run(run).info.artifact_uri
+        place = get_artifact_repository(where, tracking_uri=self.client.uri)
+
+        def put(_: Any) -> None:
+            for file in files:
+                place.log_artifact(str(file), folder)
+
+        self.client.patiently(put)
 
     def reopen(self, run: str) -> None:
         """Mark a run as running again: it was interrupted, or is being resumed."""

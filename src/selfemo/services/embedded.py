@@ -28,6 +28,8 @@ BUCKET = "selfemo"
 START_SECONDS = 180
 STOP_SECONDS = 40
 LOOK_SECONDS = 2.0
+PORT_TRIES = 3
+"""How often a server is started whose port another program takes meanwhile."""
 
 
 def ensure(
@@ -52,21 +54,47 @@ def ensure(
         return running  # the common case takes no lock
     with locked(workdir):
         services = status(workdir)
-        if "s3" in wanted and "s3" not in services.processes:
-            _start_s3(workdir, services)
-            record.write(workdir, services)
-        if _stranded(services):
-            log.info("MLflow is started anew: its S3 has another address now")
-            ending = services.processes.pop("mlflow")
-            services.ports["mlflow"] = [int(ending.url.rpartition(":")[2])]  # others know it by that
-            _end([ending])
-        if "mlflow" in wanted and "mlflow" not in services.processes:
-            _start_mlflow(workdir, services, artifacts, endpoint)
-        record.write(workdir, services)
-        for name in wanted:  # also those whose starter was killed before they answered
-            with heartbeat(f"waiting for the embedded {name} server, at most {START_SECONDS} s"):
-                _wait(name, services.processes[name], _log(workdir, name))
+        for tries_left in reversed(range(PORT_TRIES)):
+            _start_missing(workdir, services, wanted, artifacts, endpoint)
+            if all(_came_up(workdir, services, name, tries_left) for name in wanted):
+                break
     return services
+
+
+def _start_missing(
+    workdir: Path, services: Services, wanted: tuple[str, ...], artifacts: str, endpoint: str | None
+) -> None:
+    if "s3" in wanted and "s3" not in services.processes:
+        _start_s3(workdir, services)
+        record.write(workdir, services)
+    if _stranded(services):
+        log.info("MLflow is started anew: its S3 has another address now")
+        ending = services.processes.pop("mlflow")
+        services.ports["mlflow"] = [int(ending.url.rpartition(":")[2])]  # others know it by that
+        _end([ending])
+    if "mlflow" in wanted and "mlflow" not in services.processes:
+        _start_mlflow(workdir, services, artifacts, endpoint)
+    record.write(workdir, services)
+
+
+def _came_up(workdir: Path, services: Services, name: str, tries_left: int) -> bool:
+    """Wait for a server, also for one whose starter was killed before it answered.
+
+    Returns:
+        Whether it answers. It does not where another program took its port while it was starting, which takes seconds:
+        it gets another port then.
+    """
+    process = services.processes[name]
+    try:
+        with heartbeat(f"waiting for the embedded {name} server, at most {START_SECONDS} s"):
+            _wait(name, process, _log(workdir, name))
+    except UserError:
+        if process.alive() or not tries_left or free_again(services.ports.get(name, [])):
+            raise
+        log.info("another program took the port of the embedded %s server: it gets another", name)
+        del services.processes[name]
+        return False
+    return True
 
 
 def _stranded(services: Services) -> bool:

@@ -7,24 +7,43 @@ import socket
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from pathlib import Path
 
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Asks no proxy: what is asked is this machine."""
 
 
+LOWEST, TWIN = 10000, 10000
+"""First port that is given to a server, and how far above a port of SeaweedFS its gRPC twin is."""
+CLIENTS_FROM = 32768
+"""Where the ports begin that Linux gives to clients, unless the machine says otherwise; elsewhere they begin later."""
+_CLIENTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
+
 def free_ports(count: int) -> list[int]:
-    """Free ports whose gRPC twins (port + 10000) are free too: SeaweedFS opens both."""
+    """Free ports whose gRPC twins (port + 10000) are free too: SeaweedFS opens both.
+
+    None is one that the system gives to a client's connection: that could be taken while the server is starting.
+    """
     ports: list[int] = []
+    room = max(_clients_from() - LOWEST - TWIN, 1000)  # a machine that leaves servers no ports of their own
     while len(ports) < count:
-        port = secrets.randbelow(20000) + 20000
-        if port not in ports and all(_is_free(p) for p in (port, port + 10000)):
+        port = LOWEST + secrets.randbelow(room)
+        if port not in ports and all(_is_free(p) for p in (port, port + TWIN)):
             ports.append(port)
     return ports
 
 
+def _clients_from() -> int:
+    try:
+        return int(_CLIENTS.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return CLIENTS_FROM
+
+
 def free_again(ports: Sequence[int]) -> bool:
     """Whether a server that was there can listen on its ports again; connections to it may still be closing."""
-    return all(_is_free(p, SO_REUSEADDR=1) for port in ports for p in (port, port + 10000))
+    return all(_is_free(p, SO_REUSEADDR=1) for port in ports for p in (port, port + TWIN))
 
 
 def _is_free(port: int, **options: int) -> bool:
