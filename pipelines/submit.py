@@ -26,7 +26,7 @@ from pipelines.watch import active, watch
 from selfemo import cycles
 from selfemo.cluster.trainjob import WORKDIR
 from selfemo.config import Config
-from selfemo.errors import UserError
+from selfemo.errors import Exit, UserError
 from selfemo.unexpected import told
 
 
@@ -221,15 +221,15 @@ def main() -> int:
             else:
                 made = schedule.recurring(submission, given.recurring) if given.recurring else submission.run()
         if made is None:
-            return 0
+            return Exit.DONE
         print(made, flush=True)
         if not given.wait:
-            return 0
+            return Exit.DONE
         with spoken(config):
-            return 0 if submission.see_through(made, given.resume) else 1
+            return Exit.DONE if submission.see_through(made, given.resume) else Exit.NO
     except KeyboardInterrupt:
         say("selfemo: interrupted; the run goes on, and the same command finds it")
-        return 130
+        return Exit.INTERRUPTED
     except Exception as error:
         words, code = told(error)
         say(words)

@@ -17,7 +17,7 @@ class Exit(IntEnum):
 
     meaning: str
 
-    def __new__(cls, code: int, meaning: str) -> Self:
+    def __new__(cls, code: int, meaning: str = "") -> Self:
         """A code with its meaning."""
         made = int.__new__(cls, code)
         made._value_, made.meaning = code, meaning

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from selfemo.data.labels import LabelSpace
-from selfemo.method.drift import FEWEST, Read, compare, psi
+from selfemo.method.drift import Read, compare, psi
+from selfemo.method.drifted import FEWEST
 
 SPACE = LabelSpace("talk", ("calm", "joy", "anger"))
 counts = arrays.arrays(np.float64, 5, elements=st.integers(0, 1000).map(float))

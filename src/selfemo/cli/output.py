@@ -35,7 +35,8 @@ class Report:
 
     Attributes:
         values: By the keys that :func:`reports` names: whatever JSON has a form for, dataclasses, paths and dates.
-        text: The same for people: lines, or what prints them.
+        text: The same for people: lines, or what prints them. A command that takes long prints them as it goes on
+            instead; with ``--json`` they are on stderr.
         exit: What the command ends with.
     """
 
@@ -45,7 +46,7 @@ class Report:
 
 
 def reports(*keys: str) -> Callable[[F], F]:
-    """Give a command ``--json``; it returns a :class:`Report`.
+    """Give a command ``--json``; it returns a :class:`Report`, or None where another process of it reports.
 
     Args:
         keys: Of its object, all of them, in their order.
@@ -56,7 +57,9 @@ def reports(*keys: str) -> Callable[[F], F]:
         @functools.wraps(command)
         def wrapped(*given: Any, as_json: bool, **rest: Any) -> None:
             with _elsewhere() if as_json else nullcontext():
-                found: Report = command(*given, **rest)
+                found: Report | None = command(*given, **rest)
+            if found is None:
+                return
             if set(found.values) != set(keys):
                 raise TypeError(f"a report of {sorted(found.values)} is not of the keys {sorted(keys)}")
             if as_json:

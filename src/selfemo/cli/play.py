@@ -13,7 +13,8 @@ import click
 
 from selfemo.cli.base import configured
 from selfemo.errors import UserError
-from selfemo.logs import printable
+from selfemo.shown import printable
+from selfemo.terminal import console
 
 if TYPE_CHECKING:
     from selfemo.config import Config
@@ -196,7 +197,6 @@ class Screen:
         if not self.terminal:
             click.echo(shown)
             return
-        from rich.console import Console
         from rich.text import Text
 
-        Console(highlight=False).print(Text(shown, style=style))
+        console().print(Text(shown, style=style))
