@@ -67,7 +67,6 @@ def test_the_documentation_tells_of_all_keys_of_all_commands() -> None:
         ["feedback", "show", "--place", "OUT"],
         ["feedback", "expire", "--place", "OUT", "--days", "3"],
         ["feedback", "erase", "--place", "OUT", "sample/collected/a"],
-        ["compile", "--out", "OUT"],
     ],
     ids=" ".join,
 )

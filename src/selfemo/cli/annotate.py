@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from selfemo.cli import complete
 from selfemo.cli.base import configured, needs_of, surroundings
 from selfemo.cli.data_import import column, options_of, settled, show
 from selfemo.cli.output import Report, reports
@@ -49,8 +50,20 @@ def _shard(_context: click.Context, _parameter: click.Parameter, value: str | No
 @click.argument("source", metavar="IN", type=click.Path(path_type=Path))
 @click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
 @configured
-@click.option("--policy", default="models:/self-emo@champion", show_default=True, help="Who reads.")
-@click.option("--labels", "corpus", default="", help="Whose labels: a corpus; default: the policy's first.")
+@click.option(
+    "--policy",
+    default="models:/self-emo@champion",
+    show_default=True,
+    help="Who reads.",
+    shell_complete=complete.policies,
+)
+@click.option(
+    "--labels",
+    "corpus",
+    default="",
+    help="Whose labels: a corpus; default: the policy's first.",
+    shell_complete=complete.corpora,
+)
 @click.option(
     "--precision",
     type=click.FloatRange(0, 1, min_open=True),

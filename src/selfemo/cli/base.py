@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from selfemo.cli import complete
 from selfemo.errors import Exit, UserError
 from selfemo.reachable import spare_loopback
 from selfemo.terminal import colours
@@ -107,7 +108,14 @@ def configured(command: F) -> F:
     """Give a command ``--config`` and ``--set``, and hand it the configuration."""
 
     @click.option("--config", "path", type=click.Path(path_type=Path), help="YAML file; default: all defaults.")
-    @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override, e.g. loop.rounds=3.")
+    @click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Override, e.g. loop.rounds=3.",
+        shell_complete=complete.settings,
+    )
     @functools.wraps(command)
     def wrapped(path: Path | None, overrides: tuple[str, ...], **rest: Any) -> Any:
         from selfemo import config, logs

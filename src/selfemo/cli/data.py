@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from selfemo.cli import complete
 from selfemo.cli.base import known
 from selfemo.cli.data_check import check
 from selfemo.cli.data_import import import_
@@ -18,8 +19,12 @@ from selfemo.terminal import show_table
 if TYPE_CHECKING:
     from selfemo.data.dialogue import Dialogue
 
-CORPUS = click.option("--corpus", default="sample", show_default=True, help="Which corpus.")
-PATH = click.option("--path", help="Directory of your copy; the sample corpus needs none.")
+CORPUS = click.option(
+    "--corpus", default="sample", show_default=True, help="Which corpus.", shell_complete=complete.corpora
+)
+PATH = click.option(
+    "--path", help="Directory of your copy; the sample corpus needs none.", shell_complete=complete.directories
+)
 
 
 @click.group()
@@ -90,7 +95,7 @@ def prepare(corpus: str, path: str | None, out: Path, skip_bad: bool) -> Report:
 @data.command()
 @CORPUS
 @PATH
-@click.option("--split", default="train", show_default=True, help="Which split.")
+@click.option("--split", default="train", show_default=True, help="Which split.", shell_complete=complete.splits)
 @click.option("--count", type=click.IntRange(1), default=1, show_default=True, help="How many dialogues.")
 @click.option("--skip", type=click.IntRange(0), default=0, show_default=True, help="How many to pass over first.")
 @reports("split", "dialogues")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from selfemo.cli import complete
 from selfemo.cli.output import Report, reports
 from selfemo.shown import printable
 from selfemo.terminal import show_table
@@ -18,9 +19,11 @@ Loaded = tuple[list["Dialogue"], list[dict[str, str]], str]
 
 
 @click.command()
-@click.argument("target", required=False)
-@click.option("--corpus", help="A corpus by name; default: sample.")
-@click.option("--path", help="Directory of your copy; the sample corpus needs none.")
+@click.argument("target", required=False, shell_complete=complete.imports)
+@click.option("--corpus", help="A corpus by name; default: sample.", shell_complete=complete.corpora)
+@click.option(
+    "--path", help="Directory of your copy; the sample corpus needs none.", shell_complete=complete.directories
+)
 @click.option("--config", type=click.Path(path_type=Path), help="Configuration whose corpus of that name is meant.")
 @click.option("--skip-bad", is_flag=True, help="Count bad rows instead of stopping at the first.")
 @reports(

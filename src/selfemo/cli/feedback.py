@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from selfemo.cli import complete
 from selfemo.cli.base import configured, surroundings
 from selfemo.cli.output import Report, reports
 from selfemo.errors import UserError
@@ -14,7 +15,11 @@ if TYPE_CHECKING:
     from selfemo.config import Config
     from selfemo.data.feedback import Feedback
 
-PLACE = click.option("--place", help="Directory or s3://bucket/prefix; default: the configuration's feedback.path.")
+PLACE = click.option(
+    "--place",
+    help="Directory or s3://bucket/prefix; default: the configuration's feedback.path.",
+    shell_complete=complete.directories,
+)
 
 
 @click.group()

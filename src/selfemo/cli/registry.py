@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from selfemo.cli import complete
 from selfemo.cli.base import configured, needs_of, surroundings
 from selfemo.cli.output import Report, reports
 from selfemo.errors import Exit, UserError
@@ -123,7 +124,13 @@ def stopped_rounds(config: Config, hours: float) -> Report:
 
 @click.command()
 @configured
-@click.option("--policy", default="models:/self-emo@champion", show_default=True, help="What to serve.")
+@click.option(
+    "--policy",
+    default="models:/self-emo@champion",
+    show_default=True,
+    help="What to serve.",
+    shell_complete=complete.policies,
+)
 @click.option("--digest", default="", help="Refuse weights of any other digest.")
 @click.option("--name", default="", help="Under which clients know it; default: the registered name.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; elsewhere, a key is needed.")
@@ -178,7 +185,12 @@ def serve(
 
 @click.command()
 @configured
-@click.option("--policy", required=True, help="Weights: URI of a step's artifact, or models:/...")
+@click.option(
+    "--policy",
+    required=True,
+    help="Weights: URI of a step's artifact, or models:/...",
+    shell_complete=complete.policies,
+)
 @click.option("--digest", default="", help="Refuse weights of any other digest.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Directory for the files.")
 @reports("policy", "digest", "out")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from selfemo.cli import complete
 from selfemo.cli.base import configured, known, needs_of, surroundings
 from selfemo.cli.output import Report, reports
 from selfemo.errors import UserError
@@ -33,7 +34,12 @@ def _made_by(config: Config, step: str, option: str, uri: str) -> None:
 
 @click.command()
 @configured
-@click.option("--policy", required=True, help="Weights: URI of a step's artifact, models:/..., a directory, a hub id.")
+@click.option(
+    "--policy",
+    required=True,
+    help="Weights: URI of a step's artifact, models:/..., a directory, a hub id.",
+    shell_complete=complete.policies,
+)
 @click.option("--prepared", required=True, help="URI of the prepared data.")
 @ROUND
 @reports("uri")
@@ -74,7 +80,11 @@ def filter_(config: Config, rollouts: str, number: int) -> Report:
 
 @click.command()
 @configured
-@click.option("--policy", help="URI of the round's policy; without it, the supervised warm-up is trained.")
+@click.option(
+    "--policy",
+    help="URI of the round's policy; without it, the supervised warm-up is trained.",
+    shell_complete=complete.policies,
+)
 @click.option("--samples", help="URI of the training samples.")
 @click.option("--prepared", help="URI of the prepared data.")
 @ROUND
@@ -108,9 +118,16 @@ def train(config: Config, policy: str | None, samples: str | None, prepared: str
 
 @click.command()
 @configured
-@click.option("--policy", required=True, help="Weights: URI, models:/name@alias, a directory, a hub id.")
-@click.option("--corpus", help="Evaluate on this corpus instead of the configuration's.")
-@click.option("--path", "directory", help="Directory of that corpus.")
+@click.option(
+    "--policy",
+    required=True,
+    help="Weights: URI, models:/name@alias, a directory, a hub id.",
+    shell_complete=complete.policies,
+)
+@click.option(
+    "--corpus", help="Evaluate on this corpus instead of the configuration's.", shell_complete=complete.corpora
+)
+@click.option("--path", "directory", help="Directory of that corpus.", shell_complete=complete.directories)
 @click.option("--out", type=click.Path(path_type=Path), help="Also keep predictions, metrics and plots here.")
 @reports("policy", "split", "scores")
 def evaluate(config: Config, policy: str, corpus: str | None, directory: str | None, out: Path | None) -> Report:
