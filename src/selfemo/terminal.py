@@ -72,20 +72,34 @@ def show_table(
         caption: Below it.
         left: Columns of words, which begin at the left; the first does so anyway, figures end at the right.
     """
-    from rich.measure import Measurement
-
     out = console()
     cells = [list(map(str, row)) for row in rows]
-    flush = {head[0], *left} if head else set()
-    made = _table(head, cells, [name in flush for name in head], title, caption)
-    if sys.stdout.isatty():
-        options = out.options.update(width=_PIPED)
-        if Measurement.get(out, options, made).maximum > out.width:
-            names, *turned = map(list, zip(head, *cells, strict=True))
-            other = _table(names, turned, [True] + [False] * len(cells), title, caption)
-            if Measurement.get(out, options, other).maximum <= out.width:
-                made = other
-    out.print(made)
+    flush = [name in {*head[:1], *left} for name in head]
+    made = [_table(head, cells, flush, title, caption)]
+    if sys.stdout.isatty() and _widths(out, *made)[0] > out.width:
+        for number in range(1, len(cells) + 1):  # of tables, one below the other
+            most = -(-len(cells) // number)
+            turned = [_turned(head, cells[at : at + most]) for at in range(0, len(cells), most)]
+            if _widths(out, *turned)[number < len(cells)] <= out.width:
+                turned[0].title, turned[-1].caption = made[0].title, made[0].caption
+                made = turned
+                break
+    for table in made:
+        out.print(table)
+
+
+def _turned(head: Sequence[str], cells: Sequence[Sequence[str]]) -> Table:
+    """The table on its side: a row for each column."""
+    names, *rows = zip(head, *cells, strict=True)
+    return _table(names, rows, [True] + [False] * len(cells), "", "")
+
+
+def _widths(out: Console, *tables: Table) -> tuple[int, int]:
+    """Columns of the widest of some tables: so that no word is broken, and so that no line is."""
+    from rich.measure import Measurement
+
+    found = [Measurement.get(out, out.options.update(width=_PIPED), table) for table in tables]
+    return max(one.minimum for one in found), max(one.maximum for one in found)
 
 
 def _table(
