@@ -13,7 +13,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from manifests.objects import Json, build, name_of, pods, unresolved
 from manifests.order import argo, flux
 from manifests.schemas import against_schemas
 from selfemo.errors import Exit
+from selfemo.places import temporary
 
 HERE = Path(__file__).resolve().parent
 SCHEMAS = Path(os.environ.get("SELFEMO_SCHEMAS") or HERE.parents[1] / "shared" / "schemas")
@@ -61,8 +61,8 @@ def unset(objects: list[Json]) -> Iterator[str]:
 
 def drifted(overlay: Path) -> Iterator[str]:
     """Files that are not what values, settings and components give."""
-    with tempfile.TemporaryDirectory() as directory:
-        place = Path(directory) / overlay.name
+    with temporary("manifests") as directory:
+        place = directory / overlay.name
         shutil.copytree(overlay, place)
         command = [sys.executable, "-m", "pipelines.compile", "--overlay", str(place)]
         done = subprocess.run(command, cwd=HERE.parent, capture_output=True, text=True, check=False)

@@ -9,7 +9,6 @@ import argparse
 import hashlib
 import json
 import sys
-import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from pipelines.shrink import shrink
 from selfemo.config import Config
 from selfemo.config.cluster import Cluster
 from selfemo.errors import Exit
+from selfemo.places import temporary
 from selfemo.unexpected import told
 
 COMPILED = Path(__file__).parent / "compiled"
@@ -146,8 +146,8 @@ def _main() -> int:
         COMPILED.mkdir(exist_ok=True)
         print(*compile_to(COMPILED), sep="\n")
         return Exit.DONE
-    with tempfile.TemporaryDirectory() as directory:
-        drifted = [p.name for p in compile_to(Path(directory)) if p.read_bytes() != (COMPILED / p.name).read_bytes()]
+    with temporary("form") as directory:
+        drifted = [p.name for p in compile_to(directory) if p.read_bytes() != (COMPILED / p.name).read_bytes()]
     if drifted:
         print(f"pipelines/compiled: {', '.join(drifted)} drifted; run `make compile`", file=sys.stderr)
     return Exit.NO if drifted else Exit.DONE

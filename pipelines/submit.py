@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from functools import cached_property
@@ -27,6 +26,7 @@ from selfemo import cycles
 from selfemo.cluster.trainjob import WORKDIR
 from selfemo.config import Config
 from selfemo.errors import Exit, UserError
+from selfemo.places import temporary
 from selfemo.unexpected import told
 
 
@@ -157,8 +157,8 @@ class Submission:
         if self.form is not None:
             yield self.form
             return
-        with tempfile.TemporaryDirectory() as directory:
-            yield compile_to(Path(directory), self.config.cluster, self.images, (self.config.loop.rounds,))[0]
+        with temporary("form") as directory:
+            yield compile_to(directory, self.config.cluster, self.images, (self.config.loop.rounds,))[0]
 
 
 def pipeline_of(form: Path) -> str:

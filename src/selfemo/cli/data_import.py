@@ -41,6 +41,7 @@ def column(flag: str, what: str, several: bool = False) -> Callable[[F], F]:
 @column("--group", "Of speakers or clients: none is both learnt from and held out")
 @click.option("--label-of", metavar="SPEAKER", help="Whose turns the label is of: `first`, or a speaker.")
 @click.option("--labels", type=click.Path(path_type=Path), metavar="FILE", help="labels.yaml, or a list of names.")
+@click.option("--neutral", metavar="LABEL", help="It stands for no emotion; default: one that is called so in English.")
 @click.option("--encoding", help="Such as utf-8, cp1252, mac-roman.")
 @click.option("--delimiter", help="Of a CSV file: one character, or `tab`.")
 @click.option("--header/--no-header", default=None, help="Whether the first row names the columns.")
@@ -76,7 +77,7 @@ def column(flag: str, what: str, several: bool = False) -> Callable[[F], F]:
 @click.option("--yes", is_flag=True, help="Take what was guessed, ask nothing.")
 @click.option("--skip-bad", is_flag=True, help="Put bad rows into quarantine.jsonl instead of stopping.")
 @click.option("--force", is_flag=True, help="Replace an import that is there.")
-@reports("name", "out", "counts", "labels", "several_labels", "votes", "left_out", "masked")
+@reports("name", "out", "counts", "labels", "neutral", "several_labels", "votes", "left_out", "masked")
 def import_(files: tuple[Path, ...], out: Path, name: str | None, **given: Any) -> Report:
     """Make a corpus of conversations, whatever form they are in.
 
@@ -101,7 +102,7 @@ def import_(files: tuple[Path, ...], out: Path, name: str | None, **given: Any) 
     if not given["yes"]:
         plan = settled(plan, options, lambda options: plans.make(files, options), "Import this?")
     report = write.run(plan, out, name, skip_bad=given["skip_bad"], force=given["force"], redactor=redactor)
-    values = {key: report[key] for key in ("name", "counts", "labels", "masked")} | {
+    values = {key: report[key] for key in ("name", "counts", "labels", "neutral", "masked")} | {
         "out": out,
         "several_labels": report["turns with several labels"],
         "votes": report["turns with votes"],
@@ -224,6 +225,10 @@ def _summary(report: dict[str, Any], out: Path) -> None:
     show_table(("split", *head), rows)
     labels = ", ".join(f"{label} {count}" for label, count in list(report["labels"].items())[:30])
     click.echo(printable(f"labels: {labels or 'none; name them in the configuration'}"))
+    if report["labels"]:
+        click.echo(
+            printable(f"neutral label: {report['neutral'] or 'none; if one means no emotion, give --neutral LABEL'}")
+        )
     for what in ("turns with several labels", "turns with votes"):
         if report[what]:
             click.echo(f"{what}: {report[what]}")
