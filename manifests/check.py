@@ -13,7 +13,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -24,6 +23,8 @@ from yamllint.config import YamlLintConfig
 from manifests.objects import Json, build, name_of, pods, unresolved
 from manifests.order import argo, flux
 from manifests.schemas import against_schemas
+from selfemo.errors import Exit
+from selfemo.places import temporary
 
 HERE = Path(__file__).resolve().parent
 SCHEMAS = Path(os.environ.get("SELFEMO_SCHEMAS") or HERE.parents[1] / "shared" / "schemas")
@@ -60,8 +61,8 @@ def unset(objects: list[Json]) -> Iterator[str]:
 
 def drifted(overlay: Path) -> Iterator[str]:
     """Files that are not what values, settings and components give."""
-    with tempfile.TemporaryDirectory() as directory:
-        place = Path(directory) / overlay.name
+    with temporary("manifests") as directory:
+        place = directory / overlay.name
         shutil.copytree(overlay, place)
         command = [sys.executable, "-m", "pipelines.compile", "--overlay", str(place)]
         done = subprocess.run(command, cwd=HERE.parent, capture_output=True, text=True, check=False)
@@ -119,7 +120,7 @@ def main() -> int:
     given = parser.parse_args()
     if not SCHEMAS.is_dir():
         print(f"no schemas of custom resources at {SCHEMAS}\n  fix: set SELFEMO_SCHEMAS", file=sys.stderr)
-        return 2
+        return Exit.BAD_INPUT
     findings = check()
     print(*findings, sep="\n", end="\n" if findings else "")
     if given.out:
@@ -127,7 +128,7 @@ def main() -> int:
         for target in TARGETS:
             (given.out / f"{target.replace('/', '-')}.yaml").write_text(yaml.safe_dump_all(build(HERE / target)))
     print(f"{len(TARGETS)} kustomizations, {len(findings)} findings", file=sys.stderr)
-    return bool(findings)
+    return Exit.NO if findings else Exit.DONE
 
 
 if __name__ == "__main__":

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
 
 from manifests.objects import Json, build, name_of, provided, references
+from selfemo.places import temporary
 
 PHASES = {"PreSync": 0, "Sync": 1, "PostSync": 2}
 COMPONENT = "app.kubernetes.io/component"
@@ -107,7 +107,7 @@ def _built(place: Path, step: Json) -> list[Json]:
     extra = {key: step["spec"][key] for key in ("components", "patches") if key in step["spec"]}
     if not extra:
         return build(place / path)
-    with tempfile.TemporaryDirectory() as directory:
+    with temporary("order") as directory:
         copy = Path(shutil.copytree(place, Path(directory) / "manifests"))
         file = copy / path / "kustomization.yaml"
         own = yaml.safe_load(file.read_text())

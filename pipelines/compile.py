@@ -9,7 +9,6 @@ import argparse
 import hashlib
 import json
 import sys
-import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,8 @@ from pipelines import forms
 from pipelines.shrink import shrink
 from selfemo.config import Config
 from selfemo.config.cluster import Cluster
+from selfemo.errors import Exit
+from selfemo.places import temporary
 from selfemo.unexpected import told
 
 COMPILED = Path(__file__).parent / "compiled"
@@ -135,21 +136,21 @@ def _main() -> int:
         from pipelines.overlay import overlay_to
 
         print(*overlay_to(given.overlay), sep="\n")
-        return 0
+        return Exit.DONE
     if given.out:
         given.out.mkdir(parents=True, exist_ok=True)
         cluster = Config.from_json(given.config.read_text()).cluster if given.config else Cluster()
         print(*manifests_to(given.out, cluster, Images.from_environment()), sep="\n")
-        return 0
+        return Exit.DONE
     if not given.check:
         COMPILED.mkdir(exist_ok=True)
         print(*compile_to(COMPILED), sep="\n")
-        return 0
-    with tempfile.TemporaryDirectory() as directory:
-        drifted = [p.name for p in compile_to(Path(directory)) if p.read_bytes() != (COMPILED / p.name).read_bytes()]
+        return Exit.DONE
+    with temporary("form") as directory:
+        drifted = [p.name for p in compile_to(directory) if p.read_bytes() != (COMPILED / p.name).read_bytes()]
     if drifted:
         print(f"pipelines/compiled: {', '.join(drifted)} drifted; run `make compile`", file=sys.stderr)
-    return bool(drifted)
+    return Exit.NO if drifted else Exit.DONE
 
 
 if __name__ == "__main__":

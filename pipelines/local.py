@@ -15,6 +15,7 @@ from pathlib import Path
 from selfemo import processes
 from selfemo.config import Config
 from selfemo.config.cluster import Cluster
+from selfemo.errors import Exit
 from selfemo.local import forkserver
 from selfemo.places import temporary
 from selfemo.unexpected import told
@@ -93,7 +94,8 @@ def main() -> int:
     if parent := os.environ.get(processes.CHILD):
         processes.die_with_parent(int(parent), group=True)
     try:
-        return 0 if run(Config.from_json(Path(sys.argv[1]).read_text(encoding="utf-8"))) else 1
+        config = Config.from_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
+        return Exit.DONE if run(config) else Exit.NO
     except Exception as error:
         words, code = told(error)
         print(words, file=sys.stderr)

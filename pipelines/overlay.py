@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from selfemo import config as configuration
 from selfemo.config.reading import with_labels
 from selfemo.data.yamls import NotYaml, parse
 from selfemo.errors import UserError
+from selfemo.places import temporary
 
 HEAD = "# Written by `make compile` from values.yaml and settings.yaml; `make manifests` finds drift.\n"
 MLFLOW = "http://mlflow:5000"
@@ -54,8 +54,8 @@ def overlay_to(overlay: Path) -> list[Path]:
     size.check(config)
     made = {"config.yaml": HEAD + yaml.safe_dump(settings, sort_keys=False, width=1000)}
     images = Images(**{kind.name: values[f"{kind.name}-image"] for kind in fields(Images)})
-    with tempfile.TemporaryDirectory() as directory:
-        (form,) = compile_to(Path(directory), config.cluster, images, (config.loop.rounds,))
+    with temporary("overlay") as directory:
+        (form,) = compile_to(directory, config.cluster, images, (config.loop.rounds,))
         made["form.yaml"] = HEAD + form.read_text()
         version, objects = version_of(form), resources_of(form, config.cluster.namespace)
     made["release.yaml"] = HEAD + _dump(_release(version, values["cron"], made["config.yaml"]))

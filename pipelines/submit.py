@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from functools import cached_property
@@ -26,7 +25,8 @@ from pipelines.watch import active, watch
 from selfemo import cycles
 from selfemo.cluster.trainjob import WORKDIR
 from selfemo.config import Config
-from selfemo.errors import UserError
+from selfemo.errors import Exit, UserError
+from selfemo.places import temporary
 from selfemo.unexpected import told
 
 
@@ -157,8 +157,8 @@ class Submission:
         if self.form is not None:
             yield self.form
             return
-        with tempfile.TemporaryDirectory() as directory:
-            yield compile_to(Path(directory), self.config.cluster, self.images, (self.config.loop.rounds,))[0]
+        with temporary("form") as directory:
+            yield compile_to(directory, self.config.cluster, self.images, (self.config.loop.rounds,))[0]
 
 
 def pipeline_of(form: Path) -> str:
@@ -221,15 +221,15 @@ def main() -> int:
             else:
                 made = schedule.recurring(submission, given.recurring) if given.recurring else submission.run()
         if made is None:
-            return 0
+            return Exit.DONE
         print(made, flush=True)
         if not given.wait:
-            return 0
+            return Exit.DONE
         with spoken(config):
-            return 0 if submission.see_through(made, given.resume) else 1
+            return Exit.DONE if submission.see_through(made, given.resume) else Exit.NO
     except KeyboardInterrupt:
         say("selfemo: interrupted; the run goes on, and the same command finds it")
-        return 130
+        return Exit.INTERRUPTED
     except Exception as error:
         words, code = told(error)
         say(words)

@@ -1,8 +1,34 @@
-"""The one kind of error that is the user's to mend."""
+"""The one kind of error that is the user's to mend, and the codes that every command ends with."""
 
 from __future__ import annotations
 
+from enum import IntEnum
+from typing import Self
+
 from selfemo.shown import printable, shown
+
+
+class Exit(IntEnum):
+    """What a process ends with; docs/cli.md has the same table. A code never changes its meaning.
+
+    Attributes:
+        meaning: A sentence for whoever reads the code.
+    """
+
+    meaning: str
+
+    def __new__(cls, code: int, meaning: str = "") -> Self:
+        """A code with its meaning."""
+        made = int.__new__(cls, code)
+        made._value_, made.meaning = code, meaning
+        return made
+
+    DONE = 0, "What was asked is done, and what was asked about is in order."
+    NO = 1, "It ended as it should, and the answer is no: a run failed, something drifted or was stopped."
+    BAD_INPUT = 2, "Input, configuration or surroundings have to be mended first; the message says how."
+    DEFECT = 70, "A defect of selfemo; the message names a file to send with the report."
+    INTERRUPTED = 130, "Ctrl-C, SIGTERM, or a question answered with no; the same command goes on from there."
+    NO_READER = 141, "Whoever read the output has gone, such as `head`."
 
 
 class UserError(Exception):

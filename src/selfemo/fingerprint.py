@@ -61,6 +61,7 @@ SURROUNDINGS = (
     "selfemo.shown",
     "selfemo.steps.launch",
     "selfemo.store",
+    "selfemo.terminal",
     "selfemo.unexpected",
 )
 """Where and how a step runs, not what it comes to: no edit here makes a run begin again. (What the configuration says

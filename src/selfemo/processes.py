@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from selfemo import hardware
-from selfemo.errors import UserError
+from selfemo.errors import Exit, UserError
 
 LOG_LINES = 30
 """Last lines of a dead rank's log that its error quotes."""
@@ -129,7 +129,7 @@ def _dead(failures: dict[int, Any], logs: Path) -> UserError:
 
 def _rank_of_cause(code: int) -> int:
     """A user's error before a kill before any other failure before an end on request."""
-    if code == 2:
+    if code == Exit.BAD_INPUT:
         return 0
     return 3 if code == -signal.SIGTERM else 1 if code < 0 else 2
 
@@ -152,6 +152,6 @@ def die_with_parent(parent: int | None = None, *, group: bool = False) -> None:
             time.sleep(1)
         if group:
             os.killpg(0, signal.SIGKILL)
-        os._exit(1)
+        os._exit(Exit.INTERRUPTED)
 
     threading.Thread(target=watch, daemon=True, name="parent-watch").start()

@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from selfemo.terminal import console, lively
+
 log = logging.getLogger("selfemo.progress")
 
 LOG_EVERY = float(os.environ.get("SELFEMO_LOG_EVERY", "10"))
@@ -66,12 +68,11 @@ def heartbeat(name: str) -> Iterator[None]:
 @contextmanager
 def meter(name: str, total: int) -> Iterator[Meter]:
     """A meter for ``total`` units of work called ``name``."""
-    if total and sys.stderr.isatty():
-        from rich.console import Console
+    if total and lively(sys.stderr):
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        with Progress(*columns, console=console(stderr=True), transient=True) as bar:
             task = bar.add_task(name, total=total)
 
             class Bar(Meter):

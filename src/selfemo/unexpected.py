@@ -13,7 +13,7 @@ import sys
 import tempfile
 import traceback
 
-from selfemo.errors import UserError
+from selfemo.errors import Exit, UserError
 from selfemo.shown import printable, shown
 
 SERVERS = {
@@ -57,12 +57,12 @@ def explained(error: BaseException) -> UserError | None:
     return None
 
 
-def told(error: BaseException) -> tuple[str, int]:
-    """What a person is told of an error, and the exit code: 2 for theirs, 1 for a defect, whose traceback is kept."""
+def told(error: BaseException) -> tuple[str, Exit]:
+    """What a person is told of an error, and the exit code; of a defect, the traceback is kept."""
     if (ours := explained(error)) is not None:
-        return f"selfemo: {shown(ours)}", 2
+        return f"selfemo: {shown(ours)}", Exit.BAD_INPUT
     words = printable(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
-    return f"selfemo: this is a defect of selfemo: {words}\n  fix: report it with the file {_kept(error)}", 1
+    return f"selfemo: this is a defect of selfemo: {words}\n  fix: report it with the file {_kept(error)}", Exit.DEFECT
 
 
 def _kept(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from random import Random
 
 import numpy as np
@@ -10,8 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from selfemo.cli.drift import drift
 from selfemo.data.labels import LabelSpace
-from selfemo.method.drift import FEWEST, Read, compare, psi
+from selfemo.method.drift import Read, compare, psi
+from selfemo.method.drifted import BOUND, FEWEST
+from tests.conftest import ROOT
 
 SPACE = LabelSpace("talk", ("calm", "joy", "anger"))
 counts = arrays.arrays(np.float64, 5, elements=st.integers(0, 1000).map(float))
@@ -78,3 +82,9 @@ def test_a_word_of_few_dialogues_has_no_name() -> None:
 
 def test_where_no_text_is_known_words_are_not_compared() -> None:
     assert [m.name for m in compare(turns(30, EVEN, "", 1), turns(30, EVEN, "x", 2), SPACE)] == ["labels", "confidence"]
+
+
+def test_the_index_that_is_too_much_stands_in_one_place() -> None:
+    (option,) = (one for one in drift.params if one.name == "bound")
+    assert option.default == BOUND == inspect.signature(compare).parameters["bound"].default
+    assert str(BOUND) not in (ROOT / "src" / "selfemo" / "cli" / "drift.py").read_text(encoding="utf-8")

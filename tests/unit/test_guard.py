@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from selfemo.config.sections import Guard
 from selfemo.method import guard
 from selfemo.registry.rounds import RoundRow, cells
-from selfemo.report.table import rich_table
+from selfemo.report.table import show_rounds
 
 ROLLOUTS = {
     "candidates": 80,
@@ -61,7 +63,7 @@ def test_a_challenger_is_judged_by_what_it_answers() -> None:
     assert guard.of_challenger(unasked, Guard()) == ""
 
 
-def test_the_table_says_which_round_was_stopped_and_why() -> None:
+def test_the_table_says_which_round_was_stopped_and_why(capsys: pytest.CaptureFixture[str]) -> None:
     row = RoundRow(
         round=1,
         accepted=5,
@@ -77,5 +79,7 @@ def test_the_table_says_which_round_was_stopped_and_why() -> None:
         stopped="collapse: too much of one",
     )
     assert cells(row)[-1] == "stopped"
-    assert rich_table([row], "t").caption == "round 1 was stopped: collapse: too much of one"
-    assert rich_table([], "t").caption is None
+    show_rounds([row], "t")
+    assert capsys.readouterr().out.endswith("round 1 was stopped: collapse: too much of one\n")
+    show_rounds([replace(row, stopped="")], "t")
+    assert "was stopped" not in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import signal
 import stat
@@ -14,6 +15,7 @@ import pytest
 
 from selfemo import places
 from selfemo.places import private, temporary
+from tests.conftest import ROOT
 
 KILLED = "import os; from selfemo.places import temporary; c = temporary('x'); c.__enter__(); os.kill(os.getpid(), 9)"
 
@@ -55,3 +57,14 @@ def test_a_private_directory_is_closed_when_it_is_made_and_an_old_one_on_request
     assert mode(private(tmp_path / "old")) == 0o755, "a volume that several users share is theirs to arrange"
     assert mode(private(tmp_path / "old", also_old=True)) == 0o700
     assert places.private(tmp_path / "old") == tmp_path / "old"
+
+
+def test_there_is_one_way_to_make_a_directory_that_goes_again() -> None:
+    found = []
+    for file in (f for top in ("src", "pipelines", "components", "manifests") for f in (ROOT / top).rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                beside = any(word.arg == "dir" for word in node.keywords)  # what is written there takes a place there
+                if node.func.attr == "TemporaryDirectory" or (node.func.attr == "mkdtemp" and not beside):
+                    found.append(f"{file.relative_to(ROOT)}:{node.lineno}")
+    assert found == []

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from selfemo.config.platform import Gitops
 from selfemo.registry.git import proposed
-from selfemo.registry.reference import HEADER, Beside, Reference, knows_canaries
+from selfemo.registry.reference import HEADER, Beside, Reference, knows_canaries, replicas_of
 from tests.unit.test_gitops import FILE, git, merge, remote, server, wanted
 
 __all__ = ["remote", "server"]
@@ -51,10 +51,21 @@ def test_whatever_share_it_is_a_configmap_of_texts(share: int) -> None:
     assert int(row["canary-share"]) + int(row["champion-share"]) == 100
 
 
-@pytest.mark.parametrize("text", [None, "", "a: [", "data: 3", "data: {version: '1'}", "[" * 5000])
+@pytest.mark.parametrize("text", [None, "", "a: [", "data: 3", "data: {version: '1'}", "data: canary", "[" * 5000])
 def test_a_file_that_says_nothing_of_canaries_is_known_as_such(text: str | None) -> None:
     assert not knows_canaries(text)
     assert knows_canaries(wanted().beside(Beside.nobody()).to_yaml())
+
+
+BOMB = "\n".join(["a0: &a0 [x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)), ""])
+"""A few lines that say a thousand million things."""
+
+
+@pytest.mark.parametrize("more", ["data: {replicas: '2', canary: x}\n", BOMB], ids=len)
+def test_a_file_with_what_no_file_of_ours_may_have_says_nothing(more: str) -> None:
+    good = "data: {canary: present, replicas: '3'}\n"
+    assert (knows_canaries(good), replicas_of(good)) == (True, "3")
+    assert (knows_canaries(good + more), replicas_of(good + more)) == (False, "1")
 
 
 def test_a_canary_begins_gets_its_share_and_ends_each_by_a_change_of_its_own(

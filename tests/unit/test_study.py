@@ -87,6 +87,23 @@ def test_a_plan_is_every_variant_at_every_budget_and_seed_but_for_those_it_limit
     assert found[2].config.warmup.dialogues == 70
 
 
+def test_a_record_stands_until_the_label_file_of_a_corpus_is_edited(tmp_path: Path) -> None:
+    own, labels = tmp_path / "own", tmp_path / "own" / "labels.yaml"
+    own.mkdir()
+    labels.write_text("name: own\nlabels: [calm, joy]\n")
+    path = plan_in(tmp_path, config={"corpora": [{"name": "own", "path": "own"}]})
+    before = study_runs(load(path), path)[1]
+    labels.write_text("# said otherwise\nlabels: [calm, joy]\nname: own\n")
+    assert study_runs(load(path), path)[1].digest == before.digest
+    labels.write_text("name: own\nlabels: [calm, joy, anger]\n")
+    assert study_runs(load(path), path)[1].digest != before.digest
+
+
+def test_a_record_of_a_shipped_corpus_stands_as_it_did_before_label_files_counted(tmp_path: Path) -> None:
+    path = plan_in(tmp_path)
+    assert study_runs(load(path), path)[1].digest == "ba59826f62da524e"
+
+
 def test_a_setting_of_what_is_no_section_names_its_variant(tmp_path: Path) -> None:
     variants = {**PLAN["variants"], "ours": {"title": "ours", "settings": {"selfplay.episodes.x": 1}}}
     path = plan_in(tmp_path, variants=variants)

@@ -18,11 +18,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from selfemo import logs
 from selfemo.cli.base import Cli
-from selfemo.errors import UserError
+from selfemo.errors import Exit, UserError
 from selfemo.unexpected import explained, told
 
 
-def raised(error: BaseException) -> tuple[str, int]:
+def raised(error: BaseException) -> tuple[str, Exit]:
     try:
         raise error
     except BaseException as caught:
@@ -52,7 +52,7 @@ def test_what_is_its_users_to_mend_is_said_so_with_exit_code_2(error: Exception,
 
 def test_a_defect_of_ours_is_a_line_and_a_file_that_only_its_user_can_read() -> None:
     said, code = raised(KeyError("http://bob:PW@h\x1b[31m"))
-    assert code == 1
+    assert code is Exit.DEFECT
     assert said.startswith("selfemo: this is a defect of selfemo: KeyError: ")
     file = Path(re.search(r"report it with the file (\S+)$", said)[1])  # type: ignore[index]  # it is there
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -70,7 +70,7 @@ def test_a_defect_on_a_full_disk_is_still_a_line(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr("tempfile.mkstemp", full)
     said, code = raised(ValueError("x"))
-    assert code == 1
+    assert code is Exit.DEFECT
     assert "could not be written: No space left" in said
 
 
@@ -89,7 +89,7 @@ def test_a_record_of_somebody_elses_is_not_called_the_users_fault() -> None:
     assert explained(found.value) is None
 
 
-@pytest.mark.parametrize(("error", "code"), [(ValueError("x"), 1), (OSError(errno.EACCES, "no", "/x"), 2)])
+@pytest.mark.parametrize(("error", "code"), [(ValueError("x"), 70), (OSError(errno.EACCES, "no", "/x"), 2)])
 def test_the_command_line_ends_with_it_whatever_a_command_raises(
     error: Exception, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -112,23 +112,44 @@ def stop(context: Context, reason: str) -> str:
     return f"{done}\n{synchronise(context, f'Canary {number} is stopped: {reason}')}"
 
 
-def shown(context: Context) -> list[str]:
-    """What the registry knows of the canary, or of the last one, a line each; no server is asked."""
+@dataclass(frozen=True)
+class State:
+    """What the registry knows of the canary, or of the last one.
+
+    Attributes:
+        lines: In words.
+        share: Of the traffic that the canary gets, in percent; 0 where there is none.
+        started: When it became canary; empty where that is not known, or there is none.
+        answers: Since when its server answers; empty as long as it was not seen to.
+        reason: Why it is canary, or why the last is no more.
+    """
+
+    lines: tuple[str, ...]
+    share: int = 0
+    started: str = ""
+    answers: str = ""
+    reason: str = ""
+
+
+def state(context: Context) -> State:
+    """Say how the canary stands; no server is asked."""
     registry = context.registry
     canary = registry.canary.running()
     if canary is None:
         last = registry.canary.moves.last()
         if last is None or last.kind != "end":
-            return [f"{registry.model} has no canary"]
-        return [f"{registry.model} has no canary; the last was version {last.before}: {last.reason}"]
-    tags = canary.tags
-    share = context.config.canary.share if context.config.canary and tags.get(ANSWERED) else 0
-    return [
+            return State((f"{registry.model} has no canary",))
+        said = f"{registry.model} has no canary; the last was version {last.before}: {last.reason}"
+        return State((said,), reason=last.reason)
+    started, answers, reason = (str(canary.tags.get(tag) or "") for tag in (STARTED, ANSWERED, REASON))
+    share = context.config.canary.share if context.config.canary and answers else 0
+    lines = (
         f"canary of {registry.model}: version {canary.version}, with {share} % of the traffic",
-        f"started: {tags.get(STARTED) or BY_HAND}",
-        f"its server answers: {'since ' + tags[ANSWERED] if tags.get(ANSWERED) else 'not seen yet'}",
-        f"reason: {tags.get(REASON) or BY_HAND}",
-    ]
+        f"started: {started or BY_HAND}",
+        f"its server answers: {'since ' + answers if answers else 'not seen yet'}",
+        f"reason: {reason or BY_HAND}",
+    )
+    return State(lines, share, started, answers, reason)
 
 
 def _found(context: Context, lease: Lease) -> tuple[Any | None, Any | None]:

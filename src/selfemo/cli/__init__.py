@@ -9,6 +9,7 @@ from selfemo.cli import cluster, registry, run, steps
 from selfemo.cli.annotate import annotate
 from selfemo.cli.base import Cli
 from selfemo.cli.canary import canary
+from selfemo.cli.completion import completion
 from selfemo.cli.data import data
 from selfemo.cli.drift import drift
 from selfemo.cli.feedback import feedback
@@ -55,5 +56,6 @@ for command in (
     review,
     drift,
     gc,
+    completion,
 ):
     main.add_command(command)

@@ -8,13 +8,32 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from selfemo.cli import complete
 from selfemo.cli.base import configured, needs_of, surroundings
 from selfemo.cli.data_import import column, options_of, settled, show
+from selfemo.cli.output import Report, reports
 from selfemo.errors import UserError
 
 if TYPE_CHECKING:
     from selfemo.config import Config
 
+KEYS = (
+    "done",
+    "out",
+    "held_out",
+    "policy",
+    "digest",
+    "corpus",
+    "labels",
+    "calibrated",
+    "temperature",
+    "threshold",
+    "dialogues",
+    "turns",
+    "kept",
+    "abstained",
+)
+"""Of the report; all but the first two are null as long as other shards are not done."""
 PRECISION = 0.9
 _SKIPPED = ("label", "label names", "label of", "votes", "split", "splits", "group")
 
@@ -31,8 +50,20 @@ def _shard(_context: click.Context, _parameter: click.Parameter, value: str | No
 @click.argument("source", metavar="IN", type=click.Path(path_type=Path))
 @click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
 @configured
-@click.option("--policy", default="models:/self-emo@champion", show_default=True, help="Who reads.")
-@click.option("--labels", "corpus", default="", help="Whose labels: a corpus; default: the policy's first.")
+@click.option(
+    "--policy",
+    default="models:/self-emo@champion",
+    show_default=True,
+    help="Who reads.",
+    shell_complete=complete.policies,
+)
+@click.option(
+    "--labels",
+    "corpus",
+    default="",
+    help="Whose labels: a corpus; default: the policy's first.",
+    shell_complete=complete.corpora,
+)
 @click.option(
     "--precision",
     type=click.FloatRange(0, 1, min_open=True),
@@ -58,6 +89,7 @@ def _shard(_context: click.Context, _parameter: click.Parameter, value: str | No
 @click.option("--gap", type=click.FloatRange(0), default=8, show_default=True, help="Hours of silence that end a chat.")
 @click.option("--yes", is_flag=True, help="Take what was guessed, ask nothing.")
 @click.option("--force", is_flag=True, help="Replace OUT.")
+@reports(*KEYS)
 def annotate(
     config: Config,
     source: Path,
@@ -73,7 +105,7 @@ def annotate(
     yes: bool,
     force: bool,
     **given: Any,
-) -> None:
+) -> Report:
     """Read the emotions of every turn of a file; the same rows come out, with what was read.
 
     Any form that `selfemo data import` takes, out in the same form. Added are the emotions, how likely each label is
@@ -108,14 +140,15 @@ def annotate(
     belief = belief_of(known, where, corpus, PRECISION if precision is None else precision, threshold)
     job = Job(Source(source, plan), out, found, corpus, spaces[corpus], belief, prefix, config)
     report = job.run(processes, Shard(*shard), force)
-    _tell(report, shard, click.echo)
-
-
-def _tell(report: dict[str, Any] | None, shard: tuple[int, int], say: Callable[[str], None]) -> None:
-    """What was done, in some lines."""
     if report is None:
-        say(f"shard {shard[0]} of {shard[1]} is done; others are not")
-        return
+        done = dict.fromkeys(KEYS) | {"done": False, "out": out}
+        return Report(done, f"shard {shard[0]} of {shard[1]} is done; others are not")
+    values = {"done": True, "out": out, "held_out": report["held out"]} | {key: report[key] for key in KEYS[3:]}
+    return Report(values, lambda: _tell(report, click.echo))
+
+
+def _tell(report: dict[str, Any], say: Callable[[str], None]) -> None:
+    """What was done, in some lines."""
     rows = report["kept"] + report["abstained"]
     if report["calibrated"]:
         say(f"calibrated by {report['evaluation']}: temperature {report['temperature']:.3f}")

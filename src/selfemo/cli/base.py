@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from selfemo.errors import UserError
+from selfemo.cli import complete
+from selfemo.errors import Exit, UserError
 from selfemo.reachable import spare_loopback
+from selfemo.terminal import colours
 from selfemo.unexpected import told
 
 if TYPE_CHECKING:
@@ -23,24 +25,25 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Cli(click.Group):
-    """Turns errors that are the user's to mend into one message and exit code 2, and any other into one and 1."""
+    """Ends every command with a code of :class:`selfemo.errors.Exit`, and with one message if it failed."""
 
     def invoke(self, ctx: click.Context) -> Any:
         spare_loopback()
+        ctx.color = colours(sys.stdout)
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.Abort, click.exceptions.Exit):
+        except (click.ClickException, click.exceptions.Exit):
             raise
         except BrokenPipeError:  # whoever read our output has gone
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - Python flushes it at the end
-            sys.exit(1)
+            sys.exit(Exit.NO_READER)
+        except (KeyboardInterrupt, click.Abort):  # Ctrl-C, also at a question, or no in answer to it
+            click.echo("selfemo: interrupted; the same command goes on from here", err=True)
+            sys.exit(Exit.INTERRUPTED)
         except Exception as error:
             words, code = told(error)
             click.echo(words, err=True)
             sys.exit(code)
-        except KeyboardInterrupt:
-            click.echo("selfemo: interrupted; the same command goes on from here", err=True)
-            sys.exit(130)
 
 
 def surroundings(config: Config, *, start: bool = False, needs: tuple[str, ...] = ("s3", "mlflow")) -> Context:
@@ -105,7 +108,14 @@ def configured(command: F) -> F:
     """Give a command ``--config`` and ``--set``, and hand it the configuration."""
 
     @click.option("--config", "path", type=click.Path(path_type=Path), help="YAML file; default: all defaults.")
-    @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override, e.g. loop.rounds=3.")
+    @click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Override, e.g. loop.rounds=3.",
+        shell_complete=complete.settings,
+    )
     @functools.wraps(command)
     def wrapped(path: Path | None, overrides: tuple[str, ...], **rest: Any) -> Any:
         from selfemo import config, logs

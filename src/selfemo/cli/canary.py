@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from selfemo.cli.base import configured, surroundings
+from selfemo.cli.output import Report, reports
+from selfemo.cli.registry import STANDING, standing
+from selfemo.errors import Exit
 
 if TYPE_CHECKING:
     from selfemo.config import Config
@@ -24,21 +27,27 @@ def canary() -> None:
 
 @canary.command()
 @configured
-def show(config: Config) -> None:
+@reports(*STANDING, "share", "started", "answers", "reason")
+def show(config: Config) -> Report:
     """Say which version is canary, since when, and why; asks the registry alone.
 
     \b
     Example:
       selfemo canary show --config prod.yaml
     """
-    from selfemo.canary.decide import shown
+    from selfemo.canary.decide import state
 
-    click.echo("\n".join(shown(surroundings(config, needs=("mlflow",)))))
+    context = surroundings(config, needs=("mlflow",))
+    found = state(context)
+    said = "\n".join(found.lines)
+    known = {"share": found.share, "started": found.started, "answers": found.answers, "reason": found.reason}
+    return Report({**standing(context, said), **known}, said)
 
 
 @canary.command()
 @configured
-def check(config: Config) -> None:
+@reports(*STANDING, "became")
+def check(config: Config) -> Report:
     """Look at the canary once, and roll it back, let it go on, or make it champion. Give it to a CronJob.
 
     Asks Prometheus for the errors and seconds of both servers, and both servers for the emotions of the same
@@ -51,16 +60,18 @@ def check(config: Config) -> None:
     from selfemo.canary.decide import Became
     from selfemo.canary.decide import check as look
 
-    outcome = look(surroundings(config))
-    click.echo("\n".join(outcome.lines))
-    if outcome.became is Became.STOPPED:
-        raise SystemExit(1)
+    context = surroundings(config)
+    outcome = look(context)
+    said = "\n".join(outcome.lines)
+    code = Exit.NO if outcome.became is Became.STOPPED else Exit.DONE
+    return Report({**standing(context, said), "became": outcome.became}, said, code)
 
 
 @canary.command()
 @configured
 @click.option("--reason", required=True, help="Why.")
-def stop(config: Config, reason: str) -> None:
+@reports(*STANDING)
+def stop(config: Config, reason: str) -> Report:
     """Roll the canary back: the champion gets all the traffic again.
 
     \b
@@ -69,4 +80,6 @@ def stop(config: Config, reason: str) -> None:
     """
     from selfemo.canary.decide import stop as end
 
-    click.echo(end(surroundings(config), reason))
+    context = surroundings(config)
+    said = end(context, reason)
+    return Report(standing(context, said), said)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from selfemo.cli.base import configured
+from selfemo.cli.output import Report, reports
+from selfemo.errors import Exit
 
 if TYPE_CHECKING:
     from selfemo.config import Config
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 @click.command("compile")
 @configured
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Directory for what is compiled.")
-def compile_(config: Config, out: Path) -> None:
+@reports("files")
+def compile_(config: Config, out: Path) -> Report | None:
     """Compile the pipeline for a cluster: plain YAML, and Pipeline and PipelineVersion manifests for GitOps.
 
     Pods ask for what the configuration's cluster section gives them. Images come from SELFEMO_IMAGE_PIPELINE,
@@ -29,7 +31,8 @@ def compile_(config: Config, out: Path) -> None:
     """
     from selfemo.local.runner import in_checkout
 
-    sys.exit(in_checkout("pipelines.compile", config, "--config", "CONFIG", "--out", str(out.absolute())))
+    code, files = in_checkout("pipelines.compile", config, "--config", "CONFIG", "--out", str(out.absolute()))
+    return _of(code, {"files": files})
 
 
 @click.command()
@@ -51,9 +54,10 @@ def compile_(config: Config, out: Path) -> None:
 )
 @click.option("--cycle", default="", metavar="NAME", help="Run one cycle of the schedule, such as 20261126-030000.")
 @click.option("--form", type=click.Path(path_type=Path), help="Compiled pipeline; default: form.yaml next to --config.")
+@reports("run", "id", "succeeded")
 def submit(
     config: Config, wait: bool, resume: int, recurring: str | None, again: int | None, cycle: str, form: Path | None
-) -> None:
+) -> Report | None:
     """Run the loop on a cluster, through Kubeflow Pipelines; prints the run's id.
 
     The same command again finds the run that is active. One that failed is started anew, and finished steps return
@@ -66,6 +70,7 @@ def submit(
     Example:
       selfemo submit --config configs/qwen3-4b.yaml --set cluster.host=https://kfp.example.org --wait
     """
+    from selfemo import cycles
     from selfemo.local.runner import in_checkout
 
     path = click.get_current_context().params.get("path")
@@ -75,13 +80,23 @@ def submit(
     flags += ["--recurring", recurring] if recurring else []
     flags += ["--again", str(again)] if again else []
     flags += ["--form", str(form.absolute())] if form else []
-    sys.exit(in_checkout("pipelines.submit", config, "CONFIG", *flags))
+    code, said = in_checkout("pipelines.submit", config, "CONFIG", *flags)
+    known = {"run": cycles.of(config, cycle).run, "id": said[-1] if said else None}
+    return _of(code, {**known, "succeeded": code is Exit.DONE if wait else None})
+
+
+def _of(code: Exit, values: dict[str, Any]) -> Report | None:
+    """What a command of the checkout came to; it has said so itself, and if it was none, why."""
+    if code in (Exit.DONE, Exit.NO):
+        return Report(values, exit=code)
+    raise SystemExit(code)
 
 
 @click.command()
 @configured
 @click.option("--namespace", help="Where to look; default: cluster.namespace.")
-def reap_trainjobs(config: Config, namespace: str | None) -> None:
+@reports("namespace", "deleted")
+def reap_trainjobs(config: Config, namespace: str | None) -> Report:
     """Delete TrainJobs whose launchers were killed: their accelerators are free again.
 
     A TrainJob goes if it runs or waits, and all pods that own it are gone or have ended some minutes ago. It may be run
@@ -96,7 +111,6 @@ def reap_trainjobs(config: Config, namespace: str | None) -> None:
 
     namespace = namespace or config.cluster.namespace
     deleted = reap(api_client(fix="run it in a pod of the cluster, or with a kubeconfig"), namespace)
-    for name, why in deleted.items():
-        click.echo(f"TrainJob {namespace}/{name} is deleted: {why}")
-    if not deleted:
-        click.echo(f"no TrainJob of namespace {namespace} is without a launcher")
+    said = [f"TrainJob {namespace}/{name} is deleted: {why}" for name, why in deleted.items()]
+    values = {"namespace": namespace, "deleted": deleted}
+    return Report(values, "\n".join(said) or f"no TrainJob of namespace {namespace} is without a launcher")

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from selfemo.cli import complete
 from selfemo.cli.base import known
 from selfemo.cli.data_check import check
 from selfemo.cli.data_import import import_
+from selfemo.cli.output import Report, reports
+from selfemo.shown import printable
+from selfemo.terminal import show_table
 
 if TYPE_CHECKING:
     from selfemo.data.dialogue import Dialogue
 
-CORPUS = click.option("--corpus", default="sample", show_default=True, help="Which corpus.")
-PATH = click.option("--path", help="Directory of your copy; the sample corpus needs none.")
+CORPUS = click.option(
+    "--corpus", default="sample", show_default=True, help="Which corpus.", shell_complete=complete.corpora
+)
+PATH = click.option(
+    "--path", help="Directory of your copy; the sample corpus needs none.", shell_complete=complete.directories
+)
 
 
 @click.group()
@@ -46,7 +54,8 @@ def _load(corpus: str, path: str | None, skip_bad: bool) -> tuple[list[Dialogue]
 @PATH
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Directory to write to.")
 @click.option("--skip-bad", is_flag=True, help="Put bad rows into quarantine.jsonl instead of stopping.")
-def prepare(corpus: str, path: str | None, out: Path, skip_bad: bool) -> None:
+@reports("out", "splits", "quarantined")
+def prepare(corpus: str, path: str | None, out: Path, skip_bad: bool) -> Report:
     """Write a corpus as JSON Lines, one file a split, all files or none.
 
     \b
@@ -78,16 +87,19 @@ def prepare(corpus: str, path: str | None, out: Path, skip_bad: bool) -> None:
         partial.rename(out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    _summary(dialogues, quarantine)
+    splits = _counts(dialogues)
+    values = {"out": out, "splits": splits, "quarantined": quarantine}
+    return Report(values, lambda: _summary(splits, quarantine))
 
 
 @data.command()
 @CORPUS
 @PATH
-@click.option("--split", default="train", show_default=True, help="Which split.")
+@click.option("--split", default="train", show_default=True, help="Which split.", shell_complete=complete.splits)
 @click.option("--count", type=click.IntRange(1), default=1, show_default=True, help="How many dialogues.")
 @click.option("--skip", type=click.IntRange(0), default=0, show_default=True, help="How many to pass over first.")
-def show(corpus: str, path: str | None, split: str, count: int, skip: int) -> None:
+@reports("split", "dialogues")
+def show(corpus: str, path: str | None, split: str, count: int, skip: int) -> Report:
     """Print dialogues with their gold emotions.
 
     \b
@@ -95,37 +107,49 @@ def show(corpus: str, path: str | None, split: str, count: int, skip: int) -> No
       selfemo data show --split dev --count 2
     """
     from selfemo.errors import UserError
-    from selfemo.logs import printable
 
     dialogues, _ = _load(corpus, path, skip_bad=True)
     chosen = [d for d in dialogues if d.split == split][skip : skip + count]
     if not chosen:
         splits = ", ".join(dict.fromkeys(d.split for d in dialogues))
         raise UserError(f"no dialogue {skip} in split {split!r}", where="selfemo data show", fix=f"splits: {splits}")
-    for dialogue in chosen:
+    rows = [dialogue.model_dump(mode="json", exclude_none=True) for dialogue in chosen]
+    return Report({"split": split, "dialogues": rows}, lambda: _print(chosen))
+
+
+def _print(dialogues: Sequence[Dialogue]) -> None:
+    for dialogue in dialogues:
         click.secho(printable(dialogue.id), bold=True)
         for turn in dialogue.turns:
             gold = ", ".join(turn.gold) if turn.gold else "-"
             click.echo(printable(f"  {turn.speaker}: {turn.text}") + f"  [{gold}]")
 
 
-def _summary(dialogues: list[Dialogue], quarantine: list[dict[str, str]]) -> None:
+def _counts(dialogues: Sequence[Dialogue]) -> dict[str, dict[str, Any]]:
+    """Dialogues and turns of each split, how often each label is the first, and how many turns have several."""
     from collections import Counter
 
-    from rich.console import Console
-    from rich.table import Table
-
-    from selfemo.logs import printable
-
     labels = list(dict.fromkeys(u.gold[0] for d in dialogues for u in d.turns if u.gold))
-    table = Table("split", "dialogues", "utterances", *labels, "two or more")
+    found = {}
     for split in dict.fromkeys(d.split for d in dialogues):
         turns = [u for d in dialogues if d.split == split for u in d.turns]
         counts = Counter(u.gold[0] for u in turns if u.gold)
-        several = sum(1 for u in turns if u.gold and len(u.gold) > 1)
-        number = sum(d.split == split for d in dialogues)
-        table.add_row(split, str(number), str(len(turns)), *(str(counts[x]) for x in labels), str(several))
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
+        found[split] = {
+            "dialogues": sum(d.split == split for d in dialogues),
+            "utterances": len(turns),
+            "labels": {label: counts[label] for label in labels},
+            "several": sum(1 for u in turns if u.gold and len(u.gold) > 1),
+        }
+    return found
+
+
+def _summary(splits: dict[str, dict[str, Any]], quarantine: list[dict[str, str]]) -> None:
+    labels = list(next(iter(splits.values()))["labels"]) if splits else []
+    rows = [
+        (split, one["dialogues"], one["utterances"], *one["labels"].values(), one["several"])
+        for split, one in splits.items()
+    ]
+    show_table(("split", "dialogues", "utterances", *labels, "two or more"), rows)
     if quarantine:
         first = f"{quarantine[0]['where']}: {quarantine[0]['problem']}"
         click.echo(f"quarantined rows: {len(quarantine)}; the first: {printable(first)}")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from selfemo.cli import complete
+from selfemo.cli.output import Report, reports
+from selfemo.shown import printable
+from selfemo.terminal import show_table
 
 if TYPE_CHECKING:
     from selfemo.data.dialogue import Dialogue
@@ -16,15 +19,26 @@ Loaded = tuple[list["Dialogue"], list[dict[str, str]], str]
 
 
 @click.command()
-@click.argument("target", required=False)
-@click.option("--corpus", help="A corpus by name; default: sample.")
-@click.option("--path", help="Directory of your copy; the sample corpus needs none.")
+@click.argument("target", required=False, shell_complete=complete.imports)
+@click.option("--corpus", help="A corpus by name; default: sample.", shell_complete=complete.corpora)
+@click.option(
+    "--path", help="Directory of your copy; the sample corpus needs none.", shell_complete=complete.directories
+)
 @click.option("--config", type=click.Path(path_type=Path), help="Configuration whose corpus of that name is meant.")
 @click.option("--skip-bad", is_flag=True, help="Count bad rows instead of stopping at the first.")
-@click.option("--json", "as_json", is_flag=True, help="Print all figures as JSON.")
-def check(
-    target: str | None, corpus: str | None, path: str | None, config: Path | None, skip_bad: bool, as_json: bool
-) -> None:
+@reports(
+    "splits",
+    "labels",
+    "lengths",
+    "duplicates",
+    "leakage",
+    "languages",
+    "suspicious",
+    "personal data",
+    "refused",
+    "terms",
+)
+def check(target: str | None, corpus: str | None, path: str | None, config: Path | None, skip_bad: bool) -> Report:
     """Report on a corpus: counts, labels, duplicates, leakage, languages, lengths, and what looks wrong.
 
     TARGET is the directory of an import, or the name of a corpus of the configuration.
@@ -47,10 +61,7 @@ def check(
     else:
         dialogues, refused, terms = _named(corpus or "sample", path, skip_bad)
     found = report(dialogues, refused, terms)
-    if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False, indent=2))
-    else:
-        _print(found)
+    return Report(found, lambda: _print(found))
 
 
 def _imported(directory: Path) -> Loaded:
@@ -102,46 +113,36 @@ def _named(name: str, path: str | None, skip_bad: bool) -> Loaded:
 
 
 def _print(found: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from selfemo.logs import printable
-
-    console = Console(width=None if sys.stdout.isatty() else 140)
-
-    def text(value: object) -> Text:
-        return Text(printable(str(value)))
+    def line(text: str) -> None:
+        click.echo(printable(text))
 
     splits = found["splits"]
     columns = list(dict.fromkeys(name for counts in splits.values() for name in counts))
-    table = Table("split", *columns)
-    for split, counts in splits.items():
-        table.add_row(text(split), *(str(counts[name]) for name in columns))
-    console.print(table)
+    show_table(("split", *columns), [(split, *(counts[name] for name in columns)) for split, counts in splits.items()])
     if found["labels"]:
         whole = sum(sum(counts.values()) for counts in found["labels"].values())
-        table = Table("label", *map(printable, splits), "share")
-        for label, counts in found["labels"].items():
-            share = sum(counts.values()) / whole
-            table.add_row(text(label), *(str(counts[split]) for split in splits), f"{share:.1%}")
-        console.print(table)
+        rows = [
+            (label, *(counts[split] for split in splits), f"{sum(counts.values()) / whole:.1%}")
+            for label, counts in found["labels"].items()
+        ]
+        show_table(("label", *splits, "share"), rows)
     for title in ("lengths", "duplicates", "leakage"):
         for what, value in found[title].items():
             shown = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
-            console.print(text(f"{title}: {what}: {shown}"))
+            line(f"{title}: {what}: {shown}")
     languages = ", ".join(f"{name} {count}" for name, count in list(found["languages"]["dialogues"].items())[:12])
-    console.print(text(f"languages: dialogues: {languages or 'none long enough to tell'}"))
+    line(f"languages: dialogues: {languages or 'none long enough to tell'}")
     if found["suspicious"]:
-        table = Table("look at", "count", "what", "for example")
-        for kind, one in found["suspicious"].items():
-            table.add_row(kind, str(one["count"]), one["meaning"], text(", ".join(one["examples"][:2])))
-        console.print(table)
+        looked_at = [
+            (kind, one["count"], one["meaning"], ", ".join(one["examples"][:2]))
+            for kind, one in found["suspicious"].items()
+        ]
+        show_table(("look at", "count", "what", "for example"), looked_at, left=("what", "for example"))
     kinds = ", ".join(f"{count} {kind}" for kind, count in found["personal data"]["kinds"].items())
     if kinds:
         looked = found["personal data"]["turns looked at"]
-        console.print(text(f"redaction would mask, in the {looked} turns looked at: {kinds}; names are not counted"))
+        line(f"redaction would mask, in the {looked} turns looked at: {kinds}; names are not counted")
     if found["refused"]["count"]:
-        console.print(text(f"rows that a run refuses: {found['refused']['count']}; {found['refused']['examples'][0]}"))
+        line(f"rows that a run refuses: {found['refused']['count']}; {found['refused']['examples'][0]}")
     if found["terms"]:
-        console.print(text(f"terms: {found['terms']}"))
+        line(f"terms: {found['terms']}")

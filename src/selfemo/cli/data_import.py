@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from selfemo.cli.output import Report, reports
+from selfemo.shown import printable
+from selfemo.terminal import show_table
+
 if TYPE_CHECKING:
     from selfemo.data.intake.plan import Options, Plan
     from selfemo.data.redaction import Redactor
@@ -37,6 +41,7 @@ def column(flag: str, what: str, several: bool = False) -> Callable[[F], F]:
 @column("--group", "Of speakers or clients: none is both learnt from and held out")
 @click.option("--label-of", metavar="SPEAKER", help="Whose turns the label is of: `first`, or a speaker.")
 @click.option("--labels", type=click.Path(path_type=Path), metavar="FILE", help="labels.yaml, or a list of names.")
+@click.option("--neutral", metavar="LABEL", help="It stands for no emotion; default: one that is called so in English.")
 @click.option("--encoding", help="Such as utf-8, cp1252, mac-roman.")
 @click.option("--delimiter", help="Of a CSV file: one character, or `tab`.")
 @click.option("--header/--no-header", default=None, help="Whether the first row names the columns.")
@@ -72,7 +77,8 @@ def column(flag: str, what: str, several: bool = False) -> Callable[[F], F]:
 @click.option("--yes", is_flag=True, help="Take what was guessed, ask nothing.")
 @click.option("--skip-bad", is_flag=True, help="Put bad rows into quarantine.jsonl instead of stopping.")
 @click.option("--force", is_flag=True, help="Replace an import that is there.")
-def import_(files: tuple[Path, ...], out: Path, name: str | None, **given: Any) -> None:
+@reports("name", "out", "counts", "labels", "neutral", "several_labels", "votes", "left_out", "masked")
+def import_(files: tuple[Path, ...], out: Path, name: str | None, **given: Any) -> Report:
     """Make a corpus of conversations, whatever form they are in.
 
     CSV, TSV, JSON, JSON Lines, Parquet, Arrow, exported chats, or a directory of a Hugging Face dataset, ConvoKit
@@ -96,7 +102,13 @@ def import_(files: tuple[Path, ...], out: Path, name: str | None, **given: Any) 
     if not given["yes"]:
         plan = settled(plan, options, lambda options: plans.make(files, options), "Import this?")
     report = write.run(plan, out, name, skip_bad=given["skip_bad"], force=given["force"], redactor=redactor)
-    _summary(report, out)
+    values = {key: report[key] for key in ("name", "counts", "labels", "neutral", "masked")} | {
+        "out": out,
+        "several_labels": report["turns with several labels"],
+        "votes": report["turns with votes"],
+        "left_out": report["left out"],
+    }
+    return Report(values, lambda: _summary(report, out))
 
 
 def options_of(given: dict[str, Any]) -> Options:
@@ -148,18 +160,10 @@ def _name(name: str | None, out: Path) -> str:
 
 def show(plan: Plan, title: str, without: tuple[str, ...] = ()) -> None:
     """What was guessed, as a table."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     from selfemo.data.intake.plan import described
-    from selfemo.logs import printable
 
-    table = Table("", "guessed or given", "", title=title, title_justify="left")
-    for what, value, sure in described(plan):
-        if what not in without:
-            table.add_row(what, Text(printable(value)), "" if sure else "not sure")
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    rows = [(what, value, "" if sure else "not sure") for what, value, sure in described(plan) if what not in without]
+    show_table(("", "guessed or given", " "), rows, title=title, left=("guessed or given", " "))
 
 
 def settled(plan: Plan, options: Options, make: Callable[[Options], Plan], question: str) -> Plan:
@@ -191,7 +195,7 @@ def _ask(plan: Plan, options: Options, make: Callable[[Options], Plan]) -> Plan:
     from selfemo.data.intake.columns import NONE, ROLES
     from selfemo.data.intake.encodings import sample_line
     from selfemo.errors import UserError
-    from selfemo.logs import printable, shown
+    from selfemo.logs import shown
 
     while plan.unsure:
         what, flag = next(iter(plan.unsure.items()))
@@ -216,19 +220,15 @@ def _ask(plan: Plan, options: Options, make: Callable[[Options], Plan]) -> Plan:
 
 
 def _summary(report: dict[str, Any], out: Path) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from selfemo.logs import printable
-
-    table = Table("split", "dialogues", "turns", "labelled")
-    for split, counts in report["counts"].items():
-        table.add_row(split, *(str(counts[k]) for k in ("dialogues", "turns", "labelled")))
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    console.print(table)
+    head = ("dialogues", "turns", "labelled")
+    rows = [(split, *(counts[name] for name in head)) for split, counts in report["counts"].items()]
+    show_table(("split", *head), rows)
     labels = ", ".join(f"{label} {count}" for label, count in list(report["labels"].items())[:30])
-    console.print(Text(printable(f"labels: {labels or 'none; name them in the configuration'}")))
+    click.echo(printable(f"labels: {labels or 'none; name them in the configuration'}"))
+    if report["labels"]:
+        click.echo(
+            printable(f"neutral label: {report['neutral'] or 'none; if one means no emotion, give --neutral LABEL'}")
+        )
     for what in ("turns with several labels", "turns with votes"):
         if report[what]:
             click.echo(f"{what}: {report[what]}")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from selfemo.cli import complete
 from selfemo.cli.base import configured, surroundings
 from selfemo.cli.feedback import PLACE, place_of
+from selfemo.cli.output import Report, reports
+from selfemo.errors import Exit
+from selfemo.method.drifted import BOUND, CHANCE, FEWEST
+from selfemo.terminal import show_table
 
 if TYPE_CHECKING:
     from selfemo.config import Config
@@ -21,14 +24,12 @@ if TYPE_CHECKING:
 @click.command()
 @configured
 @PLACE
-@click.option("--policy", help="Whose readings; default: the registry's champion.")
+@click.option("--policy", help="Whose readings; default: the registry's champion.", shell_complete=complete.policies)
 @click.option("--days", type=click.IntRange(min=1), default=7, show_default=True, help="How far back is looked.")
-@click.option("--bound", type=click.FloatRange(min=0), default=0.25, show_default=True, help="Index that is too much.")
-@click.option("--json", "as_json", is_flag=True, help="Print it for a program.")
+@click.option("--bound", type=click.FloatRange(min=0), default=BOUND, show_default=True, help="Index that is too much.")
 @click.option("--fail", is_flag=True, help="End with exit code 1 if anything has drifted, for a CronJob.")
-def drift(
-    config: Config, place: str | None, policy: str | None, days: int, bound: float, as_json: bool, fail: bool
-) -> None:
+@reports("policy", "corpus", "days", "of_other_weights", "drifted", "measures")
+def drift(config: Config, place: str | None, policy: str | None, days: int, bound: float, fail: bool) -> Report:
     """Compare labels, confidence and words of what was served with what the champion was judged on (docs/feedback.md).
 
     \b
@@ -48,37 +49,32 @@ def drift(
     after, others = served(place_of(config, place), corpus, found.digest, since)
     measures = compare(before, after, spaces[corpus], bound)
     drifted = [m.name for m in measures if m.drifted]
-    if as_json:
-        told = {"policy": name, "corpus": corpus, "days": days, "of_other_weights": others, "drifted": drifted}
-        click.echo(json.dumps(told | {"measures": [_plain(m) for m in measures]}, ensure_ascii=False))
-    else:
+
+    def show() -> None:
         _show(measures, f"{name} on {corpus}, the last {days} days")
         if others:
             click.echo(f"{others} readings by other weights are left out")
         if drifted:
             click.echo(f"drifted: {', '.join(drifted)}. Have people look: selfemo review open")
             click.echo("start a cycle before its night: selfemo submit --config FILE --cycle $(date -u +%Y%m%d-%H%M%S)")
-    if fail and drifted:
-        sys.exit(1)
 
-
-def _plain(measure: Measure) -> dict[str, Any]:
-    return {**asdict(measure), "drifted": measure.drifted}
+    values = {
+        "policy": name,
+        "corpus": corpus,
+        "days": days,
+        "of_other_weights": others,
+        "drifted": drifted,
+        "measures": [{**asdict(m), "drifted": m.drifted} for m in measures],
+    }
+    return Report(values, show, Exit.NO if fail and drifted else Exit.DONE)
 
 
 def _show(measures: list[Measure], title: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from selfemo.method.drift import CHANCE, FEWEST
-    from selfemo.shown import printable
-
-    table = Table("what", "dialogues then", "now", "index", "chance", "verdict", "moved most", title=printable(title))
+    rows = []
     for m in measures:
         verdict = f"fewer than {FEWEST} dialogues" if not m.decided else "drifted" if m.drifted else "as it was judged"
         moved = ", ".join(f"{name} {here:.0%} to {there:.0%}" for name, here, there in m.moved[:2] if m.decided)
         chance = "-" if not m.decided else f"< {CHANCE}" if m.chance < CHANCE else f"{m.chance:.2f}"
-        row = (m.name, str(m.reference), str(m.served), f"{m.psi:.2f} of {m.bound}", chance, verdict, moved)
-        table.add_row(*(Text(printable(cell)) for cell in row))
-    Console().print(table)
+        rows.append((m.name, m.reference, m.served, f"{m.psi:.2f} of {m.bound}", chance, verdict, moved))
+    head = ("what", "dialogues then", "now", "index", "chance", "verdict", "moved most")
+    show_table(head, rows, title=title, left=("verdict", "moved most"))

@@ -6,14 +6,20 @@ from typing import TYPE_CHECKING
 
 import click
 
+from selfemo.cli import complete
 from selfemo.cli.base import configured, surroundings
+from selfemo.cli.output import Report, reports
 from selfemo.errors import UserError
 
 if TYPE_CHECKING:
     from selfemo.config import Config
     from selfemo.data.feedback import Feedback
 
-PLACE = click.option("--place", help="Directory or s3://bucket/prefix; default: the configuration's feedback.path.")
+PLACE = click.option(
+    "--place",
+    help="Directory or s3://bucket/prefix; default: the configuration's feedback.path.",
+    shell_complete=complete.directories,
+)
 
 
 @click.group()
@@ -29,7 +35,8 @@ def feedback() -> None:
 @feedback.command()
 @configured
 @PLACE
-def show(config: Config, place: str | None) -> None:
+@reports("place", "days", "conversations", "corrections", "corrected_dialogues")
+def show(config: Config, place: str | None) -> Report:
     """Say what is there: conversations by day and label space, readings, corrections.
 
     \b
@@ -39,34 +46,46 @@ def show(config: Config, place: str | None) -> None:
     from collections import Counter
 
     found = place_of(config, place)
-    days = Counter((piece.kind, piece.day) for piece in found.pieces())
-    for (kind, day), files in sorted(days.items()):
-        click.echo(f"{day} {kind:<14} {files:>6} files")
-    for corpus, count in sorted(Counter(d.corpus for d in found.conversations()).items()):
-        click.echo(f"conversations of {corpus}: {count}")
+    days = sorted(Counter((piece.kind, piece.day) for piece in found.pieces()).items())
+    conversations = dict(sorted(Counter(d.corpus for d in found.conversations()).items()))
     corrections = found.corrections()
-    click.echo(f"corrections that count: {len(corrections)}, in {len({c.dialogue for c in corrections})} dialogues")
+    corrected = len({c.dialogue for c in corrections})
+    lines = [f"{day} {kind:<14} {files:>6} files" for (kind, day), files in days]
+    lines += [f"conversations of {corpus}: {count}" for corpus, count in conversations.items()]
+    lines.append(f"corrections that count: {len(corrections)}, in {corrected} dialogues")
+    values = {
+        "place": found.uri,
+        "days": [{"day": day, "kind": kind, "files": files} for (kind, day), files in days],
+        "conversations": conversations,
+        "corrections": len(corrections),
+        "corrected_dialogues": corrected,
+    }
+    return Report(values, "\n".join(lines))
 
 
 @feedback.command()
 @configured
 @PLACE
 @click.option("--days", type=click.IntRange(min=0), required=True, help="What was written before these days goes.")
-def expire(config: Config, place: str | None, days: int) -> None:
+@reports("place", "removed")
+def expire(config: Config, place: str | None, days: int) -> Report:
     """Remove what is older than some days; corrections of a corpus's dialogues stay. Give it to a CronJob.
 
     \b
     Example:
       selfemo feedback expire --place s3://served/feedback --days 30
     """
-    _say(place_of(config, place).expire(days))
+    found = place_of(config, place)
+    gone = found.expire(days)
+    return Report({"place": found.uri, "removed": gone}, _removed(gone))
 
 
 @feedback.command()
 @configured
 @PLACE
 @click.argument("dialogues", nargs=-1, required=True)
-def erase(config: Config, place: str | None, dialogues: tuple[str, ...]) -> None:
+@reports("place", "removed", "runs")
+def erase(config: Config, place: str | None, dialogues: tuple[str, ...]) -> Report:
     """Remove conversations by id, with all that was read in them and said of them; name the runs that have a copy.
 
     \b
@@ -74,12 +93,14 @@ def erase(config: Config, place: str | None, dialogues: tuple[str, ...]) -> None
       selfemo feedback erase --config nightly.yaml support/collected/chatcmpl-1f0c...
     """
     found = place_of(config, place)
-    _say(found.erase(dialogues))
+    gone, runs = found.erase(dialogues), list[str]()
+    click.echo(_removed(gone))
     if place is None:
         from selfemo.steps.feedback import holders
 
-        for run in holders(surroundings(config), set(dialogues)):
-            click.echo(f"run {run} has a copy: delete it in MLflow with its versions, then: selfemo gc --delete")
+        runs = list(holders(surroundings(config), set(dialogues)))
+    said = [f"run {run} has a copy: delete it in MLflow with its versions, then: selfemo gc --delete" for run in runs]
+    return Report({"place": found.uri, "removed": gone, "runs": runs}, "\n".join(said))
 
 
 def place_of(config: Config, place: str | None) -> Feedback:
@@ -101,7 +122,7 @@ def place_of(config: Config, place: str | None) -> Feedback:
     return Feedback.at(named, config.store.endpoint, backend)
 
 
-def _say(gone: dict[str, int]) -> None:
+def _removed(gone: dict[str, int]) -> str:
     from selfemo.data.feedback import KINDS
 
-    click.echo(f"removed {', '.join(f'{gone[kind]} {kind}' for kind in KINDS)}")
+    return f"removed {', '.join(f'{gone[kind]} {kind}' for kind in KINDS)}"

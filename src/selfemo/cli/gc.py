@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from selfemo.cli.base import configured, surroundings
+from selfemo.cli.output import Report, reports
 from selfemo.errors import UserError
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ RECORDS = Path("docs/results")
     multiple=True,
     help=f"Results of studies, whose policies stay; default: {RECORDS}, if it is there.",
 )
-def gc(config: Config, act: bool, hours: float, records: tuple[Path, ...]) -> None:
+@reports("deleted", "bytes", "runs", "unknown", "kept", "disk")
+def gc(config: Config, act: bool, hours: float, records: tuple[Path, ...]) -> Report:
     """Remove what no registered version, no unfinished run and no record needs, in the store and in caches here.
 
     To let go of a run, delete its run and its versions in MLflow first.
@@ -54,19 +56,29 @@ def gc(config: Config, act: bool, hours: float, records: tuple[Path, ...]) -> No
             raise UserError("no such directory", where=str(folder), fix="give the directory of a study's results")
     context = surroundings(config)
     found = collect.plan(context, records or ((RECORDS,) if RECORDS.is_dir() else ()), hours)
+    runs = [{"run": run, "count": count, "bytes": size} for run, (count, size) in found.by_run().items()]
     for run, (count, size) in found.by_run().items():
         click.echo(f"{run:<40} {count:>6} {decimal(size):>10}")
     for run in found.unknown:
         click.echo(f"{run}: no run of this MLflow; left alone. To remove it, delete {context.store.uri(run)}")
+    values: dict[str, Any] = {
+        "deleted": act,
+        "bytes": found.size,
+        "runs": runs,
+        "unknown": found.unknown,
+        "kept": [],
+        "disk": None,
+    }
     if not act:
-        click.echo(
-            f"would remove {decimal(found.size)}; do it with --delete" if found.leftovers else "nothing to remove"
-        )
-        return
+        last = f"would remove {decimal(found.size)}; do it with --delete" if found.leftovers else "nothing to remove"
+        return Report(values, last)
     kept = collect.delete(context, found)
+    removed = sum(size for run, (_, size) in found.by_run().items() if run not in kept)
+    values |= {"bytes": removed, "kept": kept}
     for run in kept:
         click.echo(f"{run}: has begun again meanwhile; kept")
-    removed = sum(size for run, (_, size) in found.by_run().items() if run not in kept)
     click.echo(f"removed {decimal(removed)}")
     if "s3" in context.embedded:
-        click.echo(f"the embedded S3 gave back {decimal(vacuum(context.workdir))} of the disk")
+        values["disk"] = vacuum(context.workdir)
+        click.echo(f"the embedded S3 gave back {decimal(values['disk'])} of the disk")
+    return Report(values)

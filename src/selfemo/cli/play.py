@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from selfemo.cli import complete
 from selfemo.cli.base import configured
 from selfemo.errors import UserError
-from selfemo.logs import printable
+from selfemo.shown import printable
+from selfemo.terminal import console
 
 if TYPE_CHECKING:
     from selfemo.config import Config
@@ -32,8 +34,20 @@ HELP = "/as EMOTION: it speaks, and expresses that; /labels: which there are; /q
 
 @click.command()
 @configured
-@click.option("--policy", default="models:/self-emo@champion", show_default=True, help="Whom to talk with.")
-@click.option("--labels", "corpus", default="", help="Whose labels: a corpus; default: the configuration's first.")
+@click.option(
+    "--policy",
+    default="models:/self-emo@champion",
+    show_default=True,
+    help="Whom to talk with.",
+    shell_complete=complete.policies,
+)
+@click.option(
+    "--labels",
+    "corpus",
+    default="",
+    help="Whose labels: a corpus; default: the configuration's first.",
+    shell_complete=complete.corpora,
+)
 @click.option("--you", default="You", show_default=True, help="Your name in the conversation.")
 @click.option("--name", default="Robin", show_default=True, help="The model's name in it.")
 @click.option("--seed", type=click.IntRange(min=0), help="The same seed, the same answers; default: one at random.")
@@ -196,7 +210,6 @@ class Screen:
         if not self.terminal:
             click.echo(shown)
             return
-        from rich.console import Console
         from rich.text import Text
 
-        Console(highlight=False).print(Text(shown, style=style))
+        console().print(Text(shown, style=style))

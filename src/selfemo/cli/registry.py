@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from selfemo.cli import complete
 from selfemo.cli.base import configured, needs_of, surroundings
-from selfemo.errors import UserError
+from selfemo.cli.output import Report, reports
+from selfemo.errors import Exit, UserError
 
 if TYPE_CHECKING:
     from selfemo.config import Config
+    from selfemo.context import Context
+
+STANDING = ("model", "champion", "canary", "said")
+"""What :func:`standing` tells."""
+
+
+def standing(context: Context, said: str) -> dict[str, Any]:
+    """Which versions the registry has now, and what was said of how they came to be that, a line each."""
+    from selfemo.registry.versions import CHAMPION
+
+    champion, canary = context.registry.versions.alias(CHAMPION), context.registry.canary.running()
+    numbers = {name: str(v.version) if v else None for name, v in (("champion", champion), ("canary", canary))}
+    return {"model": context.registry.model, **numbers, "said": said.splitlines()}
 
 
 @click.command()
@@ -20,7 +35,8 @@ if TYPE_CHECKING:
 @click.option("--force", is_flag=True, help="Promote against the gate.")
 @click.option("--reason", help="Why; needed with --force.")
 @click.option("--at-once", is_flag=True, help="Make it champion without having been canary.")
-def promote(config: Config, number: str, force: bool, reason: str | None, at_once: bool) -> None:
+@reports(*STANDING)
+def promote(config: Config, number: str, force: bool, reason: str | None, at_once: bool) -> Report:
     """Make a version the champion, if the gate finds it better than the present one.
 
     Where the configuration has a section canary, it becomes canary first, and champion when it has served well.
@@ -33,13 +49,16 @@ def promote(config: Config, number: str, force: bool, reason: str | None, at_onc
 
     if force and not reason:
         raise UserError("--force needs --reason", where="selfemo promote", fix='say why: --reason "..."')
-    click.echo(promote_version(surroundings(config), number, force=force, reason=reason, at_once=at_once))
+    context = surroundings(config)
+    said = promote_version(context, number, force=force, reason=reason, at_once=at_once)
+    return Report(standing(context, said), said)
 
 
 @click.command()
 @configured
 @click.option("--reason", required=True, help="Why.")
-def rollback(config: Config, reason: str) -> None:
+@reports(*STANDING)
+def rollback(config: Config, reason: str) -> Report:
     """Make the previous champion champion again, in the registry and in Git.
 
     \b
@@ -48,13 +67,16 @@ def rollback(config: Config, reason: str) -> None:
     """
     from selfemo.registry.promotion import roll_back
 
-    click.echo(roll_back(surroundings(config), reason))
+    context = surroundings(config)
+    said = roll_back(context, reason)
+    return Report(standing(context, said), said)
 
 
 @click.command("sync-registry")
 @configured
 @click.option("--write", type=click.Path(path_type=Path), help="Only write the reference of the champion to this file.")
-def sync_registry(config: Config, write: Path | None) -> None:
+@reports(*STANDING)
+def sync_registry(config: Config, write: Path | None) -> Report:
     """Compare the registry's champion with what Git says is served, and repair the difference.
 
     The registry is the truth: an alias that somebody moved by hand is followed too. Give it to a CronJob.
@@ -68,13 +90,14 @@ def sync_registry(config: Config, write: Path | None) -> None:
 
     context = surroundings(config)
     if write is None:
-        click.echo(synchronise(context))
-        return
+        said = synchronise(context)
+        return Report(standing(context, said), said)
     champion = context.registry.versions.alias(CHAMPION)
     if champion is None:
         raise UserError("there is no champion", where=f"models:/{config.mlflow.model}", fix="promote a version first")
     write.write_text(wanted(context, champion).to_yaml(), encoding="utf-8")
-    click.echo(f"{write}: version {champion.version} of {config.mlflow.model}")
+    said = f"{write}: version {champion.version} of {config.mlflow.model}"
+    return Report(standing(context, said), said)
 
 
 @click.command("stopped-rounds")
@@ -82,7 +105,8 @@ def sync_registry(config: Config, write: Path | None) -> None:
 @click.option(
     "--within", "hours", type=click.FloatRange(min=0), default=24.0, show_default=True, help="Hours since the decision."
 )
-def stopped_rounds(config: Config, hours: float) -> None:
+@reports("hours", "rounds")
+def stopped_rounds(config: Config, hours: float) -> Report:
     """Say which rounds the collapse guard stopped lately; exit code 1 if there are any. Give it to a CronJob.
 
     \b
@@ -92,16 +116,21 @@ def stopped_rounds(config: Config, hours: float) -> None:
     from selfemo.registry.stopped import stopped_rounds as asked
 
     found = asked(surroundings(config, needs=("mlflow",)).registry, hours)
-    for name, reason in found:
-        click.echo(f"{name}: {reason}")
-    if found:
-        raise SystemExit(1)
-    click.echo(f"no round was stopped in the last {hours:g} h")
+    values = {"hours": hours, "rounds": [{"name": name, "reason": reason} for name, reason in found]}
+    if not found:
+        return Report(values, f"no round was stopped in the last {hours:g} h")
+    return Report(values, "\n".join(f"{name}: {reason}" for name, reason in found), Exit.NO)
 
 
 @click.command()
 @configured
-@click.option("--policy", default="models:/self-emo@champion", show_default=True, help="What to serve.")
+@click.option(
+    "--policy",
+    default="models:/self-emo@champion",
+    show_default=True,
+    help="What to serve.",
+    shell_complete=complete.policies,
+)
 @click.option("--digest", default="", help="Refuse weights of any other digest.")
 @click.option("--name", default="", help="Under which clients know it; default: the registered name.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; elsewhere, a key is needed.")
@@ -156,10 +185,16 @@ def serve(
 
 @click.command()
 @configured
-@click.option("--policy", required=True, help="Weights: URI of a step's artifact, or models:/...")
+@click.option(
+    "--policy",
+    required=True,
+    help="Weights: URI of a step's artifact, or models:/...",
+    shell_complete=complete.policies,
+)
 @click.option("--digest", default="", help="Refuse weights of any other digest.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Directory for the files.")
-def fetch(config: Config, policy: str, digest: str, out: Path) -> None:
+@reports("policy", "digest", "out")
+def fetch(config: Config, policy: str, digest: str, out: Path) -> Report:
     """Copy a policy's files to a directory, every hash checked; prints their digest.
 
     \b
@@ -169,4 +204,5 @@ def fetch(config: Config, policy: str, digest: str, out: Path) -> None:
     from selfemo.serving.command import fetch as copy
 
     surroundings(config, needs=needs_of(policy))
-    click.echo(copy(config, policy, digest, out))
+    copied = copy(config, policy, digest, out)
+    return Report({"policy": policy, "digest": copied, "out": out}, copied)

@@ -12,6 +12,7 @@ import click
 
 from selfemo.cli.base import configured, surroundings
 from selfemo.cli.feedback import PLACE, place_of
+from selfemo.cli.output import Report, reports
 from selfemo.errors import UserError
 from selfemo.shown import printable
 
@@ -98,7 +99,8 @@ def open_(config: Config, place: str | None, samples: str | None, limit: int, wh
 @PLACE
 @_chosen
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="A .csv or .json file.")
-def export(config: Config, place: str | None, samples: str | None, limit: int, out: Path) -> None:
+@reports("turns", "files")
+def export(config: Config, place: str | None, samples: str | None, limit: int, out: Path) -> Report:
     """Write the turns as CSV for a spreadsheet, or as Label Studio's tasks (.json), its interface (.xml) beside.
 
     \b
@@ -112,7 +114,7 @@ def export(config: Config, place: str | None, samples: str | None, limit: int, o
         raise UserError(f"{out.name} is neither .csv nor .json", where="--out", fix="end its name so")
     turns = _turns(config, place_of(config, place), samples, limit)
     if not turns:
-        return
+        return Report({"turns": 0, "files": []})
     files = {out: table.written(turns) if out.suffix == ".csv" else label_studio.tasks(turns)}
     if out.suffix == ".json":
         spaces = {turn.space.name: turn.space for turn in turns}
@@ -127,7 +129,8 @@ def export(config: Config, place: str | None, samples: str | None, limit: int, o
             fix = "name a file in a directory that can be written"
             raise UserError(error.strerror or str(error), where=str(file), fix=fix) from None
         click.echo(f"{file} is written")
-    click.echo(f"{len(turns)} turns; when they are labelled: selfemo review import {out} --who NAME")
+    said = f"{len(turns)} turns; when they are labelled: selfemo review import {out} --who NAME"
+    return Report({"turns": len(turns), "files": list(files)}, said)
 
 
 @review.command("import")
@@ -135,7 +138,8 @@ def export(config: Config, place: str | None, samples: str | None, limit: int, o
 @PLACE
 @WHO
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-def import_(config: Config, place: str | None, who: str, file: Path) -> None:
+@reports("turns", "dialogues", "place")
+def import_(config: Config, place: str | None, who: str, file: Path) -> Report:
     """Take the labels of a CSV that was exported and filled in, or of Label Studio's JSON export, as gold.
 
     \b
@@ -153,7 +157,9 @@ def import_(config: Config, place: str | None, who: str, file: Path) -> None:
     turns = {row.id: len(row.turns) for row in chain(found.conversations(), corpora.whole)}
     rows: list[Correction] = read(file, spaces, turns, who, datetime.now(UTC))
     found.add_corrections(rows)
-    click.echo(f"{len(rows)} labelled turns in {len({row.dialogue for row in rows})} dialogues are kept in {found.uri}")
+    dialogues = len({row.dialogue for row in rows})
+    said = f"{len(rows)} labelled turns in {dialogues} dialogues are kept in {found.uri}"
+    return Report({"turns": len(rows), "dialogues": dialogues, "place": found.uri}, said)
 
 
 def _turns(config: Config, place: Feedback, samples: str | None, limit: int) -> list[Asked]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from selfemo.cli.base import configured, surroundings
-from selfemo.errors import UserError
+from selfemo.cli.output import Report, reports
+from selfemo.errors import Exit, UserError
 from selfemo.logs import shown
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @configured
-def run(config: Config) -> None:
+@reports("run", "succeeded", "error", "rounds", "champion", "mlflow", "report")
+def run(config: Config) -> Report:
     """Run the whole loop on this machine, through the compiled Kubeflow pipeline.
 
     Running the same configuration again resumes it: finished steps return at once.
@@ -41,8 +42,10 @@ def run(config: Config) -> None:
         _ = context.services
     ended = run_pipeline(context)
     folder = context.workdir / "runs" / config.run
+    values: dict[str, Any] = dict(succeeded=ended.succeeded, error=ended.error, rounds=[], champion=None)
+    values |= {"run": config.run, "mlflow": context.registry.tracking_uri, "report": folder / "report.html"}
     try:
-        _show(context)
+        values |= _show(context)
     except UserError as error:  # MLflow may be what failed
         if ended.succeeded:
             raise
@@ -51,12 +54,13 @@ def run(config: Config) -> None:
         click.echo(f"the run failed; see {folder / 'run.log'} and {folder / 'report.html'}", err=True)
         click.echo("fix the cause and give the same command: finished steps are kept", err=True)
         click.echo(f"selfemo: {shown(ended.error)}", err=True)
-        sys.exit(1)
+    return Report(values, exit=Exit.DONE if ended.succeeded else Exit.NO)
 
 
 @click.command("dry-run")
 @configured
-def dry_run(config: Config) -> None:
+@reports("run", "succeeded", "error", "parameters")
+def dry_run(config: Config) -> Report:
     """Run the loop once with everything small, on a randomly initialised model of the base's architecture.
 
     It says in minutes whether corpora, tokenizer, engine, launch and services work together here. Its figures mean
@@ -78,18 +82,19 @@ def dry_run(config: Config) -> None:
         small, parameters = dryrun.prepare(config)
         click.echo(f"dry run: {parameters:,} parameters in place of {config.policy.base}", err=True)
         ended = run_pipeline(surroundings(small, start=True))
-        if ended.succeeded:
-            click.echo(dryrun.outcome(small))
-            return
+        said = dryrun.outcome(small) if ended.succeeded else ""
     except BaseException:
         if ours:
             servers.stop(context.workdir)
         raise
+    values = {"run": small.run, "succeeded": ended.succeeded, "error": ended.error, "parameters": parameters}
+    if ended.succeeded:
+        return Report(values, said)
     if ours:
         servers.stop(context.workdir)
     click.echo(f"the dry run failed; see {context.workdir / 'runs' / small.run / 'run.log'}", err=True)
     click.echo(f"selfemo: {shown(ended.error)}", err=True)
-    sys.exit(1)
+    return Report(values, exit=Exit.NO)
 
 
 def _check_inputs(context: Context) -> None:
@@ -107,32 +112,29 @@ def _check_inputs(context: Context) -> None:
         click.echo(shown(f"selfemo: {doubt}"), err=True)
 
 
-def _show(context: Context) -> None:
-    """The table, and where to look next."""
-    from rich.console import Console
-
+def _show(context: Context) -> dict[str, Any]:
+    """Print the table, and where to look next; rounds and champion as they were shown."""
     from selfemo import steps
-    from selfemo.report.table import rich_table
+    from selfemo.report.table import show_rounds
 
     rows = steps.finished_rounds(context)
-    console = Console(width=None if sys.stdout.isatty() else 130)
     if rows:
-        console.print(rich_table(rows, f"{context.config.run} on {context.config.corpora[0].name}"))
+        show_rounds(rows, f"{context.config.run} on {context.config.corpora[0].name}")
     champion = context.registry.versions.alias("champion")
     if champion is not None:
-        console.print(
-            f"champion: models:/{context.registry.model}@champion is version {champion.version}", soft_wrap=True
-        )
-    console.print(f"MLflow:   {context.registry.tracking_uri}", soft_wrap=True)
-    console.print(f"report:   {context.workdir / 'runs' / context.config.run / 'report.html'}", soft_wrap=True)
+        click.echo(f"champion: models:/{context.registry.model}@champion is version {champion.version}")
+    click.echo(f"MLflow:   {context.registry.tracking_uri}")
+    click.echo(f"report:   {context.workdir / 'runs' / context.config.run / 'report.html'}")
     if context.embedded:
-        console.print("servers go on running; stop them with: selfemo services stop", soft_wrap=True)
+        click.echo("servers go on running; stop them with: selfemo services stop")
+    return {"rounds": rows, "champion": str(champion.version) if champion else None}
 
 
 @click.command()
 @click.argument("action", type=click.Choice(["start", "stop", "status"]))
 @configured
-def services(config: Config, action: str) -> None:
+@reports("running", "stopped")
+def services(config: Config, action: str) -> Report:
     """Start, stop or show the embedded S3 and MLflow servers.
 
     \b
@@ -145,19 +147,19 @@ def services(config: Config, action: str) -> None:
     context = Context(config)
     if action == "stop":
         stopped = servers.stop(context.workdir)
-        click.echo(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
-        return
-    running = context.services if action == "start" else servers.status(context.workdir)
-    for name, process in running.processes.items():
-        click.echo(f"{name:<8} {process.url}  pid {process.pid}")
-    if not running.processes:
-        click.echo("nothing is running")
+        said = f"stopped: {', '.join(stopped)}" if stopped else "nothing was running"
+        return Report({"running": [], "stopped": stopped}, said)
+    running = (context.services if action == "start" else servers.status(context.workdir)).processes
+    lines = [f"{name:<8} {process.url}  pid {process.pid}" for name, process in running.items()]
+    rows = [{"name": name, "url": process.url, "pid": process.pid} for name, process in running.items()]
+    return Report({"running": rows, "stopped": []}, "\n".join(lines) or "nothing is running")
 
 
 @click.command()
 @configured
 @click.option("--open", "browse", is_flag=True, help="Open the pages in a browser.")
-def ui(config: Config, browse: bool) -> None:
+@reports("mlflow", "report")
+def ui(config: Config, browse: bool) -> Report:
     """Show where the MLflow UI and the run's report are.
 
     Embedded servers that do not run are not started: `selfemo services start` does.
@@ -169,17 +171,18 @@ def ui(config: Config, browse: bool) -> None:
     from selfemo.context import Context
 
     page = Context(config).workdir / "runs" / config.run / "report.html"
-    pages = [page.as_uri()] if page.exists() else []
+    pages = {"mlflow": None, "report": page.as_uri() if page.exists() else None}
     try:
         registry = surroundings(config, needs=("mlflow",)).registry
         found = registry.client.get_experiment_by_name(config.mlflow.experiment)
         place = f"/#/experiments/{found.experiment_id}" if found else ""
-        pages.insert(0, f"{registry.tracking_uri}{place}")
+        pages["mlflow"] = f"{registry.tracking_uri}{place}"
     finally:  # the report is a file: it is there without a server
-        for url in pages:
+        for url in filter(None, pages.values()):
             click.echo(url)
             if browse:
                 click.launch(url)
+    return Report(pages)
 
 
 @click.command()
@@ -191,7 +194,8 @@ def ui(config: Config, browse: bool) -> None:
 )
 @click.option("--only", multiple=True, help="Run only what begins so, e.g. 32-self-emo-1.")
 @click.option("--write-only", is_flag=True, help="Run nothing; write the table and plots from what is finished.")
-def study(plan: Path, out: Path, only: tuple[str, ...], write_only: bool) -> None:
+@reports("table", "finished", "missing")
+def study(plan: Path, out: Path, only: tuple[str, ...], write_only: bool) -> Report:
     """Compare variants over label budgets and seeds; finished runs are kept, and the same command goes on.
 
     \b
@@ -199,8 +203,11 @@ def study(plan: Path, out: Path, only: tuple[str, ...], write_only: bool) -> Non
       selfemo study --plan configs/study/meld.yaml --out docs/results/exact --only 32-
     """
     from selfemo import logs
+    from selfemo.study.command import standing
     from selfemo.study.command import study as run_study
 
     logs.configure()
     table = run_study(plan, out, only, write_only)
-    click.echo(table if table else "nothing is finished yet")
+    finished, missing = standing(plan, out)
+    values = {"table": table, "finished": finished, "missing": missing}
+    return Report(values, str(table) if table else "nothing is finished yet")

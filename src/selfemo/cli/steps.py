@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from selfemo.cli import complete
 from selfemo.cli.base import configured, known, needs_of, surroundings
+from selfemo.cli.output import Report, reports
 from selfemo.errors import UserError
 
 if TYPE_CHECKING:
@@ -32,10 +34,16 @@ def _made_by(config: Config, step: str, option: str, uri: str) -> None:
 
 @click.command()
 @configured
-@click.option("--policy", required=True, help="Weights: URI of a step's artifact, models:/..., a directory, a hub id.")
+@click.option(
+    "--policy",
+    required=True,
+    help="Weights: URI of a step's artifact, models:/..., a directory, a hub id.",
+    shell_complete=complete.policies,
+)
 @click.option("--prepared", required=True, help="URI of the prepared data.")
 @ROUND
-def generate(config: Config, policy: str, prepared: str, number: int) -> None:
+@reports("uri")
+def generate(config: Config, policy: str, prepared: str, number: int) -> Report:
     """Self-play of one round; prints the URI of the rollouts.
 
     \b
@@ -45,14 +53,16 @@ def generate(config: Config, policy: str, prepared: str, number: int) -> None:
     from selfemo import steps
 
     _made_by(config, "prepare", "--prepared", prepared)
-    click.echo(steps.self_play(config, policy, prepared, number).uri)
+    uri = steps.self_play(config, policy, prepared, number).uri
+    return Report({"uri": uri}, uri)
 
 
 @click.command("filter")
 @configured
 @click.option("--rollouts", required=True, help="URI of the rollouts.")
 @ROUND
-def filter_(config: Config, rollouts: str, number: int) -> None:
+@reports("uri", "reasons")
+def filter_(config: Config, rollouts: str, number: int) -> Report:
     """Keep what is worth training on; prints the URI of the samples and what was rejected, by reason.
 
     \b
@@ -63,18 +73,23 @@ def filter_(config: Config, rollouts: str, number: int) -> None:
 
     _made_by(config, "gather", "--rollouts", rollouts)
     done = steps.filter(config, rollouts, number)
-    click.echo(done.uri)
-    for reason, count in sorted(done.result["reasons"].items(), key=lambda item: -item[1]):
-        click.echo(f"  {reason:<16} {count:>6}")
+    reasons = dict(sorted(done.result["reasons"].items(), key=lambda item: -item[1]))
+    lines = [f"  {reason:<16} {count:>6}" for reason, count in reasons.items()]
+    return Report({"uri": done.uri, "reasons": reasons}, "\n".join([done.uri, *lines]))
 
 
 @click.command()
 @configured
-@click.option("--policy", help="URI of the round's policy; without it, the supervised warm-up is trained.")
+@click.option(
+    "--policy",
+    help="URI of the round's policy; without it, the supervised warm-up is trained.",
+    shell_complete=complete.policies,
+)
 @click.option("--samples", help="URI of the training samples.")
 @click.option("--prepared", help="URI of the prepared data.")
 @ROUND
-def train(config: Config, policy: str | None, samples: str | None, prepared: str | None, number: int) -> None:
+@reports("uri")
+def train(config: Config, policy: str | None, samples: str | None, prepared: str | None, number: int) -> Report | None:
     """Train with SELF-GRPO on samples, or warm up on prepared data; prints the URI of the policy.
 
     With launch.processes or launch.strategy set it starts the processes itself; under torchrun it is one of them.
@@ -98,24 +113,31 @@ def train(config: Config, policy: str | None, samples: str | None, prepared: str
     else:
         fix = "give --prepared alone, or --prepared, --policy and --samples"
         raise UserError("nothing to train on", where="selfemo train", fix=fix)
-    if processes.rank() == 0:
-        click.echo(uri)
+    return Report({"uri": uri}, uri) if processes.rank() == 0 else None
 
 
 @click.command()
 @configured
-@click.option("--policy", required=True, help="Weights: URI, models:/name@alias, a directory, a hub id.")
-@click.option("--corpus", help="Evaluate on this corpus instead of the configuration's.")
-@click.option("--path", "directory", help="Directory of that corpus.")
+@click.option(
+    "--policy",
+    required=True,
+    help="Weights: URI, models:/name@alias, a directory, a hub id.",
+    shell_complete=complete.policies,
+)
+@click.option(
+    "--corpus", help="Evaluate on this corpus instead of the configuration's.", shell_complete=complete.corpora
+)
+@click.option("--path", "directory", help="Directory of that corpus.", shell_complete=complete.directories)
 @click.option("--out", type=click.Path(path_type=Path), help="Also keep predictions, metrics and plots here.")
-def evaluate(config: Config, policy: str, corpus: str | None, directory: str | None, out: Path | None) -> None:
+@reports("policy", "split", "scores")
+def evaluate(config: Config, policy: str, corpus: str | None, directory: str | None, out: Path | None) -> Report:
     """Score a policy on held-out dialogues.
 
     \b
     Example:
       selfemo evaluate --policy models:/self-emo@champion --corpus meld --path ../data/meld
     """
-    from selfemo.cli.evaluation import evaluate_policy
+    from selfemo.cli.evaluation import scores_of, show
 
     if directory and not corpus:
         raise UserError("--path is of a corpus", where="selfemo evaluate", fix="name the corpus: --corpus meld")
@@ -123,7 +145,8 @@ def evaluate(config: Config, policy: str, corpus: str | None, directory: str | N
         named = {c.name for c in config.corpora}
         config = _on(config, corpus if corpus in named else known(corpus, directory), directory, policy)
     surroundings(config, needs=needs_of(policy))
-    evaluate_policy(config, policy, out)
+    scores, split = scores_of(config, policy, out), config.evaluation.split
+    return Report({"policy": policy, "split": split, "scores": scores}, lambda: show(scores, split))
 
 
 def _on(config: Config, corpus: str, directory: str | None, policy: str) -> Config:

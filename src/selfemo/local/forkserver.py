@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from selfemo import logs
+from selfemo.errors import Exit
 from selfemo.local.forkclient import ENDED, Request, receive
 from selfemo.places import temporary
 
@@ -76,7 +77,7 @@ def serve(address: str) -> Request:
         while True:
             ready, _, _ = select.select([server, sys.stdin], [], [])
             if sys.stdin in ready:  # it says nothing: this is its end
-                os._exit(0)
+                os._exit(Exit.DONE)
             connection, _ = server.accept()
             with connection:
                 if os.fork() == 0:
@@ -102,7 +103,7 @@ def _wait(child: int, connection: socket.socket, server: int) -> NoReturn:
     code = os.waitstatus_to_exitcode(status)
     with suppress(OSError):  # it is gone
         connection.sendall(ENDED.pack(code))
-    os._exit(0)
+    os._exit(Exit.DONE)
 
 
 def main() -> None:

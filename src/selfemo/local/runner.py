@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,8 +18,9 @@ from typing import IO
 from selfemo import logs, processes, services
 from selfemo.config import Config
 from selfemo.context import Context
-from selfemo.errors import UserError
-from selfemo.places import private
+from selfemo.errors import Exit, UserError
+from selfemo.places import private, temporary
+from selfemo.terminal import console, lively
 
 _OURS = re.compile(r"^\s*(?:\x1b\[[\d;]*m)*(\d\d:\d\d:\d\d [IWEC] .*?)(?:\x1b\[[\d;]*m)*$")
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
@@ -45,19 +45,27 @@ def checkout() -> Path:
     )
 
 
-def in_checkout(module: str, config: Config, *arguments: str) -> int:
-    """Run one of the project's own modules on a configuration; its exit code.
+def in_checkout(module: str, config: Config, *arguments: str) -> tuple[Exit, list[str]]:
+    """Run one of the project's own modules on a configuration; its exit code, and what it printed, a line each.
 
     Args:
         module: Of ``pipelines/``, which knows kfp.
         config: Handed over as JSON, in place of ``CONFIG`` among the arguments.
         arguments: Of the module.
     """
-    with tempfile.TemporaryDirectory() as directory:
-        file = Path(directory) / "config.json"
+    with temporary("checkout") as directory:
+        file = directory / "config.json"
         file.write_text(config.to_json())
         command = [sys.executable, "-m", module, *(str(file) if a == "CONFIG" else a for a in arguments)]
-        return subprocess.run(command, env={**os.environ, **_modules()}, check=False).returncode
+        said = []
+        with subprocess.Popen(command, env={**os.environ, **_modules()}, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None  # it is a pipe
+            for line in process.stdout:
+                said.append(line.rstrip("\n"))
+                print(said[-1], flush=True)
+    if process.returncode not in set(Exit):  # a signal ended it
+        raise UserError(f"{module} ended with {process.returncode}", where=module, fix="see its output above this line")
+    return Exit(process.returncode), said
 
 
 def _modules() -> dict[str, str]:
@@ -94,7 +102,7 @@ def run_pipeline(context: Context) -> Ended:
     folder = context.workdir / "runs" / context.config.run
     private(context.workdir)
     folder.mkdir(parents=True, exist_ok=True)
-    interactive = sys.stderr.isatty()
+    interactive = lively(sys.stderr)
     env = {
         **os.environ,
         **_modules(),
@@ -199,11 +207,10 @@ def _screen(interactive: bool) -> Iterator[Callable[[str], None]]:
     if not interactive:
         yield lambda line: print(line, file=sys.stderr, flush=True)
         return
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    with Progress(*columns, console=console(stderr=True), transient=True) as bars:
         current: dict[str, TaskID] = {}
 
         def show(line: str) -> None:

@@ -17,14 +17,11 @@ from numpy.typing import NDArray
 
 from selfemo.data.labels import LabelSpace
 from selfemo.data.scripts import words
+from selfemo.method.drifted import BOUND, CHANCE, FEWEST
 
 Counts = NDArray[np.float64]
 """``(D, K)``: of each dialogue, how many of its turns or words fall into each box."""
 
-FEWEST = 20
-"""Dialogues of each side below which nothing is decided."""
-BOUND, CHANCE = 0.25, 0.01
-"""Index above which, and chance below which, a measure has drifted."""
 BOXES = 10
 """Of confidence, each as wide."""
 WORDS, SPREAD = 100, 3

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Protocol
 from selfemo.config.platform import Gitops
 from selfemo.errors import UserError
 from selfemo.logs import printable
+from selfemo.places import temporary
 from selfemo.registry.git_commands import attempt, call, failed, git, run
 from selfemo.registry.reference import Beside, Reference, knows_canaries, replicas_of
 from selfemo.store.lock import who
@@ -175,10 +175,10 @@ def _worktree(settings: Gitops) -> Iterator[tuple[Path, str]]:
     """A working tree at the newest state of the base branch, and the commit it is at."""
     given, base = settings.repository, settings.base
     remote = "://" in given or (":" in given and "@" in given.partition(":")[0])
-    with tempfile.TemporaryDirectory(prefix="selfemo-git-") as directory:
-        tree = Path(directory) / "tree"
+    with temporary("git") as directory:
+        tree = directory / "tree"
         if remote:
-            git(Path(directory), "clone", "--quiet", "--branch", base, "--", given, str(tree))
+            git(directory, "clone", "--quiet", "--branch", base, "--", given, str(tree))
             yield tree, git(tree, "rev-parse", "HEAD")
             return
         home = Path(given).expanduser()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import yaml
+
+from selfemo.data.yamls import NotYaml, parse
 
 HEADER = "# Which model is served. Written by `selfemo promote`, `rollback` and `sync-registry`; kustomize reads it.\n"
 
@@ -95,10 +97,7 @@ class Reference:
 
 def knows_canaries(text: str | None) -> bool:
     """Whether a file says whether there is a canary: then the manifests read that, and it has to go on saying so."""
-    try:
-        return "canary" in yaml.safe_load(text or "")["data"]
-    except (yaml.YAMLError, LookupError, TypeError, ValueError, AttributeError, RecursionError):
-        return False
+    return "canary" in _data(text)
 
 
 def replicas_of(text: str | None) -> str:
@@ -107,8 +106,17 @@ def replicas_of(text: str | None) -> str:
     A file that has served nothing yet says none.
     """
     try:
-        row = yaml.safe_load(text or "")
-        given = row["data"]["replicas"]
-        return str(int(given)) if int(given) > 0 else "1"
-    except (yaml.YAMLError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError):
+        given = int(_data(text)["replicas"])
+    except (LookupError, TypeError, ValueError, ArithmeticError):
         return "1"
+    return str(given) if given > 0 else "1"
+
+
+def _data(text: str | None) -> dict[str, Any]:
+    """The data of a ConfigMap that people may have edited; nothing where it is none."""
+    try:
+        _, row = parse(text or "")
+    except NotYaml:
+        return {}
+    data = row.get("data") if isinstance(row, dict) else None
+    return data if isinstance(data, dict) else {}

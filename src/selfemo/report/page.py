@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import tempfile
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -14,6 +13,7 @@ from selfemo.data.records import Sample, read_records
 from selfemo.method import gate
 from selfemo.method.gate import Decision
 from selfemo.method.probabilities import COVERAGES
+from selfemo.places import temporary
 from selfemo.registry.rounds import HEADERS, RoundRow, cells, fate, stops
 from selfemo.report import plots
 from selfemo.shown import redacted
@@ -133,8 +133,8 @@ def _table(rows: Sequence[RoundRow]) -> str:
 
 
 def _curve(rows: Sequence[RoundRow]) -> str:
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / "rounds.png"
+    with temporary("report") as directory:
+        path = directory / "rounds.png"
         names = [f"round {r.round}" for r in rows]
         plots.rounds(names, [r.weighted_f1 for r in rows], [r.weighted_f1_interval for r in rows], path)
         return _image(path, "Weighted F1 by round")
@@ -252,8 +252,8 @@ def _mix(files: Path) -> list[str]:
     before, after = (found[k].get("understanding", {}) for k in ("labels_before", "labels_after"))
     if not before:
         return []
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / "labels.png"
+    with temporary("report") as directory:
+        path = directory / "labels.png"
         plots.labels(before, after, path)
         names = [f"{plot}: {name}" for plot, name in plots.named(before).items() if plot != name]
         told = f"<p class=muted>{escape(', '.join(names))}</p>" if names else ""

@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.table import Table
-
 from selfemo.registry.rounds import HEADERS, RoundRow, cells, stops
+from selfemo.terminal import show_table
 
 
-def rich_table(rows: Sequence[RoundRow], title: str) -> Table:
-    """The table for a terminal."""
-    table = Table(title=title, title_justify="left")
-    for header in HEADERS:
-        table.add_column(header, justify="left" if header == "champion" else "right")
-    for row in rows:
-        table.add_row(*cells(row))
-    table.caption = "\n".join(stops(rows)) or None
-    table.caption_justify = "left"
-    return table
+def show_rounds(rows: Sequence[RoundRow], title: str) -> None:
+    """Print the table; below it, which rounds were stopped and why."""
+    show_table(HEADERS, [cells(row) for row in rows], title=title, caption="\n".join(stops(rows)), left=("champion",))

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from selfemo.errors import UserError
+from selfemo.errors import Exit, UserError
 
 BACKEND, CONFIG = "MLFLOW_BACKEND_STORE_URI", "MLFLOW_AUTH_CONFIG_PATH"
 CLIENT, PASSWORD = "MLFLOW_CLIENT_USERNAME", "MLFLOW_CLIENT_PASSWORD"
@@ -131,16 +131,16 @@ def main() -> int:
     """Entry point."""
     if sys.argv[1:] != ["migrate"]:
         print(__doc__, file=sys.stderr)
-        return 2
+        return Exit.BAD_INPUT
     if missing := [name for name in (BACKEND, CONFIG, CLIENT, PASSWORD) if not os.environ.get(name)]:
         print(f"mlflow_admin: not set: {', '.join(missing)}\n  fix: the Secret `mlflow` has them", file=sys.stderr)
-        return 2
+        return Exit.BAD_INPUT
     try:
         print(*migrate(os.environ[BACKEND], (os.environ[CLIENT], os.environ[PASSWORD])), sep="\n")
-        return 0
+        return Exit.DONE
     except UserError as error:
         print(f"mlflow_admin: {error}", file=sys.stderr)
-        return 2
+        return Exit.BAD_INPUT
 
 
 if __name__ == "__main__":

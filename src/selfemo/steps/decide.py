@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from selfemo.loop import LoopState
 from selfemo.method import gate, guard
 from selfemo.method.evaluation import corrected_predictions, labels_of, predictions
 from selfemo.method.gate import Decision
+from selfemo.places import temporary
 from selfemo.policies import Policy
 from selfemo.registry.promotion import after_decision
 from selfemo.registry.rounds import RoundRow
@@ -136,8 +136,8 @@ def _publish_card(context: Context, done: Published, policy: Policy, version: st
     store, registry = context.store, context.registry
     backend, readme = store.backend(policy.uri), f"{policy.uri}/README.md"
     ours = policy.uri == done.manifest.inputs["challenger"]
-    with tempfile.TemporaryDirectory() as directory:
-        card = Path(directory) / "card.md"
+    with temporary("card") as directory:
+        card = directory / "card.md"
         text = model_card(context, done.manifest, version, policy.uri, policy.digest)
         card.write_text(text, encoding="utf-8")
         if ours or (policy.uri.startswith(f"{store.root}/") and backend.read(readme) is None):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from selfemo.data.join import Joined, join
 from selfemo.data.label_file import SPACES, LabelFile, write_spaces
 from selfemo.errors import UserError
 from selfemo.logs import printable
+from selfemo.places import temporary
 from selfemo.registry.versions import Unregistered
 from selfemo.steps.feedback import feedback, read_feedback, write_corrections
 
@@ -89,8 +89,8 @@ def prepare(config: Config) -> Published:
     tags = {"selfemo.prepared": done.uri, "selfemo.decisions": "[]", "selfemo.code": code_version()}
     registry.tags(registry.parent, tags)
     registry.dataset(registry.parent, "prepared", done.manifest.digest, done.uri, "training")
-    with tempfile.TemporaryDirectory() as directory:
-        file = Path(directory) / "config.json"
+    with temporary("settings") as directory:
+        file = directory / "config.json"
         file.write_text(config.model_dump_json(indent=1))
         registry.artifacts(registry.parent, [file])
     return done

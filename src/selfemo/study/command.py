@@ -48,6 +48,19 @@ def study(path: Path, out: Path, only: Sequence[str], write_only: bool) -> Path 
     return _write(plan, every, folder, out, path)
 
 
+def standing(path: Path, out: Path) -> tuple[list[str], list[str]]:
+    """Names of a plan's runs that are finished, and of those that are not.
+
+    Args:
+        path: The plan.
+        out: Directory of the page.
+    """
+    found: tuple[list[str], list[str]] = ([], [])
+    for run in study_runs(load(path), path):
+        found[finished(run, out / "runs") is None].append(run.name)
+    return found
+
+
 def _start(plan: Plan, every: Sequence[StudyRun], run: StudyRun, folder: Path) -> str:
     """The policy a run starts from: that of its warm-up, trained now if this machine's store lacks it."""
     from selfemo.study.execute import execute

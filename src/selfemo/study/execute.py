@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from selfemo import hardware
@@ -18,6 +16,7 @@ from selfemo.data.records import Scored, read_records
 from selfemo.errors import UserError
 from selfemo.local.runner import run_pipeline
 from selfemo.method.evaluation import confusion
+from selfemo.places import temporary
 from selfemo.registry.promotion import decisions
 from selfemo.store.artifacts import Manifest
 from selfemo.study.plan import StudyRun
@@ -82,8 +81,8 @@ def execute(run: StudyRun, config: Config) -> dict[str, Any]:
         raise UserError(f"a run of the study failed: {ended.error}", where=str(log), fix=fix)
     decided = decisions(context)
     policy = str(decided[-1].result["policy"])
-    with tempfile.TemporaryDirectory() as directory:
-        folder = Path(directory)
+    with temporary("study") as directory:
+        folder = directory
         (folder / "config.json").write_text(context.settled.to_json())
         command = [
             sys.executable,

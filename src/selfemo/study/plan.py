@@ -95,7 +95,7 @@ class StudyRun:
 
     Attributes:
         variant, budget, seed: Which.
-        settings: What the plan sets for it.
+        settings: What the plan sets for it, and the labels that it names.
         config: Its configuration; a variant that starts from another's policy is told its address later.
         start: The variant whose policy it starts from; empty if it trains from the base model, as the warm-up does.
     """
@@ -114,7 +114,7 @@ class StudyRun:
 
     @property
     def digest(self) -> str:
-        """Hash of what the plan says of it: a record stands until the plan changes."""
+        """Hash of what the plan and its label files say of it: a record stands until one of them changes."""
         return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:16]
 
     def starting_from(self, policy: str) -> Config:
@@ -171,8 +171,15 @@ def study_runs(plan: Plan, path: Path) -> list[StudyRun]:
                 start = "" if _own_start(what) else plan.start(variant)
                 # A record stands by its settings' hash: `start` is among them only where the plan states it.
                 said = data | {"start": what.start} if what.start else data
+                if own := _own_labels(config):
+                    said |= {"labels": own}
                 found.append(StudyRun(variant, budget, seed, said, config, start))
     return found
+
+
+def _own_labels(config: Config) -> dict[str, Any]:
+    """What the label files of a run's own corpora say, whose names alone are in its settings."""
+    return {c.name: c.labels.model_dump(mode="json") for c in config.corpora if c.labels is not None}
 
 
 def _own_start(variant: Variant) -> bool:

@@ -9,6 +9,7 @@ import pytest
 from selfemo.data.corpora import load_corpus
 from selfemo.data.corpora.rows import Rows
 from selfemo.errors import UserError
+from tests.conftest import ROOT
 
 EVALUATION = """% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]
 
@@ -81,3 +82,8 @@ def test_iemocap_bad_lines_are_named(iemocap: Path) -> None:
         load_corpus("iemocap4", str(iemocap), Rows())
     with pytest.raises(UserError, match="no Session1"):
         load_corpus("iemocap4", str(iemocap / "Session1"), Rows())
+
+
+def test_what_the_releases_codes_mean_stands_in_one_place() -> None:
+    files = [file.name for file in (ROOT / "src").rglob("*.py") if '"fru"' in file.read_text(encoding="utf-8")]
+    assert files == ["iemocap.py"]

@@ -132,6 +132,21 @@ def test_labels_by_frequency_or_by_a_file(tmp_path: Path, importer: Importer) ->
     assert not few.out.exists()
 
 
+def test_the_neutral_label_of_any_language_is_named(tmp_path: Path, importer: Importer) -> None:
+    file = table(tmp_path / "t.csv", "text,label", "a,Neutre", "b,joie", "c,neutre")
+    guessed = importer(file, out="guessed")
+    assert read_label_file(guessed.out / "labels.yaml").space().neutral is None
+    assert "neutral label: none; if one means no emotion, give --neutral LABEL" in guessed.output
+    named = importer(file, "--neutral", "NEUTRE", out="named")
+    assert read_label_file(named.out / "labels.yaml").space().neutral == named.report["neutral"] == "Neutre"
+    assert "neutral label: Neutre" in named.output
+    unknown = importer(file, "--neutral", "calme", out="unknown")
+    assert (unknown.code, "--neutral: no label 'calme' fix: use one of Neutre, joie" in unknown.output) == (2, True)
+    (tmp_path / "mine.yaml").write_text("name: x\nlabels: [Neutre, joie]")
+    both = importer(file, "--labels", tmp_path / "mine.yaml", "--neutral", "Neutre", out="both")
+    assert (both.code, "the label file says which it is" in both.output) == (2, True)
+
+
 def test_more_labels_than_a_space_can_have_are_refused(tmp_path: Path, importer: Importer) -> None:
     done = importer(table(tmp_path / "t.csv", "text,label", *(f"x,l{i}" for i in range(65))))
     assert done.code == 2

@@ -18,25 +18,32 @@ from selfemo.data.seeds import seed_of
 from selfemo.data.text import lines
 from selfemo.errors import UserError
 
-_SUMMARY = re.compile(r"\[[\d.]+ - [\d.]+\]\t(\S+)\t(\S+)\t\[.*\]")
-_SPOKEN = re.compile(r"(\S+) \[[\d.]+-[\d.]+\]:\s?(.*)")
+SUMMARY = re.compile(r"\[[\d.]+ - [\d.]+\]\t(\S+)\t(\S+)\t\[.*\]")
+"""A turn's line of a label file: its id, and the code of its majority label."""
+SPOKEN = re.compile(r"(\S+) \[[\d.]+-[\d.]+\]:\s?(.*)")
+"""A turn's line of a transcription: its id, and what was said."""
 _TURN = re.compile(r"Ses\d\d([FM])_.*_([FM])\d+$")
 
-WRITTEN = {
+CODES = {
+    "neu": "neutral",
     "hap": "happiness",
     "sad": "sadness",
-    "neu": "neutral",
     "ang": "anger",
     "exc": "excited",
     "fru": "frustration",
-    "neutral state": "neutral",
+    "fea": "fear",
+    "sur": "surprise",
+    "dis": "disgust",
+    "oth": "other",
 }
-"""The release's codes, and what its annotators call them; what each counts as, the label space's aliases say."""
+"""The release's codes; what each counts as, a label space's aliases say. ``xxx`` is none: there was no majority."""
+WORDS = {"neutral state": "neutral"}
+"""What annotators call a label that has another name as well."""
 
 
 def load(path: Path, rows: Rows, space: LabelSpace) -> Iterator[Dialogue]:
     """Dialogues under six labels or four: of four, one stands for two of the six, and one is not scored."""
-    corpus, words = space.name, {*WRITTEN.values()}
+    corpus, words = space.name, {*CODES.values()}
     names = {word: label for word in words if (label := space.lookup(word))}
     sessions = [s for s in sorted(path.glob("Session[1-5]")) if s.is_dir()]
     if not sessions:
@@ -62,9 +69,9 @@ def _labels(file: Path, rows: Rows, names: dict[str, str]) -> dict[str, tuple[st
     gold: dict[str, tuple[str, ...] | None] = {}
     current, primary = "", None
     for number, line in enumerate(lines(read_text(file)), 1):
-        if match := _SUMMARY.match(line):
+        if match := SUMMARY.match(line):
             current, code = match.groups()
-            primary = names.get(WRITTEN.get(code, ""))
+            primary = names.get(CODES.get(code, ""))
             gold[current] = (primary,) if primary else None
         elif line.startswith("["):
             if not line.startswith("[START_TIME"):  # the header, with or without a leading per cent sign
@@ -74,7 +81,7 @@ def _labels(file: Path, rows: Rows, names: dict[str, str]) -> dict[str, tuple[st
             chosen = line.split("\t")[1] if "\t" in line else ""
             for word in chosen.split(";"):
                 said = word.strip().lower()
-                label = names.get(WRITTEN.get(said, said))
+                label = names.get(WORDS.get(said, said))
                 so_far = gold[current] or ()
                 if label and label not in so_far:
                     gold[current] = (*so_far, label)
@@ -85,7 +92,7 @@ def _turns(file: Path, rows: Rows, labels: dict[str, tuple[str, ...] | None], sp
     for number, line in enumerate(lines(read_text(file)), 1):
         if not line.strip():
             continue
-        match = _SPOKEN.match(line)
+        match = SPOKEN.match(line)
         if match is None:
             if line.startswith(("Ses", "[")):  # unlabelled asides such as "M: [LAUGHTER]" are known, and left out
                 rows.bad(file, number, "transcription", "not `ID [start-end]: text`", line)

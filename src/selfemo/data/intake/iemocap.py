@@ -11,27 +11,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from selfemo.data.corpora.iemocap import CODES, SPOKEN, SUMMARY, WORDS
 from selfemo.data.corpora.rows import read_text
 from selfemo.data.text import lines
 from selfemo.errors import UserError
 
-CODES = {
-    "neu": "neutral",
-    "hap": "happiness",
-    "sad": "sadness",
-    "ang": "anger",
-    "exc": "excited",
-    "fru": "frustration",
-    "fea": "fear",
-    "sur": "surprise",
-    "dis": "disgust",
-    "oth": "other",
-}
-_SUMMARY = re.compile(r"\[[\d.]+ - [\d.]+\]\t(\S+)\t(\S+)\t\[.*\]")
 _VOTE = re.compile(r"C-E\d+:\t?\s*([^\t(]*)")
-_SPOKEN = re.compile(r"(\S+) \[[\d.]+-[\d.]+\]:\s?(.*)")
 _TURN = re.compile(r"Ses\d\d[FM]_.*_([FM])\d+$")
-_WORDS = {"neutral state": "neutral"}
 
 
 def rows(path: Path, refuse: Callable[[Path, int | str, str, str], None]) -> Iterator[dict[str, Any]]:
@@ -50,7 +36,7 @@ def rows(path: Path, refuse: Callable[[Path, int | str, str, str], None]) -> Ite
         for file in sorted(spoken.glob("Ses*.txt")):
             labels = _labels(folder / file.name, refuse)
             for number, line in enumerate(lines(read_text(file)), 1):
-                match = _SPOKEN.match(line)
+                match = SPOKEN.match(line)
                 turn = _TURN.match(match.group(1)) if match else None
                 if match and turn:
                     emotion, votes = labels.get(match.group(1), (None, None))
@@ -73,7 +59,7 @@ def _labels(
     votes: dict[str, Counter[str]] = {}
     current = ""
     for number, line in enumerate(lines(read_text(file)), 1):
-        if match := _SUMMARY.match(line):
+        if match := SUMMARY.match(line):
             current, code = match.groups()
             if code != "xxx" and code not in CODES:
                 refuse(file, number, "summary", f"{code[:40]!r} is no emotion of the release")
@@ -83,5 +69,5 @@ def _labels(
             current = ""
         elif current and (vote := _VOTE.match(line)):
             for word in filter(None, (w.strip().lower() for w in vote.group(1).split(";"))):
-                votes[current][_WORDS.get(word, word)] += 1
+                votes[current][WORDS.get(word, word)] += 1
     return {turn: (label, dict(votes[turn]) or None) for turn, label in majority.items()}

@@ -49,6 +49,7 @@ class Options:
     header: bool | None = None
     quoted: bool | None = None
     labels: Path | None = None
+    neutral: str | None = None
     shares: Shares | None = None
     seed: int = 0
     gap: float = GAP

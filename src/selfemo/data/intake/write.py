@@ -35,6 +35,7 @@ _CHUNK = 500
 _LEAST_SET, _MOST_SETS = 0.01, 16
 """A set of labels is an answer of its own if that part of the labelled turns has it; and how many are at most."""
 _NEUTRAL = {"neutral", "no emotion", "no_emotion"}
+"""What English calls the label that stands for no emotion; in other languages, whoever imports names it."""
 _ROLES = {
     "user",
     "assistant",
@@ -95,8 +96,8 @@ def run(plan: Plan, out: Path, name: str, *, skip_bad: bool, force: bool, redact
         if owner not in ("", "first") and not sum(tally.labelled.values()):
             fix = "give the speaker whose turns the label is of, as the column has it"
             raise UserError(f"no labelled turn of {owner[:60]!r}", where="--label-of", fix=fix)
-        _write_labels(partial / LABELS, plan, name, tally)
-        report = report_of(plan, name, tally, rows, refusals, redactor is not None)
+        neutral = _write_labels(partial / LABELS, plan, name, tally)
+        report = report_of(plan, name, tally, rows, refusals, redactor is not None) | {"neutral": neutral}
         text = json.dumps(report, ensure_ascii=False, indent=2)
         (partial / IMPORT).write_text(text + "\n", encoding="utf-8")
     return report
@@ -164,16 +165,19 @@ def _is_role(speaker: str) -> bool:
     return speaker.casefold() in _ROLES or len(speaker) == 1
 
 
-def _write_labels(path: Path, plan: Plan, name: str, tally: Tally) -> None:
-    """The label space: as the label file has it, or what was found, the most frequent first."""
+def _write_labels(path: Path, plan: Plan, name: str, tally: Tally) -> str | None:
+    """The label space: as the label file has it, or what was found, the most frequent first; its neutral label."""
     import yaml
 
+    named = plan.options.neutral
     if plan.labels.file is not None:
+        if named is not None:
+            raise UserError("the label file says which it is", where="--neutral", fix="write it there: neutral: LABEL")
         space = plan.labels.file.model_copy(update={"name": name})
     else:
         found = in_order(tally.labels, tally.votes)
         if not found:
-            return  # an unlabelled corpus: what is to be read in it, the configuration says
+            return None  # an unlabelled corpus: what is to be read in it, the configuration says
         if len(found) > MAX_LABELS:
             raise UserError(
                 f"{len(found)} labels, such as {', '.join(found[-3:])}: there can be {MAX_LABELS}",
@@ -182,10 +186,14 @@ def _write_labels(path: Path, plan: Plan, name: str, tally: Tally) -> None:
             )
         whole = sum(tally.labelled.values())
         sets = [one for one, count in tally.sets.most_common(_MOST_SETS) if count >= _LEAST_SET * whole]
-        neutral = next((label for label in found if fold(label) in _NEUTRAL), None)
+        wanted = _NEUTRAL if named is None else {fold(named)}
+        neutral = next((label for label in found if fold(label) in wanted), None)
+        if named is not None and neutral is None:
+            raise UserError(f"no label {named!r}", where="--neutral", fix=f"use one of {', '.join(found[:20])}")
         space = LabelFile(name=name, labels={label: Label() for label in found}, neutral=neutral, sets=tuple(sets))
     written = space.model_dump(mode="json", exclude_defaults=True)
     path.write_text(yaml.safe_dump(written, allow_unicode=True, sort_keys=False), encoding="utf-8")
+    return space.neutral
 
 
 def check_free(out: Path, force: bool) -> None:

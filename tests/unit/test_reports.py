@@ -1,0 +1,78 @@
+"""Every command that reports does so with `--json` too, under the keys that docs/cli.md tells of."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from selfemo.cli import main
+from selfemo.cli.output import KEYS
+from tests.conftest import ROOT
+
+SILENT = {
+    "completion": "it prints a script for a shell",
+    "play": "it is a conversation",
+    "review open": "it serves a page until it is ended",
+    "serve": "it serves until it is ended",
+}
+"""Commands that do not report, and what they do instead."""
+
+
+def _commands(group: click.Group, before: str = "") -> Iterator[tuple[str, click.Command]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from _commands(command, f"{before}{name} ")
+        else:
+            yield f"{before}{name}", command
+
+
+COMMANDS = dict(_commands(main))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_that_reports_has_json(name: str) -> None:
+    command = COMMANDS[name]
+    has = any("--json" in option.opts for option in command.params)
+    assert has == hasattr(command.callback, KEYS), "the option comes with the decorator `reports`"
+    assert has != (name in SILENT), "decorate it with `reports`, or say in SILENT why it does not report"
+
+
+def test_no_command_is_excused_that_is_not_there() -> None:
+    assert SILENT.keys() <= COMMANDS.keys()
+
+
+def test_the_documentation_tells_of_all_keys_of_all_commands() -> None:
+    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    told = {
+        name: tuple(re.findall(r"`(.+?)`", keys))
+        for name, keys in re.findall(r"^\| `([a-z -]+)` \| (`.+?`) \|", text, re.MULTILINE)
+    }
+    assert told == {name: getattr(command.callback, KEYS) for name, command in COMMANDS.items() if name not in SILENT}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["data", "check"],
+        ["data", "show", "--count", "2"],
+        ["data", "prepare", "--out", "OUT"],
+        ["services", "status", "--set", "workdir=OUT"],
+        ["services", "stop", "--set", "workdir=OUT"],
+        ["feedback", "show", "--place", "OUT"],
+        ["feedback", "expire", "--place", "OUT", "--days", "3"],
+        ["feedback", "erase", "--place", "OUT", "sample/collected/a"],
+    ],
+    ids=" ".join,
+)
+def test_what_is_printed_is_one_object_and_nothing_else(arguments: list[str], tmp_path: Path) -> None:
+    arguments = [one.replace("OUT", str(tmp_path / "out")) for one in arguments]
+    done = CliRunner().invoke(main, [*arguments, "--json"])
+    assert done.exit_code == 0, done.output
+    (name,) = [name for name in COMMANDS if f"{' '.join(arguments)} ".startswith(f"{name} ")]
+    assert tuple(json.loads(done.stdout)) == getattr(COMMANDS[name].callback, KEYS)
