@@ -13,12 +13,15 @@ SEED ?= 7
 SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-vllm test-cluster faults fuzz lint compile manifests images sbom test-images bench study constraints clean
+.PHONY: help install doctor demo test test-vllm test-cluster faults fuzz lint compile manifests images sbom test-images bench study constraints clean
 
 help:  ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(VENV)/.local  ## Install what a laptop needs into .venv
+
+doctor: $(VENV)/.local  ## What this machine has, what will be chosen on it, and what is missing
+	$(BIN)/selfemo doctor --config $(CONFIG)
 
 demo: $(VENV)/.local  ## The whole loop, with a real model: two rounds in some ten minutes
 	$(BIN)/selfemo run --config $(CONFIG)

@@ -30,8 +30,8 @@ from selfemo import config as configuration
 from selfemo.data.corpora.table import shipped_spaces
 from selfemo.data.dialogue import Dialogue
 from selfemo.method.prompts import Prompter
+from selfemo.policy import compute
 from selfemo.policy.engine import Sampling
-from selfemo.policy.trees import sampler
 from selfemo.policy.trees.attention import PackedAttention, enable
 from selfemo.policy.trees.packing import log_probs
 from selfemo.policy.trees.sampler import TransformersEngine
@@ -231,7 +231,7 @@ def part_sampling(given: argparse.Namespace, prompter: Prompter, say: Callable[.
         prompts = [p for i, p in enumerate(every) if not i or p != every[i - 1]]
         for heat in given.temperatures:
             for most in given.cache_tokens:
-                sampler.CACHE_TOKENS = most
+                compute.CACHE_TOKENS = most
                 found: list[int] = []
 
                 def once(

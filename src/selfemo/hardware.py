@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 from pathlib import Path
 
 _ROOT = Path("/")
@@ -66,6 +67,21 @@ def _group_free(root: Path) -> int | None:
         if limit.isdigit() and used.isdigit():
             return max(0, int(limit) - int(used))
     return None
+
+
+def disk(place: Path) -> int:
+    """Bytes that are free where a file or directory lies, or would lie once it is made."""
+    there = next(p for p in (place, *place.parents) if p.exists())
+    return shutil.disk_usage(there).free
+
+
+def gpus(root: Path = _ROOT) -> int:
+    """NVIDIA's GPUs that the system, or the container, gives to this process, whether or not a library can use them.
+
+    Args:
+        root: Where the devices are looked for.
+    """
+    return sum(file.name.removeprefix("nvidia").isdecimal() for file in (root / "dev").glob("nvidia*"))
 
 
 def instructions(root: Path = _ROOT) -> str:

@@ -41,7 +41,7 @@ def answers(url: str, where: str, fix: str) -> None:
     """
     began = time.monotonic()
     while True:
-        refused, why = _silence(url)
+        refused, why = silence(url)
         if not why:
             return
         if time.monotonic() - began + PAUSE > (REFUSED if refused else SECONDS - REQUEST):
@@ -49,8 +49,8 @@ def answers(url: str, where: str, fix: str) -> None:
         time.sleep(PAUSE)
 
 
-def _silence(url: str) -> tuple[bool, str]:
-    """Whether the server's machine refuses, and why nothing came; empty if anything did."""
+def silence(url: str) -> tuple[bool, str]:
+    """Ask a server once: whether its machine refuses, and why nothing came; empty if anything did."""
     import http.client
     import socket
     import ssl

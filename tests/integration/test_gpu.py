@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from selfemo.config import Config
+from selfemo.policy import compute
 from selfemo.policy.trees import attention
 from selfemo.policy.trees.attention import enable
 from selfemo.policy.trees.packing import log_probs
@@ -42,12 +43,12 @@ def test_flex_attention_and_its_gradients_are_sdpas(
     tiny_of_each_kind: Path, checkpoints: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     by_flex = []
-    monkeypatch.setattr(attention, "FLEX_TOKENS", 500)
+    monkeypatch.setattr(compute, "FLEX_TOKENS", 500)
     plain = attention.flex_attention_forward
     monkeypatch.setattr(attention, "flex_attention_forward", lambda *a, **k: by_flex.append(1) or plain(*a, **k))
     values, gradient = _scored(tiny_of_each_kind, 20, checkpoints)
     assert by_flex
-    monkeypatch.setattr(attention, "FLEX_TOKENS", 10**9)
+    monkeypatch.setattr(compute, "FLEX_TOKENS", 10**9)
     count = len(by_flex)
     expected, plain_gradient = _scored(tiny_of_each_kind, 20, checkpoints)
     assert len(by_flex) == count

@@ -64,7 +64,7 @@ def test_a_server_that_cannot_start_says_so(tmp_path: Path, monkeypatch: pytest.
     weed = tmp_path / "weed"
     weed.write_text("#!/bin/sh\necho no space left >&2\nexit 1\n")
     weed.chmod(0o755)
-    monkeypatch.setattr("selfemo.services.embedded._weed", lambda: str(weed))
+    monkeypatch.setattr("selfemo.services.embedded.weed", lambda: str(weed))
     with pytest.raises(UserError, match="no space left") as error:
         services.ensure(tmp_path / "w", ("s3",))
     assert "s3.log" in str(error.value)

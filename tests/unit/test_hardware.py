@@ -47,6 +47,16 @@ def test_memory_is_what_the_system_and_the_control_group_both_leave(tmp_path: Pa
     assert hardware.memory(tmp_path) == 2_000_000
 
 
+def test_a_disk_is_that_of_the_directory_or_of_the_one_that_it_will_be_made_in(tmp_path: Path) -> None:
+    assert hardware.disk(tmp_path / "not" / "yet") == pytest.approx(hardware.disk(tmp_path), rel=0.1)
+
+
+def test_gpus_are_those_that_the_container_is_given(tmp_path: Path) -> None:
+    assert hardware.gpus(tmp_path) == 0
+    machine(tmp_path, {f"dev/nvidia{name}": "" for name in ("0", "1", "ctl", "-uvm")})
+    assert hardware.gpus(tmp_path) == 2
+
+
 @pytest.mark.parametrize(
     ("flags", "named", "fast"),
     [

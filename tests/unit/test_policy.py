@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import chi2
 from torch.nn.attention.flex_attention import create_block_mask
 
+from selfemo.policy import compute
 from selfemo.policy.engine import Completion, Sampling
 from selfemo.policy.trees import attention, packing, sampler
 from selfemo.policy.trees.attention import PackedAttention, block_mask, enable, inputs
@@ -124,7 +125,7 @@ def test_the_block_mask_is_the_one_that_torch_finds_by_looking_at_every_pair(bra
 
 def test_flex_attention_is_for_gpus_and_large_packs_in_half_precision() -> None:
     gpu = torch.device("cuda")
-    large = PackedAttention(grow([list(range(attention.FLEX_TOKENS))]), gpu)
+    large = PackedAttention(grow([list(range(compute.FLEX_TOKENS))]), gpu)
     assert large._flexible(torch.bfloat16, 64)
     assert not large._flexible(torch.float32, 64)
     assert not large._flexible(torch.bfloat16, 8)  # heads of a dry run's miniature
@@ -203,7 +204,7 @@ def test_a_small_cache_budget_changes_nothing(tiny: Path, monkeypatch: pytest.Mo
     engine = TransformersEngine(load_model(str(tiny)), load_tokenizer(str(tiny)))
     prompts, _ = _tree()
     whole = engine.sample(prompts, range(len(prompts)), Sampling(2, 6))
-    monkeypatch.setattr(sampler, "CACHE_TOKENS", 1)
+    monkeypatch.setattr(compute, "CACHE_TOKENS", 1)
     finished: list[int] = []
     apart = engine.sample(prompts, range(len(prompts)), Sampling(2, 6), finished.append)
     assert [[c.ids for c in g] for g in apart] == [[c.ids for c in g] for g in whole]

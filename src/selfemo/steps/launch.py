@@ -84,7 +84,7 @@ def launch(
     ):
         return
     config.check_dealt_out(name)
-    _check_accelerator(config, apart)
+    check_accelerator(config, apart)
     if apart:
         from selfemo.cluster.train import train_on_cluster
 
@@ -104,7 +104,7 @@ def launch(
         raise UserError("training ended and published nothing", where=uri, fix=fix)
 
 
-def _check_accelerator(config: Config, apart: bool) -> None:
+def check_accelerator(config: Config, apart: bool) -> None:
     """Without GPUs DeepSpeed's processes would start, load a policy each, and then train alone.
 
     Raises:

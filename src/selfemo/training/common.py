@@ -16,8 +16,7 @@ from selfemo import processes
 from selfemo.config import Config
 from selfemo.config.run import check_even
 from selfemo.errors import UserError
-from selfemo.policy import adapters
-from selfemo.policy.compute import PACK_TOKENS, compute
+from selfemo.policy import adapters, compute
 from selfemo.progress import Meter, heartbeat
 from selfemo.store.checkpoints import Checkpoints
 from selfemo.training.checkpoints import Keeper, restore
@@ -40,7 +39,7 @@ def arguments(config: Config, checkpoints: Path) -> dict[str, Any]:
     return {
         "output_dir": str(checkpoints),
         "seed": config.seed,
-        "bf16": compute(config.policy).bfloat16,
+        "bf16": compute.compute(config.policy).bfloat16,
         "use_cpu": strategy == "ddp" and not torch.cuda.is_available(),
         # On a CPU it costs time and saves nothing needed; on a GPU a large pack does not fit without it (docs/gpu.md).
         "gradient_checkpointing": torch.cuda.is_available(),
@@ -56,8 +55,8 @@ def arguments(config: Config, checkpoints: Path) -> dict[str, Any]:
 
 
 def pack_tokens(config: Config) -> int:
-    """Most tokens of one training pass: the configuration's, or what suits the machine."""
-    return config.launch.pack_tokens or PACK_TOKENS[compute(config.policy).device]
+    """Most tokens of one training pass here."""
+    return compute.pack_tokens(config, compute.compute(config.policy).device)
 
 
 def deepspeed_settings(strategy: str) -> dict[str, Any]:

@@ -19,15 +19,11 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from selfemo.errors import UserError
-from selfemo.policy import onednn
+from selfemo.policy import compute, onednn
 from selfemo.policy.trees.layer import Layer
 from selfemo.policy.trees.tree import Ints, Tree
 
 NAME = "selfemo_tree"
-FLEX_TOKENS = 2048
-"""Below, SDPA over the separate trees is as fast (docs/gpu.md); for very few, FlexAttention finds no kernel at all."""
-FLEX_WIDTH = 16
-"""Narrower heads, as a dry run's are, FlexAttention does not compute on a GPU."""
 FLEX_BLOCK = 128
 """FlexAttention's own size of a block."""
 
@@ -177,8 +173,8 @@ class PackedAttention:
         """Whether FlexAttention is to compute a layer of this number and width of heads."""
         if self.flex is not None:
             return self.flex
-        fits = width >= FLEX_WIDTH and len(self.tree.ids) >= FLEX_TOKENS
-        return self.device.type == "cuda" and dtype != torch.float32 and fits
+        half, tokens = dtype != torch.float32, len(self.tree.ids)
+        return compute.flexible(self.device.type, half=half, width=width, tokens=tokens)
 
     def _blocks_of(self, window: int | None) -> Any:
         """FlexAttention's sparse form of the mask."""

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from selfemo import hardware
 from selfemo.config.platform import Policy
-from selfemo.policy.compute import compute
+from selfemo.policy import compute
 from selfemo.policy.engine import Completion, Sampling
 from selfemo.policy.trees import check
 from selfemo.policy.trees.attention import enable
@@ -33,14 +32,6 @@ if TYPE_CHECKING:
     from selfemo.policy.stepping import Stepper
 
 log = logging.getLogger(__name__)
-
-CACHE_TOKENS = 16_000
-"""Nodes that one forest may come to hold where there is memory: 0.7 GB in float32 for SmolLM2-135M."""
-CACHE_SHARE = 4
-"""Of the free memory, a forest takes at most one part in so many: attention and logits need room as well."""
-
-SCORE_TOKENS = 2_048
-"""Nodes that are scored in one pass. On a CPU 512 to 8,192 took the same time; the mask is of all nodes by all."""
 
 NUCLEUS = 1_024
 """Tokens of the vocabulary that are put in order; where they are not enough for a nucleus, all are."""
@@ -59,7 +50,7 @@ def start(directory: str, tokenizer: PreTrainedTokenizerBase, policy: Policy) ->
     Raises:
         UserError: If the weights cannot be read, or not be computed on trees.
     """
-    how = compute(policy)
+    how = compute.compute(policy)
     check.architecture(directory)
     model = load_model(directory, bf16=how.bfloat16).to(how.device)
     check.weights(model, directory)
@@ -128,7 +119,7 @@ class TransformersEngine:
         results: list[tuple[float, ...]] = [()] * len(prompts)
         room = [sum(len(answer) - 1 for answer in some) for some in answers]  # as nodes, without their last tokens
         with self._inference():
-            for batch in batches(prompts, room, SCORE_TOKENS):
+            for batch in batches(prompts, room, compute.SCORE_TOKENS):
                 members = [i for tree in batch for i in tree]
                 rows = [(prompts[i], answer) for i in members for answer in answers[i]]
                 found = log_probs(self.model, [p for p, _ in rows], [a for _, a in rows]) if rows else None
@@ -153,11 +144,9 @@ class TransformersEngine:
     def _cache_tokens(self) -> int:
         """Nodes that a forest may hold here, as far as free memory is known."""
         device, body = self.model.device, self.body.config.get_text_config(decoder=True)
-        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else hardware.memory()
-        heads = getattr(body, "num_key_value_heads", None) or body.num_attention_heads
-        width = getattr(body, "head_dim", None) or body.hidden_size // body.num_attention_heads
-        node = 2 * body.num_hidden_layers * heads * width * (2 if self.autocast else self.model.dtype.itemsize)
-        return CACHE_TOKENS if free is None else max(1, min(CACHE_TOKENS, free // CACHE_SHARE // node))
+        node = compute.token_bytes(body, 2 if self.autocast else self.model.dtype.itemsize)
+        free = compute.free_memory(device)
+        return compute.tokens_held(compute.CACHE_TOKENS, compute.CACHE_SHARE, free, node)
 
     def _batch(self, trees: Sequence[Tree], seeds: Sequence[int], sampling: Sampling) -> list[list[Completion]]:
         """Sample for the prompts of some trees, tree by tree."""
@@ -261,7 +250,9 @@ def nucleus(weights: torch.Tensor, top_p: float) -> torch.Tensor:
     return torch.zeros_like(weights).scatter(-1, order, kept)
 
 
-def batches(prompts: Sequence[TokenIds], room: Sequence[int], most: int = CACHE_TOKENS) -> list[list[list[int]]]:
+def batches(
+    prompts: Sequence[TokenIds], room: Sequence[int], most: int = compute.CACHE_TOKENS
+) -> list[list[list[int]]]:
     """Which prompts make one tree, and which trees are computed together.
 
     Args:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from selfemo import hardware
+from selfemo.policy.compute import free_memory, tokens_held
 from selfemo.policy.stepping import Ask, Event, Figures, SampleAsk, ScoreAsk, Scored
 from selfemo.policy.trees.attention import inputs
 from selfemo.policy.trees.draws import Draws
@@ -73,10 +73,8 @@ class TreeStepper:
         self._scores: dict[ScoreAsk, dict[int, tuple[float, ...]]] = {}
 
     def _tokens(self) -> int:
-        on_gpu = self.device.type == "cuda"
-        free = torch.cuda.mem_get_info(self.device)[0] if on_gpu else hardware.memory()
         node = sum(2 * x.heads * x.width * x.dtype.itemsize for x in self.slabs.layers.values())
-        return TOKENS if free is None else max(1, min(TOKENS, free // SHARE // node))
+        return tokens_held(TOKENS, SHARE, free_memory(self.device), node)
 
     def add(self, ask: SampleAsk | ScoreAsk) -> None:
         if isinstance(ask, SampleAsk):
