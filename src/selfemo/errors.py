@@ -27,7 +27,7 @@ class Exit(IntEnum):
     NO = 1, "It ended as it should, and the answer is no: a run failed, something drifted or was stopped."
     BAD_INPUT = 2, "Input, configuration or surroundings have to be mended first; the message says how."
     DEFECT = 70, "A defect of selfemo; the message names a file to send with the report."
-    INTERRUPTED = 130, "Ctrl-C, SIGTERM, or a question answered with no; the same command goes on from there."
+    INTERRUPTED = 130, "Ctrl-C, or a question answered with no; the same command goes on from there."
     NO_READER = 141, "Whoever read the output has gone, such as `head`."
 
 

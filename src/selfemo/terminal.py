@@ -41,9 +41,13 @@ def console(*, stderr: bool = False) -> Console:
     """What writes to stdout or stderr as it is now; on what is no terminal, no line is wrapped or cut."""
     from rich.console import Console
 
+    class Whole(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError from None  # as of any other print; rich would end the process with 1
+
     stream = sys.stderr if stderr else sys.stdout
     coloured = colours(stream)
-    return Console(
+    return Whole(
         file=stream,
         force_terminal=coloured,
         force_interactive=lively(stream),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -151,7 +152,7 @@ def test_nothing_in_a_corpus_controls_the_terminal(emotion: str, command: str, c
 
 
 def test_data_check_and_show_say_what_is_there() -> None:
-    assert "train │ 76" in selfemo("data", "check").output
+    assert "train │ 76 │ 575" in re.sub(r" +", " ", selfemo("data", "check").output)
     shown = selfemo("data", "show", "--split", "dev", "--count", "1").output
     assert "sample/dev/" in shown
     assert "[joy]" in shown
@@ -189,15 +190,20 @@ def test_the_steps_of_a_round_one_by_one(with_config: list[str], small: Config, 
     forced = selfemo("promote", "--version", second, "--force", "--reason", "we like it", *strict)
     assert f"version {second} (was {first}): we like it" in forced.output
     assert "the champion already" in selfemo("promote", "--version", second, *with_config).output
-    back = selfemo("rollback", "--reason", "it shouts", *with_config)
-    assert f"version {first} (was {second})" in back.output
+    back = selfemo("rollback", "--reason", "it shouts", "--json", *with_config)
+    told = json.loads(back.stdout)
+    assert (told["model"], told["champion"], told["canary"]) == ("self-emo", first, None)
+    assert f"version {first} (was {second})" in told["said"][0]
 
     named = f"models:/self-emo/{second}"
-    result = selfemo("evaluate", "--policy", named, "--corpus", "sample", "--out", str(tmp_path / "out"), *with_config)
+    asked = ["evaluate", "--policy", named, "--corpus", "sample", "--out", str(tmp_path / "out"), "--json"]
+    result = selfemo(*asked, *with_config)
     assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)["scores"]["sample"]
     fresh = json.loads((tmp_path / "out" / "metrics.json").read_text())["sample"]
     published = json.loads((Context(config).store.fetch(scores[1]) / "metrics.json").read_text())["sample"]
     assert fresh == published  # the figure of the table, from the registered model
+    assert told["weighted_f1"] == fresh["weighted_f1"]
 
 
 def test_ui_and_services_say_where_things_are(with_config: list[str]) -> None:

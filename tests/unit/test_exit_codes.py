@@ -28,7 +28,9 @@ def _numbers(tree: ast.AST) -> Iterator[int]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and node.args:
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            if name in ENDS and isinstance(node.args[0], ast.Constant):
+            given = node.args[0]
+            ways = (given.body, given.orelse) if isinstance(given, ast.IfExp) else (given,)
+            if name in ENDS and any(isinstance(w, ast.Constant) or getattr(w, "id", "").isupper() for w in ways):
                 yield node.lineno
         if isinstance(node, ast.FunctionDef) and node.name in ("main", "_main"):
             for back in ast.walk(node):
@@ -38,8 +40,8 @@ def _numbers(tree: ast.AST) -> Iterator[int]:
 
 
 def test_a_number_that_ends_a_process_is_seen() -> None:
-    bad = "import sys\nsys.exit(3)\nraise SystemExit(1)\ndef main():\n    return 2\n"
-    assert sorted(_numbers(ast.parse(bad))) == [2, 3, 5]
+    bad = "import sys\nsys.exit(3)\nraise SystemExit(1)\ndef main():\n    return 2\nsys.exit(MISSING if x else 0)\n"
+    assert sorted(_numbers(ast.parse(bad))) == [2, 3, 5, 6]
 
 
 def test_no_process_ends_with_a_number_that_is_not_in_the_table() -> None:

@@ -13,6 +13,9 @@ from click.testing import CliRunner
 
 from selfemo.cli import main
 from selfemo.cli.output import KEYS
+from selfemo.config import Config
+from selfemo.errors import Exit
+from selfemo.local import runner
 from tests.conftest import ROOT
 
 SILENT = {
@@ -76,3 +79,28 @@ def test_what_is_printed_is_one_object_and_nothing_else(arguments: list[str], tm
     assert done.exit_code == 0, done.output
     (name,) = [name for name in COMMANDS if f"{' '.join(arguments)} ".startswith(f"{name} ")]
     assert tuple(json.loads(done.stdout)) == getattr(COMMANDS[name].callback, KEYS)
+
+
+@pytest.mark.parametrize(
+    ("code", "waits", "succeeded"),
+    [(Exit.DONE, ["--wait"], True), (Exit.NO, ["--wait"], False), (Exit.DONE, [], None)],
+)
+def test_what_was_submitted_is_told_with_its_outcome(
+    code: Exit, waits: list[str], succeeded: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "in_checkout", lambda *given: (code, ["id-1"]))
+    done = CliRunner().invoke(main, ["submit", "--set", "run=night", *waits, "--json"])
+    assert json.loads(done.stdout) == {"run": "night", "id": "id-1", "succeeded": succeeded}
+    assert done.exit_code == code
+
+
+def test_what_could_not_be_submitted_is_no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "in_checkout", lambda *given: (Exit.BAD_INPUT, []))
+    done = CliRunner().invoke(main, ["submit", "--json"])
+    assert (done.exit_code, done.stdout) == (Exit.BAD_INPUT, "")
+
+
+def test_a_module_of_the_checkout_hands_on_its_code_and_what_it_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    code, said = runner.in_checkout("pipelines.compile", Config(), "--help")
+    assert (code, said) == (Exit.DONE, capfd.readouterr().out.splitlines())
+    assert runner.in_checkout("pipelines.compile", Config(), "--nonsense") == (Exit.BAD_INPUT, [])

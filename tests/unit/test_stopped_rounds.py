@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -36,6 +37,10 @@ def test_a_stopped_round_of_any_run_is_named_with_its_reason_and_fails_the_comma
     found = asked(registry)
     assert found.exit_code == 1
     assert found.output == "night round 1: collapse: label entropy 0.10 is below 0.50\n"
+    told = asked(registry, "--json")
+    reason = "collapse: label entropy 0.10 is below 0.50"
+    assert json.loads(told.stdout) == {"hours": 24, "rounds": [{"name": "night round 1", "reason": reason}]}
+    assert told.exit_code == 1
 
 
 def test_one_of_long_ago_and_one_that_is_not_decided_wake_nobody(registry: Registry) -> None:

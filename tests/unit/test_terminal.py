@@ -11,7 +11,7 @@ import subprocess
 import sys
 import termios
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO
 
 import pytest
@@ -117,6 +117,17 @@ def test_bars_are_drawn_where_they_can_be_written_over(variables: Callable[[Mapp
         assert not lively(stream)
     variables({"FORCE_COLOR": "1"})
     assert not lively(io.StringIO())
+
+
+def test_a_reader_that_has_gone_is_told_as_by_any_other_print(monkeypatch: pytest.MonkeyPatch) -> None:
+    there, here = os.pipe()
+    os.close(there)
+    stream = os.fdopen(here, "w")
+    monkeypatch.setattr(sys, "stdout", stream)
+    with pytest.raises(BrokenPipeError):
+        show_table(("a",), [("b",)])
+    with suppress(BrokenPipeError):
+        stream.close()
 
 
 def test_commands_keep_to_it(variables: Callable[[Mapping[str, str]], None]) -> None:

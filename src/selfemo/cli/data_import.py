@@ -163,7 +163,7 @@ def show(plan: Plan, title: str, without: tuple[str, ...] = ()) -> None:
     from selfemo.data.intake.plan import described
 
     rows = [(what, value, "" if sure else "not sure") for what, value, sure in described(plan) if what not in without]
-    show_table(("", "guessed or given", " "), rows, title=title, left=("guessed or given", " "))
+    show_table(("", "guessed or given", ""), rows, title=title, left=("guessed or given",))
 
 
 def settled(plan: Plan, options: Options, make: Callable[[Options], Plan], question: str) -> Plan:

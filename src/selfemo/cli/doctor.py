@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
 from selfemo.cli.base import configured
+from selfemo.cli.output import Report, reports
+from selfemo.errors import Exit
 
 if TYPE_CHECKING:
     from selfemo.config import Config
 
-MISSING = 3
-"""Exit code where something is missing that the configuration needs."""
-
 
 @click.command()
 @configured
-@click.option("--json", "as_json", is_flag=True, help="Print it for a program.")
-def doctor(config: Config, as_json: bool) -> None:
+@reports("complete", "machine", "versions", "extras", "services", "chosen", "missing")
+def doctor(config: Config) -> Report:
     """Say what this machine has, what will be chosen on it, and what is missing, with the command that brings it.
 
-    Nothing is started and nothing is written. The exit code is 0 if all that the configuration needs is here, and 3 if
+    Nothing is started and nothing is written. The exit code is 0 if all that the configuration needs is here, and 1 if
     something is missing.
 
     \b
@@ -37,12 +33,10 @@ def doctor(config: Config, as_json: bool) -> None:
 
     path = click.get_current_context().params.get("path")
     found = examine(Context(config))
-    if as_json:
-        click.echo(json.dumps({**asdict(found), "complete": not found.needed}, ensure_ascii=False, indent=2))
-    else:
-        for line in lines(found, str(path or "the default configuration")):
-            click.echo(line)
-        if not found.needed:
-            command = "submit" if config.cluster.host else "run"
-            click.echo(f"all that is needed is here: selfemo {command}{f' --config {path}' if path else ''}")
-    sys.exit(MISSING if found.needed else 0)
+    said = list(lines(found, str(path or "the default configuration")))
+    if not found.needed:
+        command = "submit" if config.cluster.host else "run"
+        said.append(f"all that is needed is here: selfemo {command}{f' --config {path}' if path else ''}")
+    values = {name: getattr(found, name) for name in ("machine", "versions", "extras", "services", "chosen", "missing")}
+    code = Exit.NO if found.needed else Exit.DONE
+    return Report(values | {"complete": not found.needed}, "\n".join(said), code)

@@ -227,6 +227,11 @@ def test_the_command_says_what_was_seen_and_its_exit_code_that_one_was_rolled_ba
     assert "version 2 is rolled back: errors: beyond its bound: 200 of 1000 answers" in output
     assert command("check")[0] == 0
     assert "the last was version 2: rolled back: errors" in command("show")[1]
+    told = json.loads(CliRunner().invoke(main, ["canary", "show", "--json", "--config", str(file)]).stdout)
+    assert (told["champion"], told["canary"], told["share"], told["started"]) == ("1", None, 0, "")
+    assert told["reason"].startswith("rolled back: errors")
+    looked = json.loads(CliRunner().invoke(main, ["canary", "check", "--json", "--config", str(file)]).stdout)
+    assert (looked["became"], looked["model"]) == ("none", world.context.registry.model)
     code, output = command("stop", "--reason", "too late")
     assert (code, "there is no canary" in output) == (2, True)
 
