@@ -17,6 +17,7 @@ from selfemo.cli.feedback import feedback
 from selfemo.cli.gc import gc
 from selfemo.cli.play import play
 from selfemo.cli.review import review
+from selfemo.cli.runs import compare, runs
 
 
 @click.group(cls=Cli, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -37,6 +38,8 @@ for command in (
     run.study,
     run.services,
     run.ui,
+    runs,
+    compare,
     cluster.compile_,
     cluster.submit,
     cluster.reap_trainjobs,
