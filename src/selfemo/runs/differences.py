@@ -47,6 +47,7 @@ class Comparison:
         code: The version that each run last began with, and by step the hash of what its result depends on in the
             code, or where that was not recorded the version that made it.
         machines: By step.
+        machine: All that either was made on, in words; says where that was not recorded.
     """
 
     first: str
@@ -56,6 +57,7 @@ class Comparison:
     data: tuple[Difference, ...]
     code: tuple[Difference, ...]
     machines: tuple[Difference, ...]
+    machine: str
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data, with what becomes of each changed turn and which is better on each corpus."""
@@ -86,6 +88,7 @@ def compare(first: Side, second: Side, config: Config) -> Comparison:
             *_differing(*_by_step(first, second, _code)),
         ),
         tuple(_differing(*_by_step(first, second, _machine))),
+        "; ".join(sorted({_machine(m) for side in (first, second) for m in side.behind.values()})),
     )
 
 
@@ -126,4 +129,4 @@ def _code(manifest: Manifest) -> str:
 
 
 def _machine(manifest: Manifest) -> str:
-    return str(manifest.result.get("machine", "not known"))
+    return str(manifest.result.get("machine", "not recorded"))

@@ -117,7 +117,8 @@ def comparison(found: Comparison, sides: tuple[Side, Side], most: int) -> None:
         if rows:
             out.print(_differences(name, rows, found))
         else:
-            out.print(f"{name}: the same")
+            same = f"the same ({found.machine})" if name == "machine" else "the same"
+            out.print(_text(f"{name}: {same}"), soft_wrap=True)
 
 
 def verdict(corpus: OnCorpus, found: Comparison) -> str:
