@@ -254,9 +254,10 @@ def _note(
     state: str, name: str, round: int, inputs: Mapping[str, Any], uri: str, manifest: Manifest | None = None
 ) -> None:
     """Tell who watches the run what became of a step, or of the shard that its inputs name."""
-    shard = {key: inputs[key] for key in ("shard", "of") if key in inputs}
-    result = {"result": dict(manifest.result)} if manifest else {}
-    events.note(events.STEP, state, step=name, round=round, uri=uri, **shard, **result)
+    told: dict[str, Any] = {key: inputs[key] for key in ("shard", "of") if key in inputs}
+    if manifest is not None:
+        told["result"] = dict(manifest.result)
+    events.note(events.STEP, state, step=name, round=round, uri=uri, **told)
 
 
 def seconds_since(started: float) -> float:

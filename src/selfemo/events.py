@@ -44,16 +44,17 @@ class Event:
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
-def note(what: str, state: str = "", **values: Any) -> None:
+def note(what: str, state: str = "", *, file: Path | None = None, **values: Any) -> None:
     """Append an event, where this process is part of a run that keeps them; whatever it tells of goes on all the same.
 
     Args:
         what: See :class:`Event`.
         state: See :class:`Event`.
+        file: Where to; None asks the environment.
         **values: Plain data.
     """
-    file = os.environ.get(VARIABLE)
-    if not file or processes.rank():
+    file = file or (Path(given) if (given := os.environ.get(VARIABLE)) else None)
+    if file is None or processes.rank():
         return
     row = {"at": time.time(), "pid": os.getpid(), "what": what, "state": state, "values": values}
     with suppress(OSError, ValueError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
+import re
 import sys
 import threading
 import time
@@ -15,12 +15,16 @@ from selfemo.terminal import console, lively
 
 log = logging.getLogger("selfemo.progress")
 
-LOG_EVERY = float(os.environ.get("SELFEMO_LOG_EVERY", "10"))
-"""Seconds between lines in a log; `selfemo run` asks its steps for more of them when it draws bars."""
+LOG_EVERY = 10.0
+"""Seconds between lines in a log."""
 NOTE_EVERY = 1.0
 """Seconds between two that who watches the run is told."""
 HEARTBEAT = 60.0
 """Seconds after which a line is due even if nothing was finished: a step that is slow is told from one that hangs."""
+
+
+LINE = re.compile(r"\S+ I (\S[^/]*) (\d+)/(\d+) in (\d+) s")
+"""A line of it, as it stands in a log: the name, how many are done, of how many, and the seconds."""
 
 
 class Meter:

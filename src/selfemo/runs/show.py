@@ -41,6 +41,13 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02} min"
 
 
+def clock(seconds: float) -> str:
+    """Seconds as a clock shows them, for where there is little room: ``0:42``, ``3:10``, ``2:05:00``."""
+    minutes, left = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
+
+
 def runs(lines: Sequence[Line]) -> None:
     """Print a table of runs."""
     table = Table(title="runs, the newest first", title_justify="left")

@@ -10,7 +10,16 @@ from selfemo import events, processes
 from selfemo.runs.find import Run
 from selfemo.shown import printable
 
-WORDS = {"FINISHED": "finished", "FAILED": "failed", "KILLED": "ended by hand"}
+FINISHED, FAILED, ENDED_BY_HAND, RUNNING, KILLED, OPEN = (
+    "finished",
+    "failed",
+    "ended by hand",
+    "running",
+    "killed",
+    "open",
+)
+"""What may have become of a run."""
+WORDS = {"FINISHED": FINISHED, "FAILED": FAILED, "KILLED": ENDED_BY_HAND}
 """MLflow's for a run that has said how it ended."""
 
 
@@ -19,8 +28,8 @@ class State:
     """What became of a run.
 
     Attributes:
-        word: ``running``, ``finished``, ``failed``, ``ended by hand``, ``killed``, or ``open`` where MLflow says that
-            it runs, and nothing here says whether it does.
+        word: One of those above: ``killed`` where its process is gone and did not say how it ended, ``open`` where
+            MLflow says that it runs, and nothing here says whether it does.
         detail: Why, or how that is known; may be empty.
     """
 
@@ -51,13 +60,13 @@ def of_process(attempt: list[events.Event]) -> State | None:
     for event in reversed(attempt):
         if (event.what, event.state) == (events.RUN, "ended"):
             word = str(event.values.get("word", ""))
-            return State(word if word in WORDS.values() else "failed", printable(str(event.values.get("said", ""))))
+            return State(word if word in WORDS.values() else FAILED, printable(str(event.values.get("said", ""))))
     host = str(start.values.get("host", ""))
     if host != platform.node():
-        return State("open", f"on {printable(host)}, which alone can say")
+        return State(OPEN, f"on {printable(host)}, which alone can say")
     if processes.alive(start.pid, float(start.values.get("began", 0.0))):
-        return State("running", "here")
-    return State("killed", "its process is gone, and did not say how it ended; the same command goes on from there")
+        return State(RUNNING, "here")
+    return State(KILLED, "its process is gone, and did not say how it ended; the same command goes on from there")
 
 
 def state_of(run: Run, workdir: Path) -> State:
@@ -68,11 +77,11 @@ def state_of(run: Run, workdir: Path) -> State:
         workdir: Of this machine.
     """
     known = of_process(last_attempt(events.Reader(folder_of(workdir, run.name) / events.FILE).new()))
-    if known is not None and known.word in ("running", "killed"):  # also before, and after, it could tell MLflow
+    if known is not None and known.word in (RUNNING, KILLED):  # also before, and after, it could tell MLflow
         return known
     if run.status != "RUNNING":
         first = run.error.splitlines()[0] if run.error else ""
         return State(WORDS.get(run.status, run.status.lower()), printable(first) if run.status != "FINISHED" else "")
-    if known is not None and known.word != "open":
+    if known is not None and known.word != OPEN:
         return known
-    return known or State("open", "MLflow says it runs; it was not started from here")
+    return known or State(OPEN, "MLflow says it runs; it was not started from here")
