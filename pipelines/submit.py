@@ -28,6 +28,7 @@ from selfemo.cluster.trainjob import WORKDIR
 from selfemo.config import Config
 from selfemo.errors import Exit, UserError
 from selfemo.places import temporary
+from selfemo.runs.view import drawable
 from selfemo.unexpected import told
 
 
@@ -130,7 +131,7 @@ class Submission:
 
     def wait(self, run: str) -> str:
         """Follow a run to its end, as a view on a terminal, else a line for each step that changes; how it ended."""
-        return follow(self.client, run, self.config, self.name, self.poll, sys.stderr)
+        return follow(self.client, run, self.config, self.name, self.poll, live=drawable(sys.stderr))
 
     def see_through(self, run: str, resume: int) -> bool:
         """Run, wait, and run again what failed; whether it succeeded in the end.

@@ -10,7 +10,7 @@ import argparse
 import sys
 import threading
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from pipelines.kubeflow import connect, listed, named, say, spoken
 from pipelines.nodes import Json, Node, nodes
@@ -31,7 +31,7 @@ from pipelines.watch import (
 from selfemo import progress
 from selfemo.config import Config
 from selfemo.context import Context
-from selfemo.errors import UserError
+from selfemo.errors import Exit, UserError
 from selfemo.logs import printable
 from selfemo.registry.rounds import RoundRow
 from selfemo.runs import going
@@ -41,6 +41,8 @@ from selfemo.runs.samples import Samples
 from selfemo.runs.state import ENDED_BY_HAND, FINISHED, RUNNING, State
 from selfemo.runs.state import FAILED as RUN_FAILED
 from selfemo.runs.view import drawable
+from selfemo.runs.watching import drawn, show_now
+from selfemo.terminal import console
 from selfemo.unexpected import told
 
 POLL = 10.0
@@ -155,8 +157,8 @@ def _seconds(told: Any) -> float | None:
     return found or None
 
 
-def follow(client: Any, run: str, config: Config, name: str, poll: float, stream: TextIO) -> str:
-    """Follow a run to its end, as a view where one can be drawn and else as lines; how it ended.
+def follow(client: Any, run: str, config: Config, name: str, poll: float, *, live: bool) -> str:
+    """Follow a run to its end, as a view or as lines, on stderr; how it ended.
 
     Args:
         client: A kfp.Client.
@@ -164,27 +166,18 @@ def follow(client: Any, run: str, config: Config, name: str, poll: float, stream
         config: Of the run.
         name: Of the run.
         poll: Seconds between two looks.
-        stream: Where to.
+        live: Whether to draw a view.
     """
-    if not drawable(stream):
-        return watch(client, run, name, poll, say if stream is sys.stderr else print_line)
-    from rich.console import Console
-
-    from selfemo.runs.watching import drawn, show_now
-
-    there, console = There(client, run, config, name), Console(file=stream)
+    if not live:
+        return watch(client, run, name, poll)
+    there, out = There(client, run, config, name), console(stderr=True)
     samples = Samples(lambda: there.context.store)
     now, found, manifest = Going(name, state=State(RUNNING)), None, None
-    with drawn(lambda: now, samples, {}, console):
+    with drawn(lambda: now, samples, {}, out):
         for found, manifest in looks(client, run, poll):
             now = there.add_work(there.look(found, manifest))
-    show_now(now, samples, {}, console)
-    return tell_end(client, run, name, found, manifest, say)
-
-
-def print_line(line: str) -> None:
-    """Print a line of a run, whoever wrote what is in it."""
-    print("\n".join(map(printable, line.split("\n"))), flush=True)
+    show_now(now, samples, {}, out)
+    return tell_end(client, run, name, found, manifest)
 
 
 def newest(client: Any, config: Config) -> Any:
@@ -210,16 +203,19 @@ def main() -> int:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", type=Path)
+    parser.add_argument("--lines", action="store_true", help="draw no view")
+    given = parser.parse_args()
     try:
-        config = Config.from_json(parser.parse_args().config.read_text(encoding="utf-8"))
+        config = Config.from_json(given.config.read_text(encoding="utf-8"))
         with spoken(config):
             client = connect(config)
-            run = newest(client, config)
-            ended = follow(client, str(run.run_id), config, config.run, POLL, sys.stdout)
-        return 0 if ended == "SUCCEEDED" else 1
+            run, live = str(newest(client, config).run_id), not given.lines and drawable(sys.stderr)
+            ended = follow(client, run, config, config.run, POLL, live=live)
+        print(WORDS[ended], flush=True)
+        return Exit.DONE if ended == "SUCCEEDED" else Exit.NO
     except KeyboardInterrupt:
         say("selfemo: no longer watched; the run does not notice")
-        return 130
+        return Exit.INTERRUPTED
     except Exception as error:
         words, code = told(error)
         say(words)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -64,7 +64,7 @@ def looks(client: Any, run: str, poll: float) -> Iterator[tuple[Any, Json | None
         time.sleep(poll)
 
 
-def watch(client: Any, run: str, name: str, poll: float, tell: Callable[[str], None] = say) -> str:
+def watch(client: Any, run: str, name: str, poll: float) -> str:
     """Follow a run to its end, a line for each step that changes; how it ended.
 
     Args:
@@ -72,7 +72,6 @@ def watch(client: Any, run: str, name: str, poll: float, tell: Callable[[str], N
         run: Id of the run.
         name: Of the run, for people.
         poll: Seconds between two looks.
-        tell: Prints a line.
 
     Raises:
         UserError: If Kubeflow does not answer for long.
@@ -88,12 +87,12 @@ def watch(client: Any, run: str, name: str, poll: float, tell: Callable[[str], N
             told = list(plain(tasks))
         for line in told:
             if line not in known:
-                tell(line)
+                say(line)
             known.add(line)
-    return tell_end(client, run, name, found, manifest, tell)
+    return tell_end(client, run, name, found, manifest)
 
 
-def tell_end(client: Any, run: str, name: str, found: Any, manifest: Json | None, tell: Callable[[str], None]) -> str:
+def tell_end(client: Any, run: str, name: str, found: Any, manifest: Json | None) -> str:
     """Say how a run ended, and of one that failed what is to be mended; how it ended.
 
     Args:
@@ -102,13 +101,12 @@ def tell_end(client: Any, run: str, name: str, found: Any, manifest: Json | None
         name: Of the run, for people.
         found: As Kubeflow has it at its end.
         manifest: Its Workflow.
-        tell: Prints a line.
     """
     detail = f": {printable(found.error.message or '')}" if found.error else ""
     ended = how_it_ended(found)
-    tell(f"run {name} has ended: {ended.lower()}{detail}")
+    say(f"run {name} has ended: {ended.lower()}{detail}")
     if ended == "FAILED" and manifest and (said := failure(client, run, manifest)):
-        tell(said)  # the last line: what is to be mended
+        say(said)  # the last line: what is to be mended
     return ended
 
 

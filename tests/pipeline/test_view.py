@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import re
 from pathlib import Path
 from typing import Any
 
@@ -79,18 +77,8 @@ def test_a_run_that_ended_well_before_its_last_round_needs_no_more(stub: Stub) -
     assert going.over and {p.state for (round, _, _), p in going.pieces.items() if round == 5} == {NEVER}
 
 
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
 @pytest.mark.usefixtures("no_figures")
-def test_on_a_terminal_the_view_is_drawn_and_the_end_is_said(
-    stub: Stub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "120")
-    monkeypatch.delenv("NO_COLOR", raising=False)
+def test_on_a_terminal_the_view_is_drawn_and_the_end_is_said(stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
     config = settings(stub, "launch.shards=2")
     run = submission(stub, "launch.shards=2").run()
     stub.workflows[run] = answer("in_round_1")
@@ -100,18 +88,10 @@ def test_on_a_terminal_the_view_is_drawn_and_the_end_is_said(
     going = there.add_work(there.look(connect(config).get_run(run), stub.workflows[run]))
     work = going.pieces[1, "train", None].work
     assert work is not None and (work.name, work.done, work.total) == ("SELF-GRPO", 3, 8)
-    stream = Terminal()
-    assert view.follow(connect(config), run, config, config.run, 0.01, stream) == "SUCCEEDED"
-    drawn = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", stream.getvalue())
+    assert view.follow(connect(config), run, config, config.run, 0.01, live=True) == "SUCCEEDED"
+    drawn = capsys.readouterr().err
     assert "4:54" in drawn and "finished" in drawn  # the warm-up
-    assert capsys.readouterr().err.splitlines()[-1] == f"run {config.run} has ended: succeeded"
-
-
-def test_without_a_terminal_there_are_the_lines_of_submit(stub: Stub) -> None:
-    config = settings(stub)
-    run = submission(stub).run()
-    stub.states = ["SUCCEEDED"]
-    assert view.follow(connect(config), run, config, config.run, 0.01, io.StringIO()) == "SUCCEEDED"
+    assert drawn.splitlines()[-1] == f"run {config.run} has ended: succeeded"
 
 
 def test_a_run_that_is_not_there_is_refused_with_the_names_of_those_that_are(
@@ -127,4 +107,5 @@ def test_a_run_that_is_not_there_is_refused_with_the_names_of_those_that_are(
     monkeypatch.setattr("sys.argv", ["view", str(file)])
     stub.states = ["FAILED"]
     assert view.main() == 1
-    assert capsys.readouterr().out.splitlines()[-1] == "run demo has ended: failed"
+    told = capsys.readouterr()
+    assert (told.out, told.err.splitlines()[-1]) == ("failed\n", "run demo has ended: failed")

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import click
 
+from selfemo.cli import complete
 from selfemo.cli.base import configured, surroundings
+from selfemo.cli.output import Report, reports
 
 if TYPE_CHECKING:
     from selfemo.config import Config
 
-JSON = click.option("--json", "as_json", is_flag=True, help="Print it for a program.")
-
 
 @click.command()
 @configured
-@JSON
-def runs(config: Config, as_json: bool) -> None:
+@reports("experiment", "runs")
+def runs(config: Config) -> Report:
     """List all runs: what each came to, which holds the champion, and what became of it.
 
     "best" is the policy that the run's own gate left champion, which is not the one with the highest figure: a gain
@@ -31,23 +30,19 @@ def runs(config: Config, as_json: bool) -> None:
     from selfemo.runs import show
     from selfemo.runs.table import lines
 
-    context = surroundings(config)
-    found = lines(context)
-    if as_json:
-        click.echo(json.dumps([line.to_dict() for line in found], ensure_ascii=False))
-    elif found:
-        show.runs(found)
-    else:
-        click.echo(f"no run is there yet in experiment {config.mlflow.experiment}: selfemo run")
+    experiment = config.mlflow.experiment
+    found = lines(surroundings(config))
+    none = f"no run is there yet in experiment {experiment}: selfemo run"
+    return Report({"experiment": experiment, "runs": found}, (lambda: show.runs(found)) if found else none)
 
 
 @click.command()
 @configured
-@click.argument("first", metavar="RUN")
-@click.argument("second", metavar="RUN")
+@click.argument("first", metavar="RUN", shell_complete=complete.runs)
+@click.argument("second", metavar="RUN", shell_complete=complete.runs)
 @click.option("--turns", type=click.IntRange(0), default=8, show_default=True, help="Changed turns that are shown.")
-@JSON
-def compare(config: Config, first: str, second: str, turns: int, as_json: bool) -> None:
+@reports("first", "second", "corpora", "settings", "data", "code", "machines", "machine")
+def compare(config: Config, first: str, second: str, turns: int) -> Report:
     """Compare two runs: which is better, where, and what differed in settings, data, code and machine.
 
     RUN is the policy that the run's gate left champion, RUN:N that of its round N. Both are held against each other on
@@ -66,7 +61,4 @@ def compare(config: Config, first: str, second: str, turns: int, as_json: bool) 
     context = surroundings(config)
     sides = side(context, first), side(context, second)
     found = compared(*sides, config)
-    if as_json:
-        click.echo(json.dumps(found.to_dict(), ensure_ascii=False))
-        return
-    show.comparison(found, sides, turns)
+    return Report(found.to_dict(), lambda: show.comparison(found, sides, turns))

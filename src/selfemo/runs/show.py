@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from selfemo.data.dialogue import Dialogue, read_jsonl
 from selfemo.method.gate import ALPHA
-from selfemo.runs.compare import Figure, OnCorpus, Turn
-from selfemo.runs.differences import Comparison, Difference
+from selfemo.runs.compare import OnCorpus, Turn
+from selfemo.runs.differences import Comparison
 from selfemo.runs.sides import Side
-from selfemo.runs.table import Figures, Line
+from selfemo.runs.state import FINISHED, RUNNING
+from selfemo.runs.table import Line
 from selfemo.shown import printable
+from selfemo.terminal import show_table
 
-PIPED = 160
-"""Columns of what goes into a pipe or a file."""
 LONGEST = 60
 """Characters of a value that are shown."""
-
-
-def console() -> Console:
-    """Standard output; a terminal has its own width."""
-    return Console(width=None if sys.stdout.isatty() else PIPED)
 
 
 def duration(seconds: float | None) -> str:
@@ -48,51 +38,46 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
 
 
+FIGURES = ("start: F1", "best: F1 [95 %]", "of round", "accuracy")
+RUNS = ("run", "what", "state", "rounds", *FIGURES, "took", "champion", "began")
+"""Columns of the table of runs; F1 is weighted F1."""
+
+
 def runs(lines: Sequence[Line]) -> None:
     """Print a table of runs."""
-    table = Table(title="runs, the newest first", title_justify="left")
-    for header in ("run", "what", "rounds", "state"):
-        table.add_column(header, overflow="fold")
-    for header in ("start: accuracy, weighted F1", "best: accuracy, weighted F1 [95 %]", "steps took"):
-        table.add_column(header, justify="right")
-    for header in ("champion", "began"):
-        table.add_column(header)
+    rows = []
     for line in lines:
-        done = "?" if line.rounds is None else str(line.rounds)
-        what = f"{line.base} on {line.corpora}, seed {line.seed}"
-        cells = (
-            line.name,
-            what,
-            f"{done} of {line.planned}",
-            line.state.word,
-            _figures(line.start, interval=False),
-            _figures(line.best),
-            duration(line.seconds) if line.seconds is not None else "-",
-            f"version {line.champion}" if line.champion else "",
-            local(line.began),
+        best, start = line.best, line.start
+        rows.append(
+            (
+                line.name,
+                f"{line.base} on {line.corpora}, seed {line.seed}",
+                line.state.word,
+                f"{'?' if line.rounds is None else line.rounds} of {line.planned}",
+                f"{start.weighted_f1:.3f}" if start else "-",
+                "{:.3f} [{:.3f}, {:.3f}]".format(best.weighted_f1, *best.weighted_f1_interval) if best else "-",
+                best.round if best else "-",
+                f"{best.accuracy:.3f}" if best else "-",
+                duration(line.seconds) if line.seconds is not None else "-",
+                f"version {line.champion}" if line.champion else "",
+                local(line.began),
+            )
         )
-        table.add_row(*map(_text, cells))
-    out = console()
-    out.print(table)
+    show_table(RUNS, rows, left=("what", "state", "champion", "began"))
     for line in lines:
-        if line.state.detail and line.state.word not in ("finished", "running"):
-            out.print(_text(f"{line.name}: {line.state.word}: {line.state.detail}"), soft_wrap=True)
+        if line.state.detail and line.state.word not in (FINISHED, RUNNING):
+            _say(f"{line.name}: {line.state.word}: {line.state.detail}")
         if line.store:
-            out.print(_text(f"{line.name} lies in another store: {line.store}"), soft_wrap=True)
+            _say(f"{line.name} lies in another store: {line.store}")
+
+
+def _say(line: str) -> None:
+    print(printable(line))
 
 
 def local(when: datetime) -> str:
     """A time, in this machine's zone."""
     return when.astimezone().strftime("%Y-%m-%d %H:%M")
-
-
-def _figures(found: Figures | None, *, interval: bool = True) -> str:
-    if found is None:
-        return "-"
-    low, high = found.weighted_f1_interval
-    spread = f" [{low:.3f}, {high:.3f}]" if interval else ""
-    number = f"round {found.round}: " if interval else ""
-    return f"{number}{found.accuracy:.3f}, {found.weighted_f1:.3f}{spread}"
 
 
 def comparison(found: Comparison, sides: tuple[Side, Side], most: int) -> None:
@@ -103,18 +88,16 @@ def comparison(found: Comparison, sides: tuple[Side, Side], most: int) -> None:
         sides: What was compared.
         most: Changed turns that are shown of each corpus.
     """
-    out = console()
     dialogues = _held_out(sides[0]) if most else {}
     for corpus in found.corpora:
-        out.print(_text(f"{corpus.corpus}: {verdict(corpus, found)}", "bold"), soft_wrap=True)
+        _say(f"{corpus.corpus}: {verdict(corpus, found)}")
         if corpus.only_first or corpus.only_second:
             alone = f"{corpus.only_first} turns of {found.first} and {corpus.only_second} of {found.second}"
-            out.print(_text(f"{alone} were scored by one alone, and do not count here"), soft_wrap=True)
-        if corpus.why_not:
-            continue
-        out.print(_figures_table(corpus.figures, found))
-        out.print(_labels_table(corpus, found))
-        _changed(out, corpus, dialogues, most)
+            _say(f"{alone} were scored by one alone, and do not count here")
+        if not corpus.why_not:
+            _show_figures(corpus, found)
+            _show_labels(corpus, found)
+            _show_turns(corpus, dialogues, most)
     for name, rows in (
         ("settings", found.settings),
         ("data", found.data),
@@ -122,10 +105,10 @@ def comparison(found: Comparison, sides: tuple[Side, Side], most: int) -> None:
         ("machine", found.machines),
     ):
         if rows:
-            out.print(_differences(name, rows, found))
+            cells = [[_short(cell, LONGEST) for cell in (row.what, row.first, row.second)] for row in rows]
+            show_table((name, found.first, found.second), cells, left=(found.first, found.second))
         else:
-            same = f"the same ({found.machine})" if name == "machine" else "the same"
-            out.print(_text(f"{name}: {same}"), soft_wrap=True)
+            _say(f"{name}: the same ({found.machine})" if name == "machine" else f"{name}: the same")
 
 
 def verdict(corpus: OnCorpus, found: Comparison) -> str:
@@ -142,45 +125,35 @@ def verdict(corpus: OnCorpus, found: Comparison) -> str:
     return f"{getattr(found, corpus.better)} is better: {seen}, {over}"
 
 
-def _figures_table(figures: Iterable[Figure], found: Comparison) -> Table:
-    table = Table("figure", title=None)
-    for name in (found.first, found.second, "gain [95 %]", "p, one-sided"):
-        table.add_column(_text(name), justify="right")
-    for figure in figures:
+def _show_figures(corpus: OnCorpus, found: Comparison) -> None:
+    rows = []
+    for figure in corpus.figures:
         gain = figure.gain
-        cells = (
-            ("-", "-") if gain is None else (f"{gain.gain:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]", f"{gain.p:.4f}")
-        )
-        table.add_row(figure.name, f"{figure.first:.3f}", f"{figure.second:.3f}", *cells)
-    return table
+        seen = (f"{gain.gain:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]", f"{gain.p:.4f}") if gain else ("-", "-")
+        rows.append((figure.name, f"{figure.first:.3f}", f"{figure.second:.3f}", *seen))
+    show_table(("figure", found.first, found.second, "gain [95 %]", "p, one-sided"), rows)
 
 
-def _labels_table(corpus: OnCorpus, found: Comparison) -> Table:
-    table = Table("label")
-    for name in ("turns", f"F1 {found.first}", f"F1 {found.second}", "gain [95 %]"):
-        table.add_column(_text(name), justify="right")
-    for row in corpus.labels:
-        gain = f"{row.second - row.first:+.3f} [{row.low:+.3f}, {row.high:+.3f}]"
-        cells = (row.label, str(row.support), f"{row.first:.3f}", f"{row.second:.3f}", gain)
-        table.add_row(*map(_text, cells), style="bold" if row.low > 0 or row.high < 0 else None)
-    return table
+def _show_labels(corpus: OnCorpus, found: Comparison) -> None:
+    rows = []
+    for label in corpus.labels:
+        gain = f"{label.second - label.first:+.3f} [{label.low:+.3f}, {label.high:+.3f}]"
+        rows.append((label.label, label.support, f"{label.first:.3f}", f"{label.second:.3f}", gain))
+    show_table(("label", "turns", f"F1 {found.first}", f"F1 {found.second}", "gain [95 %]"), rows)
 
 
-def _changed(out: Console, corpus: OnCorpus, dialogues: dict[str, Dialogue], most: int) -> None:
+def _show_turns(corpus: OnCorpus, dialogues: dict[str, Dialogue], most: int) -> None:
     count = {word: sum(turn.became == word for turn in corpus.changed) for word in ("better", "worse", "other")}
-    inside = len({turn.dialogue for turn in corpus.changed})
-    where = f"in {inside} of {corpus.dialogues} dialogues"
-    out.print(
+    where = f"in {len({turn.dialogue for turn in corpus.changed})} of {corpus.dialogues} dialogues"
+    _say(
         f"{len(corpus.changed)} of {corpus.turns} turns are read differently, {where}: {count['better']} became right, "
-        f"{count['worse']} became wrong, {count['other']} changed otherwise",
-        soft_wrap=True,
-        highlight=False,
+        f"{count['worse']} became wrong, {count['other']} changed otherwise"
     )
     order = {"better": 0, "worse": 1, "other": 2}
     for turn in sorted(corpus.changed, key=lambda turn: order[turn.became])[:most]:
-        out.print(_text(f"  {turn.became:6} {_turn(turn, dialogues)}"), soft_wrap=True)
+        _say(f"  {turn.became:6} {_turn(turn, dialogues)}")
     if most and len(corpus.changed) > most:
-        out.print(f"  and {len(corpus.changed) - most} more: --turns {len(corpus.changed)}, or --json")
+        _say(f"  and {len(corpus.changed) - most} more: --turns {len(corpus.changed)}, or --json")
 
 
 def _turn(turn: Turn, dialogues: dict[str, Dialogue]) -> str:
@@ -198,19 +171,6 @@ def _held_out(side: Side) -> dict[str, Dialogue]:
     return {d.id: d for d in read_jsonl(side.context.store.fetch(uri, manifest) / "held_out.jsonl")}
 
 
-def _differences(name: str, rows: Sequence[Difference], found: Comparison) -> Table:
-    table = Table(name)
-    for header in (found.first, found.second):
-        table.add_column(_text(header), overflow="fold")
-    for row in rows:
-        table.add_row(*(_text(_short(cell, LONGEST)) for cell in (row.what, row.first, row.second)))
-    return table
-
-
 def _short(text: str, most: int = 70) -> str:
     line = " ".join(text.split())
     return line if len(line) <= most else f"{line[: most - 3]}..."
-
-
-def _text(cell: str, style: str = "") -> Text:
-    return Text(printable(cell), style=style)

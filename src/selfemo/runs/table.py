@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from selfemo.context import Context
 from selfemo.registry.rounds import RoundRow
@@ -72,11 +71,6 @@ class Line:
     seconds: float | None
     store: str
     schedule: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain data, times in ISO 8601."""
-        times = {"began": self.began.isoformat(), "ended": self.ended.isoformat() if self.ended else None}
-        return {**asdict(self), **times}
 
 
 def lines(context: Context) -> list[Line]:

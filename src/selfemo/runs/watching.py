@@ -22,18 +22,18 @@ Look = Callable[[], Going]
 
 
 @contextmanager
-def drawn(look: Look, samples: Samples, earlier: Mapping[str, float], console: Console) -> Iterator[Live]:
+def drawn(look: Look, samples: Samples, earlier: Mapping[str, float], out: Console) -> Iterator[Live]:
     """A view below whatever else is printed to the console, as long as the block runs; then it is gone.
 
     Args:
         look: How the run is now.
         samples: Those that were kept last.
         earlier: Seconds of steps in earlier runs that did the same work.
-        console: Of a terminal.
+        out: Of a terminal.
     """
     live = Live(
-        get_renderable=lambda: draw(look(), samples, earlier, time.time(), console.width),
-        console=console,
+        get_renderable=lambda: draw(look(), samples, earlier, time.time(), out.width),
+        console=out,
         refresh_per_second=A_SECOND,
         transient=True,
     )
@@ -41,22 +41,22 @@ def drawn(look: Look, samples: Samples, earlier: Mapping[str, float], console: C
         yield live
 
 
-def show_now(run: Going, samples: Samples, earlier: Mapping[str, float], console: Console) -> None:
+def show_now(run: Going, samples: Samples, earlier: Mapping[str, float], out: Console) -> None:
     """Print the view once, to stay: its samples are waited for.
 
     Args:
         run: How it is.
         samples: Those that were kept last.
         earlier: Seconds of steps in earlier runs that did the same work.
-        console: Of a terminal.
+        out: Of a terminal.
     """
     if uri := run.samples[0]:
         samples.fetch(uri)
-    console.print(draw(run, samples, earlier, time.time(), console.width))
+    out.print(draw(run, samples, earlier, time.time(), out.width))
 
 
 def watch(
-    look: Look, samples: Samples, earlier: Mapping[str, float], *, live: bool, pause: float, console: Console
+    look: Look, samples: Samples, earlier: Mapping[str, float], *, live: bool, pause: float, out: Console
 ) -> Going:
     """Follow a run to its end; how it is then.
 
@@ -66,33 +66,33 @@ def watch(
         earlier: Seconds of steps in earlier runs that did the same work.
         live: Draw a view; else print a line for what changes.
         pause: Seconds between two looks.
-        console: Where to.
+        out: Where to.
     """
     run = look()
     if live and not run.over:
         state = [run]
-        with drawn(lambda: state[0], samples, earlier, console):
+        with drawn(lambda: state[0], samples, earlier, out):
             while not state[0].over:
                 time.sleep(pause)
                 state[0] = look()
         run = state[0]
     if live:
-        show_now(run, samples, earlier, console)
+        show_now(run, samples, earlier, out)
         return run
     said: set[str] = set()
     last = 0.0
     while True:
         for line in plain(run):
             if line not in said:
-                console.print(line, markup=False, highlight=False, soft_wrap=True)
+                out.print(line, markup=False, highlight=False, soft_wrap=True)
                 said.add(line)
         if time.monotonic() - last >= WORK_EVERY:
             last = time.monotonic()
             for line in _work(run):
-                console.print(line, markup=False, highlight=False, soft_wrap=True)
+                out.print(line, markup=False, highlight=False, soft_wrap=True)
         if run.over:
             detail = f": {run.state.detail}" if run.state.detail else ""
-            console.print(f"run {run.name}: {run.state.word}{detail}", markup=False, highlight=False, soft_wrap=True)
+            out.print(f"run {run.name}: {run.state.word}{detail}", markup=False, highlight=False, soft_wrap=True)
             return run
         time.sleep(pause)
         run = look()

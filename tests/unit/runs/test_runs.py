@@ -90,6 +90,6 @@ def test_the_commands_tables_are_for_people_and_json_for_programs(made: Made) ->
     assert shown.exit_code == 0, shown.output
     assert "hotter" in shown.stdout and "finished" in shown.stdout and "version" in shown.stdout
     told = json.loads(CliRunner().invoke(main, ["runs", "--json", *settings]).stdout)
-    assert [row["name"] for row in told] == ["few", "hotter", "plain"]
-    assert told[2]["state"]["word"] == "finished"
-    assert told[1]["best"]["round"] == 1
+    assert [row["name"] for row in told["runs"]] == ["few", "hotter", "plain"]
+    assert told["runs"][2]["state"]["word"] == "finished"
+    assert told["runs"][1]["best"]["round"] == 1

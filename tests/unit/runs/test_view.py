@@ -145,12 +145,12 @@ def test_a_run_of_which_only_records_are_here_is_told_by_its_decided_rounds(
 
 @pytest.mark.parametrize(
     ("variables", "drawn"),
-    [({"TERM": "xterm"}, True), ({"TERM": "dumb"}, False), ({"TERM": "xterm", "NO_COLOR": "1"}, False), ({}, False)],
+    [({"TERM": "xterm"}, True), ({"TERM": "dumb"}, False), ({"TERM": "xterm", "NO_COLOR": "1"}, False)],
 )
 def test_a_view_is_for_terminals_that_can_draw_and_for_people_who_want_it(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], drawn: bool
 ) -> None:
-    for name in ("TERM", "NO_COLOR"):
+    for name in ("TERM", "NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "CLICOLOR"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
