@@ -106,6 +106,7 @@ def test_a_run_that_is_not_there_is_refused_with_the_names_of_those_that_are(
     file.write_text(settings(stub).to_json())
     monkeypatch.setattr("sys.argv", ["view", str(file)])
     stub.states = ["FAILED"]
+    capsys.readouterr()
     assert view.main() == 1
     told = capsys.readouterr()
     assert (told.out, told.err.splitlines()[-1]) == ("failed\n", "run demo has ended: failed")

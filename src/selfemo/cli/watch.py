@@ -27,7 +27,7 @@ SECONDS, SECONDS_OF_RECORDS = 0.5, 10.0
 @click.option("--cluster", is_flag=True, help="Look on the cluster, whatever is on this machine.")
 @reports("run", "state", "detail", "rounds")
 def watch(config: Config, name: str | None, cluster: bool) -> Report:
-    """Show how a run goes: rounds, steps, shards, rates, when it will be over, what was kept last, what waits.
+    """Show how a run goes: rounds, steps, shards, rates, when it will be over, what was accepted last, what waits.
 
     Without RUN it is the configuration's, or where none is given the one in which something happened last on this
     machine. A run on a cluster is looked up where cluster.host says. On a terminal it is a view, else lines. It ends

@@ -149,7 +149,7 @@ class Going:
         began, ended: Of its last attempt, in seconds of Unix time; None where that is not known.
         pieces: By round, step and shard.
         rows: Of decided rounds.
-        samples: URI of the last samples that the filter kept, and the round; empty before the first.
+        samples: URI of the last samples that the filter accepted, and the round; empty before the first.
         notes: What cannot be told, and why.
     """
 

@@ -41,7 +41,7 @@ def recorded(context: Context, name: str) -> Going:
 
 
 def figures(context: Context, run: Going) -> list[int]:
-    """Add what decided rounds came to, and the last samples that were kept, as records have them; rounds it is of.
+    """Add what decided rounds came to, and the last samples that were accepted, as records have them; rounds it is of.
 
     Where MLflow or the store do not answer from here, that is noted.
 

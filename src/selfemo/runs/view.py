@@ -1,4 +1,4 @@
-"""A run drawn for a terminal: its rounds as a table, what goes on just now, what waits, and what was kept last."""
+"""A run drawn for a terminal: its rounds as a table, what goes on just now, what waits, and what was accepted last."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from selfemo.registry.rounds import fate
+from selfemo.registry.rounds import RoundRow, fate
 from selfemo.runs.eta import left
 from selfemo.runs.going import (
     CUT_OFF,
@@ -51,7 +51,7 @@ def draw(run: Going, samples: Samples, earlier: Mapping[str, float], now: float,
 
     Args:
         run: As it goes.
-        samples: Those that were kept last.
+        samples: Those that were accepted last.
         earlier: Seconds of steps in earlier runs that did the same work.
         now: Seconds of Unix time.
         width: Columns that there are.
@@ -87,9 +87,9 @@ def _head(run: Going, earlier: Mapping[str, float], now: float) -> Text:
 def _rounds(run: Going, now: float, width: int) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim", expand=width < WIDE)
     figure = "weighted F1 [95 %]" if width >= WIDE else "F1"
-    headers = ("round", "play", "filter", "learn", "evaluate", "decide", "kept", figure)
+    headers = ("round", "play", "filter", "learn", "evaluate", "decide", "accepted", figure)
     for header in headers:
-        table.add_column(header, justify="right" if header in ("round", "kept") else "left", no_wrap=True)
+        table.add_column(header, justify="right" if header in ("round", "accepted") else "left", no_wrap=True)
     stages: dict[int, dict[str, Stage]] = {}
     for stage in run.stages():
         stages.setdefault(stage.round, {})[stage.step] = stage
@@ -100,10 +100,16 @@ def _rounds(run: Going, now: float, width: int) -> Table:
         if row is not None:
             word = fate(row)
             cells[4] = Text(word, "bold green" if word == "promoted" else "yellow" if word == "stopped" else "")
-        kept = "" if row is None or row.accepted is None else f"{row.accepted} of {row.accepted + (row.rejected or 0)}"
+        accepted = (
+            "" if row is None or row.accepted is None else f"{row.accepted} of {row.accepted + (row.rejected or 0)}"
+        )
         figure = "" if row is None else f"{row.weighted_f1:.3f}" + _interval(row.weighted_f1_interval, width)
-        table.add_row(Text(str(round)), *cells, Text(kept), Text(figure))
+        table.add_row(Text(str(round)), *cells, Text(accepted), Text(figure))
     return table
+
+
+def _accepted(row: RoundRow) -> str:
+    return "" if row.accepted is None else f"{row.accepted} of {row.accepted + (row.rejected or 0)}"
 
 
 def _interval(ends: tuple[float, float], width: int) -> str:
@@ -136,7 +142,8 @@ def _working(run: Going, working: list[Piece], now: float, width: int) -> Table:
             continue
         bar = ProgressBar(total=work.total, completed=work.done, width=max(8, min(30, width - 72)))
         rate = "?/s" if work.rate is None else f"{work.rate:.2g}/s" if work.rate < 10 else f"{work.rate:.0f}/s"
-        counted = f"{printable(work.name)} {work.done}/{work.total}"
+        doing = "" if work.name.casefold() == TITLES[piece.step].casefold() else f"{printable(work.name)} "
+        counted = f"{doing}{work.done}/{work.total}"
         table.add_row(name, Text(counted), bar, Text(f"{rate}, {duration(work.left)} left", "dim"))
     return table
 
@@ -183,14 +190,14 @@ def _kept(run: Going, samples: Samples) -> Iterator[RenderableType]:
         return
     samples.ask(uri)
     if samples.why_not:
-        yield Text(f"kept in round {round}: cannot be read from here: {samples.why_not}", "dim")
+        yield Text(f"accepted in round {round}: cannot be read from here: {samples.why_not}", "dim")
     elif samples.kept:
         table = Table.grid(padding=(0, 1))
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True, overflow="ellipsis")
         for kept in samples.kept:
             table.add_row(Text(kept.target, "magenta"), Text(f"{kept.text} ({kept.confidence:.2f})"))
-        yield Text(f"kept last, in round {round}", "dim")
+        yield Text(f"accepted last, in round {round}", "dim")
         yield table
 
 

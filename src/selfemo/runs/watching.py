@@ -27,7 +27,7 @@ def drawn(look: Look, samples: Samples, earlier: Mapping[str, float], out: Conso
 
     Args:
         look: How the run is now.
-        samples: Those that were kept last.
+        samples: Those that were accepted last.
         earlier: Seconds of steps in earlier runs that did the same work.
         out: Of a terminal.
     """
@@ -46,7 +46,7 @@ def show_now(run: Going, samples: Samples, earlier: Mapping[str, float], out: Co
 
     Args:
         run: How it is.
-        samples: Those that were kept last.
+        samples: Those that were accepted last.
         earlier: Seconds of steps in earlier runs that did the same work.
         out: Of a terminal.
     """
@@ -62,7 +62,7 @@ def watch(
 
     Args:
         look: How the run is now.
-        samples: Those that were kept last.
+        samples: Those that were accepted last.
         earlier: Seconds of steps in earlier runs that did the same work.
         live: Draw a view; else print a line for what changes.
         pause: Seconds between two looks.

@@ -76,7 +76,7 @@ def test_a_view_tells_rounds_steps_shards_rates_and_what_waits_for_what(run: Hap
     assert "prepare 0:10" in first and "1:40" in first and "promoted" in first
     assert "6 of 47" in first and first.endswith("0.400 [0.300, 0.500]")
     assert "1/2 0:35..." in second
-    assert "round 1: Self-play, shard 2 of 2 self-play 3/9" in drawn
+    assert "round 1: Self-play, shard 2 of 2 3/9" in drawn
     assert "0.5/s, 12 s left" in drawn
     assert "running for" in drawn and ", ? left" in drawn  # nobody knows yet how long SELF-GRPO takes
     assert "next: Filter of round 1 waits for Self-play, shard 2; SELF-GRPO waits for Filter" in drawn
@@ -92,7 +92,7 @@ def test_samples_that_were_kept_last_are_shown_as_text_and_a_store_that_is_away_
     run: Happened, tmp_path: Path
 ) -> None:
     run.step("filter", 1, 3)
-    assert "kept in round 1: cannot be read from here" in _drawn_when_fetched(tmp_path, Samples(no_store))
+    assert "accepted in round 1: cannot be read from here" in _drawn_when_fetched(tmp_path, Samples(no_store))
     store = Store((tmp_path / "root").as_uri(), tmp_path / "cache")
     (tmp_path / "files").mkdir()
     given = dict(
