@@ -34,6 +34,8 @@ class Node:
         tries: Ids of its tries, the first one first. The names of their pods end with the same number.
         seconds: From its beginning to its end; None before that.
         pods: Names that the pod of its last try may have, by version of Argo.
+        began, ended: Seconds of Unix time; None before that.
+        pending: Whether its last try waits for a place to run in.
     """
 
     phase: str
@@ -41,6 +43,9 @@ class Node:
     tries: list[str]
     seconds: float | None
     pods: tuple[str, ...] = ()
+    began: float | None = None
+    ended: float | None = None
+    pending: bool = False
 
 
 def workflow(client: Any, run: str) -> Json | None:
@@ -85,12 +90,13 @@ def nodes(manifest: Json) -> dict[str, Node]:
             ids = [one["id"] for one in tries]
             number = ids[-1].rpartition("-")[2]
             pod = f"{manifest['metadata']['name']}-{tries[-1].get('templateName') or ''}-{number}"
-            found[name] = Node(node.get("phase") or "", message, ids, _seconds(node), (pod, ids[-1]))
+            began, ended = _time(node.get("startedAt")), _time(node.get("finishedAt"))
+            seconds = None if began is None or ended is None else ended - began
+            pending = tries[-1].get("phase") == "Pending"
+            phase = node.get("phase") or ""
+            found[name] = Node(phase, message, ids, seconds, (pod, ids[-1]), began, ended, pending)
     return found
 
 
-def _seconds(node: Json) -> float | None:
-    begun, ended = node.get("startedAt"), node.get("finishedAt")
-    if not begun or not ended:
-        return None
-    return (datetime.fromisoformat(ended) - datetime.fromisoformat(begun)).total_seconds()
+def _time(told: str | None) -> float | None:
+    return datetime.fromisoformat(told).timestamp() if told else None

@@ -10,6 +10,7 @@ from kfp import dsl, kubernetes
 from components.images import Images
 from selfemo.cluster.trainjob import KEYS, WORKDIR
 from selfemo.config.cluster import CA_DIRECTORY, TRAINER, Cluster, Pod
+from selfemo.runs.going import TITLES
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,15 @@ class Step:
 # (retryPolicy OnError), so what may pass by itself, such as a server that is away, is waited for inside the step. A
 # finished step, or shard, returns at once by its manifest, and training goes on from its last checkpoint.
 STEPS = {
-    "prepare": Step("Prepare", "light", 2),
-    "warmup": Step("Warm-up", "train", 2),
-    "generate": Step("Self-play", "generate", 3),  # a shard is short, and many run at once: more of them are evicted
-    "filter": Step("Filter", "light", 2),
-    "train": Step("SELF-GRPO", "train", 2),
-    "evaluate": Step("Evaluate", "evaluate", 3),
-    "decide": Step("Decide", "light", 2),  # resumes by its record: registry and alias are made to agree with it
+    "prepare": Step(TITLES["prepare"], "light", 2),
+    "warmup": Step(TITLES["warmup"], "train", 2),
+    "generate": Step(
+        TITLES["generate"], "generate", 3
+    ),  # a shard is short, and many run at once: more of them are evicted
+    "filter": Step(TITLES["filter"], "light", 2),
+    "train": Step(TITLES["train"], "train", 2),
+    "evaluate": Step(TITLES["evaluate"], "evaluate", 3),
+    "decide": Step(TITLES["decide"], "light", 2),  # resumes by its record: registry and alias are made to agree with it
     "carry": Step("Carry on", "light", 1),
     "report": Step("Report", "light", 1),  # the run's own result must not hang on its page
 }

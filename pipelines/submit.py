@@ -21,12 +21,14 @@ from components.images import Images
 from pipelines import forms, size
 from pipelines.compile import compile_to, version_of
 from pipelines.kubeflow import connect, listed, named, say, spoken
-from pipelines.watch import active, watch
+from pipelines.view import follow
+from pipelines.watch import active
 from selfemo import cycles
 from selfemo.cluster.trainjob import WORKDIR
 from selfemo.config import Config
 from selfemo.errors import Exit, UserError
 from selfemo.places import temporary
+from selfemo.runs.view import drawable
 from selfemo.unexpected import told
 
 
@@ -128,8 +130,8 @@ class Submission:
         return str(started.run_id)
 
     def wait(self, run: str) -> str:
-        """Follow a run to its end, a line for each step that changes; how it ended."""
-        return watch(self.client, run, self.name, self.poll)
+        """Follow a run to its end, as a view on a terminal, else a line for each step that changes; how it ended."""
+        return follow(self.client, run, self.config, self.name, self.poll, live=drawable(sys.stderr))
 
     def see_through(self, run: str, resume: int) -> bool:
         """Run, wait, and run again what failed; whether it succeeded in the end.

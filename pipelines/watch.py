@@ -21,6 +21,8 @@ FAILED = ("Failed", "Error")
 """Argo's words: the program failed; the pod was lost."""
 GONE = 3600
 """Seconds after which a run that is being terminated has no Workflow any more that could end."""
+UNLIKE_ARGO = (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError)
+"""What a Workflow raises that is not as Argo writes it."""
 FAULTS = 20
 """Looks in a row that may fail."""
 HALF = re.compile(r"\.selfemo-(learn|judge)(?:-(\d+))?\(")
@@ -29,20 +31,17 @@ PROGRAM = re.compile(r"\.([a-z]+)\(\d+\)\.executor$")
 DRIVER = re.compile(r"\.([a-z]+)-driver$")
 
 
-def watch(client: Any, run: str, name: str, poll: float) -> str:
-    """Follow a run to its end, a line for each step that changes; how it ended.
+def looks(client: Any, run: str, poll: float) -> Iterator[tuple[Any, Json | None]]:
+    """A run as Kubeflow has it, and its Workflow, again and again, until it has ended.
 
     Args:
         client: A kfp.Client.
         run: Id of the run.
-        name: Of the run, for people.
         poll: Seconds between two looks.
 
     Raises:
         UserError: If Kubeflow does not answer for long.
     """
-    known: set[str] = set()
-    namespace = client.get_user_namespace() or "NAMESPACE"
     faults = 0
     while True:
         try:
@@ -59,23 +58,56 @@ def watch(client: Any, run: str, name: str, poll: float) -> str:
             say(f"Kubeflow Pipelines does not answer ({type(error).__name__}); looking again")
             time.sleep(poll)
             continue
+        yield found, manifest
+        if found.state in ENDED:
+            return
+        time.sleep(poll)
+
+
+def watch(client: Any, run: str, name: str, poll: float) -> str:
+    """Follow a run to its end, a line for each step that changes; how it ended.
+
+    Args:
+        client: A kfp.Client.
+        run: Id of the run.
+        name: Of the run, for people.
+        poll: Seconds between two looks.
+
+    Raises:
+        UserError: If Kubeflow does not answer for long.
+    """
+    known: set[str] = set()
+    namespace = client.get_user_namespace() or "NAMESPACE"
+    found, manifest = None, None
+    for found, manifest in looks(client, run, poll):
         tasks = (found.run_details and found.run_details.task_details) or []
         try:
             told = list(lines(manifest, namespace)) if manifest else list(plain(tasks))
-        except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError):  # not as Argo writes it
+        except UNLIKE_ARGO:
             told = list(plain(tasks))
         for line in told:
             if line not in known:
                 say(line)
             known.add(line)
-        if found.state in ENDED:
-            detail = f": {printable(found.error.message or '')}" if found.error else ""
-            ended = how_it_ended(found)
-            say(f"run {name} has ended: {ended.lower()}{detail}")
-            if ended == "FAILED" and manifest and (said := failure(client, run, manifest)):
-                say(said)  # the last line: what is to be mended
-            return ended
-        time.sleep(poll)
+    return tell_end(client, run, name, found, manifest)
+
+
+def tell_end(client: Any, run: str, name: str, found: Any, manifest: Json | None) -> str:
+    """Say how a run ended, and of one that failed what is to be mended; how it ended.
+
+    Args:
+        client: A kfp.Client.
+        run: Id of the run.
+        name: Of the run, for people.
+        found: As Kubeflow has it at its end.
+        manifest: Its Workflow.
+    """
+    detail = f": {printable(found.error.message or '')}" if found.error else ""
+    ended = how_it_ended(found)
+    say(f"run {name} has ended: {ended.lower()}{detail}")
+    if ended == "FAILED" and manifest and (said := failure(client, run, manifest)):
+        say(said)  # the last line: what is to be mended
+    return ended
 
 
 def failure(client: Any, run: str, manifest: Json) -> str:
@@ -88,17 +120,27 @@ def failure(client: Any, run: str, manifest: Json) -> str:
     """
     try:
         found = sorted(nodes(manifest).items(), key=lambda item: _order(item[0]))
-    except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError):  # not as Argo writes it
+    except UNLIKE_ARGO:
         return ""
     for place, node in found:
         program = PROGRAM.search(place)
         if node.phase not in FAILED or not program or program[1] not in STEPS:
             continue
         for pod in node.pods:
-            log = text(client, f"/apis/v1alpha1/runs/{run}/nodes/{quote(pod, safe='')}/log")
-            if said := logs.failure(log.splitlines()):
+            if said := logs.failure(log_of(client, run, pod).splitlines()):
                 return f"{_label(place, program[1])}: {said}"
     return ""
+
+
+def log_of(client: Any, run: str, pod: str) -> str:
+    """Log of a pod of a run, so far; empty where nobody keeps that.
+
+    Args:
+        client: A kfp.Client.
+        run: Id of the run.
+        pod: Its name.
+    """
+    return text(client, f"/apis/v1alpha1/runs/{run}/nodes/{quote(pod, safe='')}/log")
 
 
 def how_it_ended(run: Any) -> str:
@@ -148,13 +190,13 @@ def _order(place: str) -> tuple[int, int, int]:
     half, shard = HALF.search(place), SHARD.search(place)
     step = next((m[1] for m in (PROGRAM.search(place), DRIVER.search(place)) if m), "")
     return (
-        _round(place) if half else (99 if step == "report" else -1),
+        round_of(place) if half else (99 if step == "report" else -1),
         list(STEPS).index(step) if step in STEPS else 0,
         int(shard[1]) if shard else 0,
     )
 
 
-def _round(place: str) -> int:
+def round_of(place: str) -> int:
     """Of a place in a half; the first judge is that of round 0, the first learn that of round 1."""
     half = HALF.search(place)
     return int(half[2] or 1) - (half[1] == "judge") if half else 0
@@ -162,7 +204,7 @@ def _round(place: str) -> int:
 
 def _label(place: str, step: str) -> str:
     shard = SHARD.search(place)
-    round_ = f"round {_round(place)}: " if HALF.search(place) else ""
+    round_ = f"round {round_of(place)}: " if HALF.search(place) else ""
     return f"{round_}{STEPS[step].title}{f', shard {int(shard[1]) + 1}' if shard else ''}"
 
 

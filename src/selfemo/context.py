@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from selfemo import __version__, addresses, fingerprint, logs, processes, services
+from selfemo import __version__, addresses, events, fingerprint, logs, processes, services
 from selfemo.config import Config
 from selfemo.errors import UserError
 from selfemo.places import private
@@ -190,6 +190,7 @@ class Context:
         if manifest is None:
             return None
         log.info("%s of round %d is already there: %s", name, round, uri)
+        _note("there", name, round, inputs, uri, manifest)
         if manifest.code != (now := code_version()):
             log.info("it was made by version %s; what it depends on is the same in this one, %s", manifest.code, now)
         return Published(uri, manifest)
@@ -232,17 +233,31 @@ class Context:
         shutil.rmtree(out, ignore_errors=True)  # of an attempt that was killed
         out.mkdir(parents=True)
         log.info("%s of round %d starts", name, round)
+        _note("starts", name, round, inputs, uri)
         started = time.monotonic()
         result = dict(work(out, scratch / "work"))
         result["seconds"] = seconds_since(started)
         result["accelerator_seconds"] = float(f"{result['seconds'] * processes.accelerators():.1f}")
+        result["machine"] = processes.machine()
+        result["fingerprint"] = fingerprint.of_step(name)[:12]
         digest = self.config.digest(name)
         manifest = self.store.publish(
             out, uri, step=name, inputs=dict(inputs), config=digest, code=code_version(), result=result
         )
         shutil.rmtree(scratch, ignore_errors=True)
         log.info("%s of round %d is published: %s", name, round, uri)
+        _note("published", name, round, inputs, uri, manifest)
         return Published(uri, manifest)
+
+
+def _note(
+    state: str, name: str, round: int, inputs: Mapping[str, Any], uri: str, manifest: Manifest | None = None
+) -> None:
+    """Tell who watches the run what became of a step, or of the shard that its inputs name."""
+    told: dict[str, Any] = {key: inputs[key] for key in ("shard", "of") if key in inputs}
+    if manifest is not None:
+        told["result"] = dict(manifest.result)
+    events.note(events.STEP, state, step=name, round=round, uri=uri, **told)
 
 
 def seconds_since(started: float) -> float:

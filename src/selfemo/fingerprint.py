@@ -48,6 +48,7 @@ SURROUNDINGS = (
     "selfemo.config",
     "selfemo.context",
     "selfemo.errors",
+    "selfemo.events",
     "selfemo.fingerprint",
     "selfemo.logs",
     "selfemo.places",

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from selfemo import processes
+from selfemo import events, processes
 from selfemo.reachable import spare_loopback
 from selfemo.shown import printable, shown
 from selfemo.unexpected import explained
@@ -94,6 +94,7 @@ def step(name: str, round: int | None = None) -> Iterator[None]:
         where = name if round is None else f"{name} of round {round}"
         said = f"{where} failed: {shown(explained(error) or f'{type(error).__name__}: {error}')}"
         log.error("%s", said)
+        events.note(events.STEP, "failed", step=name, round=round or 0, said=said)
         if name != "report" and _telling is not None:
             _telling(said)
         raise

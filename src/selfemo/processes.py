@@ -58,6 +58,14 @@ def accelerators() -> int:
     return max(int(torch.cuda.device_count()), world())
 
 
+def machine() -> str:
+    """What a step runs on, in a few words, for its record: with the GPU, where torch is loaded and has one."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return hardware.describe()
+    return f"{hardware.describe()}, {accelerators()} x {torch.cuda.get_device_name(0)}"
+
+
 def wanted(count: int, strategy: str) -> bool:
     """Whether processes have yet to be started: several, or one for DeepSpeed, which knows no other way.
 
@@ -132,6 +140,29 @@ def _rank_of_cause(code: int) -> int:
     if code == Exit.BAD_INPUT:
         return 0
     return 3 if code == -signal.SIGTERM else 1 if code < 0 else 2
+
+
+def began() -> float:
+    """When this process began, in seconds of Unix time: with its id, which is used again, it names it for good."""
+    import psutil
+
+    return float(psutil.Process().create_time())
+
+
+def alive(pid: int, began: float) -> bool:
+    """Whether the very process still runs that had this id and began then.
+
+    Args:
+        pid: Its id.
+        began: Of :func:`began`.
+    """
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return bool(abs(process.create_time() - began) < 2 and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 CHILD = "SELFEMO_CHILD_OF"

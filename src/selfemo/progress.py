@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import logging
-import os
+import re
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from selfemo import events
 from selfemo.terminal import console, lively
 
 log = logging.getLogger("selfemo.progress")
 
-LOG_EVERY = float(os.environ.get("SELFEMO_LOG_EVERY", "10"))
-"""Seconds between lines in a log; `selfemo run` asks its steps for more of them when it draws bars."""
+LOG_EVERY = 10.0
+"""Seconds between lines in a log."""
+NOTE_EVERY = 1.0
+"""Seconds between two that who watches the run is told."""
 HEARTBEAT = 60.0
 """Seconds after which a line is due even if nothing was finished: a step that is slow is told from one that hangs."""
+
+
+LINE = re.compile(r"\S+ I (\S[^/]*) (\d+)/(\d+) in (\d+) s")
+"""A line of it, as it stands in a log: the name, how many are done, of how many, and the seconds."""
 
 
 class Meter:
@@ -25,12 +32,19 @@ class Meter:
 
     def __init__(self, name: str, total: int) -> None:
         self.name, self.total, self.done = name, total, 0
-        self._started = self._logged = time.monotonic()
+        self._started = self._logged = self._noted = time.monotonic()
+        if total:
+            events.note(events.WORK, name=name, done=0, total=total, seconds=0.0)
 
     def advance(self, count: int = 1) -> None:
         """Note that ``count`` more units are finished."""
         self.done += count
         now = time.monotonic()
+        if now - self._noted >= NOTE_EVERY or self.done >= self.total:
+            self._noted = now
+            events.note(
+                events.WORK, name=self.name, done=self.done, total=self.total, seconds=round(now - self._started, 1)
+            )
         if now - self._logged >= LOG_EVERY or self.done >= self.total:
             self._log(now)
 

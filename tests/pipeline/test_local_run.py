@@ -21,6 +21,9 @@ import pytest
 from selfemo.config import Config
 from selfemo.context import Context
 from selfemo.registry.rounds import RoundRow
+from selfemo.runs.going import CUT_OFF, DONE, THERE
+from selfemo.runs.here import Here, measured
+from selfemo.runs.samples import Samples
 from selfemo.steps import finished_rounds
 from tests.conftest import small_of
 from tests.pipeline.test_secrets import CANARIES, contents
@@ -119,6 +122,24 @@ def test_all_rounds(config: Config, first: First) -> None:
     assert "<script" not in page
 
 
+def test_what_happened_was_noted_for_whoever_watches(config: Config, first: First) -> None:
+    assert first.code == 0, first.printed
+    run = Here(Path(config.workdir), "e2e").look()
+    assert (run.state.word, run.rounds, run.shards) == ("finished", 2, SHARDS)
+    stages = {(stage.round, stage.step): stage for stage in run.stages()}
+    assert {stage.state for stage in stages.values()} == {DONE}
+    assert all(stage.seconds is not None for stage in stages.values())
+    assert [len(stages[round, "evaluate"].pieces) for round in (0, 1, 2)] == [SHARDS] * 3
+    assert [run.rows[row.round].weighted_f1 for row in first.rounds] == [row.weighted_f1 for row in first.rounds]
+    samples = Samples(lambda: Context(config).store)
+    samples.fetch(run.samples[0])
+    assert run.samples[1] == 2 and samples.kept and not samples.why_not
+    earlier = measured(Path(config.workdir), with_(config, "loop", rounds=2, patience=2))
+    assert earlier["warmup"] == stages[0, "warmup"].seconds  # another run of these settings knows how long it takes
+    other = with_(with_(config, "loop", rounds=2, patience=2), "warmup", learning_rate=0.004)
+    assert "warmup" not in measured(Path(config.workdir), other)
+
+
 @pytest.mark.usefixtures("first")
 def test_a_second_run_does_nothing_again(config: Config, tmp_path: Path) -> None:
     test = with_(config, "loop", rounds=2, patience=2)
@@ -195,10 +216,13 @@ def test_an_interrupt_ends_the_step_it_hits_and_the_same_command_goes_on(small: 
     process.send_signal(signal.SIGINT)
     assert process.wait() == 130
     assert "the same command goes on from here" in process.stderr.read()
+    cut_off = Here(Path(interrupted.workdir), "interrupted").look()
+    assert (cut_off.state.word, cut_off.pieces[0, "warmup", None].state) == ("ended by hand", CUT_OFF)
     psutil.wait_procs(children)  # all of them end
     code, _, printed = run(interrupted, tmp_path)
     assert code == 0, printed
     assert printed.count("is already there") == 1  # what was published before the interrupt
+    assert Here(Path(interrupted.workdir), "interrupted").look().pieces[0, "prepare", None].state == THERE
 
 
 def test_a_run_leaves_no_secret_behind(config: Config, first: First, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from selfemo import progress
 from selfemo.config import Config
+from selfemo.context import Context
 from selfemo.local.runner import _OURS, _screen
 from selfemo.policies import Policies
 from selfemo.store.artifacts import Store
@@ -115,20 +116,22 @@ def test_a_terminal_gets_a_bar(capsys: pytest.CaptureFixture[str], monkeypatch: 
         assert meter.done == 2
 
 
-def test_the_runs_screen_shows_steps_as_lines_and_progress_as_bars(
-    capsys: pytest.CaptureFixture[str],
+def test_the_runs_screen_shows_lines_above_a_view_that_has_the_progress(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with _screen(True) as show:
-        show("07:00:00 I train of round 1 starts")
-        show("07:00:01 I SELF-GRPO 1/2 in 1 s")
-        show("07:00:02 I SELF-GRPO 2/2 in 2 s")
-        show("07:00:03 I [bold]not markup[/bold] 3/4")
-    printed = capsys.readouterr().err
-    assert "train of round 1 starts" in printed
-    assert "[bold]not markup[/bold]" in printed
-    with _screen(False) as show:
-        show("07:00:01 I SELF-GRPO 1/2 in 1 s")
-    assert capsys.readouterr().err == "07:00:01 I SELF-GRPO 1/2 in 1 s\n"
+    context = Context(Config(workdir=str(tmp_path)))
+    lines = [
+        "07:00:00 I train of round 1 starts",
+        "07:00:02 I SELF-GRPO 2/2 in 2 s",
+        "07:00:03 I [bold]not markup[/bold] 3/4",
+    ]
+    for drawn in (True, False):
+        monkeypatch.setattr("selfemo.runs.view.drawable", lambda _, drawn=drawn: drawn)
+        with _screen(context) as show:
+            for line in lines:
+                show(line)
+        printed = capsys.readouterr().err.splitlines()
+        assert [line for line in lines if line in printed] == ([lines[0], lines[2]] if drawn else lines)
 
 
 @pytest.mark.parametrize("line", ["    07:00:00 I ours", "\x1b[32m07:00:00 I ours\x1b[0m"])

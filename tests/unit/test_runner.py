@@ -19,6 +19,7 @@ from selfemo import logs
 from selfemo.context import Context
 from selfemo.errors import UserError
 from selfemo.local import runner
+from selfemo.runs.here import Here
 
 FAILED = """\
 10:00:00 I prepare of round 0 starts
@@ -71,6 +72,7 @@ sys.path[:0] = {path!r}
 from selfemo import config
 from selfemo.context import Context
 from selfemo.local import runner
+from selfemo.runs.here import Here
 runner.checkout = lambda: __import__("pathlib").Path({checkout!r})
 runner.run_pipeline(Context(config.load(None, [{workdir!r}, "store.root=file:///nowhere", "mlflow.tracking_uri=sqlite:///x"])))
 """
@@ -110,12 +112,16 @@ Going = tuple[subprocess.Popen[bytes], psutil.Process, psutil.Process]
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda s: s.name)
-def test_a_closed_terminal_or_a_killed_run_leaves_no_pipeline_and_no_step(going: Going, number: signal.Signals) -> None:
+def test_a_closed_terminal_or_a_killed_run_leaves_no_pipeline_and_no_step(
+    going: Going, number: signal.Signals, tmp_path: Path
+) -> None:
     run, pipeline, step = going
     run.send_signal(number)
     run.wait(60)
     _, alive = psutil.wait_procs([pipeline, step], timeout=60)
     assert not alive
+    word = "killed" if number is signal.SIGKILL else "ended by hand"
+    assert Here(tmp_path / "w", "demo").look().state.word == word  # as who watches it is told
 
 
 def test_a_pipeline_that_was_killed_leaves_no_step_and_ends_the_run(going: Going) -> None:

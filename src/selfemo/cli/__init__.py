@@ -17,6 +17,8 @@ from selfemo.cli.feedback import feedback
 from selfemo.cli.gc import gc
 from selfemo.cli.play import play
 from selfemo.cli.review import review
+from selfemo.cli.runs import compare, runs
+from selfemo.cli.watch import watch
 
 
 @click.group(cls=Cli, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -37,6 +39,9 @@ for command in (
     run.study,
     run.services,
     run.ui,
+    watch,
+    runs,
+    compare,
     cluster.compile_,
     cluster.submit,
     cluster.reap_trainjobs,

@@ -11,14 +11,14 @@ Needed are, with what their manifests say they were made of:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from selfemo.context import Context
 from selfemo.errors import UserError
-from selfemo.registry.mlflow_client import quoted
+from selfemo.registry.mlflow_client import pages, quoted
 from selfemo.store.artifacts import Manifest
 
 _BEHIND = ("samples", "prepared", "scores", "champion_scores")
@@ -50,7 +50,7 @@ def ask(context: Context) -> Known:
 
     client = context.registry.client
     known = Known()
-    runs = list(_pages(client.search_runs, _experiments(client), run_view_type=ViewType.ALL, order_by=_NEWEST_FIRST))
+    runs = list(pages(client.search_runs, _experiments(client), run_view_type=ViewType.ALL, order_by=_NEWEST_FIRST))
     known.names = {name for run in runs if (name := _name_of(run))}
     newest, known.unfinished = _attempts(runs)
     for run in newest:
@@ -58,7 +58,7 @@ def ask(context: Context) -> Known:
             known.roots.add(prepared)
         known.roots.update(json.loads(run.data.tags.get("selfemo.decisions", "[]")))
         known.roots.add(run.data.params.get("policy.base", ""))
-    for version in _pages(client.search_model_versions):
+    for version in pages(client.search_model_versions):
         tags = version.tags
         known.versions |= {str(version.source), tags.get("selfemo.scores", ""), tags.get("selfemo.decision", "")}
     return known
@@ -75,14 +75,14 @@ def goes_on(context: Context, name: str) -> bool:
         name: Of the run.
     """
     client, where = context.registry.client, f"tags.`selfemo.run` = {quoted(name)}"
-    _, unfinished = _attempts(_pages(client.search_runs, _experiments(client), where, order_by=_NEWEST_FIRST))
+    _, unfinished = _attempts(pages(client.search_runs, _experiments(client), where, order_by=_NEWEST_FIRST))
     return name in unfinished
 
 
 def _experiments(client: Any) -> list[str]:
     from mlflow.entities import ViewType
 
-    return [e.experiment_id for e in _pages(client.search_experiments, view_type=ViewType.ALL)]
+    return [e.experiment_id for e in pages(client.search_experiments, view_type=ViewType.ALL)]
 
 
 def _attempts(runs: Iterable[Any]) -> tuple[list[Any], set[str]]:
@@ -107,17 +107,6 @@ def _name_of(run: Any) -> str:
     if tags.get("selfemo.kind") == "round":
         return ""
     return str(tags.get("selfemo.run") or (params.get("run", "") if "policy.base" in params else ""))
-
-
-def _pages(search: Any, *arguments: Any, **options: Any) -> Iterator[Any]:
-    """All that a search of MLflow finds."""
-    token = None
-    while True:
-        page = search(*arguments, **options, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
 
 
 def recorded(folders: Sequence[Path]) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -15,18 +16,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from selfemo import logs, processes, services
+from selfemo import events, logs, processes, progress, services, terminal
 from selfemo.config import Config
+from selfemo.config.run import SECTIONS
 from selfemo.context import Context
 from selfemo.errors import Exit, UserError
 from selfemo.places import private, temporary
-from selfemo.terminal import console, lively
+from selfemo.runs.state import ENDED_BY_HAND, FAILED, FINISHED
 
 _OURS = re.compile(r"^\s*(?:\x1b\[[\d;]*m)*(\d\d:\d\d:\d\d [IWEC] .*?)(?:\x1b\[[\d;]*m)*$")
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
 _SILENT = re.compile(r"Task '([^']+)' finished with status FAILURE")
 """What KFP's local runner says of a step that failed."""
-_METER = re.compile(r"^\S+ I (\S[^/]*) (\d+)/(\d+) in \d+ s$")
 
 
 def checkout() -> Path:
@@ -93,8 +94,8 @@ class Ended:
 def run_pipeline(context: Context) -> Ended:
     """Run all rounds.
 
-    Everything the steps print goes to ``run.log``; this process shows the project's own lines, and bars on a
-    terminal.
+    Everything the steps print goes to ``run.log``, and what happens to a file of events, which others may watch; this
+    process shows the project's own lines, and on a terminal how the run goes.
 
     Args:
         context: Of the run; its services are started.
@@ -102,16 +103,21 @@ def run_pipeline(context: Context) -> Ended:
     folder = context.workdir / "runs" / context.config.run
     private(context.workdir)
     folder.mkdir(parents=True, exist_ok=True)
-    interactive = lively(sys.stderr)
+    happened = (folder / events.FILE).resolve()
     env = {
         **os.environ,
         **_modules(),
         "PYTHONUNBUFFERED": "1",
-        "SELFEMO_LOG_EVERY": "1" if interactive else "10",
+        events.VARIABLE: str(happened),
         processes.CHILD: str(os.getpid()),
     }
     command = [sys.executable, "-m", "pipelines.local", str((folder / "config.json").resolve())]
-    with _alone(folder) as lock, (folder / "run.log").open("ab") as log, _screen(interactive) as show:
+    with (
+        _alone(folder) as lock,
+        (folder / "run.log").open("ab") as log,
+        _told(context, happened),
+        _screen(context) as show,
+    ):
         (folder / "config.json").write_text(context.settled.to_json())  # the same wherever a step runs
         before = log.tell()
         process = subprocess.Popen(
@@ -128,11 +134,35 @@ def run_pipeline(context: Context) -> Ended:
             threading.Thread(target=_end_with, args=(process,), daemon=True, name="orphans").start()
             _follow(process.stdout, log, show)
             process.wait()
-    if process.returncode == 0:
-        return Ended(True)
-    with (folder / "run.log").open("rb") as written:
-        written.seek(before)
-        return Ended(False, _why(raw.decode(errors="replace") for raw in written))
+        ended = Ended(True)
+        if process.returncode:
+            with (folder / "run.log").open("rb") as written:
+                written.seek(before)
+                ended = Ended(False, _why(raw.decode(errors="replace") for raw in written))
+        word, said = (FINISHED, "") if ended.succeeded else (FAILED, ended.error)
+        events.note(events.RUN, "ended", file=happened, word=word, said=said)
+    return ended
+
+
+@contextmanager
+def _told(context: Context, happened: Path) -> Iterator[None]:
+    """Note that the run starts, and whose process it is; and that it was ended, if it was."""
+    config = context.config
+    told = {
+        "host": platform.node(),
+        "began": processes.began(),
+        "title": f"{config.policy.start or config.policy.base} on {', '.join(c.name for c in config.corpora)}",
+        "rounds": config.loop.rounds,
+        "shards": config.launch.shards,
+        "digests": {step: config.digest(step) for step in SECTIONS},  # whose times may be compared
+    }
+    events.note(events.RUN, "starts", file=happened, **told)
+    try:
+        yield
+    except BaseException as error:
+        word = ENDED_BY_HAND if isinstance(error, KeyboardInterrupt) else FAILED
+        events.note(events.RUN, "ended", file=happened, word=word, said=str(error))
+        raise
 
 
 def _end_with(process: subprocess.Popen[bytes]) -> None:
@@ -202,27 +232,23 @@ def _follow(output: IO[bytes], log: IO[bytes], show: Callable[[str], None]) -> N
 
 
 @contextmanager
-def _screen(interactive: bool) -> Iterator[Callable[[str], None]]:
-    """A function that shows one line of the log: as it is, or as a bar if it tells of progress."""
-    if not interactive:
+def _screen(context: Context) -> Iterator[Callable[[str], None]]:
+    """A function that shows one line of the log: above a view of the run on a terminal, else as it is."""
+    from selfemo.runs.view import drawable
+
+    if not drawable(sys.stderr):
         yield lambda line: print(line, file=sys.stderr, flush=True)
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+    from selfemo.runs.here import Here, measured
+    from selfemo.runs.samples import Samples
+    from selfemo.runs.watching import drawn
 
-    columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console(stderr=True), transient=True) as bars:
-        current: dict[str, TaskID] = {}
+    out, run = terminal.console(stderr=True), Here(context.workdir, context.config.run)
+    earlier = measured(context.workdir, context.config)
+    with drawn(run.look, Samples(lambda: context.store), earlier, out):
 
         def show(line: str) -> None:
-            match = _METER.match(line)
-            if match is None:
-                bars.console.print(line, markup=False, highlight=False)
-                return
-            name, done, total = match.group(1), int(match.group(2)), int(match.group(3))
-            if name not in current:
-                current[name] = bars.add_task(name, total=total)
-            bars.update(current[name], completed=done)
-            if done >= total:
-                bars.remove_task(current.pop(name))
+            if not progress.LINE.fullmatch(line):  # the view has it
+                out.print(line, markup=False, highlight=False)
 
         yield show

@@ -28,9 +28,16 @@ HEADERS = ("corpus", "figure", "gain [95 %]", "p, one-sided", "dialogues")
 
 WEIGHTED, MICRO = "weighted F1", "micro F1 of label sets"
 """What a gain is in: the field's figure of single labels, or where gold has sets, that of label decisions."""
+MACRO, ACCURACY = "macro F1", "accuracy"
+"""Other figures of single labels, which decide nothing: a person who compares two policies sees them."""
 
 
-FIGURES: dict[str, Callable[[Floats], Floats]] = {WEIGHTED: lambda t: scores_of_tallies(t).weighted_f1, MICRO: micro_f1}
+FIGURES: dict[str, Callable[[Floats], Floats]] = {
+    WEIGHTED: lambda t: scores_of_tallies(t).weighted_f1,
+    MICRO: micro_f1,
+    MACRO: lambda t: scores_of_tallies(t).macro_f1,
+    ACCURACY: lambda t: scores_of_tallies(t).accuracy,
+}
 """How each is computed from tallies ``(..., 3, m)``."""
 
 
@@ -47,7 +54,7 @@ class Gain:
         low, high: Its 95 % interval, by bootstrap over dialogues.
         p: Of the paired permutation test, one-sided: chance of such a gain if the two were alike.
         dialogues: That both were scored on.
-        figure: What the gain is in: :data:`WEIGHTED` or :data:`MICRO`.
+        figure: What the gain is in, of :data:`FIGURES`.
     """
 
     gain: float
@@ -106,8 +113,8 @@ def p_value(
     hand is counted among them.
 
     Args:
-        champion: Tallies ``(D, 3, m)`` by dialogue (:mod:`selfemo.method.tallies`): of primary labels for
-            :data:`WEIGHTED`, of label decisions for :data:`MICRO`.
+        champion: Tallies ``(D, 3, m)`` by dialogue (:mod:`selfemo.method.tallies`): of label decisions for
+            :data:`MICRO`, of primary labels for the others.
         challenger: The same of the challenger on the same dialogues.
         seed: Of the assignments that are drawn.
         times: Most assignments.
@@ -143,9 +150,21 @@ def p_value(
 
 
 def paired_gain(
-    champion: Sequence[Scored], challenger: Sequence[Scored], space: LabelSpace | None, config: Config
+    champion: Sequence[Scored],
+    challenger: Sequence[Scored],
+    space: LabelSpace | None,
+    config: Config,
+    figure: str | None = None,
 ) -> Gain:
-    """Gain on one corpus, over the dialogues both were scored on: of sets where gold has any, else of single labels.
+    """Gain on one corpus, over the dialogues both were scored on.
+
+    Args:
+        champion: Its predictions there.
+        challenger: The same of the challenger.
+        space: The labels of the corpus; None if they are not known.
+        config: Section ``evaluation``, and the seed.
+        figure: What the gain is in, of :data:`FIGURES`; None is what the gate decides by: of sets where gold has any,
+            else of single labels.
 
     Raises:
         NotComparable: If the two were not scored on the same turns, with the same labels.
@@ -161,13 +180,23 @@ def paired_gain(
             where="gate",
             fix="evaluate both with one label space",
         )
-    figure = MICRO if several(champion) else WEIGHTED
+    figure = figure or (MICRO if several(champion) else WEIGHTED)
     scored = FIGURES[figure]
-    pair = (champion, challenger)
-    old, new = (decisions(r, space) if figure == MICRO else tallies(confusion(r, space)) for r in pair)
+    old, new = (tallies_of(rows, space, figure) for rows in (champion, challenger))
     before, after = (scored(resampled(t, config.evaluation.bootstrap, config.seed)) for t in (old, new))
     gain, (low, high) = float(scored(new.sum(0)) - scored(old.sum(0))), interval(after - before)
     return Gain(gain, low, high, p_value(old, new, config.seed, figure=figure), len(old), figure)
+
+
+def tallies_of(rows: Sequence[Scored], space: LabelSpace, figure: str) -> Floats:
+    """Tallies ``(D, 3, m)`` of predictions by dialogue, as a figure wants them.
+
+    Args:
+        rows: Of one corpus.
+        space: Its labels.
+        figure: Of :data:`FIGURES`.
+    """
+    return decisions(rows, space) if figure == MICRO else tallies(confusion(rows, space))
 
 
 def check(champion: Sequence[Scored], challenger: Sequence[Scored], spaces: Spaces, config: Config) -> Decision:

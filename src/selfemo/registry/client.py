@@ -134,12 +134,13 @@ class Registry:
         """Log parameters; a value that changed since an earlier attempt is kept as a tag, since MLflow's are final."""
         from mlflow.entities import Param
 
-        known = self.client.get_run(run).data.params
+        data = self.client.get_run(run).data
+        known, changed = data.params, data.tags
         kept = {key: str(value)[:PARAMETER] for key, value in values.items()}
         new = [Param(key, value) for key, value in kept.items() if key not in known]
         self.client.log_batch(run, params=new)
         for key, value in kept.items():
-            if known.get(key, value) != value:
+            if changed.get(f"changed.{key}", known.get(key, value)) != value:  # also where it is again what it was
                 self.client.set_tag(run, f"changed.{key}", value)
 
     def metrics(self, run: str, rows: Iterable[tuple[int, Mapping[str, float]]]) -> None:

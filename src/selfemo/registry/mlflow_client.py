@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -185,6 +185,23 @@ def quoted(value: str) -> str:
         if quote not in value:
             return f"{quote}{value}{quote}"
     raise UserError("holds both kinds of quotes, which MLflow cannot search for", where=value, fix="use one kind")
+
+
+def pages(search: Any, *arguments: Any, **options: Any) -> Iterator[Any]:
+    """All that a search of MLflow finds.
+
+    Args:
+        search: Method of a client.
+        arguments: Of it.
+        options: Of it.
+    """
+    token = None
+    while True:
+        page = search(*arguments, **options, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 Point = tuple[str, float, int, int]

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from selfemo import processes
 from selfemo.places import private
 from selfemo.store.filelock import locked as file_locked
 
@@ -40,13 +41,7 @@ class Process:
 
     def alive(self) -> bool:
         """Whether this very process still runs."""
-        import psutil
-
-        try:
-            process = psutil.Process(self.pid)
-            return bool(abs(process.create_time() - self.began) < 2 and process.status() != psutil.STATUS_ZOMBIE)
-        except psutil.NoSuchProcess:
-            return False
+        return processes.alive(self.pid, self.began)
 
     def environment(self) -> dict[str, str]:
         """Variables that it was started with; empty if it is gone."""

@@ -1,0 +1,208 @@
+"""A run as it goes: its rounds and steps in their order, what each does, and what it waits for.
+
+The same whether it is read from the events of a run on this machine, from a cluster's Workflow, or from what is
+published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from selfemo.registry.rounds import RoundRow
+from selfemo.runs.state import FINISHED, OPEN, RUNNING, State
+
+TITLES = {
+    "prepare": "Prepare",
+    "warmup": "Warm-up",
+    "generate": "Self-play",
+    "filter": "Filter",
+    "train": "SELF-GRPO",
+    "evaluate": "Evaluate",
+    "decide": "Decide",
+}
+"""Steps in the order of the pipeline, as people call them."""
+BEFORE = ("prepare", "warmup", "evaluate", "decide")
+"""Steps of round 0."""
+ROUND = ("generate", "filter", "train", "evaluate", "decide")
+"""Steps of every other round."""
+SHARDED = ("generate", "evaluate")
+
+WAITS, RUNS, DONE, THERE, FAILED, CUT_OFF, NEVER = (
+    "waits",
+    "runs",
+    "done",
+    "there already",
+    "failed",
+    "cut off",
+    "not needed",
+)
+"""What may become of a step or a shard."""
+OVER = (DONE, THERE)
+
+
+@dataclass
+class Work:
+    """Units that a step counts: how many are done, of how many, in how many seconds."""
+
+    name: str
+    done: int
+    total: int
+    seconds: float
+
+    @property
+    def rate(self) -> float | None:
+        """Units a second; None before the first."""
+        return self.done / self.seconds if self.done and self.seconds > 0 else None
+
+    @property
+    def left(self) -> float | None:
+        """Seconds that the rest takes at that rate; None before it is known."""
+        return None if self.rate is None else (self.total - self.done) / self.rate
+
+
+@dataclass
+class Piece:
+    """A step of a round, or a shard of one.
+
+    Attributes:
+        step: A key of :data:`TITLES`.
+        round: Its number.
+        shard: Counted from 0; None for a step without shards.
+        state: One of the words above.
+        began, ended: Seconds of Unix time; None where that is not known.
+        tries: How often it was begun.
+        work: What it counts just now.
+        said: Why it failed, or what it waits for, where somebody says so.
+        uri: What it published.
+        pid: Of its process on this machine.
+    """
+
+    step: str
+    round: int
+    shard: int | None = None
+    state: str = WAITS
+    began: float | None = None
+    ended: float | None = None
+    tries: int = 0
+    work: Work | None = None
+    said: str = ""
+    uri: str = ""
+    pid: int = 0
+
+    def label(self, shards: int) -> str:
+        """Its name, such as ``round 1: Self-play, shard 1 of 2``."""
+        shard = f", shard {self.shard + 1} of {shards}" if self.shard is not None and shards > 1 else ""
+        return f"round {self.round}: {TITLES[self.step]}{shard}"
+
+    def seconds(self, now: float) -> float | None:
+        """How long it took, or has taken so far; None where that is not known."""
+        if self.began is None:
+            return None
+        return max(0.0, (now if self.ended is None else self.ended) - self.began)
+
+
+@dataclass
+class Stage:
+    """All shards of a step of a round, which run beside each other, or the step itself."""
+
+    step: str
+    round: int
+    pieces: list[Piece]
+
+    @property
+    def state(self) -> str:
+        """Of all of them together."""
+        states = [piece.state for piece in self.pieces]
+        for state in (FAILED, CUT_OFF, RUNS):
+            if state in states:
+                return state
+        if all(state in (*OVER, NEVER) for state in states):
+            return next(state for state in (DONE, THERE, NEVER) if state in states)
+        return RUNS if any(state in OVER for state in states) else states[0]
+
+    @property
+    def seconds(self) -> float | None:
+        """From the first's beginning to the last's end; None before that, or where it was not done here."""
+        if self.state != DONE or any(p.state == DONE and (p.began is None or p.ended is None) for p in self.pieces):
+            return None
+        done = [p for p in self.pieces if p.state == DONE]
+        return max(p.ended or 0.0 for p in done) - min(p.began or 0.0 for p in done)
+
+    @property
+    def began(self) -> float | None:
+        """When its first piece began."""
+        return min((p.began for p in self.pieces if p.began is not None), default=None)
+
+
+@dataclass
+class Going:
+    """A run as it goes.
+
+    Attributes:
+        name: Of the run.
+        what: The model and the corpora, for people.
+        rounds: That it may have, round 0 not counted.
+        shards: Of self-play and evaluation.
+        state: What became of it.
+        began, ended: Of its last attempt, in seconds of Unix time; None where that is not known.
+        pieces: By round, step and shard.
+        rows: Of decided rounds.
+        samples: URI of the last samples that the filter accepted, and the round; empty before the first.
+        notes: What cannot be told, and why.
+    """
+
+    name: str
+    what: str = ""
+    rounds: int = 0
+    shards: int = 1
+    state: State = field(default_factory=lambda: State(OPEN))
+    began: float | None = None
+    ended: float | None = None
+    pieces: dict[tuple[int, str, int | None], Piece] = field(default_factory=dict)
+    rows: dict[int, RoundRow] = field(default_factory=dict)
+    samples: tuple[str, int] = ("", 0)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.state.word not in (RUNNING, OPEN)
+
+    def piece(self, step: str, round: int, shard: int | None = None) -> Piece:
+        """The step or shard of a place, made if need be."""
+        return self.pieces.setdefault((round, step, shard), Piece(step, round, shard))
+
+    def plan(self) -> None:
+        """Make all pieces that there may be: what is not begun yet waits."""
+        for round in range(self.rounds + 1):
+            for step in ROUND if round else BEFORE:
+                for shard in range(self.shards) if step in SHARDED else (None,):
+                    self.piece(step, round, shard)
+
+    def stages(self) -> Iterator[Stage]:
+        """Stages in the order of the pipeline."""
+        for round in sorted({place[0] for place in self.pieces}):
+            for step in ROUND if round else BEFORE:
+                found = [p for (r, s, _), p in self.pieces.items() if (r, s) == (round, step)]
+                if found:
+                    yield Stage(step, round, sorted(found, key=lambda p: p.shard or 0))
+
+    def decided(self, round: int, result: Mapping[str, Any]) -> None:
+        """Take in what a decision said; rounds that are not needed any more are told as that."""
+        self.rows[round] = RoundRow(**result["row"])
+        if not result.get("go_on", True):
+            for (later, _, _), piece in self.pieces.items():
+                if later > round and piece.state == WAITS:
+                    piece.state = NEVER
+
+    def close(self) -> None:
+        """What runs or waits when a run is over does so no longer."""
+        if self.over:
+            finished = self.state.word == FINISHED
+            for piece in self.pieces.values():
+                if piece.state == RUNS:
+                    piece.state = CUT_OFF
+                elif piece.state == WAITS and finished:
+                    piece.state = NEVER
