@@ -41,14 +41,19 @@ def _table(prefix: str, section: Schema, whole: Schema) -> str:
 
 def _rows(prefix: str, section: Schema, whole: Schema) -> Iterator[tuple[str, str, str, str]]:
     """Of each key that holds a value; those of sections within, too."""
+    kinds = {field.get("$ref") for field in section["properties"].values()}
+    alike = len(kinds) == 1 and None not in kinds
     for key, field in section["properties"].items():
         below = _section(field, whole)
-        if below and prefix:
+        if below and alike:  # all of one form, which is told once
+            yield f"`{prefix}{key}`", "mapping, below", "of the profile", _cell(_told(field))
+        elif below and prefix and "anyOf" not in field and field.get("type") != "array":
             yield from _rows(f"{prefix}{key}.", below, whole)
-        elif not below:
+        elif not below or prefix:
             default = f"`{json.dumps(field['default'], ensure_ascii=False)}`" if "default" in field else ""
-            told = " ".join(field.get("description", "").split())
-            yield f"`{prefix}{key}`", _takes(field, whole), _cell(default), _cell(told)
+            yield f"`{prefix}{key}`", _takes(field, whole), _cell(default), _cell(_told(field))
+    if alike:
+        yield from _rows(f"{prefix}KIND.", _section(field, whole) or {}, whole)
 
 
 def _section(field: Schema, whole: Schema) -> Schema | None:
@@ -63,7 +68,7 @@ def _section(field: Schema, whole: Schema) -> Schema | None:
 def _takes(field: Schema, whole: Schema) -> str:
     """What a value is, in words."""
     if choices := field.get("enum") or ([field["const"]] if "const" in field else None):
-        return ", ".join(f"`{choice}`" for choice in choices)
+        return ", ".join(f"`{choice or json.dumps(choice)}`" for choice in choices)
     if "anyOf" in field:
         return " or ".join(dict.fromkeys(_takes(part, whole) for part in field["anyOf"]))
     if "$ref" in field:
@@ -75,6 +80,10 @@ def _takes(field: Schema, whole: Schema) -> str:
     kinds = {"object": "mapping", "string": "text", "null": "null", "boolean": "true or false"}
     kind = str(field.get("type", "value"))
     return " ".join((kinds.get(kind, kind), *limits))
+
+
+def _told(field: Schema) -> str:
+    return " ".join(field.get("description", "").split())
 
 
 def _cell(text: str) -> str:

@@ -78,10 +78,13 @@ def test_the_reference_has_every_command_and_every_setting(site: Path) -> None:
 
     def missing(section: Any, prefix: str) -> Iterator[str]:
         for name, field in section.model_fields.items():
+            key = re.sub(r"(?<=pods\.)\w+", "KIND", f"{prefix}{name}")
             if hasattr(field.annotation, "model_fields"):
                 yield from missing(field.annotation, f"{prefix}{name}.")
-            elif f"<code>{prefix}{name}" not in settings and f'id="{name}"' not in settings:
-                yield f"{prefix}{name}"
+            elif not field.description:
+                yield f"{key} does not say what it is"
+            elif f"<code>{key}" not in settings and f'id="{name}"' not in settings:
+                yield key
 
     assert list(missing(Config, "")) == []
 
