@@ -8,11 +8,14 @@ from collections.abc import Iterator
 
 _ENDS = {"&&", "||", "|", ";", ";;", "&", "|&", "(", ")"}
 _REDIRECTION = re.compile(r"(\d*|&)(>|>>|<|>&|<<<)")
+_SUBSTITUTION = re.compile(r"\$\((.*)\)")
 _KEYWORDS = {"do", "done", "then", "fi", "else", "{", "}", "!", "time", "until", "while", "if"}
 
 
 def simple_commands(text: str) -> Iterator[list[str]]:
     """Words of each command, without what is set for it, where it runs (``.venv/bin/``), and redirections.
+
+    Of ``$(...)`` the command within, too.
 
     Raises:
         ValueError: If a quote is not closed.
@@ -26,6 +29,8 @@ def simple_commands(text: str) -> Iterator[list[str]]:
             if word in _ENDS:
                 if words := _bare(words):
                     yield words
+                    for inner in (match[1] for word in words if (match := _SUBSTITUTION.search(word))):
+                        yield from simple_commands(inner)
                 words = []
             elif skip:
                 skip = False
