@@ -13,7 +13,7 @@ SEED ?= 7
 SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help install doctor demo test test-vllm test-cluster faults fuzz lint compile manifests images sbom test-images bench study constraints clean
+.PHONY: help install doctor demo test test-vllm test-cluster faults fuzz lint compile manifests images sbom test-images bench study docs constraints clean
 
 help:  ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +92,9 @@ bench: $(VENV)/.local  ## Benchmarks, about two hours; each prints a ratio or a 
 
 study: $(VENV)/.local  ## The variants of configs/study on MELD, days of it; goes on where it stopped (SELFEMO_DATA names the data)
 	$(BIN)/selfemo study --plan configs/study/meld.yaml --out docs/results/exact
+
+docs: $(VENV)/.dev  ## The documentation as a site, build/site/index.html, which needs no server and no network
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 constraints: $(VENV)/.dev  ## Pin what is installed now
 	@{ head -1 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu//'; } > constraints.new

@@ -16,7 +16,9 @@ from selfemo import services
 from tests.conftest import ROOT
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
-BLOCKS = re.findall(r"^```console( fails)?\n(.*?)^```", TUTORIAL.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+BLOCKS = re.findall(
+    r'^```console( title="exit code 2")?\n(.*?)^```', TUTORIAL.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+)
 
 
 @pytest.fixture

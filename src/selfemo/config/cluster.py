@@ -49,16 +49,21 @@ class Pod(Section):
     cpu: Cpu = "1"
     """Most of it, and what is asked for where cpu_request does not say less."""
     memory: Memory = "2Gi"
+    """Most of it, and what is asked for where memory_request does not say less."""
     cpu_request: Cpu | Literal[""] = ""
     """What the scheduler sets aside; empty is all of cpu. A node of two cores has no two to set aside."""
     memory_request: Memory | Literal[""] = ""
+    """What the scheduler sets aside; empty is all of memory."""
     accelerator: str = Field("nvidia.com/gpu", min_length=1)
     """Resource name of the accelerators."""
     accelerators: int = Field(0, ge=0)
+    """How many."""
     shm: Memory | Literal[""] = ""
     """Size of /dev/shm, out of the memory: processes that train together need more than the 64 MiB there are."""
     node_selector: dict[str, str] = Field({})
+    """Labels that its node must have."""
     tolerations: tuple[Toleration, ...] = ()
+    """Taints of nodes that it puts up with: key, operator (Exists or Equal), value, effect, as in Kubernetes."""
     queue: str = Field("", pattern=rf"{NAME}|^$")
     """Kueue's LocalQueue; empty is none."""
     minutes: int = Field(60, ge=1)
@@ -76,7 +81,9 @@ class Pods(Section):
     light: Pod
     """Prepare, filter, decide, carry, report, and what waits for a TrainJob: these never hold an accelerator."""
     generate: Pod
+    """Self-play."""
     evaluate: Pod
+    """Evaluation of a policy."""
     train: Pod
     """Warm-up and SELF-GRPO; of a TrainJob, each node."""
 
@@ -133,7 +140,9 @@ class Cluster(Section):
     host: str = ""
     """URL of Kubeflow Pipelines; empty is what a pod finds. A token is read from SELFEMO_KFP_TOKEN."""
     namespace: str = Field("self-emo", pattern=NAME)
+    """Where runs, and all that is ours, live."""
     experiment: str = "self-emo"
+    """Kubeflow's, in which runs are listed."""
     service_account: str = "selfemo"
     """What pods run as; where it is bound to a cloud role, no secret is needed."""
     secret: str = Field("", pattern=rf"{NAME}|^$")

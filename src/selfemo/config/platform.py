@@ -186,6 +186,7 @@ class Mlflow(Section):
     tracking_uri: str | None = None
     """null is MLFLOW_TRACKING_URI, else an embedded server."""
     experiment: str = "self-emo"
+    """Where runs are listed."""
     model: str = Field("self-emo", pattern=r"^[^/:]+$")
     """Name of the registered model."""
     licence: str = ""

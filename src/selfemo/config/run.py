@@ -28,6 +28,7 @@ class Config(Section):
     run: str = Field("demo", pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")
     """Name of the run: running the same name again resumes it."""
     seed: int = Field(7, ge=0, lt=2**31)
+    """Of every draw: dialogues, samples, resamples."""
     workdir: str = ".selfemo"
     """Services' data, caches and logs of this machine."""
     corpora: tuple[Corpus, ...] = Field((Corpus(name="sample"),), min_length=1)

@@ -21,6 +21,7 @@ class Warmup(Section):
     epochs: int = Field(3, ge=0)
     """0 takes the base as it is, warmed up before; its labelled dialogues are set apart all the same."""
     learning_rate: float = Field(3e-5, gt=0)
+    """AdamW's."""
     dialogues_per_step: int = Field(4, ge=1)
     """Dialogues whose gradients one optimizer step averages."""
     expression_turns: int = Field(4, ge=0)
@@ -54,10 +55,13 @@ class SelfPlay(Section):
     words: bool = True
     """A bag of words, fitted on the labelled dialogues, says it as well."""
     temperature: float = Field(1.0, gt=0)
+    """Of sampled replies."""
     top_p: float = Field(1.0, gt=0, le=1)
+    """Replies are sampled from the likeliest tokens that have this much of the probability together."""
     tau: float = Field(0.2, gt=0)
     """The next turn is drawn with probability proportional to exp(x_j / tau)."""
     max_reply_tokens: int = Field(40, ge=8)
+    """Longest reply that is sampled; a label set before it is given the room that it needs."""
 
     @field_validator("views")
     @classmethod
@@ -75,8 +79,11 @@ class Rewards(Section):
     smoothing: float = Field(0.1, gt=0)
     """s of the smoothed IoU."""
     align: float = Field(1.0, ge=0)
+    """Weight of how far an answer is the target, or a reply is read as what it means to express."""
     consistency: float = Field(0.25, ge=0)
+    """Weight of how far the other role agrees."""
     format: float = Field(0.1, ge=0)
+    """Weight of an answer in the form that was asked for."""
     affinity: dict[str, float] = Field(default_factory=dict)
     """Label affinity by pair, such as anger~disgust: 0.5; pairs of labels a corpus lacks do not apply to it."""
 
@@ -128,14 +135,19 @@ class Grpo(Section):
     iterations: int = Field(1, ge=1)
     """Optimizer steps on each batch of rollouts; from the second on, the clipped ratio to the old policy counts."""
     epochs: int = Field(1, ge=1)
+    """Passes over a round's samples."""
     learning_rate: float = Field(3e-5, gt=0)
+    """AdamW's at the start of a round; it falls to 0 along a cosine."""
     beta: float = Field(0.0, ge=0)
     """Weight of the KL divergence to the round's first policy."""
     epsilon: float = Field(0.2, gt=0)
+    """How far the ratio to the old policy may leave 1 before it is clipped."""
     loss: Literal["grpo", "dapo", "dr_grpo", "bnpo"] = "grpo"
+    """How TRL takes the mean over tokens and completions."""
     sigma_min: float = Field(0.05, gt=0)
     """Floor under the reward deviation that advantages are divided by."""
     confidence_low: float = Field(0.0, ge=0, le=1)
+    """See confidence_high."""
     confidence_high: float = Field(0.0, ge=0, le=1, validate_default=True)
     """Confidence c of a pseudo-label at which it counts nothing, and fully; at 0 and 0 all count alike: the rewards
     of a doubtful target say so themselves."""
@@ -178,6 +190,7 @@ class Evaluation(Section):
     """Scores on held-out dialogues."""
 
     split: Literal["dev", "test"] = "dev"
+    """Whose dialogues are scored, and decide at the gate unless warmup.selection does."""
     dialogues: int | None = Field(None, ge=2)
     """Only the first N held-out dialogues of each corpus; null is all."""
     replies: int = Field(32, ge=0)
