@@ -26,8 +26,6 @@ def recorded(context: Context, name: str) -> Going:
     found = Going(name, f"{base} on {corpora_of(run.settings)}", state=state_of(run, context.workdir))
     found.rounds = int(rounds) if rounds.isdigit() else 0
     found.shards = int(shards) if shards.isdigit() else 1
-    found.began = run.began.timestamp()
-    found.ended = run.ended.timestamp() if run.ended else None
     found.plan()
     for round in figures(context, found):
         for step in ROUND if round else BEFORE:

@@ -35,8 +35,8 @@ from selfemo.shown import printable
 from selfemo.terminal import colours, lively
 
 COLOURS = {DONE: "green", THERE: "green", RUNS: "cyan", FAILED: "bold red", CUT_OFF: "red"}
-WIDE = 100
-"""Columns from which on there is room for more."""
+NARROW, WIDE = 76, 100
+"""Columns from which on there is room for more, and for still more."""
 AHEAD = 3
 """Steps that are waited for, and named."""
 
@@ -87,7 +87,9 @@ def _head(run: Going, earlier: Mapping[str, float], now: float) -> Text:
 def _rounds(run: Going, now: float, width: int) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim", expand=width < WIDE)
     figure = "weighted F1 [95 %]" if width >= WIDE else "F1"
-    headers = ("round", "play", "filter", "learn", "evaluate", "decide", "accepted", figure)
+    headers = ["round", "play", "filter", "learn", "evaluate", "decide", figure]
+    if width >= NARROW:
+        headers.insert(-1, "accepted")
     for header in headers:
         table.add_column(header, justify="right" if header in ("round", "accepted") else "left", no_wrap=True)
     stages: dict[int, dict[str, Stage]] = {}
@@ -96,31 +98,30 @@ def _rounds(run: Going, now: float, width: int) -> Table:
     for round, of in stages.items():
         row = run.rows.get(round)
         columns = ROUND if round else ("prepare", "", "warmup", "evaluate", "decide")
-        cells = [_cell(of[step], now) if step in of else Text("") for step in columns]
+        cells = [_cell(of[step], now, width) if step in of else Text("") for step in columns]
         if row is not None:
             word = fate(row)
             cells[4] = Text(word, "bold green" if word == "promoted" else "yellow" if word == "stopped" else "")
-        accepted = (
-            "" if row is None or row.accepted is None else f"{row.accepted} of {row.accepted + (row.rejected or 0)}"
-        )
+        if width >= NARROW:
+            cells.append(Text(_accepted(row)))
         figure = "" if row is None else f"{row.weighted_f1:.3f}" + _interval(row.weighted_f1_interval, width)
-        table.add_row(Text(str(round)), *cells, Text(accepted), Text(figure))
+        table.add_row(Text(str(round)), *cells, Text(figure))
     return table
 
 
-def _accepted(row: RoundRow) -> str:
-    return "" if row.accepted is None else f"{row.accepted} of {row.accepted + (row.rejected or 0)}"
+def _accepted(row: RoundRow | None) -> str:
+    return "" if row is None or row.accepted is None else f"{row.accepted} of {row.accepted + (row.rejected or 0)}"
 
 
 def _interval(ends: tuple[float, float], width: int) -> str:
     return f" [{ends[0]:.3f}, {ends[1]:.3f}]" if width >= WIDE else ""
 
 
-def _cell(stage: Stage, now: float) -> Text:
+def _cell(stage: Stage, now: float, width: int) -> Text:
     """A stage in a word or two: how long it took, how many shards are done, or what became of it."""
     state, count = stage.state, len(stage.pieces)
     style = COLOURS.get(state, "dim")
-    what = "prepare " if stage.step == "prepare" else ""  # in the column of self-play
+    what = "prepare " if stage.step == "prepare" and width >= NARROW else ""  # in the column of self-play
     if state == DONE:
         return Text(f"{what}{clock(stage.seconds) if stage.seconds is not None else 'done'}", style)
     if state == RUNS:
