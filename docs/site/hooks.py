@@ -11,6 +11,13 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from nbconvert import MarkdownExporter
 
+OF_THE_SITE = re.compile(r"\[[\w-]+\.md\](?=\(([\w-]+\.md)(#[\w-]+)?\))")
+"""Links that say the name of a file, as one reads them in the repository: here they say the page's title."""
+OF_THE_REPOSITORY = re.compile(
+    r"\[([^\]]+)\]\(\.\./(?:src|tests|components|pipelines|manifests|configs|benchmarks|images)/[^)]*\)"
+)
+"""Links to code, which is not part of the site."""
+
 
 class Notebook(File):
     """A notebook, which is a page like any other."""
@@ -40,9 +47,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     for mark, made in {"<!-- commands -->": _commands, "<!-- settings -->": _settings}.items():
         if mark in markdown:
             markdown = markdown.replace(mark, made())
-    markdown = re.sub(
-        r"\[[\w-]+\.md\](?=\(([\w-]+\.md)(#[\w-]+)?\))", lambda link: f"[{_title(link[1], config)}]", markdown
-    )
+    markdown = OF_THE_SITE.sub(lambda link: f"[{_title(link[1], config)}]", markdown)
+    markdown = OF_THE_REPOSITORY.sub(r"\1", markdown)
     return markdown.replace("](../README.md", "](index.md")
 
 
