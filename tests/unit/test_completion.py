@@ -47,6 +47,7 @@ LINES = {
     "run --set gate.min_g": "run --set gate.min_gain=",
     "run --set policy.precision=fl": "run --set policy.precision=float32",
     "run --set run=ni": "run --set run=night",
+    "watch noo": "watch noon",
     "run --set workdir=elsewhere --set run=": "run --set workdir=elsewhere --set run=dawn",
     "data show --corpus mel": "data show --corpus meld",
     "data check cor": "data check corpus",
