@@ -135,7 +135,7 @@ def measured(workdir: Path, config: Config) -> dict[str, float]:
     """
     wanted = {step: config.digest(step) for step in TITLES}
     found: dict[str, float] = {}
-    for file in sorted(workdir.glob(f"runs/*/{events.FILE}"), key=lambda f: f.stat().st_mtime):
+    for file in _files(workdir):
         happened = events.Reader(file).new()
         starts = [n for n, e in enumerate(happened) if (e.what, e.state) == (events.RUN, "starts")]
         for begin, end in zip(starts, [*starts[1:], len(happened)], strict=True):
@@ -149,6 +149,15 @@ def measured(workdir: Path, config: Config) -> dict[str, float]:
     return found
 
 
+def _files(workdir: Path) -> list[Path]:
+    """Files of events of all runs on this machine, the one that was written last at the end."""
+    found = []
+    for file in workdir.glob(f"runs/*/{events.FILE}"):
+        with suppress(OSError):  # it was removed just now
+            found.append((file.stat().st_mtime, file))
+    return [file for _, file in sorted(found)]
+
+
 def config_of(workdir: Path, name: str) -> Config | None:
     """The configuration that a run on this machine last began with; None if it is not there, or of another version."""
     try:
@@ -159,5 +168,5 @@ def config_of(workdir: Path, name: str) -> Config | None:
 
 def newest(workdir: Path) -> str:
     """Name of the run on this machine in which something happened last; empty if there is none."""
-    files = sorted(workdir.glob(f"runs/*/{events.FILE}"), key=lambda f: f.stat().st_mtime)
+    files = _files(workdir)
     return files[-1].parent.name if files else ""

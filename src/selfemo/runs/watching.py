@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
+from rich.text import Text
 
 from selfemo.runs.going import RUNS, Going
 from selfemo.runs.samples import Samples
 from selfemo.runs.view import draw, plain
+from selfemo.shown import printable
 
 A_SECOND = 2
 """Times that the view is drawn a second."""
@@ -31,8 +33,15 @@ def drawn(look: Look, samples: Samples, earlier: Mapping[str, float], out: Conso
         earlier: Seconds of steps in earlier runs that did the same work.
         out: Of a terminal.
     """
+
+    def view() -> RenderableType:
+        try:
+            return draw(look(), samples, earlier, time.time(), out.width)
+        except Exception as error:  # whatever is wrong with it: a run does not end of its view
+            return Text(f"no view: {type(error).__name__}: {printable(str(error))}", "red")
+
     live = Live(
-        get_renderable=lambda: draw(look(), samples, earlier, time.time(), out.width),
+        get_renderable=view,
         console=out,
         refresh_per_second=A_SECOND,
         transient=True,

@@ -21,11 +21,13 @@ from selfemo.context import Context
 from selfemo.data.dialogue import Utterance
 from selfemo.data.records import Sample, write_records
 from selfemo.errors import UserError
+from selfemo.runs.going import Going
 from selfemo.runs.here import Here
 from selfemo.runs.recorded import recorded
 from selfemo.runs.samples import Samples
 from selfemo.runs.show import clock, duration
 from selfemo.runs.view import draw, drawable, plain, waiting
+from selfemo.runs.watching import drawn
 from selfemo.store.artifacts import Store
 from tests.unit.runs.happened import Happened
 from tests.unit.runs.made import Made
@@ -157,6 +159,16 @@ def test_a_view_is_for_terminals_that_can_draw_and_for_people_who_want_it(
     assert not drawable(io.StringIO())
     stream: Callable[[], io.StringIO] = type("Terminal", (io.StringIO,), {"isatty": lambda _: True})
     assert drawable(stream()) == drawn
+
+
+def test_a_run_does_not_end_of_its_view() -> None:
+    def look() -> Going:
+        raise ValueError(EVIL)
+
+    out = io.StringIO()
+    with drawn(look, Samples(no_store), {}, Console(file=out, force_terminal=True)):
+        pass
+    assert "no view: ValueError" in out.getvalue() and "\x1b]0;owned" not in out.getvalue()
 
 
 def test_on_a_real_terminal_a_finished_run_is_drawn_once_and_stays(run: Happened, tmp_path: Path) -> None:
