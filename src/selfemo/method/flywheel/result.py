@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -84,9 +84,9 @@ class Filtered:
     def assess(
         self,
         rollout: Rollout,
-        scores: Sequence[float],
-        confidences: Sequence[float],
-        reasons: Sequence[int],
+        scores: Iterable[float],
+        confidences: Iterable[float],
+        reasons: Iterable[int],
         target: tuple[str, ...] = (),
     ) -> None:
         """Note what the array filter says of a rollout's candidates; what it keeps may still be rejected."""
