@@ -57,7 +57,7 @@ SURROUNDINGS = (
     "selfemo.progress",
     "selfemo.reachable",
     "selfemo.registry",
-    "selfemo.report.plots",
+    "selfemo.report",
     "selfemo.services",
     "selfemo.shown",
     "selfemo.steps.launch",

@@ -19,7 +19,7 @@ __all__ = ["configure", "failure", "on_failure", "printable", "shown", "step"]
 
 log = logging.getLogger("selfemo")
 
-NOISY = ("botocore", "boto3", "urllib3", "httpx", "mlflow", "alembic", "matplotlib", "datasets", "filelock", "fsspec")
+NOISY = ("botocore", "boto3", "urllib3", "httpx", "mlflow", "alembic", "datasets", "filelock", "fsspec")
 
 
 def configure(level: int = logging.INFO) -> None:

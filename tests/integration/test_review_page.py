@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from selfemo.review.page import application
 from selfemo.review.sitting import Sitting
 from selfemo.services.network import free_ports
 from selfemo.serving.server import server
+from tests.browser import chromium, errors
 
 HOSTILE = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
 LABELS = ("joy", "anger", "Erleichterung", "喜び", *(f"label {n}" for n in range(24)))
@@ -105,19 +105,8 @@ def test_what_cannot_be_written_is_said_and_can_be_tried_again(
 @pytest.fixture
 def browser() -> Iterator[Any]:
     """A headless Chromium."""
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("no browser here: install chromium and chromium-driver")
-    from selenium.webdriver import Chrome, ChromeOptions, ChromeService
-
-    options = ChromeOptions()
-    options.binary_location = chromium
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=900,900"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    found = Chrome(options, ChromeService(driver))
-    yield found
-    found.quit()
+    with chromium() as found:
+        yield found
 
 
 @pytest.fixture
@@ -181,4 +170,4 @@ def test_turns_are_labelled_skipped_and_undone_by_keys(browser: Any, address: st
     until(lambda: text("chosen") == "Chosen: joy")
     assert browser.switch_to.active_element.get_attribute("data-label") == "joy"
     assert browser.title == "self-emo review"  # nothing of what was said was run
-    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+    assert errors(browser) == []

@@ -110,16 +110,16 @@ def test_all_rounds(config: Config, first: First) -> None:
     assert [c.data.tags["selfemo.round"] for c in children] == ["0", "1", "2"]
     assert "train/rewards/align/mean" in children[1].data.metrics
     assert "filter/predicted_entropy" in children[1].data.metrics
-    assert {a.path for a in registry.client.list_artifacts(children[1].info.run_id, "plots")} == {
-        "plots/training.png",
-        "plots/confusion-sample.png",
-    }
+    drawn = {a.path for a in registry.client.list_artifacts(children[1].info.run_id, "plots")}
+    assert {"plots/training.png", "plots/confusion-sample.png", "plots/reasons.png", "plots/rewards.png"} <= drawn
+    across = {a.path for a in registry.client.list_artifacts(registry.parent, "plots")}
+    assert across == {"plots/rounds.png", "plots/gains.png", "plots/reasons.png"}
     version = registry.versions.get(children[2].data.tags["selfemo.model_version"])
     assert version.tags["selfemo.round"] == "2"
     assert version.tags["selfemo.digest"] == context.store.manifest(version.source).digest  # type: ignore[union-attr]  # it is there
     page = (Path(config.workdir) / "runs" / "e2e" / "report.html").read_text()
     assert "Round 2" in page
-    assert "<script" not in page
+    assert page.count('class="round"') == 3
 
 
 def test_what_happened_was_noted_for_whoever_watches(config: Config, first: First) -> None:

@@ -74,7 +74,7 @@ def test_a_copy_at_another_place_has_the_same_addresses(copy: Path) -> None:
         ("selfemo.data.dialogue", set(SECTIONS)),
         ("selfemo.config.engines", {"generate", "gather", "train", "evaluate", "score"}),
         # how a run is shown, kept and launched
-        ("selfemo.report.plots", set()),
+        ("selfemo.report.figure", set()),
         ("selfemo.config.sections", set()),
         ("selfemo.processes", set()),
         ("selfemo.registry.client", set()),

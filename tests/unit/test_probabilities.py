@@ -41,6 +41,27 @@ def test_the_calibration_error_is_its_definition(rows: list[tuple[list[float], i
     assert probabilities.calibration_error(chances, gold) == pytest.approx(expected)
 
 
+@given(turns)
+def test_the_reliability_diagram_has_each_turn_once(rows: list[tuple[list[float], int]]) -> None:
+    chances, gold = arrays(rows)
+    count, sure, right = probabilities.reliability(chances, gold)
+    assert count.sum() == len(gold)
+    assert (count * sure).sum() == pytest.approx(chances.max(axis=1).sum())
+    assert (count * right).sum() == pytest.approx((chances.argmax(axis=1) == gold).sum())
+
+
+@given(turns)
+def test_a_risk_curve_ends_with_all_turns_and_agrees_with_the_accuracy_of_the_surest(
+    rows: list[tuple[list[float], int]],
+) -> None:
+    chances, gold = arrays(rows)
+    curve = probabilities.risk_curve(chances, gold)
+    surest = probabilities.risk_coverage(chances, gold)
+    assert curve[-1] == (1.0, pytest.approx(1 - surest["1"]))
+    assert [share for share, _ in curve] == sorted({share for share, _ in curve})
+    assert len(probabilities.risk_curve(chances, gold, points=5)) <= 5
+
+
 def drawn(temperature: float, turns: int = 6000) -> tuple[np.ndarray, np.ndarray]:
     """A policy whose probabilities would be right at a temperature, and what was the case."""
     rng = np.random.default_rng(0)

@@ -85,6 +85,16 @@ def test_changed_bytes_are_found_and_not_handed_out(store: Store, tmp_path: Path
         store.fetch(store.uri("x"))
 
 
+def test_one_file_is_read_without_the_others_and_checked(store: Store, tmp_path: Path) -> None:
+    uri = store.uri("x")
+    made = store.publish(_directory(tmp_path / "d", {"a": b"small", "w": b"large"}), uri, step="s")
+    assert store.read(uri, made, "a") == b"small"
+    assert not (tmp_path / "cache").exists()
+    LocalBackend.path(f"{uri}/{made.files_at}/a").write_bytes(b"other")
+    with pytest.raises(CorruptArtifact, match="a differs from its manifest"):
+        store.read(uri, made, "a")
+
+
 def test_a_damaged_cache_is_fetched_again(store: Store, tmp_path: Path) -> None:
     store.publish(_directory(tmp_path / "d", {"a": b"good"}), store.uri("x"), step="s")
     (store.fetch(store.uri("x")) / "a").write_bytes(b"evil")

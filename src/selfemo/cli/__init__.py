@@ -16,6 +16,7 @@ from selfemo.cli.drift import drift
 from selfemo.cli.feedback import feedback
 from selfemo.cli.gc import gc
 from selfemo.cli.play import play
+from selfemo.cli.report import report
 from selfemo.cli.review import review
 from selfemo.cli.runs import compare, runs
 from selfemo.cli.watch import watch
@@ -42,6 +43,7 @@ for command in (
     watch,
     runs,
     compare,
+    report,
     cluster.compile_,
     cluster.submit,
     cluster.reap_trainjobs,

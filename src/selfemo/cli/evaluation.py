@@ -24,7 +24,7 @@ def scores_of(config: Config, policy: str, out: Path | None) -> dict[str, dict[s
     Args:
         config: Sections ``corpora``, ``policy`` and ``evaluation``.
         policy: Name of the weights.
-        out: Directory for predictions, metrics and plots, or None.
+        out: Directory for predictions and metrics, or None.
 
     Returns:
         Figures by corpus; those of replies under ``expression``.

@@ -128,7 +128,7 @@ def train(config: Config, policy: str | None, samples: str | None, prepared: str
     "--corpus", help="Evaluate on this corpus instead of the configuration's.", shell_complete=complete.corpora
 )
 @click.option("--path", "directory", help="Directory of that corpus.", shell_complete=complete.directories)
-@click.option("--out", type=click.Path(path_type=Path), help="Also keep predictions, metrics and plots here.")
+@click.option("--out", type=click.Path(path_type=Path), help="Also keep predictions and metrics here.")
 @reports("policy", "split", "scores")
 def evaluate(config: Config, policy: str, corpus: str | None, directory: str | None, out: Path | None) -> Report:
     """Score a policy on held-out dialogues.

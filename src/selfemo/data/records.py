@@ -119,6 +119,25 @@ class Sample(Record):
     reply: str | None = None
 
 
+class Outcome(Record):
+    """What the filter made of one rollout's candidates, in their order; a corpus turn is one candidate.
+
+    Attributes:
+        id: Of the rollout.
+        target: Of a corpus turn, what its reading was held against; empty for replies, which declare their own.
+        scores: Expected smoothed IoU of what is read in each candidate and its target.
+        confidences: Of what is read in each.
+        reasons: ``kept``, or the one reason why it was not (``selfemo.method.flywheel.reasons.Reason``, lower case).
+    """
+
+    schema_version: Literal["selfemo.outcome/1"] = "selfemo.outcome/1"
+    id: str
+    target: tuple[str, ...] = ()
+    scores: tuple[float, ...]
+    confidences: tuple[float, ...]
+    reasons: tuple[str, ...]
+
+
 class Scored(Record):
     """One held-out turn: gold and predicted sets, primary label first.
 

@@ -32,10 +32,22 @@ def of_primary(posterior_NA: Floats, space: LabelSpace) -> Floats:
 
 def calibration_error(chances_Nm: Floats, gold_N: Ints) -> float:
     """Expected calibration error: how far confidence and accuracy lie apart, over bins (Guo et al. 2017)."""
+    turns, sure, right = reliability(chances_Nm, gold_N)
+    return float((turns * np.abs(right - sure)).sum() / len(gold_N))
+
+
+def reliability(chances_Nm: Floats, gold_N: Ints) -> tuple[Ints, Floats, Floats]:
+    """What a reliability diagram shows (Guo et al. 2017), by bin of confidence, :data:`BINS` of equal width.
+
+    Returns:
+        ``(BINS,)`` each: turns, their mean confidence, and their accuracy; both are 0 where there is no turn.
+    """
     sure, right = chances_Nm.max(axis=1), chances_Nm.argmax(axis=1) == gold_N
     bins = np.minimum((sure * BINS).astype(int), BINS - 1)
-    apart = np.bincount(bins, weights=right - sure, minlength=BINS)
-    return float(np.abs(apart).sum() / len(gold_N))
+    turns = np.bincount(bins, minlength=BINS)
+    sums = (np.bincount(bins, weights=values, minlength=BINS) for values in (sure, right))
+    confidence, accuracy = (total / np.maximum(turns, 1) for total in sums)
+    return turns, confidence, accuracy
 
 
 def brier(chances_Nm: Floats, gold_N: Ints) -> float:
@@ -45,9 +57,30 @@ def brier(chances_Nm: Floats, gold_N: Ints) -> float:
 
 def risk_coverage(chances_Nm: Floats, gold_N: Ints) -> dict[str, float]:
     """Accuracy of the surest share of the turns, by :data:`COVERAGES`: if people are asked about the rest."""
-    surest = np.argsort(-chances_Nm.max(axis=1), kind="stable")
-    right = (chances_Nm.argmax(axis=1) == gold_N)[surest]
+    right = _surest_first(chances_Nm, gold_N)
     return {f"{share:g}": float(right[: max(1, round(share * len(right)))].mean()) for share in COVERAGES}
+
+
+def risk_curve(chances_Nm: Floats, gold_N: Ints, points: int = 60) -> list[tuple[float, float]]:
+    """Share of wrong answers among the surest turns, by how many are answered (risk and coverage, El-Yaniv 2010).
+
+    Args:
+        chances_Nm: Of the policy; one turn at least.
+        gold_N: Index of the primary gold label.
+        points: Of the curve, at most.
+
+    Returns:
+        Coverage and risk of each point, from few turns to all.
+    """
+    wrong = ~_surest_first(chances_Nm, gold_N)
+    answered = np.unique(np.linspace(1, len(wrong), points).round().astype(int))
+    return [(float(n / len(wrong)), float(wrong[:n].mean())) for n in answered]
+
+
+def _surest_first(chances_Nm: Floats, gold_N: Ints) -> NDArray[np.bool_]:
+    """Whether each turn's likeliest label is gold's, the turns of most confidence first."""
+    surest = np.argsort(-chances_Nm.max(axis=1), kind="stable")
+    return np.asarray((chances_Nm.argmax(axis=1) == gold_N)[surest])
 
 
 def scaled(chances_Nm: Floats, temperature: float) -> Floats:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from types import TracebackType
 
 from selfemo.errors import UserError
@@ -24,7 +23,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 10.0, 300.0
 
 
 class Outbox:
-    """Metrics and files for the MLflow run of a round; leaving it sends what is left.
+    """Metrics for the MLflow run of a round; leaving it sends what is left.
 
     Args:
         registry: Of the run.
@@ -37,17 +36,11 @@ class Outbox:
         self._hasty = Registry(registry.tracking_uri, registry.config, patience=0)
         self._run: str | None = None
         self._points: list[Point] = []
-        self._files: list[tuple[Path, str]] = []
         self._pause, self._again, self._warned = FIRST_PAUSE, 0.0, False
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Log metrics of an optimizer step."""
         self._points += points([(step, values)])
-        self._try()
-
-    def artifacts(self, files: Sequence[Path], folder: str) -> None:
-        """Log small files; they are read when they are sent, so before the outbox is left."""
-        self._files += [(file, folder) for file in files]
         self._try()
 
     def __enter__(self) -> Outbox:
@@ -56,16 +49,15 @@ class Outbox:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._points and not self._files:
+        if not self._points:
             return
         try:
             # A step that failed says so at once, whatever becomes of its metrics.
             self._send(self._patient if error is None else self._hasty)
         except UserError as away:
             log.warning(
-                "%d metrics and %d files did not reach MLflow, and are kept next to the step's weights only: %s",
+                "%d metrics did not reach MLflow, and are kept next to the step's weights only: %s",
                 len(self._points),
-                len(self._files),
                 away.message,
             )
 
@@ -89,6 +81,3 @@ class Outbox:
         self._run = self._run or registry.round(self._round)
         registry.log(self._run, self._points)
         self._points = []
-        while self._files:
-            registry.artifacts(self._run, [self._files[0][0]], self._files[0][1])
-            self._files.pop(0)

@@ -1,1 +1,1 @@
-"""What people look at: pages, tables, plots, and what Kubeflow's user interface shows."""
+"""What people look at: pages, tables, figures, and what Kubeflow's user interface shows."""

@@ -75,10 +75,13 @@ def scores(metrics: Any, matrix: Any, config: Config, uri: str) -> None:
 
 def pages(markdown: Artifact, html: Artifact, config: Config, decision: str) -> None:
     """Write a round's summary and its page."""
+    from selfemo.report.evidence import read_round
     from selfemo.report.page import round_page, round_summary
 
     context = Context(config)
-    for artifact, text in ((markdown, round_summary(context, decision)), (html, round_page(context, decision))):
+    round = read_round(context, decision)
+    assert round is not None  # the step has published it
+    for artifact, text in ((markdown, round_summary(context, round)), (html, round_page(context, round))):
         path = Path(artifact.path)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,7 @@ def _record(context: Context, done: Published, state: LoopState, policy: Policy,
     noted = json.loads(registry.client.get_run(registry.parent).data.tags.get("selfemo.decisions", "[]"))
     noted = [d for d in noted if d != done.uri] + [done.uri]
     registry.tags(registry.parent, {"selfemo.decisions": json.dumps(noted)})
+    _draw(context, noted, done.uri, run)
     tags = {"selfemo.promoted": str(result["promoted"]).lower(), "selfemo.reason": result["reason"]}
     if DECIDED not in registry.client.get_run(run).data.tags:
         tags[DECIDED] = str(int(time.time() * 1000))
@@ -124,6 +126,24 @@ def _record(context: Context, done: Published, state: LoopState, policy: Policy,
     numbers = {f"round/{k}": float(v) for k, v in row.items() if isinstance(v, (int, float))}
     registry.metrics_once(registry.parent, round, numbers)
     registry.finish(run)
+
+
+def _draw(context: Context, decided: Sequence[str], uri: str, run: str) -> None:
+    """The round's figures in its run, and those of all rounds so far in the pipeline's: the report's own, as PNG."""
+    from selfemo.report.draw import png
+    from selfemo.report.evidence import read_round
+    from selfemo.report.parts import over, part_of
+
+    rounds = [found for found in (read_round(context, one) for one in decided) if found]
+    rounds.sort(key=lambda r: r.number)
+    mine = next(r for r in rounds if r.uri == uri)
+    registry = context.registry
+    for where, figures in ((run, part_of(mine, {}).figures), (registry.parent, over(rounds))):
+        with temporary("figures") as directory:
+            files = [directory / f"{figure.key}.png" for figure in figures if figure.panels]
+            for file, figure in zip(files, (f for f in figures if f.panels), strict=True):
+                file.write_bytes(png(figure))
+            registry.artifacts(where, files, "plots")
 
 
 def _publish_card(context: Context, done: Published, policy: Policy, version: str, run: str) -> None:

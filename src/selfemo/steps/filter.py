@@ -17,6 +17,8 @@ from selfemo.steps.generate import ROLLOUTS
 from selfemo.steps.prepare import labelled
 
 TARGETS = "targets.json"
+OUTCOMES = "outcomes.jsonl.gz"
+"""File with what became of each rollout's candidates, a line a rollout."""
 
 
 def filter(config: Config, rollouts: str, round: int) -> Published:
@@ -34,6 +36,7 @@ def filter(config: Config, rollouts: str, round: int) -> Published:
         earlier = _targets_before(context, str(made.inputs.get("policy", "")) if made else "")
         kept = filter_rollouts(rows, spaces, config, gold_counts(gold), earlier)
         write_records(out / "samples.jsonl.gz", kept.samples)
+        write_records(out / OUTCOMES, (kept.outcomes[row.id] for row in rows if row.id in kept.outcomes))
         (out / TARGETS).write_text(json.dumps({**earlier, **kept.targets}, indent=1))
         report = {
             "metrics": kept.metrics,

@@ -1,8 +1,7 @@
-"""What the two training steps share: where they run, checkpoints, metrics as they come, curves."""
+"""What the two training steps share: where they run, checkpoints, metrics as they come."""
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import tempfile
@@ -17,7 +16,6 @@ from selfemo.context import Context
 from selfemo.errors import UserError
 from selfemo.policies import Policy
 from selfemo.registry.outbox import Outbox
-from selfemo.report import plots
 from selfemo.store import checkpoints as stored
 from selfemo.store.checkpoints import Checkpoints
 
@@ -196,9 +194,3 @@ def training_log(outbox: Outbox) -> Callable[[int, Mapping[str, float]], None]:
         outbox.metrics(step, named)
 
     return log_to
-
-
-def plot_training(outbox: Outbox, out: Path) -> None:
-    """The training curves, next to the weights and in the round's run."""
-    plots.training(json.loads((out / "training.json").read_text()), out / "training.png")
-    outbox.artifacts([out / "training.png"], "plots")

@@ -19,7 +19,6 @@ from selfemo.errors import UserError
 from selfemo.method.abstain import CALIBRATION, calibrate, write_calibration
 from selfemo.method.evaluation import CORRECTED, PREDICTIONS
 from selfemo.method.guard import ENOUGH_TURNS
-from selfemo.report import plots
 from selfemo.steps.evaluate import REPLIES, evaluate_shard, scored_before
 from selfemo.steps.shards import whole
 
@@ -57,7 +56,6 @@ def _score(context: Context, shards: Sequence[str], policy: str, prepared: str, 
         registry = context.registry
         run = registry.round(round)
         registry.metrics(run, [(round, _values(scores, gate_corpus))])
-        registry.artifacts(run, sorted(out.glob("confusion-*.png")), "plots")
         # The guard looks at what is fixed: what people correct is no sample of what there is.
         counted = {c: s for c, s in scores.items() if c in spaces and (c == gate_corpus or s["turns"] >= ENOUGH_TURNS)}
         entropies = {c: s["label_entropy"] for c, s in counted.items()}
@@ -101,7 +99,7 @@ def named(number: int, label: str) -> str:
 
 
 def metrics_of(shards: Sequence[Path], spaces: Spaces, config: Config, out: Path) -> dict[str, dict[str, Any]]:
-    """Write metrics, calibration, confusion matrices, labels and all answers into a directory.
+    """Write metrics, calibration, labels and all answers into a directory.
 
     Args:
         shards: What :func:`selfemo.steps.evaluate.answer` wrote, in order.
@@ -123,11 +121,6 @@ def metrics_of(shards: Sequence[Path], spaces: Spaces, config: Config, out: Path
         of_corpus = [r for r in rows if r.corpus == corpus]
         scores[corpus] = summarise(of_corpus, spaces[corpus], config)
         known[corpus] = calibrate(of_corpus, spaces[corpus])
-        plots.confusion(
-            scores[corpus],
-            f"{corpus}: weighted F1 {scores[corpus]['weighted_f1']:.3f}",
-            out / f"confusion-{corpus}.png",
-        )
     judged = [row for shard in shards for row in _corrected(shard)]
     for corpus in dict.fromkeys(r.corpus for r in judged):
         scores[f"corrected/{corpus}"] = summarise([r for r in judged if r.corpus == corpus], spaces[corpus], config)

@@ -21,7 +21,6 @@ from selfemo.steps.launch import (
     forget_checkpoints,
     kept_checkpoints,
     launch,
-    plot_training,
     training_log,
 )
 from selfemo.steps.prepare import labelled
@@ -67,7 +66,6 @@ def train(config: Config, policy: str, samples: str, prepared: str, round: int) 
                 steps = self_grpo(base, policy, rows, gold, spaces, config, resumed_from, out, log_to, kept)
             if processes.rank() == 0:
                 write_spaces(out / SPACES, {**spaces, **found.taught, **spaces})
-                plot_training(outbox, out)
         history = json.loads((out / "training.json").read_text()) if processes.rank() == 0 else []
         return {"steps": steps, "samples": len(rows), "base": config.policy.base, **_means(history)}
 

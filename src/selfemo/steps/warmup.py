@@ -19,7 +19,6 @@ from selfemo.steps.launch import (
     forget_checkpoints,
     kept_checkpoints,
     launch,
-    plot_training,
     training_log,
 )
 from selfemo.steps.prepare import labelled
@@ -57,7 +56,6 @@ def warmup(config: Config, prepared: str) -> Published:
             steps = warm_up(base.directory, gold, spaces, config, resumed_from, out, training_log(outbox), kept)
             if processes.rank() == 0:
                 write_spaces(out / SPACES, {**spaces, **base.taught, **spaces})
-                plot_training(outbox, out)
         return {"dialogues": len(gold), "steps": steps, "base": config.policy.base}
 
     # A step that only waits for a TrainJob has neither torch nor memory for a model: a copy is made by the job.

@@ -198,6 +198,18 @@ class Store:
                     marks.write(mark, digest, self._fill_cache(uri, manifest, target))
         return target
 
+    def read(self, uri: str, manifest: Manifest, name: str) -> bytes:
+        """One small file of an artifact, its hash checked: what lies beside it, such as weights, stays where it is.
+
+        Raises:
+            CorruptArtifact: If it is not there, or differs from the manifest, read twice.
+        """
+        for _ in range(2):
+            data = self.backend(uri).read(f"{uri}/{manifest.files_at}/{name}")
+            if data is not None and hashlib.sha256(data).hexdigest() == manifest.files[name].sha256:
+                return data
+        raise CorruptArtifact(f"{name} differs from its manifest", where=uri, fix="delete it and run its step again")
+
     def _fill_cache(self, uri: str, manifest: Manifest, target: Path) -> marks.Stamps:
         """Make the cached directory whole, verified; its lock is held."""
         if target.is_dir():

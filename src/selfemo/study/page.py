@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from selfemo.report import plots
+from selfemo.report.draw import png
+from selfemo.study import charts
 from selfemo.study.plan import Plan
 from selfemo.study.stats import Estimate, Variants
 
@@ -59,8 +60,7 @@ def write(plan: Plan, records: Sequence[Mapping[str, Any]], out: Path, command: 
         present = [a for a in plan.variants if any(r["variant"] == a for r in mine)]
         lines += [f"## {budget} labelled dialogues", "", *_table(plan, variants, present), ""]
         lines += [*_rounds_table(plan, mine, present), ""]
-        _plots(plan, variants, present, mine, budget, out)
-        lines += [f"![Gains over the start](gains-{budget}.png)", "", f"![Rounds](rounds-{budget}.png)", ""]
+        lines += _drawn(plan, variants, present, mine, budget, out)
     path = out / "table.md"
     path.write_text("\n".join(lines))
     return path
@@ -136,21 +136,21 @@ def _rounds_table(plan: Plan, records: Sequence[Mapping[str, Any]], present: Seq
     return lines
 
 
-def _plots(
+def _drawn(
     plan: Plan, variants: Variants, present: Sequence[str], records: Sequence[Mapping[str, Any]], budget: str, out: Path
-) -> None:
+) -> list[str]:
+    """Draw what there is of a budget; the page's lines that show it."""
     others = [a for a in present if a != plan.warmup and variants.seeds(a, plan.start(a))]
     measures = {"accuracy": "accuracy", "weighted F1": "weighted_f1"}
-    gains = {name: [variants.gain(a, plan.start(a), m) for a in others] for name, m in measures.items()}
-    plots.gains(
-        [
-            f"{plan.variants[a].title}\n({len(variants.seeds(a, plan.start(a)))} of {len(plan.seeds)} seeds)"
-            for a in others
-        ],
-        {name: [(100 * e.value, 100 * e.low, 100 * e.high) for e in found] for name, found in gains.items()},
-        f"Gain over the start, {budget} labelled dialogues, points",
-        out / f"gains-{budget}.png",
-    )
+    found = {name: [variants.gain(a, plan.start(a), m) for a in others] for name, m in measures.items()}
+    names = [
+        f"{plan.variants[a].title} ({len(variants.seeds(a, plan.start(a)))} of {len(plan.seeds)} seeds)" for a in others
+    ]
+    lines = []
+    if names:
+        title = f"Gain over the start, {budget} labelled dialogues, points"
+        (out / f"gains-{budget}.png").write_bytes(png(charts.gains(names, found, title)))
+        lines += [f"![Gains over the start](gains-{budget}.png)", ""]
     curves = {
         name: {
             plan.variants[variant].title: [
@@ -162,9 +162,11 @@ def _plots(
         }
         for name, (section, key) in OF_ROUNDS.items()
     }
-    plots.curves(
-        {k: v for k, v in curves.items() if any(p for s in v.values() for p in s)}, out / f"rounds-{budget}.png"
-    )
+    drawn = {k: v for k, v in curves.items() if any(points for runs in v.values() for points in runs)}
+    if drawn:
+        (out / f"rounds-{budget}.png").write_bytes(png(charts.curves(drawn, f"Rounds, {budget} labelled dialogues")))
+        lines += [f"![Rounds](rounds-{budget}.png)", ""]
+    return lines
 
 
 def _scores_csv(records: Sequence[Mapping[str, Any]], path: Path) -> None:

@@ -1,8 +1,6 @@
-"""Metrics and plots of a training reach MLflow late if it is away, and never end the training."""
+"""Metrics of a training reach MLflow late if it is away, and never end the training."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 
@@ -43,31 +41,24 @@ def test_a_server_that_is_away_is_not_asked_at_every_step(registry: Registry, se
     assert len(server.asked) < 10
 
 
-def test_metrics_and_plots_that_cannot_be_delivered_end_nothing(
-    registry: Registry, server: Server, time: Time, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_metrics_that_cannot_be_delivered_end_nothing(
+    registry: Registry, server: Server, time: Time, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "plot.png").write_text("plot")
     for fault in ((503, "text/plain", "busy"), (403, "text/html", LOGIN)):
         server.fault = lambda path, fault=fault: fault
         caplog.clear()
         with Outbox(registry, 1, time.clock) as outbox:
             outbox.metrics(1, {"loss": 0.5})
-            outbox.artifacts([tmp_path / "plot.png"], "plots")
-        assert "1 metrics and 1 files did not reach MLflow" in caplog.text
+        assert "1 metrics did not reach MLflow" in caplog.text
 
 
-def test_what_is_left_at_the_end_is_sent_patiently(
-    registry: Registry, server: Server, time: Time, tmp_path: Path
-) -> None:
+def test_what_is_left_at_the_end_is_sent_patiently(registry: Registry, server: Server, time: Time) -> None:
     run = registry.round(1)
-    (tmp_path / "plot.png").write_text("plot")
     server.stop()
     time.meanwhile = lambda now: server.start() if now > 30 and server._server is None else None
     with Outbox(registry, 1, time.clock) as outbox:
         outbox.metrics(1, {"loss": 0.5})
-        outbox.artifacts([tmp_path / "plot.png"], "plots")
     assert history(registry, run) == [(1, 0.5)]
-    assert [f.path for f in registry.client.list_artifacts(run, "plots")] == ["plots/plot.png"]
 
 
 def test_an_answer_that_got_lost_counts_no_metric_twice(registry: Registry, server: Server, time: Time) -> None:

@@ -108,6 +108,9 @@ def _understanding(
         predicted = likeliest(readings.voices[RECOGNISER][i], space)
         result.labels["predicted"][rollout.corpus][predicted[0]] += 1
         target = _ordered(int(assessed.target[i]), assessed.marginals[i], rollout.gold, space)
+        result.assess(
+            rollout, assessed.scores[i : i + 1], assessed.confidence[i : i + 1], assessed.reasons[i : i + 1], target
+        )
         result.before["understanding"][target[0]] += 1
         result.labels["target"][rollout.corpus][target[0]] += 1
         result.targets[rollout.id.partition("/")[2]] = target[0]  # the turn, without the round
@@ -148,6 +151,7 @@ def _expression(
         x = np.array([c.score for c in candidates])
         c = np.array([k.confidence for k in candidates])
         reasons = reasons_of_replies(early, x, c, config.flywheel.tau_reward, config.flywheel.tau_low)
+        result.assess(rollout, x, c, reasons)
         result.scores += x.tolist()
         result.confidences += [k.confidence for k in candidates if k.labels]
         result.reasons["expression"].update(Reason(r).name.lower() for r in reasons if r != Reason.KEPT)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from selfemo.data.labels import LabelSpace
-from selfemo.data.records import Rollout, Sample
+from selfemo.data.records import Outcome, Rollout, Sample
 from selfemo.method.flywheel.readings import Readings
 from selfemo.method.flywheel.reasons import Reason
 from selfemo.method.flywheel.texts import distinct_n
@@ -17,6 +17,7 @@ from selfemo.method.guard import lowest_entropy
 
 EXAMPLES, EXAMPLE_LENGTH = 2, 400
 """Rejected examples that are shown for each task and reason, and their characters."""
+KEPT = Reason.KEPT.name.lower()
 
 
 @dataclass
@@ -57,6 +58,7 @@ class Filtered:
         right: By corpus and voice, and of their pool, whether the first label that it reads is what hidden gold says.
         weights: What each voice counts, by corpus and voice.
         examples: What was rejected, some for each task and reason, as text.
+        outcomes: What became of each rollout's candidates, by its id.
     """
 
     samples: list[Sample] = field(default_factory=list)
@@ -77,6 +79,24 @@ class Filtered:
     right: dict[str, list[bool]] = field(default_factory=dict)
     weights: dict[str, float] = field(default_factory=dict)
     examples: dict[str, dict[str, list[str]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+
+    def assess(
+        self,
+        rollout: Rollout,
+        scores: Iterable[float],
+        confidences: Iterable[float],
+        reasons: Iterable[int],
+        target: tuple[str, ...] = (),
+    ) -> None:
+        """Note what the array filter says of a rollout's candidates; what it keeps may still be rejected."""
+        self.outcomes[rollout.id] = Outcome(
+            id=rollout.id,
+            target=target,
+            scores=tuple(round(float(x), 6) for x in scores),
+            confidences=tuple(round(float(c), 6) for c in confidences),
+            reasons=tuple(Reason(int(code)).name.lower() for code in reasons),
+        )
 
     def show(self, task: str, reason: Reason, text: str) -> None:
         """Keep an example of what was rejected, unless there are enough."""
@@ -86,7 +106,11 @@ class Filtered:
     def reject(self, draft: Draft, reason: Reason) -> None:
         """Count the candidates behind a draft that is not kept after all."""
         if draft.candidates:
-            self.reasons[draft.sample.task][reason.name.lower()] += draft.candidates
+            name, parent = reason.name.lower(), draft.sample.parents[0]
+            self.reasons[draft.sample.task][name] += draft.candidates
+            noted = self.outcomes[parent]
+            now = tuple(name if r == KEPT else r for r in noted.reasons)
+            self.outcomes[parent] = noted.model_copy(update={"reasons": now})
             self.show(draft.sample.task, reason, f"{draft.text} [{', '.join(draft.sample.target)}]")
 
     @property

@@ -1,0 +1,106 @@
+"""The report's figures: what is drawn is what is counted, whoever draws it."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from selfemo.report import data_charts, draw, run_charts, score_charts
+from selfemo.report.evidence import Round
+from selfemo.report.figure import Figure
+from selfemo.report.parts import over, part_of, summary
+from tests.unit.report.made import run_of
+
+
+@pytest.fixture(scope="module")
+def rounds(tmp_path_factory: pytest.TempPathFactory) -> list[Round]:
+    return run_of(tmp_path_factory.mktemp("rounds"))
+
+
+def figures(rounds: list[Round]) -> list[Figure]:
+    return [*over(rounds), *part_of(rounds[-1], {}).figures]
+
+
+def test_every_figure_has_a_sentence_and_its_numbers(rounds: list[Round]) -> None:
+    found = figures(rounds)
+    assert {f.key for f in found} == {
+        "rounds",
+        "gains",
+        "reasons",
+        "confusion-sample",
+        "labels-sample",
+        "reliability-sample",
+        "risk-sample",
+        "rewards",
+        "mix-sample",
+        "voices",
+        "training",
+    }
+    for figure in found:
+        assert figure.says and figure.rows and figure.panels
+        assert {len(row) for row in figure.rows} == {len(figure.headers)}
+
+
+def test_a_specification_holds_no_colour(rounds: list[Round]) -> None:
+    """The page has light and dark, and a picture is on white: the theme has the colours."""
+    for figure in figures(rounds):
+        for panel in figure.panels:
+            text = str(panel.spec)
+            assert "var(--" not in text and "'#" not in text
+
+
+def test_the_confusion_matrices_have_the_turns_of_before_and_after(rounds: list[Round]) -> None:
+    figure = score_charts.confusion(rounds[2], "sample")
+    assert [panel.title for panel in figure.panels] == ["before: the champion", "after round 2"]
+    for panel in figure.panels:
+        assert sum(cell["turns"] for cell in panel.spec["data"]["values"]) == 72
+    assert sum(int(n) for row in figure.rows for n in row[2:]) == 2 * 72
+
+
+def test_a_round_in_which_nothing_was_trained_compares_nothing(rounds: list[Round]) -> None:
+    assert [name for name, _ in score_charts.pairs(rounds[0])] == ["after round 0"]
+
+
+def test_reasons_are_those_of_the_candidates_one_by_one(rounds: list[Round]) -> None:
+    kept = rounds[1].kept
+    assert kept is not None
+    one_by_one = Counter(reason for row in kept.outcomes.values() for reason in row.reasons)
+    counted: Counter[str] = sum((Counter(c) for c in kept.told["reasons"].values()), Counter())
+    assert one_by_one == +counted
+    assert len(one_by_one) > 2
+    figure = data_charts.reasons([rounds[1]])
+    assert figure is not None
+    assert sum(int(row[3]) for row in figure.rows) == sum(one_by_one.values()) == kept.told["metrics"]["candidates"]
+
+
+def test_rewards_and_confidence_count_each_candidate_once(rounds: list[Round]) -> None:
+    kept = rounds[1].kept
+    assert kept is not None
+    figure = data_charts.distributions(kept)
+    assert figure is not None
+    for title in {row[0] for row in figure.rows}:
+        assert sum(int(row[3]) for row in figure.rows if row[0] == title) == kept.told["metrics"]["candidates"]
+
+
+def test_the_gains_are_the_gates(rounds: list[Round]) -> None:
+    figure = run_charts.gains(rounds)
+    assert figure is not None
+    assert [row[0] for row in figure.rows] == ["1", "2"]
+    assert run_charts.gains(rounds[:1]) is None
+
+
+def test_the_run_in_two_sentences_says_who_was_promoted(rounds: list[Round]) -> None:
+    assert "The policy of round 1 was better than the champion beyond chance" in summary(rounds)
+    assert "No round of self-play" in summary(rounds[:1])
+
+
+def test_a_picture_is_drawn_of_the_same_specification(rounds: list[Round]) -> None:
+    picture = draw.png(score_charts.by_label(rounds[2], "sample"))
+    assert picture.startswith(b"\x89PNG")
+    assert picture == draw.png(score_charts.by_label(rounds[2], "sample"))
+
+
+def test_what_the_fonts_of_a_bare_machine_lack_is_a_number_in_a_picture_and_itself_in_the_page() -> None:
+    spec = {"data": {"values": [{"label": "喜び"}, {"label": "joie"}]}, "sort": ["喜び", "joie"]}
+    assert draw.drawable(spec) == {"data": {"values": [{"label": "#1"}, {"label": "joie"}]}, "sort": ["#1", "joie"]}
