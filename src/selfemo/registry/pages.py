@@ -22,6 +22,8 @@ WRITTEN = "selfemo.note"
 """Tag of a run: the hash of the note that we wrote last; any other note is somebody's own."""
 MOST = 5_000
 """Characters of a description that MLflow keeps of a model and a version."""
+LEFT_OUT = ("expression own", "judge", "seconds")
+"""Columns of the table of rounds that MLflow's pages have no room for; its charts have them."""
 ORDER = ("Gate", "Where it comes from", "Data", "Limits", "Licence", "Figures on held-out dialogues", "Rounds")
 WHOLE = "The whole card is `README.md` next to the weights, and `card.md` among the artifacts of the round's run."
 
@@ -37,9 +39,9 @@ def run_note(registry: Registry, rows: Sequence[RoundRow]) -> str:
     best = f"Round {made[-1].round} became champion: weighted F1 {cells(made[-1])[5]}." if made else "No champion yet."
     stopped = [f"Round {row.round} was stopped: {escaped(row.stopped)}." for row in rows if row.stopped]
     parts = [
-        f"{len(rows)} rounds of {code(registry.config.policy.base)} on {code(registry.config.corpora[0].name)}. {best} "
+        f"Base {code(registry.config.policy.base)}, gate corpus {code(registry.config.corpora[0].name)}. {best} "
         f"Every policy: [{escaped(registry.model)}]({address(registry.model)}).",
-        spaced(table(HEADERS, [(_run(registry, row.round, cells(row)[0]), *cells(row)[1:]) for row in rows])),
+        _rounds(registry, rows),
         *stopped,
         "**Model metrics** above has a chart for each measure over the rounds (`round/`: weighted_f1, mean_reward, "
         "accepted). Each round has a run of its own, a child of this one: `train/` over optimizer steps, `filter/` and "
@@ -62,9 +64,17 @@ def round_note(registry: Registry, row: RoundRow, reason: str, version: str) -> 
         [
             f"Round {row.round} of {_link(escaped(registry.config.run), registry.page(registry.parent))}: "
             f"**{fate(row)}**: {escaped(reason)}. {made}",
-            spaced(table(HEADERS, [cells(row)])),
+            _rounds(registry, [row]),
         ]
     )
+
+
+def _rounds(registry: Registry, rows: Sequence[RoundRow]) -> str:
+    """The table of rounds, as much of it as MLflow's pages are wide, each with its own page."""
+    shown = [column for column, name in enumerate(HEADERS) if name not in LEFT_OUT]
+    lines = [[cells(row)[column].replace(" ", "&nbsp;") for column in shown] for row in rows]
+    linked = [[_run(registry, row.round, line[0]), *line[1:]] for row, line in zip(rows, lines, strict=True)]
+    return spaced(table([HEADERS[column] for column in shown], linked))
 
 
 def write_note(registry: Registry, run: str, text: str) -> None:
