@@ -135,5 +135,5 @@ def test_a_table_holds_its_cells() -> None:
 
 
 def test_addresses_are_of_what_is_there_and_nothing_is_made(registry: Registry, tmp_path: Path) -> None:
-    assert registry.pages() == [registry.tracking_uri]  # a database has no pages
+    assert registry.pages() == (None, registry.tracking_uri)  # a database has no pages
     assert registry.client.get_experiment_by_name("self-emo") is None

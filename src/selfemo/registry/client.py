@@ -30,7 +30,7 @@ Runs of **self-emo**: open the newest, its page says what came of its rounds. Wh
 1. **A row is a run of the pipeline.** Unfold it, and its rounds are below it; round 0 is the policy after the warm-up.
 2. **The charts of a run** (Model metrics) show `round/` over the rounds: weighted_f1 on held-out dialogues, mean_reward
 of what was generated, accepted and rejected candidates.
-3. **The charts of rounds beside each other**: switch to the chart view and unfold the run on the left: `eval/` by corpus
+3. **The charts of rounds beside each other**: switch to the chart view, unfold the run on the left: `eval/` by corpus
 and label, `filter/` by reason, `train/` over optimizer steps.
 4. **Artifacts**: `report.html` of a run is all of it on one page; `card.md` of a round is the model's card.
 5. **The registered model** has a version for each policy: what became of it, what the gate saw, where it comes from.
