@@ -159,7 +159,7 @@ def test_a_run_that_begins_from_another_ones_policy_goes_on_with_that_policys_ve
     assert (
         versions[0].tags["selfemo.stopped"] == "collapse: by hand"
     )  # the guard of the first run said so, of the first
-    assert versions[0].description.startswith("Round 0, promoted")
+    assert versions[0].description.startswith("**Status:** champion since ")
     assert context.store.backend(theta).read(f"{theta}/README.md") == card  # it says how the weights were made
     assert versions[0].tags["selfemo.digest"] in _card(context)
 

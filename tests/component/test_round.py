@@ -138,7 +138,12 @@ def test_the_user_interface_is_told_what_there_is_to_see(small_local: Config) ->
         "must not decide over people",
     ):
         assert what in card
-    assert version.description.startswith("Round 1, ")
+    assert version.description.startswith("**Status:** ")
+    assert len(version.description) <= 5_000  # what MLflow keeps
+    for what in ("### Gate", "### Where it comes from", data, challenger, registry.page(registry.round(1))):
+        assert what in version.description
+    assert "weighted F1 [95 %]" in registry.client.get_run(registry.parent).data.tags["mlflow.note.content"]
+    assert "It made [version " in registry.client.get_run(registry.round(1)).data.tags["mlflow.note.content"]
     assert store.fetch(challenger).joinpath("model.safetensors").is_file()  # the card is beside the artifact, not in it
     round_1 = registry.rounds()[1].info.run_id
     assert "card.md" in {a.path for a in registry.client.list_artifacts(round_1)}

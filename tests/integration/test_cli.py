@@ -206,9 +206,13 @@ def test_the_steps_of_a_round_one_by_one(with_config: list[str], small: Config, 
     assert told["weighted_f1"] == fresh["weighted_f1"]
 
 
-def test_ui_and_services_say_where_things_are(with_config: list[str]) -> None:
+def test_ui_and_services_say_where_things_are(small: Config, with_config: list[str]) -> None:
     selfemo("services", "start", *with_config)
-    assert "http://127.0.0.1" in selfemo("ui", *with_config).output
+    registry = Context(small.model_copy(update={"run": "cli"})).registry
+    run, experiment = (f"{registry.tracking_uri}/{page}" for page in (registry.page(registry.parent), "#/experiments/"))
+    said = selfemo("ui", *with_config).output.splitlines()
+    assert said[0] == run
+    assert said[1].startswith(experiment)
     status = selfemo("services", "status", *with_config).output
     assert "s3 " in status
     assert "mlflow " in status

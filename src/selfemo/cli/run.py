@@ -158,9 +158,9 @@ def services(config: Config, action: str) -> Report:
 @click.command()
 @configured
 @click.option("--open", "browse", is_flag=True, help="Open the pages in a browser.")
-@reports("mlflow", "report")
+@reports("run", "mlflow", "report")
 def ui(config: Config, browse: bool) -> Report:
-    """Show where the MLflow UI and the run's report are.
+    """Show where the run is in the MLflow UI, its experiment, and the run's report.
 
     Embedded servers that do not run are not started: `selfemo services start` does.
 
@@ -171,12 +171,9 @@ def ui(config: Config, browse: bool) -> Report:
     from selfemo.context import Context
 
     page = Context(config).workdir / "runs" / config.run / "report.html"
-    pages = {"mlflow": None, "report": page.as_uri() if page.exists() else None}
+    pages = {"run": None, "mlflow": None, "report": page.as_uri() if page.exists() else None}
     try:
-        registry = surroundings(config, needs=("mlflow",)).registry
-        found = registry.client.get_experiment_by_name(config.mlflow.experiment)
-        place = f"/#/experiments/{found.experiment_id}" if found else ""
-        pages["mlflow"] = f"{registry.tracking_uri}{place}"
+        pages["run"], pages["mlflow"] = surroundings(config, needs=("mlflow",)).registry.pages()
     finally:  # the report is a file: it is there without a server
         for url in filter(None, pages.values()):
             click.echo(url)

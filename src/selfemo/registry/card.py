@@ -7,17 +7,16 @@ nothing that a model or a corpus wrote.
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
 from selfemo.config import Config
 from selfemo.data.corpora.table import CORPORA
-from selfemo.logs import printable
 from selfemo.method import gate
 from selfemo.method.gate import Decision
+from selfemo.registry.markdown import code, escaped, table
 from selfemo.registry.promotion import decisions
 from selfemo.registry.rounds import HEADERS, RoundRow, cells
 from selfemo.registry.surroundings import Surroundings
@@ -47,45 +46,40 @@ def model_card(context: Surroundings, decision: Manifest, version: str, weights:
         weights: URI of its weights.
         digest: Of their files.
     """
-    config, store = context.config, context.store
+    config = context.config
     row = RoundRow(**decision.result["row"])
-    scores = str(decision.inputs["scores"])
-    metrics = json.loads((store.fetch(scores) / "metrics.json").read_text())
-    rounds = [RoundRow(**d.result["row"]) for d in decisions(context)]
-    rounds = [r for r in rounds if r.round < row.round] + [row]
-    name = f"{printable(config.mlflow.model)} version {version}"
-    sections = [
-        _front_matter(config, metrics),
+    name = f"{escaped(config.mlflow.model)} version {version}"
+    head = [
+        _front_matter(config, _metrics(context, decision)),
         f"# {name}",
         f"Round {row.round} of run {config.run}: a policy that recognises emotions in conversation and replies with "
-        f"them, made from {_code(config.policy.base)} by SELF-EMO (arXiv 2604.18003).",
-        "## Data",
-        _data(context, config),
-        "## Rounds",
-        _table(HEADERS, [cells(r) for r in rounds]),
-        "## Figures on held-out dialogues",
-        *_figures(metrics),
-        "## Gate",
-        _gate(config, Decision.from_dict(decision.result), decision),
-        "## Limits",
-        f"{SHIPPED if _shipped(config) else OWN}\n{LIMITS}",
-        "## Licence",
-        _licence(config),
-        "## Where it comes from",
-        _provenance(config, weights, digest, decision),
+        f"them, made from {code(config.policy.base)} by SELF-EMO (arXiv 2604.18003).",
     ]
-    return "\n\n".join(sections) + "\n"
+    parts = [f"## {title}\n\n{text}" for title, text in sections(context, decision, weights, digest).items()]
+    return "\n\n".join([*head, *parts]) + "\n"
 
 
-def summary(decision: Manifest) -> str:
-    """A version's description in the registry: one line."""
+def sections(context: Surroundings, decision: Manifest, weights: str, digest: str) -> dict[str, str]:
+    """The sections of a card by title, in order; the arguments are those of :func:`model_card`."""
+    config = context.config
     row = RoundRow(**decision.result["row"])
-    low, high = row.weighted_f1_interval
-    done = "promoted" if row.promoted else "not promoted"
-    return (
-        f"Round {row.round}, {done}: weighted F1 {row.weighted_f1:.3f} [{low:.3f}, {high:.3f}], "
-        f"accuracy {row.accuracy:.3f}. The card is README.md next to the weights, and card.md in the round's run."
-    )
+    rounds = [RoundRow(**d.result["row"]) for d in decisions(context)]
+    rounds = [r for r in rounds if r.round < row.round] + [row]
+    return {
+        "Data": _data(context, config),
+        "Rounds": table(HEADERS, [cells(r) for r in rounds]),
+        "Figures on held-out dialogues": "\n\n".join(_figures(_metrics(context, decision))),
+        "Gate": _gate(config, Decision.from_dict(decision.result), decision),
+        "Limits": f"{SHIPPED if _shipped(config) else OWN}\n{LIMITS}",
+        "Licence": _licence(config),
+        "Where it comes from": _provenance(context, weights, digest, decision),
+    }
+
+
+def _metrics(context: Surroundings, decision: Manifest) -> dict[str, Any]:
+    """The figures of what a round registered."""
+    scored = context.store.fetch(str(decision.inputs["scores"]))
+    return dict(json.loads((scored / "metrics.json").read_text()))
 
 
 def _front_matter(config: Config, metrics: Mapping[str, Any]) -> str:
@@ -118,13 +112,12 @@ def _data(context: Surroundings, config: Config) -> str:
     tags = context.registry.client.get_run(context.registry.parent).data.tags
     prepared = context.store.manifest(tags.get("selfemo.prepared", ""))
     counts = prepared.result if prepared else {}
-    rows = [(_code(c.name), CORPORA[c.name].terms if c.name in CORPORA else OWN_TERMS) for c in config.corpora]
+    rows = [(code(c.name), CORPORA[c.name].terms if c.name in CORPORA else OWN_TERMS) for c in config.corpora]
     held = (
         "kept from the labelled ones for selection" if config.warmup.selection else f"{config.evaluation.split} split"
     )
     lines = [
-        _table(("corpus", "terms, as its authors state them"), rows),
-        "",
+        *(f"- {name}: {terms} (terms, as its authors state them)" for name, terms in rows),
         f"- labelled dialogues of the warm-up: {counts.get('warmup_dialogues', '-')}",
         f"- training dialogues, used without their labels: {counts.get('training_dialogues', '-')}",
         f"- held-out dialogues ({held}): {counts.get('held_out_dialogues', '-')}",
@@ -148,20 +141,20 @@ def _figures(metrics: Mapping[str, Any]) -> list[str]:
         support = values.get("support") or {}
         for label, value in (values.get("f1") or {}).items():
             turns = f" ({support[label]} turns)" if label in support else ""
-            rows.append((f"F1 {_plain(label)}", f"{value:.3f}{turns}"))
-        rows += [(f"F1 in sets {_plain(label)}", f"{v:.3f}") for label, v in (values.get("sets_f1") or {}).items()]
-        parts.append(f"**{corpus}**\n\n" + _table(("measure", "value [95 %, bootstrap over dialogues]"), rows))
+            rows.append((f"F1 {escaped(label)}", f"{value:.3f}{turns}"))
+        rows += [(f"F1 in sets {escaped(label)}", f"{v:.3f}") for label, v in (values.get("sets_f1") or {}).items()]
+        parts.append(f"**{corpus}**\n\n" + table(("measure", "value [95 %, bootstrap over dialogues]"), rows))
     return parts
 
 
 def _gate(config: Config, decision: Decision, made: Manifest) -> str:
-    lines = [f"{'Passed' if decision.promoted else 'Closed'}: {printable(decision.reason)}."]
+    lines = [f"{'Passed' if decision.promoted else 'Closed'}: {escaped(decision.reason)}."]
     if decision.gains:
         how = f"p is of a paired permutation test over dialogues; {config.corpora[0].name} is the gate corpus."
-        lines += ["", _table(gate.HEADERS, decision.cells()), "", f"Gains are over the champion before; {how}"]
+        lines += ["", table(gate.HEADERS, decision.cells()), "", f"Gains are over the champion before; {how}"]
     lines += [
         "",
-        f"Compared with the scores at {_code(str(made.inputs['champion_scores']) or 'none')}.",
+        f"Compared with the scores at {code(str(made.inputs['champion_scores']) or 'none')}.",
         "What became of the version since is in its tags in the registry.",
     ]
     return "\n".join(lines)
@@ -169,7 +162,7 @@ def _gate(config: Config, decision: Decision, made: Manifest) -> str:
 
 def _licence(config: Config) -> str:
     base = (
-        f"The base model's: {printable(config.mlflow.licence)}."
+        f"The base model's: {escaped(config.mlflow.licence)}."
         if config.mlflow.licence
         else (
             "Nobody has stated the base model's licence (mlflow.licence): look it up before you use or share these "
@@ -179,29 +172,17 @@ def _licence(config: Config) -> str:
     return f"{base} The terms of the corpora above apply as well."
 
 
-def _provenance(config: Config, weights: str, digest: str, decision: Manifest) -> str:
-    parent = str(decision.inputs["champion"]) or "none"
+def _provenance(context: Surroundings, weights: str, digest: str, decision: Manifest) -> str:
+    config, parent = context.config, str(decision.inputs["champion"]) or "none"
+    data = context.registry.client.get_run(context.registry.parent).data.tags.get("selfemo.prepared", "")
     rows = [
-        ("weights", _code(weights)),
-        ("digest", _code(digest)),
-        ("parent", _code(parent)),
-        ("code", _code(decision.code)),
+        ("weights", code(weights)),
+        ("digest", code(digest)),
+        ("parent", code(parent)),
+        ("data", code(data or "none")),
+        ("scores", code(decision.inputs["scores"])),
+        ("code", code(decision.code)),
         ("seed", str(config.seed)),
         ("configuration", "config.json in the MLflow run"),
     ]
-    return _table(("", ""), rows)
-
-
-def _plain(text: str) -> str:
-    """A label as text: what Markdown would take for its own is left out."""
-    return re.sub(r"[|`*_<>\[\]\\]", " ", printable(text))
-
-
-def _code(text: str) -> str:
-    """A name as code, whatever is in it."""
-    return f"`{printable(text).replace('`', ' ').replace('|', ' ')}`"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
-    return "\n".join(lines + [f"| {' | '.join(row)} |" for row in rows])
+    return "\n".join(f"- {name}: {what}" for name, what in rows)

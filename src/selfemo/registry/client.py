@@ -6,6 +6,7 @@ Weights are not logged again: a version's source is the policy's published, immu
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,25 @@ from selfemo.registry.champion import Champion
 from selfemo.registry.mlflow_client import PATIENCE, Client, Point, Refused, points, quoted
 from selfemo.registry.versions import Versions
 
+NOTE = "mlflow.note.content"
+KIND = "mlflow.experimentKind"
+"""Tags of MLflow's own: the text on the page of an experiment or run, and which pages an experiment opens on."""
+TRAINING = "custom_model_development"
+"""The kind of runs and charts, not of traces of language models."""
+PAGE = "workflowType=machine_learning"
+"""The same in an address: MLflow 3.17 goes by that, else by the switch that a browser remembers, not by the kind."""
+ABOUT = """\
+Runs of **self-emo**: open the newest, its page says what came of its rounds. What else to look at: unfold this note.
+
+1. **A row is a run of the pipeline.** Unfold it, and its rounds are below it; round 0 is the policy after the warm-up.
+2. **The charts of a run** (Model metrics) show `round/` over the rounds: weighted_f1 on held-out dialogues, mean_reward
+of what was generated, accepted and rejected candidates.
+3. **The charts of rounds beside each other**: switch to the chart view, unfold the run on the left: `eval/` by corpus
+and label, `filter/` by reason, `train/` over optimizer steps.
+4. **Artifacts**: `report.html` of a run is all of it on one page; `card.md` of a round is the model's card.
+5. **The registered model** has a version for each policy: what became of it, what the gate saw, where it comes from.
+"""
+"""The note of a new experiment."""
 PARAMETER = 6_000
 """Most characters of a parameter that MLflow keeps."""
 SOON = 10.0
@@ -61,14 +81,22 @@ class Registry:
         name = self.config.mlflow.experiment
         found = self.client.get_experiment_by_name(name)
         if found is not None:
+            self._introduce(found)
             return str(found.experiment_id)
         try:
-            return str(self.client.create_experiment(name))
+            return str(self.client.create_experiment(name, tags={KIND: TRAINING, NOTE: ABOUT}))
         except Refused as error:
             if error.code != "RESOURCE_ALREADY_EXISTS":
                 raise
             # Another step was first, or the answer to our own request got lost: it is there now.
             return str(self.client.get_experiment_by_name(name).experiment_id)
+
+    def _introduce(self, experiment: Any) -> None:
+        """Say what an experiment is that says nothing of itself, as one that was made by hand; refused, it stays so."""
+        for key, value in ((KIND, TRAINING), (NOTE, ABOUT)):
+            if key not in experiment.tags:
+                with suppress(Refused):
+                    self.client.set_experiment_tag(experiment.experiment_id, key, value)
 
     def allows(self) -> None:
         """Make sure that the server lets us in, before anything is done that it would then not take.
@@ -87,7 +115,23 @@ class Registry:
 
         Not ``MLFLOW_RUN_ID``, which KFP's MLflow plugin sets to a run of each task's own.
         """
-        return self._find({"selfemo.run": self.config.run, "selfemo.kind": "pipeline"}, self.config.run)
+        return self._find(self._ours, self.config.run)
+
+    @property
+    def _ours(self) -> dict[str, str]:
+        return {"selfemo.run": self.config.run, "selfemo.kind": "pipeline"}
+
+    def pages(self) -> tuple[str | None, str]:
+        """Addresses of the pipeline's run, if it is there, and of its experiment; nothing is made.
+
+        Where there is no experiment yet, or MLflow is a database without pages, that is where MLflow itself is.
+        """
+        found = self.client.get_experiment_by_name(self.config.mlflow.experiment)
+        if found is None or not self.tracking_uri.startswith(("http://", "https://")):
+            return None, self.tracking_uri
+        place = f"{self.tracking_uri.rstrip('/')}/#/experiments/{found.experiment_id}/runs"
+        run = self.client.patiently(lambda mlflow: _first(mlflow, str(found.experiment_id), self._ours))
+        return f"{place}/{run}?{PAGE}" if run else None, f"{place}?{PAGE}"
 
     def round(self, number: int) -> str:
         """Id of the child run of a round."""
@@ -104,7 +148,11 @@ class Registry:
         """Where the run of a round is shown; empty where MLflow has no pages of its own."""
         if not self.tracking_uri.startswith(("http://", "https://")):
             return ""
-        return f"{self.tracking_uri.rstrip('/')}/#/experiments/{self.experiment}/runs/{self.round(number)}"
+        return f"{self.tracking_uri.rstrip('/')}/{self.page(self.round(number))}"
+
+    def page(self, run: str) -> str:
+        """Where a run is shown, within MLflow's pages."""
+        return f"#/experiments/{self.experiment}/runs/{run}?{PAGE}"
 
     def rounds(self) -> list[Any]:
         """Child runs, by round number."""
@@ -114,19 +162,14 @@ class Registry:
 
     def _find(self, tags: dict[str, str], name: str) -> str:
         """Id of the run with these tags, made if need be; of several, of the first, whoever asks."""
-        where = " and ".join(f"tags.`{k}` = {quoted(v)}" for k, v in tags.items())
         experiment = self.experiment
 
-        def find(mlflow: Any) -> str | None:
-            found = mlflow.search_runs([experiment], where)
-            return min(((r.info.start_time, r.info.run_id) for r in found), default=(0, None))[1]
-
         def find_or_make(mlflow: Any) -> str:
-            if known := find(mlflow):
+            if known := _first(mlflow, experiment, tags):
                 return known
             made = mlflow.create_run(experiment, tags=tags, run_name=name)
             # An earlier request whose answer got lost may have made one as well.
-            return find(mlflow) or str(made.info.run_id)
+            return _first(mlflow, experiment, tags) or str(made.info.run_id)
 
         return self.client.patiently(find_or_make)
 
@@ -198,3 +241,9 @@ class Registry:
     def finish(self, run: str, status: str = "FINISHED") -> None:
         """Close a run: ``FINISHED``, ``FAILED`` or ``KILLED``."""
         self.client.set_terminated(run, status)
+
+
+def _first(mlflow: Any, experiment: str, tags: Mapping[str, str]) -> str | None:
+    """Id of the first run of an experiment with some tags."""
+    found = mlflow.search_runs([experiment], " and ".join(f"tags.`{k}` = {quoted(v)}" for k, v in tags.items()))
+    return min(((r.info.start_time, r.info.run_id) for r in found), default=(0, None))[1]

@@ -8,6 +8,7 @@ from selfemo.errors import UserError
 from selfemo.registry import git as gitops
 from selfemo.registry.canary import ANSWERED, REASON
 from selfemo.registry.reference import Beside, Reference
+from selfemo.registry.status import follow
 from selfemo.registry.surroundings import Surroundings
 from selfemo.registry.versions import CHAMPION, Versions
 
@@ -53,7 +54,8 @@ def wanted(context: Surroundings, champion: Any) -> Reference:
 
 
 def synchronise(context: Surroundings, why: str = "") -> str:
-    """Compare the aliases with what Git says, and repair the difference; what was done, in words."""
+    """Compare the aliases with what Git and MLflow's pages say, and repair that; what was done in Git, in words."""
+    follow(context.registry)
     if not context.config.gitops.repository:
         return "Git is left alone: gitops.repository is not set"
     context.registry.versions.ensure()  # the reconciler may come before the first run

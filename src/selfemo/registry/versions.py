@@ -10,6 +10,8 @@ from selfemo.registry.mlflow_client import MISSING, Client, Refused, quoted
 from selfemo.store.lock import Lease
 
 CHAMPION, CHALLENGER, CANARY = "champion", "challenger", "canary"
+MODEL = "Policies of self-emo, one version for each policy that a round has trained."
+"""How the description of a registered model begins that is not somebody's own."""
 STARTED, ENDED = "selfemo.canary_started_at", "selfemo.canary_ended"
 """Tags of a version that is canary, or was."""
 
@@ -63,7 +65,7 @@ class Versions:
         that is somebody else's: a run makes its own before it first asks for it.
         """
         try:
-            self.client.create_registered_model(self.model, description="Policies of self-emo, one version a round.")
+            self.client.create_registered_model(self.model, description=MODEL)
         except Refused as error:
             if error.code != "RESOURCE_ALREADY_EXISTS":
                 raise

@@ -16,9 +16,12 @@ from selfemo.method.evaluation import corrected_predictions, labels_of, predicti
 from selfemo.method.gate import Decision
 from selfemo.places import temporary
 from selfemo.policies import Policy
+from selfemo.registry import pages
 from selfemo.registry.promotion import after_decision
 from selfemo.registry.rounds import RoundRow
+from selfemo.registry.status import follow
 from selfemo.registry.stopped import DECIDED
+from selfemo.steps.report import finished_rounds
 
 
 def decide(config: Config, state: LoopState, challenger: str, scores: str, round: int) -> tuple[LoopState, str]:
@@ -91,6 +94,7 @@ def _record(context: Context, done: Published, state: LoopState, policy: Policy,
         "selfemo.gate_p": f"{found.p:.4f}" if found else "",
         "selfemo.gate_figure": found.figure if found else "",
     }
+    version = ""
     if result["trained"]:
         lineage = {
             "selfemo.run": context.config.run,
@@ -114,6 +118,7 @@ def _record(context: Context, done: Published, state: LoopState, policy: Policy,
         outcome = after_decision(context, registry.versions.get(version), decision, state.policy, scores)
         registry.tags(run, {"selfemo.model_version": version, "selfemo.registry": outcome})
         _publish_card(context, done, policy, version, run)
+        follow(registry)
     noted = json.loads(registry.client.get_run(registry.parent).data.tags.get("selfemo.decisions", "[]"))
     noted = [d for d in noted if d != done.uri] + [done.uri]
     registry.tags(registry.parent, {"selfemo.decisions": json.dumps(noted)})
@@ -123,8 +128,10 @@ def _record(context: Context, done: Published, state: LoopState, policy: Policy,
         tags[DECIDED] = str(int(time.time() * 1000))
     registry.tags(run, tags | evidence | {"selfemo.stopped": result["stopped"]})
     row = result["row"]
-    numbers = {f"round/{k}": float(v) for k, v in row.items() if isinstance(v, (int, float))}
+    numbers = {f"round/{k}": float(v) for k, v in row.items() if isinstance(v, (int, float)) and k != "round"}
     registry.metrics_once(registry.parent, round, numbers)
+    pages.write_note(registry, run, pages.round_note(registry, RoundRow(**row), result["reason"], version))
+    pages.write_note(registry, registry.parent, pages.run_note(registry, finished_rounds(context)))
     registry.finish(run)
 
 
@@ -151,7 +158,7 @@ def _publish_card(context: Context, done: Published, policy: Policy, version: st
 
     Weights that an earlier run made, which this one began from, keep the card that says how they were made.
     """
-    from selfemo.registry.card import model_card, summary
+    from selfemo.registry.card import model_card
 
     store, registry = context.store, context.registry
     backend, readme = store.backend(policy.uri), f"{policy.uri}/README.md"
@@ -163,5 +170,7 @@ def _publish_card(context: Context, done: Published, policy: Policy, version: st
         if ours or (policy.uri.startswith(f"{store.root}/") and backend.read(readme) is None):
             backend.upload(card, readme)
         registry.artifacts(run, [card])
-    if ours or not registry.versions.get(version).description:
-        registry.client.update_model_version(registry.model, version, summary(done.manifest))
+    found = registry.versions.get(version)
+    if ours or not found.description:
+        text = pages.version_page(context, done.manifest, found, policy.uri, policy.digest)
+        registry.client.update_model_version(registry.model, version, text)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from selfemo.config import Config
 from selfemo.context import FAILURE, Context
+from selfemo.registry import pages
 from selfemo.registry.promotion import decisions
 from selfemo.registry.rounds import RoundRow
 from selfemo.store.artifacts import Manifest
@@ -41,6 +42,7 @@ def report(config: Config, state: str, error: str = "") -> Path:
     page.parent.mkdir(parents=True, exist_ok=True)
     write_report(context, rows, page, state in SUCCEEDED, error)
     registry.artifacts(registry.parent, [page])
+    pages.write_note(registry, registry.parent, pages.run_note(registry, rows))
     if error:
         registry.tags(registry.parent, {"selfemo.error": error[:4000]})
     status = "FINISHED" if state in SUCCEEDED else "KILLED" if state in KILLED else "FAILED"
