@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -15,11 +16,12 @@ import psutil
 import pytest
 
 from selfemo import config as configuration
-from selfemo import logs
+from selfemo import events, logs
 from selfemo.context import Context
 from selfemo.errors import UserError
 from selfemo.local import runner
 from selfemo.runs.here import Here
+from selfemo.runs.state import State, folder_of
 
 FAILED = """\
 10:00:00 I prepare of round 0 starts
@@ -73,6 +75,7 @@ from selfemo import config
 from selfemo.context import Context
 from selfemo.local import runner
 from selfemo.runs.here import Here
+from selfemo.runs.state import State, folder_of
 runner.checkout = lambda: __import__("pathlib").Path({checkout!r})
 runner.run_pipeline(Context(config.load(None, [{workdir!r}, "store.root=file:///nowhere", "mlflow.tracking_uri=sqlite:///x"])))
 """
@@ -140,3 +143,20 @@ def test_while_a_pipeline_lives_there_is_no_second_one_whatever_became_of_its_ru
     context = Context(configuration.load(None, [f"workdir={tmp_path / 'w'}", "store.root=file:///nowhere"]))
     with pytest.raises(UserError, match="already going on"):
         runner.run_pipeline(context)
+
+
+@pytest.mark.parametrize(
+    ("error", "word", "said"),
+    [
+        (OSError(errno.EIO, "Input/output error"), "ended by hand", "its terminal was closed"),
+        (KeyboardInterrupt(), "ended by hand", ""),
+        (UserError("no disk"), "failed", "no disk"),
+    ],
+)
+def test_how_a_run_ended_is_told_by_what_ended_it(tmp_path: Path, error: BaseException, word: str, said: str) -> None:
+    context = Context(configuration.load(None, [f"workdir={tmp_path}"]))
+    happened = folder_of(tmp_path, "demo") / events.FILE
+    happened.parent.mkdir(parents=True)
+    with pytest.raises(type(error)), runner._told(context, happened):
+        raise error
+    assert Here(tmp_path, "demo").look().state == State(word, said)

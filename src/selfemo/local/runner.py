@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import platform
@@ -160,8 +161,10 @@ def _told(context: Context, happened: Path) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        word = ENDED_BY_HAND if isinstance(error, KeyboardInterrupt) else FAILED
-        events.note(events.RUN, "ended", file=happened, word=word, said=str(error))
+        gone = isinstance(error, OSError) and error.errno == errno.EIO  # may be seen before the signal comes
+        word = ENDED_BY_HAND if gone or isinstance(error, KeyboardInterrupt) else FAILED
+        said = "its terminal was closed" if gone else str(error)
+        events.note(events.RUN, "ended", file=happened, word=word, said=said)
         raise
 
 
