@@ -6,6 +6,7 @@ and as PNG for MLflow (:mod:`selfemo.report.draw`). So it holds no colours and n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -145,7 +146,16 @@ def spec_of(chart: Any) -> Spec:
     """An Altair chart as a plain specification that takes what width there is."""
     made: Spec = chart.properties(width="container").to_dict()
     made.pop("config", None)  # Altair's own theme
-    return made | {"autosize": {"type": "fit-x", "contains": "padding"}}
+    return dict(_finite(made)) | {"autosize": {"type": "fit-x", "contains": "padding"}}
+
+
+def _finite(value: Any) -> Any:
+    """Without NaN and infinity, which JSON has no form for: a loss that diverged is a gap in its curve."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list) else value
 
 
 def short(value: float) -> float:

@@ -95,6 +95,14 @@ def test_the_run_in_two_sentences_says_who_was_promoted(rounds: list[Round]) -> 
     assert "No round of self-play" in summary(rounds[:1])
 
 
+def test_a_loss_that_diverged_is_a_gap_and_breaks_no_page() -> None:
+    figure = data_charts.training([{"step": 1, "loss": 2.0}, {"step": 2, "loss": float("nan")}])
+    assert figure is not None
+    assert [point["value"] for point in figure.panels[0].spec["data"]["values"]] == [2.0, None]
+    assert figure.rows[1] == ("2", "nan")
+    assert draw.png(figure).startswith(b"\x89PNG")
+
+
 def test_a_picture_is_drawn_of_the_same_specification(rounds: list[Round]) -> None:
     picture = draw.png(score_charts.by_label(rounds[2], "sample"))
     assert picture.startswith(b"\x89PNG")
