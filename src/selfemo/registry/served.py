@@ -54,9 +54,9 @@ def wanted(context: Surroundings, champion: Any) -> Reference:
 
 def synchronise(context: Surroundings, why: str = "") -> str:
     """Compare the aliases with what Git says, and repair the difference; what was done, in words."""
+    context.registry.versions.ensure()  # the reconciler may come before the first run
     if not context.config.gitops.repository:
         return "Git is left alone: gitops.repository is not set"
-    context.registry.versions.ensure()  # the reconciler may come before the first run
     champion = context.registry.versions.alias(CHAMPION)
     if champion is None:
         return f"{context.registry.model} has no champion: nothing to serve"
