@@ -22,8 +22,8 @@ def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
     ``SELFEMO_TEST_KUBECONFIG`` is an administrator's, ``SELFEMO_TEST_KFP`` the URL of Kubeflow Pipelines; who submits
     is said as for ``selfemo submit``, and ``SELFEMO_TEST_PERSON`` is their name in Kubernetes, to be given the rights.
     ``SELFEMO_TEST_VALUES`` may name a YAML file with values in place of the dev overlay's, such as images.
-    ``SELFEMO_TEST_SETTINGS`` are settings of every run, such as ``policy.base=/opt/tiny`` for a slow machine whose images
-    have such a model. ``SELFEMO_TEST_KEEP`` leaves the namespace there.
+    ``SELFEMO_TEST_SETTINGS`` are settings of every run, such as a smaller ``policy.base`` that the images of a slow
+    machine have. ``SELFEMO_TEST_KEEP`` leaves the namespace there.
     """
     kubeconfig, host = os.environ.get("SELFEMO_TEST_KUBECONFIG"), os.environ.get("SELFEMO_TEST_KFP")
     if not kubeconfig or not host:
