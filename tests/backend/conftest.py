@@ -36,7 +36,7 @@ def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
     made = Backend(place, f"self-emo-{uuid.uuid4().hex[:6]}", kubeconfig, host, values)
     try:
         made.apply()
-        made.ours("wait", "--for=condition=available", "deploy/mlflow", "--timeout=600s")
+        made.ours("wait", "--for=condition=available", "deploy/mlflow", "--timeout=900s")
         made.ours("wait", "--for=condition=complete", "job/schedule", "--timeout=300s")
         yield made
     finally:
