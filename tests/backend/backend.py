@@ -150,7 +150,8 @@ class Backend:
     def submission(self, run: str, *arguments: str) -> list[str]:
         """The command that submits a run of the overlay's pipeline."""
         command = [sys.executable, "-m", "selfemo", "submit", "--config", str(self.overlay / "config.yaml")]
-        sets = [f"cluster.host={self.host}", f"run={run}", *SMALL]
+        given = os.environ.get("SELFEMO_TEST_SETTINGS", "").split()
+        sets = [f"cluster.host={self.host}", f"run={run}", *SMALL, *given]
         return [*command, *(part for one in sets for part in ("--set", one)), *arguments]
 
     def submit(self, run: str, *arguments: str) -> subprocess.CompletedProcess[str]:

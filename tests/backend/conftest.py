@@ -22,7 +22,8 @@ def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
     ``SELFEMO_TEST_KUBECONFIG`` is an administrator's, ``SELFEMO_TEST_KFP`` the URL of Kubeflow Pipelines; who submits
     is said as for ``selfemo submit``, and ``SELFEMO_TEST_PERSON`` is their name in Kubernetes, to be given the rights.
     ``SELFEMO_TEST_VALUES`` may name a YAML file with values in place of the dev overlay's, such as images.
-    ``SELFEMO_TEST_KEEP`` leaves the namespace there.
+    ``SELFEMO_TEST_SETTINGS`` are settings of every run, such as a smaller ``policy.base`` that the images of a slow
+    machine have. ``SELFEMO_TEST_KEEP`` leaves the namespace there.
     """
     kubeconfig, host = os.environ.get("SELFEMO_TEST_KUBECONFIG"), os.environ.get("SELFEMO_TEST_KFP")
     if not kubeconfig or not host:
@@ -35,7 +36,7 @@ def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
     made = Backend(place, f"self-emo-{uuid.uuid4().hex[:6]}", kubeconfig, host, values)
     try:
         made.apply()
-        made.ours("wait", "--for=condition=available", "deploy/mlflow", "--timeout=600s")
+        made.ours("wait", "--for=condition=available", "deploy/mlflow", "--timeout=900s")
         made.ours("wait", "--for=condition=complete", "job/schedule", "--timeout=300s")
         yield made
     finally:

@@ -117,6 +117,11 @@ def test_a_step_that_fails_is_told_with_a_command_that_shows_why(backend: Backen
     number = re.findall(r"grep (\d+)\)", command[1])[0]
     (pod,) = [name for name in backend.ours("get", "pods", "-o", "name").split() if number in name]
     assert "s3://selfemo/nosuch" in backend.ours("logs", "-c", "main", pod)
+    said = done.stderr[done.stderr.index("run broken has ended: failed") :].splitlines()[
+        1
+    ]  # of the same log, by Kubeflow
+    assert said.startswith("Prepare: prepare failed: ")
+    assert "s3://selfemo/nosuch" in said
     (run,) = mlflow_runs(backend, "broken")
     assert run["info"]["status"] == "FAILED"
 

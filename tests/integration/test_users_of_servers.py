@@ -15,6 +15,7 @@ import pytest
 
 from manifests import dev_secrets
 from selfemo import config as configuration
+from selfemo.cli.registry import standing
 from selfemo.config import Config
 from selfemo.context import Context
 from selfemo.registry.promotion import promote_version, roll_back
@@ -190,6 +191,13 @@ def test_the_first_night_and_the_reconciler_find_no_model_yet(config: Config, tm
     other = first.mlflow.model_copy(update={"model": "earlier"})
     reconciled = Context(first.model_copy(update={"gitops": repository, "mlflow": other}))
     assert synchronise(reconciled) == "earlier has no champion: nothing to serve"
+    alone = Context(first.model_copy(update={"mlflow": first.mlflow.model_copy(update={"model": "alone"})}))
+    assert standing(alone, synchronise(alone)) == {
+        "model": "alone",
+        "champion": None,
+        "canary": None,
+        "said": ["Git is left alone: gitops.repository is not set"],
+    }
     assert run_prepare(first).manifest.result["start"] == ""
 
 

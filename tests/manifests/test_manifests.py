@@ -257,18 +257,6 @@ def test_every_pod_is_restricted() -> None:
                     assert context["capabilities"]["drop"] == ["ALL"], name
 
 
-def test_the_server_has_time_to_stop_before_it_is_killed_and_probes_ask_what_needs_no_key() -> None:
-    from selfemo.serving.limits import HEALTH, LIVE, Limits
-
-    file = ROOT / "manifests" / "components" / "serving-deployment" / "objects" / "serving.yaml"
-    (deployment,) = (o for o in forms.parse(file.read_text()) if o["kind"] == "Deployment")
-    pod = deployment["spec"]["template"]["spec"]
-    assert pod["terminationGracePeriodSeconds"] >= Limits().stop_seconds + 5  # and some for the rest
-    (container,) = pod["containers"]
-    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-        assert container[probe]["httpGet"]["path"] == (LIVE if probe == "livenessProbe" else HEALTH), probe
-
-
 def test_no_secret_stands_in_the_manifests() -> None:
     files = [p for p in (ROOT / "manifests").rglob("*.yaml") if "secrets" not in p.parent.name]
     for file in files:

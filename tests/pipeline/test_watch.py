@@ -1,7 +1,8 @@
 """What is told of a run, from real answers of Kubeflow Pipelines 2.17.0 (multi-user, Argo 4.0.5).
 
 ``answers/`` holds Workflows as its API gave them, without what steps are given and give. One failed; the other had
-grown so large that Argo had packed its nodes.
+grown so large that Argo had packed its nodes. The log is that of a pod that failed so, with Argo's lines and those of
+Kubeflow's launcher around the step's own.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from pipelines.nodes import nodes
-from pipelines.watch import lines, plain, watch
+from pipelines.watch import failure, lines, plain, watch
 
 ANSWERS = Path(__file__).parent / "answers"
 PREPARE = "(0).root(0).exit-handler-1(0).prepare(0).executor"
@@ -54,6 +55,31 @@ def test_what_failed_is_told_with_why_and_the_command_that_shows_its_log() -> No
         "  see: kubectl -n self-emo logs -c main $(kubectl -n self-emo get pods -o name | grep 3165189000)",
         "Report: succeeded in 21 s",
     ]
+
+
+POD = "selfemo-5-67hcm-retry-system-container-impl-3165189000"
+NOBODY = '{"error_message":"BadRequestError: Failed to read logs for run id: InternalServerError: ... NoSuchKey"}'
+"""With status 200: the pod is gone, and its log was not kept."""
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        (
+            (ANSWERS / "failed_in_prepare.log").read_text(),
+            "Prepare: prepare failed: s3://selfemo/nosuch: nothing lies here\n"
+            "  fix: copy the corpus there, or correct corpora.path",
+        ),
+        (NOBODY, ""),
+        ("", ""),
+    ],
+)
+def test_what_the_step_that_failed_wrote_is_found_in_the_log_of_its_pod(
+    kept: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs = {f"/apis/v1alpha1/runs/id/nodes/{POD}/log": kept}
+    monkeypatch.setattr("pipelines.watch.text", lambda client, path: logs.get(path, ""))
+    assert failure(None, "id", answer("failed_in_prepare")) == said
 
 
 def test_a_driver_that_fails_is_told_as_the_step_it_is_of() -> None:

@@ -55,10 +55,10 @@ def wanted(context: Surroundings, champion: Any) -> Reference:
 
 def synchronise(context: Surroundings, why: str = "") -> str:
     """Compare the aliases with what Git and MLflow's pages say, and repair that; what was done in Git, in words."""
+    context.registry.versions.ensure()  # the reconciler may come before the first run
     follow(context.registry)
     if not context.config.gitops.repository:
         return "Git is left alone: gitops.repository is not set"
-    context.registry.versions.ensure()  # the reconciler may come before the first run
     champion = context.registry.versions.alias(CHAMPION)
     if champion is None:
         return f"{context.registry.model} has no champion: nothing to serve"
