@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from selfemo.data.dialogue import Dialogue, gold_counts
 from selfemo.data.records import Rollout, Scored
 from selfemo.method.flywheel.filtering import filter_rollouts
 from selfemo.method.player import likeliest, written
-from selfemo.method.reader import _embedding
+from selfemo.method.reader import sentence_embedding
 from selfemo.method.rewards import Floats
 from selfemo.method.voices import WORDS
 from selfemo.method.words import words_of
@@ -45,20 +45,20 @@ Turns = tuple[torch.Tensor, list[tuple[Dialogue, int]]]
 """Features ``(N, 512)`` of turns, and which they are."""
 
 
-@lru_cache(maxsize=1)
-def _embedder() -> Any:
-    return _embedding()
+embedder = cache(sentence_embedding)
+
+
+@cache
+def features_of(texts: tuple[str, ...]) -> Floats:
+    """Of every turn of a dialogue its embedding, and that of the turn before ``(T, 512)``."""
+    said = embedder().transform(texts)
+    return np.concatenate([said, np.concatenate([np.zeros_like(said[:1]), said[:-1]])], axis=1)
 
 
 def turns_of(dialogues: Sequence[Dialogue]) -> Turns:
-    """Every turn of some dialogues: its embedding, and that of the turn before."""
-    found, names = [], []
-    for d in dialogues:
-        said = _embedder().transform([turn.text for turn in d.turns])
-        before = np.concatenate([np.zeros_like(said[:1]), said[:-1]])
-        found.append(np.concatenate([said, before], axis=1))
-        names += [(d, t) for t in range(len(d.turns))]
-    return torch.tensor(np.concatenate(found), dtype=torch.float32), names
+    """Every turn of some dialogues."""
+    found = np.concatenate([features_of(tuple(turn.text for turn in d.turns)) for d in dialogues])
+    return torch.tensor(found, dtype=torch.float32), [(d, t) for d in dialogues for t in range(len(d.turns))]
 
 
 def gold_of(turns: Turns) -> torch.Tensor:
@@ -114,7 +114,7 @@ class Policy:
         orders = torch.cat([torch.randperm(len(features), generator=drawn) for _ in range(passes)])
         for mine in orders.tensor_split(steps):
             logs = found.logs(features[mine])
-            earned = torch.stack([objective(x, r, tau) for x, r in zip(logs, rewards[mine], strict=True)]).mean()
+            earned = objective(logs, rewards[mine], tau) / len(mine)
             again = torch.randint(len(gold), (10,), generator=drawn)
             kept = found.logs(replay[0][again])[range(10), gold[again]].mean()
             stepper.zero_grad()
