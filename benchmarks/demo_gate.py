@@ -13,11 +13,11 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from harness import machine
 from subjects import SPACES
 from trial import Trial, with_settings
 
 from selfemo import config as configuration
+from selfemo import hardware
 from selfemo.method import gate
 
 DEMO = Path("configs/demo.yaml")
@@ -35,7 +35,7 @@ def main() -> None:
     options.add_argument("--seeds", type=int, nargs="+", default=[7, 1, 2, 3, 4, 5])
     options.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings other than the demo's")
     given = options.parse_args()
-    print(f"{machine()}\nsample corpus, {' '.join(given.set) or 'as the demo has it'}", flush=True)
+    print(f"{hardware.describe()}; sample corpus, {' '.join(given.set) or 'as the demo has it'}", flush=True)
     print("| seed | policy | accuracy | gain [95 %] | p | promoted |\n|---|---|---|---|---|---|")
     for seed in given.seeds:
         config = configuration.load(DEMO, [*given.set, f"seed={seed}"])

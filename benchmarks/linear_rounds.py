@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from harness import machine
 from subjects import SPACES
 from trial import APART, Trial, arm
 from trial_table import halves, table
 
+from selfemo import hardware
 from selfemo.config import Config
 from selfemo.data.dialogue import Dialogue, gold_counts
 from selfemo.data.records import Rollout, Scored
@@ -209,7 +209,7 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--rate", type=float, default=3e-3)
     given = options.parse_args()
-    print(f"{machine()}\nMELD, 32 labelled dialogues, seeds {given.seeds}, {given.rounds} rounds, rate {given.rate:g}")
+    print(f"{hardware.describe()}; MELD, seeds {given.seeds}, {given.rounds} rounds, rate {given.rate:g}", flush=True)
     whole = {
         "last round": (given.rounds, 150, "last", 1),
         "mean of readings": (given.rounds, 150, "readings", 1),

