@@ -41,7 +41,13 @@ class Prompter:
     Args:
         tokenizer: With a chat template.
         history_turns: Most turns of history in a prompt.
+
+    Attributes:
+        READ, REPLY: What the two tasks ask; `benchmarks/wordings.py` tries other words.
     """
+
+    READ = "Which emotions does {speaker} express in the last line?"
+    REPLY = "Which emotions does {speaker} express next, and what is the reply?"
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, history_turns: int = 24) -> None:
         self.tokenizer, self.history_turns = tokenizer, history_turns
@@ -63,14 +69,13 @@ class Prompter:
 
     def understanding(self, history: Sequence[Utterance], space: LabelSpace) -> TokenIds:
         """Which emotions does the speaker of the last turn express? Answered by a label set."""
-        speaker = self.neutralise(history[-1].speaker)
         described = tuple(sorted(space.descriptions.items(), key=lambda item: space.index[item[0]]))
-        return self._prompt(history, space, f"Which emotions does {speaker} express in the last line?", described)
+        question = self.READ.format(speaker=self.neutralise(history[-1].speaker))
+        return self._prompt(history, space, question, described)
 
     def expression(self, history: Sequence[Utterance], role: str, space: LabelSpace) -> TokenIds:
         """What does ``role`` say next, and with which emotions? Answered by a label set, then the reply."""
-        question = f"Which emotions does {self.neutralise(role)} express next, and what is the reply?"
-        return self._prompt(history, space, question)
+        return self._prompt(history, space, self.REPLY.format(speaker=self.neutralise(role)))
 
     def answer(self, labels: Sequence[str], reply: str | None = None) -> TokenIds:
         """The completion that a perfect model would write, end of turn included."""

