@@ -47,9 +47,12 @@ class Backend:
         kubeconfig: Of a cluster's administrator.
         host: URL of Kubeflow Pipelines' API, as seen from here.
         values: In place of those of the dev overlay: images, where Kubeflow is.
+        native: Whether Kubeflow keeps pipelines as custom resources.
     """
 
-    def __init__(self, place: Path, namespace: str, kubeconfig: str, host: str, values: dict[str, str]) -> None:
+    def __init__(
+        self, place: Path, namespace: str, kubeconfig: str, host: str, values: dict[str, str], native: bool
+    ) -> None:
         self.namespace, self.kubeconfig, self.host = namespace, kubeconfig, host
         shutil.copytree(ROOT / "manifests", place / "manifests", ignore=shutil.ignore_patterns("secrets"))
         self.overlay = place / "manifests" / "overlays" / "dev"
@@ -60,6 +63,11 @@ class Backend:
         (self.overlay / "settings.yaml").write_text(yaml.safe_dump(settings))
         dev_secrets.write(place / "manifests" / "components" / "dev-secrets" / "secrets")
         overlay_to(self.overlay)
+        if native:
+            file = self.overlay / "kustomization.yaml"
+            whole = yaml.safe_load(file.read_text())
+            whole["components"].append("native")
+            file.write_text(yaml.safe_dump(whole, sort_keys=False))
         self.config = configuration.load(self.overlay / "config.yaml", [f"cluster.host={host}"])
 
     def _set(self, file: str, data: dict[str, str]) -> None:

@@ -30,10 +30,12 @@ def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
         pytest.skip("no cluster: set SELFEMO_TEST_KUBECONFIG and SELFEMO_TEST_KFP, and run `make test-cluster`")
     given = os.environ.get("SELFEMO_TEST_VALUES")
     values = yaml.safe_load(Path(given).read_text()) if given else {}
-    if not requests.get(f"{host}/apis/v2beta1/healthz", timeout=60).json().get("multi_user"):
+    kubeflow = requests.get(f"{host}/apis/v2beta1/healthz", timeout=60).json()
+    if not kubeflow.get("multi_user"):
         pytest.skip("this Kubeflow is for one user: steps would run in its own namespace, where nothing of ours is")
     place = tmp_path_factory.mktemp("backend")
-    made = Backend(place, f"self-emo-{uuid.uuid4().hex[:6]}", kubeconfig, host, values)
+    native = kubeflow.get("pipeline_store") == "kubernetes"  # the other word is database
+    made = Backend(place, f"self-emo-{uuid.uuid4().hex[:6]}", kubeconfig, host, values, native)
     try:
         made.apply()
         made.ours("wait", "--for=condition=available", "deploy/mlflow", "--timeout=900s")
