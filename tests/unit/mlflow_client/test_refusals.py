@@ -15,6 +15,8 @@ from selfemo.registry.mlflow_client import Refused
 from selfemo.registry.versions import CHAMPION
 from tests.unit.mlflow_client.faults import LOGIN, Server, Time
 
+ODD = json.dumps(dict.fromkeys(["model_version", "experiment", "experiments", "runs", "registered_model"], 3))
+
 
 @pytest.mark.parametrize(
     ("status", "kind", "body", "match"),
@@ -25,6 +27,7 @@ from tests.unit.mlflow_client.faults import LOGIN, Server, Time
         (403, "text/html", LOGIN, "403"),
         (404, "text/html", LOGIN, "404"),
         (200, "text/html", LOGIN, "Sign in"),
+        (200, "application/json", ODD, "parse"),
     ],
 )
 @pytest.mark.parametrize(
