@@ -79,8 +79,10 @@ def test_a_place_that_cannot_be_opened_says_so(elsewhere: Path) -> None:
 def test_what_there_is_none_of_is_said_as_before(registry: Registry) -> None:
     registry.versions.register("s3://b/a", registry.round(1), {})
     assert registry.versions.alias(CHAMPION) is None
-    for number in ("9", "nine"):
+    for number in ("9", "nine", "9" * 20):
         with pytest.raises(UserError, match=f"no version {number}"):
             registry.versions.get(number)
+        with pytest.raises(UserError, match="write models:/NAME"):
+            registry.versions.source(f"models:/self-emo/{number}")
     with pytest.raises(UserError, match="write models:/NAME"):
         registry.versions.source("models:/nobody@champion")
