@@ -120,7 +120,10 @@ def token_bytes(shape: Any, itemsize: int) -> int:
         shape: A decoder's configuration, by transformers' names.
         itemsize: Bytes of a number.
     """
-    return 2 * itemsize * sum(map(_width, shape.per_layer_config))
+    layers = getattr(shape, "per_layer_config", None)  # of a file it is a mapping of what differs, or not there
+    if layers is None or isinstance(layers, dict):
+        layers = [shape] * shape.num_hidden_layers
+    return 2 * itemsize * sum(map(_width, layers))
 
 
 def _width(layer: Any) -> int:
