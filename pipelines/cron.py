@@ -22,6 +22,7 @@ FIELDS: tuple[tuple[str, int, int, Sequence[str]], ...] = (
     ("day of the week", 0, 6, DAYS),
 )
 WORDS = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
+_LENGTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _EVERY = re.compile(r"@every (?=.*[1-9])(\d+(\.\d+)?(h|m|s|ms))+")
 _PART = re.compile(r"(?:(\*|\?)|(\w+)(?:-(\w+))?)(?:/(\d+))?")
 
@@ -48,7 +49,19 @@ def checked(schedule: str) -> str:
         if wrong := _wrong(*pair):
             fix = "second, minute, hour, day of the month, month, day of the week: write it like '0 0 3 * * *'"
             raise UserError(f"{schedule!r}: {wrong}", where="--recurring", fix=fix)
+    if not _has_day(fields[3], fields[4]):
+        raise UserError(f"{schedule!r} never comes", where="--recurring", fix="no month that it names has that day")
     return schedule
+
+
+def _has_day(days: str, months: str) -> bool:
+    """Whether a month that a schedule names has a day that it names: the 31st of February is never."""
+    if re.search(r"[*?-]", months):
+        return True  # two months that follow each other: one has 31 days
+    starts = [re.split(r"[-/]", day)[0] for day in days.split(",")]
+    first = min(1 if day in "*?" else int(day) for day in starts)
+    numbers = [_number(month.split("/")[0], 1, MONTHS) or 1 for month in months.split(",")]
+    return first <= max(_LENGTHS[number - 1] for number in numbers)
 
 
 def _wrong(field: str, kind: tuple[str, int, int, Sequence[str]]) -> str:

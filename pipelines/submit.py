@@ -20,6 +20,7 @@ import yaml
 from components.images import Images
 from pipelines import forms, size
 from pipelines.compile import compile_to, version_of
+from pipelines.cron import checked
 from pipelines.kubeflow import connect, listed, named, say, spoken
 from pipelines.view import follow
 from pipelines.watch import active
@@ -206,9 +207,12 @@ def main() -> int:
     try:
         if given.resume and not given.wait:
             raise UserError("nobody would see that the run failed", where="--resume", fix="give --wait as well")
-        if given.again is not None and (given.recurring or given.cycle or given.wait):
+        recurring = given.recurring is not None  # empty is no schedule, and no reason to run once
+        if recurring:
+            checked(given.recurring)
+        if given.again is not None and (recurring or given.cycle or given.wait):
             raise UserError("the last cycle of the schedule is meant", where="--again", fix="give it alone")
-        if given.recurring and (given.cycle or given.wait):
+        if recurring and (given.cycle or given.wait):
             raise UserError("a schedule is made, not run", where="--recurring", fix="leave out --cycle and --wait")
         config = Config.from_json(given.config.read_text(encoding="utf-8"))
         config.check_dealt_out("train")
@@ -221,7 +225,7 @@ def main() -> int:
             if given.again is not None:
                 made = schedule.again(submission, given.again)
             else:
-                made = schedule.recurring(submission, given.recurring) if given.recurring else submission.run()
+                made = schedule.recurring(submission, given.recurring) if recurring else submission.run()
         if made is None:
             return Exit.DONE
         print(made, flush=True)

@@ -52,7 +52,7 @@ def web(uri: str) -> str:
         ValueError: If it is none, such as a host without a scheme.
     """
     parts = _parts(uri)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
+    if parts.scheme not in ("http", "https") or not parts.hostname or any(map(str.isspace, uri)):
         raise ValueError(f"{uri!r} is no address of a server: write it as https://HOST or http://HOST:PORT")
     return uri
 
@@ -66,6 +66,8 @@ def tracking(uri: str) -> str:
     scheme = _parts(uri).scheme.partition("+")[0]
     if scheme in ("http", "https"):
         return web(uri)
+    if scheme == "sqlite" and not uri.partition(":")[2].startswith("///"):
+        raise ValueError(f"{uri!r} names no file: write sqlite:////absolute/file.db")
     if scheme not in DATABASES:
         what = "is empty" if not uri.strip() else f"{uri!r} is no MLflow server"
         raise ValueError(f"{what}: write https://HOST or sqlite:////absolute/file.db")

@@ -111,6 +111,9 @@ def test_data_is_prepared_whole_or_not_at_all(tmp_path: Path) -> None:
     )
     assert skipped.exit_code == 0
     assert "quarantined rows: 2" in skipped.output
+    shown = selfemo("data", "show", "--corpus", "meld", "--path", str(bad))
+    assert "Ross: Hi there" in shown.output
+    assert "quarantined rows: 2; the first:" in shown.output  # never less than there is without a word
     quarantine = (tmp_path / "m" / "quarantine.jsonl").read_text().splitlines()
     assert "glee" in json.loads(quarantine[0])["row"]
 

@@ -19,6 +19,7 @@ import pytest
 from selfemo import services
 from selfemo.config import Config
 from selfemo.context import Context
+from selfemo.errors import UserError
 from selfemo.services import embedded, record
 from selfemo.services.network import answers_mlflow, answers_s3
 
@@ -197,3 +198,9 @@ def test_servers_that_die_in_a_run_are_started_again_and_stopped_ones_are_not(co
     assert "s3" in services.recorded(context.workdir).processes
     services.stop(context.workdir)
     assert record.died(context.workdir) == []
+
+
+def test_a_server_that_ends_while_it_starts_is_told_from_one_that_does_not_answer(tmp_path: Path) -> None:
+    gone = record.Process(url="http://127.0.0.1:9", pid=2**22 + 1, began=0.0)
+    with pytest.raises(UserError, match=r"ended while it started:\n\(its log is empty\)"):
+        embedded._wait("mlflow", gone, tmp_path / "mlflow.log")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -151,6 +152,23 @@ def test_a_key_is_asked_for_where_there_is_one_and_health_needs_none(champion: t
     large = b"x" * (Limits().body_bytes + 1)
     assert locked.post("/v1/emotions", content=large).status_code == 401
     assert locked.post("/v1/emotions", content=large, headers={"authorization": "Bearer secret"}).status_code == 413
+
+
+def test_a_port_that_is_taken_or_a_host_that_is_elsewhere_is_found_before_anything_is_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(KEY, "k")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        for host, at, where in (
+            ("127.0.0.1", port, "--port"),
+            ("localhost", port, "--port"),
+            ("192.0.2.1", 8000, "--host"),
+            ("nowhere.invalid", 8000, "--host"),
+        ):
+            with pytest.raises(UserError) as raised:
+                serve(Config(), "no/such/policy", "", "", host, at)
+            assert raised.value.where == where
 
 
 def test_to_others_it_listens_with_a_key_alone(champion: tuple[Config, str], monkeypatch: pytest.MonkeyPatch) -> None:

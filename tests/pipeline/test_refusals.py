@@ -56,6 +56,17 @@ def test_what_kubeflow_refuses_while_submitting_is_one_line(
     assert "Traceback" not in error
 
 
+@pytest.mark.parametrize("cron", ["0 3 * * *", "", "every day"])
+def test_what_is_no_schedule_is_refused_before_anybody_is_asked(
+    cron: str, stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "c.json").write_text(settings(stub).to_json())
+    monkeypatch.setattr("sys.argv", ["submit", str(tmp_path / "c.json"), "--recurring", cron])
+    stub.refusal = ("/experiments", 500, "")
+    assert main() == 2
+    assert f"selfemo: --recurring: {cron!r} has" in capsys.readouterr().err
+
+
 @pytest.fixture
 def behind_tls(stub: Stub, tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """Kubeflow with a certificate of an authority of its own: its address, and that authority's certificate."""

@@ -143,6 +143,7 @@ def test_a_schedule_whose_night_goes_on_is_ended_and_deleted_later(
         ("0 0 5-3 * * *", "'5-3' never comes"),
         ("0 */0 3 * * *", "'*/0' never comes"),
         ("0 0 3 * * mon;tue", "is no day of the week"),
+        ("0 0 3 31 feb,4 *", "never comes"),
         ("@nightly", "no schedule that Kubeflow has"),
         ("@every 0h", "no schedule that Kubeflow has"),
         ("@every day", "no schedule that Kubeflow has"),
@@ -157,7 +158,15 @@ def test_a_schedule_without_seconds_is_refused_with_the_one_that_is_meant(stub: 
 
 @pytest.mark.parametrize(
     "cron",
-    ["0 0 3 * * *", "*/30 0-10,20 3/2 ? JAN-mar mon,wed-FRI", "@daily", "@every 1h30m", "@every 12h", "0 0 3 1 * ?"],
+    [
+        "0 0 3 * * *",
+        "*/30 0-10,20 3/2 ? JAN-mar mon,wed-FRI",
+        "@daily",
+        "@every 1h30m",
+        "@every 12h",
+        "0 0 3 1 * ?",
+        "0 0 3 29-31 2,3 *",
+    ],
 )
 def test_a_schedule_that_kubeflow_has_is_taken(cron: str) -> None:
     assert checked(cron) == cron

@@ -53,6 +53,16 @@ def test_a_value_that_no_setting_takes_is_named_with_its_place(tmp_path: Path, s
         "gitops.branch=serve-{model.x}",
         "gitops.branch=serve-{0}",
         "gitops.push='git push",
+        "selfplay.temperature=.inf",
+        "warmup.learning_rate=1e999",
+        "loop.rounds=yes",
+        "selfplay.temperature=yes",
+        "canary=no",
+        'workdir=""',
+        "mlflow.tracking_uri=sqlite:/x.db",
+        "mlflow.tracking_uri=sqlite://",
+        "store.endpoint=http://:9000",
+        "store.endpoint=http://a b",
     ],
 )
 def test_what_would_fail_later_is_refused_now(override: str) -> None:

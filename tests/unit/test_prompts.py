@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -218,3 +219,18 @@ def test_only_a_newline_ends_a_line_of_an_answer(separator: str) -> None:
     assert parse_expression("\n\n joy\n\n\nReply: Hello\nthere", MELD).reply == "Hello"
     assert parse_understanding(f" joy,{separator}fear", MELD).labels == ("joy", "fear")
     assert _prompter().neutralise_lines(f"Hello{separator}there\n\nAnn") == "Hello there\n\nAnn"
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, '{"emotions": [' * 5000, "[1 " * 5000])
+def test_brackets_without_end_are_not_each_looked_at(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = []
+    decode = json.JSONDecoder.raw_decode
+
+    def counted(*given: Any) -> Any:
+        looked.append(given)
+        return decode(*given)
+
+    monkeypatch.setattr(json.JSONDecoder, "raw_decode", counted)
+    assert parse_understanding(text, MELD) == Answer()
+    assert 0 < len(looked) <= 100
+    assert parse_understanding("{} [] " * 40 + '["joy"]', MELD).parsed

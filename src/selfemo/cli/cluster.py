@@ -77,7 +77,7 @@ def submit(
     if form is None and path is not None and (path.parent / "form.yaml").is_file():
         form = path.parent / "form.yaml"
     flags = ["--cycle", cycle, "--resume", str(resume), *(["--wait"] if wait else [])]
-    flags += ["--recurring", recurring] if recurring else []
+    flags += ["--recurring", recurring] if recurring is not None else []
     flags += ["--again", str(again)] if again else []
     flags += ["--form", str(form.absolute())] if form else []
     code, said = in_checkout("pipelines.submit", config, "CONFIG", *flags)

@@ -108,11 +108,12 @@ def show(corpus: str, path: str | None, split: str, count: int, skip: int) -> Re
     """
     from selfemo.errors import UserError
 
-    dialogues, _ = _load(corpus, path, skip_bad=True)
+    dialogues, quarantine = _load(corpus, path, skip_bad=True)
     chosen = [d for d in dialogues if d.split == split][skip : skip + count]
     if not chosen:
         splits = ", ".join(dict.fromkeys(d.split for d in dialogues))
         raise UserError(f"no dialogue {skip} in split {split!r}", where="selfemo data show", fix=f"splits: {splits}")
+    _left_out(quarantine)
     rows = [dialogue.model_dump(mode="json", exclude_none=True) for dialogue in chosen]
     return Report({"split": split, "dialogues": rows}, lambda: _print(chosen))
 
@@ -150,6 +151,11 @@ def _summary(splits: dict[str, dict[str, Any]], quarantine: list[dict[str, str]]
         for split, one in splits.items()
     ]
     show_table(("split", "dialogues", "utterances", *labels, "two or more"), rows)
+    _left_out(quarantine)
+
+
+def _left_out(quarantine: list[dict[str, str]]) -> None:
+    """Say on standard error how many rows are left out, and which is the first."""
     if quarantine:
         first = f"{quarantine[0]['where']}: {quarantine[0]['problem']}"
-        click.echo(f"quarantined rows: {len(quarantine)}; the first: {printable(first)}")
+        click.echo(f"quarantined rows: {len(quarantine)}; the first: {printable(first)}", err=True)

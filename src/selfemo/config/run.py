@@ -29,7 +29,7 @@ class Config(Section):
     """Name of the run: running the same name again resumes it."""
     seed: int = Field(7, ge=0, lt=2**31)
     """Of every draw: dialogues, samples, resamples."""
-    workdir: str = ".selfemo"
+    workdir: str = Field(".selfemo", pattern=r"\S")
     """Services' data, caches and logs of this machine."""
     corpora: tuple[Corpus, ...] = Field((Corpus(name="sample"),), min_length=1)
     """The first is the gate corpus; none twice, also not in another form or under other labels."""

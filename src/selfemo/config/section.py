@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 from selfemo.shown import has_credentials
 
@@ -13,7 +13,16 @@ from selfemo.shown import has_credentials
 class Section(BaseModel):
     """A part of the configuration: unknown keys are errors, values are final, and nothing in it is secret."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        # YAML reads `yes` as true, which would count as 1.
+        kind = cls.model_fields[info.field_name or ""].annotation
+        if isinstance(value, bool) and not {bool, Any} & {kind, *get_args(kind)}:
+            raise ValueError(f"{str(value).lower()} (as yes and no are read) is none of its values")
+        return value
 
     @field_validator("*")
     @classmethod

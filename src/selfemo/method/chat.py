@@ -20,6 +20,9 @@ Messages = Sequence[dict[str, Any]]
 """Each with ``role`` and ``content``, a text."""
 
 
+_WRITTEN_PARTS = ("'type': 'text'", '"type": "text"')
+
+
 def rendered(tokenizer: PreTrainedTokenizerBase, messages: Messages) -> str:
     """Messages in the form of the model's template, and the beginning of its answer.
 
@@ -80,6 +83,12 @@ def _forms(messages: Messages) -> Iterator[list[dict[str, Any]]]:
 
 
 def _holds(text: str, messages: Messages) -> bool:
-    """Whether a text holds what every message says; templates trim it, and some move a system's text."""
-    said = Counter(str(message["content"]).strip() for message in messages)
+    """Whether a text holds what every message says; templates trim it, and some move a system's text.
+
+    And not a list of parts as Python or JSON writes it, where a template takes none.
+    """
+    words = [str(message["content"]) for message in messages]
+    if any(text.count(mark) > sum(word.count(mark) for word in words) for mark in _WRITTEN_PARTS):
+        return False
+    said = Counter(word.strip() for word in words)
     return all(text.count(one) >= count for one, count in said.items() if one)

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from selfemo.data.labels import LabelSpace, Mask
@@ -36,6 +37,8 @@ class Answer:
         return space.mask(self.labels)
 
 
+_MOST_BRACKETS = 100
+"""Of a text, at which JSON is looked for: an answer that is some has it at one of its first."""
 _FIELD = re.compile(r"(?:emotions?|labels?|answer)\b[^\n:=：]{0,40}?(?:is|are|[:=：])+\s*(.+)", re.IGNORECASE)
 _REPLY = re.compile(r"(?:^|\n|[|;])[^\S\n]*(?:reply|response|text)\s*[:=：]\s*(.*)", re.IGNORECASE)
 _NEGATION = re.compile(
@@ -124,12 +127,15 @@ def _first_line(text: str) -> str:
 
 
 def _json_in(text: str) -> Any:
-    """The first JSON list or object inside a text, or None."""
-    for start in (i for i, c in enumerate(text) if c in "[{"):
+    """The first JSON list or object inside a text, or None; it is looked for at its first brackets alone: linear."""
+    decoder = json.JSONDecoder()
+    for bracket in islice(re.finditer(r"[\[{]", text), _MOST_BRACKETS):
         try:
-            value, _ = json.JSONDecoder().raw_decode(text[start:])
-        except (ValueError, RecursionError):
+            value, _ = decoder.raw_decode(text, bracket.start())
+        except ValueError:
             continue
+        except RecursionError:  # a thousand lists deep: no answer, and those within are none either
+            return None
         return value
     return None
 

@@ -120,9 +120,16 @@ def token_bytes(shape: Any, itemsize: int) -> int:
         shape: A decoder's configuration, by transformers' names.
         itemsize: Bytes of a number.
     """
-    heads = getattr(shape, "num_key_value_heads", None) or shape.num_attention_heads
-    width = getattr(shape, "head_dim", None) or shape.hidden_size // shape.num_attention_heads
-    return int(2 * shape.num_hidden_layers * heads * width * itemsize)
+    layers = getattr(shape, "per_layer_config", None)  # of a file it is a mapping of what differs, or not there
+    if layers is None or isinstance(layers, dict):
+        layers = [shape] * shape.num_hidden_layers
+    return 2 * itemsize * sum(map(_width, layers))
+
+
+def _width(layer: Any) -> int:
+    """Numbers that a layer keeps of a token's keys: layers differ in their heads (Gemma 4)."""
+    heads = getattr(layer, "num_key_value_heads", None) or layer.num_attention_heads
+    return int(heads * (getattr(layer, "head_dim", None) or layer.hidden_size // layer.num_attention_heads))
 
 
 def tokens_held(most: int, share: int, free: int | None, token: int) -> int:

@@ -76,6 +76,8 @@ def shrink(base: str, out: Path, seed: int = 0) -> int:
         )
     config.hidden_size = HEAD * config.num_attention_heads
     config.intermediate_size = 2 * config.hidden_size
+    if config.is_heterogeneous:  # layers that differ (Gemma 4) are alike here
+        config.per_layer_config, config.global_head_dim = None, HEAD
     if hasattr(config, "head_dim"):
         config.head_dim = HEAD
     if rope := getattr(config, "rope_parameters", None):

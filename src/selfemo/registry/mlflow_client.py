@@ -26,8 +26,9 @@ PATIENCE = 180.0
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0
 SECONDS_A_REQUEST = "30"
 TRANSIENT = (408, 429, 500, 502, 503, 504)
-OTHERS = ("botocore", "boto3", "mlflow", "requests", "s3transfer", "sqlalchemy", "urllib3")
-"""Packages whose exceptions are the server's or the network's doing; any other is a defect of ours."""
+OTHERS = ("botocore", "boto3", "google", "mlflow", "requests", "s3transfer", "sqlalchemy", "urllib3")
+"""Packages whose exceptions are the server's or the network's doing (google: protobuf, which parses answers); any
+other is a defect of ours."""
 MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 """How MLflow says that there is no such version, alias (the second, in MLflow 3) or model."""
 NO_JSON = "API request to endpoint was successful"

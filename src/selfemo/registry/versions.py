@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ MODEL = "Policies of self-emo, one version for each policy that a round has trai
 """How the description of a registered model begins that is not somebody's own."""
 STARTED, ENDED = "selfemo.canary_started_at", "selfemo.canary_ended"
 """Tags of a version that is canary, or was."""
+_NUMBER = re.compile("[0-9]{1,9}")
+"""Of a version. MLflow answers a longer one with a failure of its database, as if it were away for a while."""
 
 
 class Unregistered(UserError):
@@ -111,16 +114,17 @@ class Versions:
         Raises:
             UserError: If there is none.
         """
+        none = UserError(
+            f"model {self.model!r} has no version {number}", where="registry", fix="see its versions with `selfemo ui`"
+        )
+        if not _NUMBER.fullmatch(str(number)):
+            raise none
         try:
             return self.client.get_model_version(self.model, number)
         except Refused as error:
             if error.code not in MISSING:
                 raise
-            raise UserError(
-                f"model {self.model!r} has no version {number}",
-                where="registry",
-                fix="see its versions with `selfemo ui`",
-            ) from None
+            raise none from None
 
     def source(self, name: str) -> str:
         """URI of the weights of ``models:/name@alias`` or ``models:/name/version``; see :meth:`named`."""
@@ -133,9 +137,12 @@ class Versions:
             Unregistered: If there is no such model, version or alias.
         """
         rest = name.removeprefix("models:/")
+        fix = "write models:/NAME@champion or models:/NAME/3"
         try:
             if "/" in rest:  # a model's name has none
                 model, _, number = rest.partition("/")
+                if not _NUMBER.fullmatch(str(number)):
+                    raise Unregistered(f"there is no version {number[:40]!r}", where=name, fix=fix)
                 found = self.client.get_model_version(model, number)
             else:
                 model, _, alias = rest.rpartition("@")
@@ -143,6 +150,5 @@ class Versions:
         except Refused as error:
             if error.code not in MISSING:
                 raise
-            fix = "write models:/NAME@champion or models:/NAME/3"
             raise Unregistered(error.message, where=name, fix=fix) from None
         return found

@@ -282,5 +282,8 @@ def _wait(name: str, process: Process, log: Path) -> None:
     while not (answers_s3(process.url, BUCKET) if name == "s3" else answers_mlflow(process.url)):
         if not process.alive() or time.monotonic() > deadline:
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-5:]) if log.exists() else ""
-            raise UserError(f"the embedded {name} server did not start:\n{tail}", where=str(log), fix="read that log")
+            how = f"did not answer in {START_SECONDS:.0f} s" if process.alive() else "ended while it started"
+            fix = "read that log; has the machine time for it? Give the same command again"
+            said = tail or "(its log is empty)"
+            raise UserError(f"the embedded {name} server {how}:\n{said}", where=str(log), fix=fix)
         time.sleep(0.2)

@@ -122,7 +122,8 @@ def app(
         first = refusal.errors()[0]
         if first["type"] == "json_invalid":
             return error(400, "the body is not JSON")
-        place = ".".join(str(part) for part in first["loc"][1:])
+        whole = "" if first["type"] == "value_error" else "the body"  # whose words name what they are about
+        place = ".".join(str(part) for part in first["loc"][1:]) or whole
         said = str(first["msg"]).removeprefix("Value error, ")
         return error(400, f"{place}: {said}" if place else said)
 

@@ -144,7 +144,7 @@ def serve(
     """Serve until interrupted.
 
     Raises:
-        UserError: If it is to listen to others without a key.
+        UserError: If it is to listen to others without a key, or the port is taken.
     """
     key = os.environ.get(KEY, "")
     if host not in LOCAL and not key:
@@ -154,15 +154,16 @@ def serve(
             fix=f"export {KEY}, or listen on 127.0.0.1",
         )
     from selfemo.serving.app import app
-    from selfemo.serving.server import more_files, server
+    from selfemo.serving.server import bound, more_files, server
 
+    sockets = bound(host, port)
     service = service_of(config, policy, name, digest)
     log.info("serving %s (%s) on http://%s:%d", service.name, service.identity["source"], host, port)
     more_files()
     collector = collector_of(config, service, collect or Collect())
     made = app(service, key, () if key else HOSTS, log=lambda line: print(line, flush=True), collector=collector)
     try:
-        server(made, host, port, scheduler=made.state.scheduler).run()
+        server(made, host, port, scheduler=made.state.scheduler).run(sockets)
     finally:
         if collector is not None:
             collector.close(FLUSHED_WITHIN)

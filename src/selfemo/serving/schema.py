@@ -53,6 +53,21 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "stop_token_ids": ([],),
     "bad_words": ([],),
     "logits_processors": ([],),
+    "allowed_token_ids": ([],),
+    "structured_outputs": ({},),
+    "json_schema": ({},),
+    "chat_template": ("",),
+    "chat_template_kwargs": ({},),
+    "documents": ([],),
+    "include_stop_str_in_output": (False,),
+    "skip_special_tokens": (True,),
+    "truncate_prompt_tokens": (-1,),
+    "n_predict": (-1,),
+    "dry_multiplier": (0,),
+    "dynatemp_range": (0,),
+    "smoothing_factor": (0,),
+    "top_n_sigma": (0, -1),
+    "xtc_probability": (0,),
 }
 """Fields that would change an answer, and the values that would not (null is none of them either)."""
 
@@ -115,7 +130,11 @@ class ChatRequest(BaseModel):
     n: Annotated[int, _or(1), Field(ge=1, le=16)] = 1
     seed: int | None = None
     """Null or less than 0 is one at random."""
-    stop: str | Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=4)] | None = None
+    stop: Annotated[
+        list[Annotated[str, Field(max_length=200)]],
+        BeforeValidator(lambda stop: [stop] if isinstance(stop, str) else stop or []),
+        Field(max_length=4),
+    ] = []
     stream: Annotated[bool, _or(False)] = False
     stream_options: StreamOptions | None = None
     logprobs: Annotated[bool, _or(False)] = False
@@ -139,8 +158,7 @@ class ChatRequest(BaseModel):
     @property
     def stops(self) -> list[str]:
         """Texts at which an answer is cut."""
-        listed = [self.stop] if isinstance(self.stop, str) else self.stop or []
-        return [s for s in listed if s]
+        return [text for text in self.stop if text]
 
 
 class Turn(BaseModel):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import resource
+import socket
 import time
 from asyncio import TimerHandle, Transport
 from types import FrameType
@@ -11,6 +13,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
+from selfemo.errors import UserError
 from selfemo.serving.limits import Limits
 from selfemo.serving.scheduler import Scheduler
 
@@ -91,6 +94,37 @@ class DrainingServer(uvicorn.Server):
                 return True
             return self.scheduler.held == 0
         return stops
+
+
+def bound(host: str, port: int) -> list[socket.socket]:
+    """Sockets for a server, bound and not yet listening: a port that is taken is found before a model is loaded.
+
+    Raises:
+        UserError: If the host has no address here, or its port cannot be had.
+    """
+    made: list[socket.socket] = []
+    try:
+        found = list(dict.fromkeys(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
+        for family, kind, protocol, _, address in found:
+            made.append(socket.socket(family, kind, protocol))
+            made[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                made[-1].setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            try:
+                made[-1].bind(address)
+            except OSError as error:
+                if error.errno != errno.EADDRNOTAVAIL or len(found) == 1:  # a name may have an address of IPv6, too
+                    raise
+                made.pop().close()
+        if not made:
+            raise OSError(errno.EADDRNOTAVAIL, "no address of this machine")
+    except OSError as error:
+        for taken in made:
+            taken.close()
+        where = "--host" if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL else "--port"
+        fix = "listen on an address of this machine" if where == "--host" else "give another --port, or end what has it"
+        raise UserError(f"{host}:{port}: {error.strerror}", where=where, fix=fix) from None
+    return made
 
 
 def more_files() -> None:

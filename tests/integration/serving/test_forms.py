@@ -90,7 +90,10 @@ def test_a_body_in_chunks_is_read(running: Served) -> None:
         ({"tools": [{"type": "function"}]}, "tools is not supported"),
         ({"tool_choice": "required"}, "tool_choice is not supported"),
         ({"top_logprobs": 5}, "top_logprobs wants logprobs"),
-        ({"stop": ["a"] * 5}, "stop"),
+        ({"chat_template": "{{ messages }}"}, "chat_template is not supported"),
+        ({"structured_outputs": {"choice": ["a"]}}, "structured_outputs is not supported"),
+        ({"xtc_probability": 0.5}, "xtc_probability is not supported"),
+        ({"stop": ["a"] * 5}, "stop: Value should have at most 4 items"),
         ({"n": 17}, "n: "),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "type text here, not 'image_url'"),
         ({"messages": [{"role": "assistant", "tool_calls": [{}]}]}, "tool_calls is not supported"),
@@ -110,8 +113,10 @@ def test_what_would_change_the_answer_and_is_not_supported_is_refused_by_name(
 def test_what_is_no_json_is_told_so(running: Served) -> None:
     with running.http() as client:
         answer = client.post("/v1/emotions", content=b"{", headers={"content-type": "application/json"})
+        empty = client.post("/v1/emotions", content=b"", headers={"content-type": "application/json"})
     assert answer.status_code == 400
     assert answer.json()["error"]["message"] == "the body is not JSON"
+    assert (empty.status_code, empty.json()["error"]["message"]) == (400, "the body: Field required")
 
 
 Label = Literal["neutral", "joy", "surprise", "anger", "sadness", "disgust", "fear"]

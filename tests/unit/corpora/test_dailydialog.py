@@ -28,7 +28,12 @@ def test_dailydialog_maps_codes_by_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("emotions", "problem"),
-    [("4", "1 emotions for 2 turns"), ("\n\n4 9", r"train\.txt:3: .*'9' is not"), ("4 1\n0 0", "2 dialogues")],
+    [
+        ("4", "1 emotions for 2 turns"),
+        ("4 9", r"emotion_train\.txt:1: .*'9' is not"),
+        ("4 1\n0 0", r"dialogues_train\.txt:2: nothing here, but a dialogue in dialogues_emotion_train\.txt"),
+        ("\n4 1", r"emotion_train\.txt:1: nothing here, but a dialogue"),
+    ],
 )
 def test_dailydialog_bad_lines_are_named(tmp_path: Path, emotions: str, problem: str) -> None:
     with pytest.raises(UserError, match=problem):

@@ -92,6 +92,11 @@ def test_a_line_of_json_is_looked_for_only_to_report_it(tmp_path: Path, monkeypa
             '{"episodes": [{"scenes": [{"scene_id": "c1"},\n {"scene_id": "c1"}]}]}',
             "column c1.scene_id: was there before",
         ),
+        (
+            '{"episodes": [{"scenes": [{"utterances": [{"utterance_id": "u1", "transcript": "Hi", "emotion": "Mad"},'
+            '\n {"utterance_id": "u1", "transcript": "Yo", "emotion": "Sad"}]}]}]}',
+            "column u1.utterance_id: was there before",
+        ),
         ("[1]", "trn.json:1: no list of episodes"),
         ("[" * 100_000, "trn.json:1: not JSON that can be read"),
         ('{"episodes": ' + "1" * 5000 + "}", "trn.json:1: not JSON that can be read"),

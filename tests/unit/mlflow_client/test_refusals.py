@@ -15,6 +15,8 @@ from selfemo.registry.mlflow_client import Refused
 from selfemo.registry.versions import CHAMPION
 from tests.unit.mlflow_client.faults import LOGIN, Server, Time
 
+ODD = json.dumps(dict.fromkeys(["model_version", "experiment", "experiments", "runs", "registered_model"], 3))
+
 
 @pytest.mark.parametrize(
     ("status", "kind", "body", "match"),
@@ -25,6 +27,7 @@ from tests.unit.mlflow_client.faults import LOGIN, Server, Time
         (403, "text/html", LOGIN, "403"),
         (404, "text/html", LOGIN, "404"),
         (200, "text/html", LOGIN, "Sign in"),
+        (200, "application/json", ODD, "parse"),
     ],
 )
 @pytest.mark.parametrize(
@@ -76,8 +79,10 @@ def test_a_place_that_cannot_be_opened_says_so(elsewhere: Path) -> None:
 def test_what_there_is_none_of_is_said_as_before(registry: Registry) -> None:
     registry.versions.register("s3://b/a", registry.round(1), {})
     assert registry.versions.alias(CHAMPION) is None
-    for number in ("9", "nine"):
+    for number in ("9", "nine", "9" * 20):
         with pytest.raises(UserError, match=f"no version {number}"):
             registry.versions.get(number)
+        with pytest.raises(UserError, match="write models:/NAME"):
+            registry.versions.source(f"models:/self-emo/{number}")
     with pytest.raises(UserError, match="write models:/NAME"):
         registry.versions.source("models:/nobody@champion")

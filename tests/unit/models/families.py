@@ -46,6 +46,13 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
         "gemma3_text",
         {"head_dim": 16, "sliding_window": 7, "query_pre_attn_scalar": 9, "layer_types": SLIDING},
     ),
+    "Gemma 4": (
+        "gemma4_text",
+        {
+            **{"head_dim": 8, "global_head_dim": 16, "sliding_window": 7, "layer_types": SLIDING},
+            **{"hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": 600},
+        },
+    ),
     "Mistral": ("mistral", {"head_dim": 8, "sliding_window": 7}),
     "Phi-3": ("phi3", {"sliding_window": 7}),
     "Phi-4-mini": (

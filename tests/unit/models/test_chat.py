@@ -47,6 +47,7 @@ USELESS = {
     "{{ messages[0].__class__.__mro__[1].__subclasses__() }}": "cannot be used: access to attribute '__class__'",
     "{{ 1 // 0 }}": "cannot be used: .*zero",
     "{% for m in messages %}{{ m['content'] }} {{ m['content'] }}{% endfor %}": "repeats what a user says",
+    "{% for m in messages %}<{{ m['role'] }}>{{ m['content'][:9] }}{% endfor %}": "leaves out some of what is said",
 }
 SYSTEM = {"role": "system", "content": "Be brief."}
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from selfemo.errors import UserError
 from selfemo.policy.engine import Sampling
+from selfemo.policy.miniature import shrink
 from selfemo.policy.stepping import Drawn, SampleAsk, ScoreAsk, Scored
 from selfemo.policy.trees import check
 from selfemo.policy.trees.attention import PackedAttention, block_mask, enable
@@ -19,7 +20,7 @@ from selfemo.policy.trees.layer import Layer
 from selfemo.policy.trees.packing import log_probs
 from selfemo.policy.trees.sampler import TransformersEngine
 from selfemo.policy.trees.tree import grow
-from selfemo.policy.weights import load_tokenizer
+from selfemo.policy.weights import load_model, load_tokenizer
 from tests.unit.models.families import FAMILIES, config, model
 
 CPU = torch.device("cpu")
@@ -155,3 +156,9 @@ def test_a_prompt_beyond_the_positions_that_a_tree_may_hold_is_refused(tiny: Pat
         engine.sample([list(range(10, 251))], [0], Sampling(1, 16))
     with pytest.raises(UserError, match="257 tokens long"):
         engine.score([list(range(10, 260))], [[[5] * 7]])
+
+
+def test_a_dry_runs_miniature_of_layers_that_differ_can_be_loaded(tiny: Path, tmp_path: Path) -> None:
+    config("Gemma 4").save_pretrained(tmp_path / "base")
+    load_tokenizer(str(tiny)).save_pretrained(tmp_path / "base")
+    assert shrink(str(tmp_path / "base"), tmp_path / "small") == load_model(str(tmp_path / "small")).num_parameters()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 
-from selfemo.data.corpora.rows import Rows, clean, read_text
+from selfemo.data.corpora.files import find, read_text
+from selfemo.data.corpora.rows import Rows, clean
 from selfemo.data.dialogue import Dialogue, Utterance
 from selfemo.data.labels import LabelSpace
 from selfemo.data.text import lines
@@ -19,17 +21,23 @@ def load(path: Path, rows: Rows, space: LabelSpace) -> Iterator[Dialogue]:
     """Dialogues of all splits; the two speakers are A and B, in turns. Emotions are numbers, in the labels' order."""
     names = {str(number): label for number, label in enumerate(space.labels)}
     for split, folder in FOLDERS.items():
-        said = path / folder / f"dialogues_{folder}.txt"
-        felt = path / folder / f"dialogues_emotion_{folder}.txt"
-        texts = [line for line in lines(read_text(said)) if line.strip()]
-        codes = [(n, line) for n, line in enumerate(lines(read_text(felt)), 1) if line.strip()]
-        if len(texts) != len(codes):
-            raise UserError(
-                f"{len(codes)} dialogues, but {len(texts)} in {said.name}",
-                where=str(felt),
-                fix="use files of one release",
-            )
-        for number, (text, (line, emotions)) in enumerate(zip(texts, codes, strict=True), 1):
+        within = path / folder  # the archive holds train.zip, which unpacks to train/train
+        said = find(within, f"dialogues_{folder}.txt", folder)
+        felt = find(within, f"dialogues_emotion_{folder}.txt", folder)
+        number = 0
+        for line, (text, emotions) in enumerate(
+            zip_longest(lines(read_text(said)), lines(read_text(felt)), fillvalue=""), 1
+        ):
+            if not text.strip() and not emotions.strip():
+                continue
+            if not text.strip() or not emotions.strip():  # all that follows could be one line off
+                here, there = (felt, said) if text.strip() else (said, felt)
+                raise UserError(
+                    f"nothing here, but a dialogue in {there.name}",
+                    where=f"{here}:{line}",
+                    fix="use files of one release",
+                )
+            number += 1
             turns = [clean(t) for t in text.split(END) if t.strip()]
             labels = emotions.split()
             unknown = next((x for x in labels if x not in names), None)

@@ -15,7 +15,8 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from selfemo.data.corpora.rows import Rows, clean, read_csv, read_text
+from selfemo.data.corpora.files import find, read_text
+from selfemo.data.corpora.rows import Rows, clean, read_csv
 from selfemo.data.dialogue import Dialogue, Utterance
 from selfemo.data.labels import LabelSpace
 from selfemo.errors import UserError
@@ -42,7 +43,7 @@ def load_csv(path: Path, rows: Rows, space: LabelSpace) -> Iterator[Dialogue]:
             "this is the official JSON version", where=str(path), fix="name the corpus emorynlp-json; never mix the two"
         )
     for split in ("train", "dev", "test"):
-        file = path / f"emorynlp_{split}_final.csv"
+        file = find(path, f"emorynlp_{split}_final.csv", "data/emorynlp")  # as in MELD's repository
         scenes: dict[tuple[int, ...], list[tuple[int, Utterance]]] = defaultdict(list)
         seen: dict[tuple[int, ...], int] = {}
         for line, row in read_csv(file, COLUMNS, rows):
@@ -71,16 +72,19 @@ def load_json(path: Path, rows: Rows, space: LabelSpace) -> Iterator[Dialogue]:
             fix="name the corpus emorynlp; never mix the two",
         )
     for split, short in JSON_SPLITS.items():
-        file = path / f"emotion-detection-{short}.json"
+        file = find(path, f"emotion-detection-{short}.json", "json")  # as in the project's repository
         found = _read(file, rows, space)
         scenes: set[str] = set()
+        said: set[str] = set()
         for scene in found.objects(found.objects([found.data], "episodes"), "scenes"):
             name = clean(str(scene.get("scene_id")))
             if name in scenes:
                 found.bad(scene, "scene_id", "was there before")
                 continue
             scenes.add(name)
-            turns = tuple(turn for u in found.objects([scene], "utterances") if (turn := found.turn(u)) is not None)
+            turns = tuple(
+                turn for u in found.objects([scene], "utterances") if (turn := found.turn(u, said)) is not None
+            )
             if turns:
                 yield Dialogue(id=f"emorynlp-json/{split}/{name}", corpus="emorynlp-json", split=split, turns=turns)
 
@@ -140,8 +144,12 @@ class _Release:
                 else:
                     self.bad(parent, key, f"{str(child)[:40]!r} is not an object")
 
-    def turn(self, row: dict[str, Any]) -> Utterance | None:
-        """An utterance, or None after reporting it."""
+    def turn(self, row: dict[str, Any], seen: set[str]) -> Utterance | None:
+        """An utterance, or None after reporting it; its id is added to those seen in the file."""
+        if "utterance_id" in row and _name(row) in seen:
+            self.bad(row, "utterance_id", "was there before")
+            return None
+        seen.add(_name(row))
         line, emotion = partial(self.line, row), str(row.get("emotion"))
         label = self.rows.label(emotion, self.space, self.file, line, f"{_name(row)}.emotion", row)
         said = clean(str(row.get("transcript") or ""))

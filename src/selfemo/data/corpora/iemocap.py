@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from selfemo.data.corpora.rows import Rows, clean, read_text
+from selfemo.data.corpora.files import read_text
+from selfemo.data.corpora.rows import Rows, clean
 from selfemo.data.dialogue import Dialogue, Utterance
 from selfemo.data.labels import LabelSpace
 from selfemo.data.seeds import seed_of
@@ -45,7 +46,9 @@ def load(path: Path, rows: Rows, space: LabelSpace) -> Iterator[Dialogue]:
     """Dialogues under six labels or four: of four, one stands for two of the six, and one is not scored."""
     corpus, words = space.name, {*CODES.values()}
     names = {word: label for word in words if (label := space.lookup(word))}
-    sessions = [s for s in sorted(path.glob("Session[1-5]")) if s.is_dir()]
+    within = path / "IEMOCAP_full_release"  # what its archive unpacks to
+    where = path if not within.is_dir() else within
+    sessions = [s for s in sorted(where.glob("Session[1-5]")) if s.is_dir()]
     if not sessions:
         raise UserError("no Session1..Session5 here", where=str(path), fix="give the release's top directory")
     for session in sessions:

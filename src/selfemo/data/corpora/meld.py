@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+from selfemo.data.corpora.files import find
 from selfemo.data.corpora.rows import Rows, clean, read_csv
 from selfemo.data.dialogue import Dialogue, Utterance
 from selfemo.data.labels import LabelSpace
@@ -19,7 +20,7 @@ def load(path: Path, rows: Rows, space: LabelSpace) -> Iterator[Dialogue]:
     Dialogue ids restart in each split, so they are keyed by split. Utterance ids have gaps; their order counts.
     """
     for split in ("train", "dev", "test"):
-        file = path / f"{split}_sent_emo.csv"
+        file = find(path, f"{split}_sent_emo.csv", split, "data/MELD")  # as in MELD.Raw.tar.gz, and in the repository
         if not file.exists() and split == "test":
             continue  # the test split is often kept apart
         turns: dict[int, list[tuple[int, Utterance]]] = defaultdict(list)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from selfemo.data.corpora.files import read_text
 from selfemo.data.labels import LabelSpace
 from selfemo.data.scripts import fold
 from selfemo.data.text import nfc
@@ -99,24 +100,6 @@ def clean(text: str) -> str:
     return " ".join(text.split())
 
 
-def read_text(path: Path) -> str:
-    """A file as UTF-8, or as Windows-1252 where it is not.
-
-    Raises:
-        UserError: If there is no such file.
-    """
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise UserError("no such file", where=str(path), fix="give the corpus's directory with --path") from None
-    except OSError as error:
-        raise UserError(error.strerror or str(error), where=str(path)) from None
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("cp1252", "replace")
-
-
 def read_csv(path: Path, columns: Sequence[str], rows: Rows) -> Iterator[tuple[int, dict[str, str]]]:
     """Rows of a CSV file with their line numbers.
 
@@ -124,7 +107,7 @@ def read_csv(path: Path, columns: Sequence[str], rows: Rows) -> Iterator[tuple[i
     lost, and those after it stand one column too far to the left.
 
     Raises:
-        UserError: If a column is missing from the header.
+        UserError: If a column is missing from the header, or stands there twice.
     """
     reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
     try:
@@ -136,6 +119,9 @@ def read_csv(path: Path, columns: Sequence[str], rows: Rows) -> Iterator[tuple[i
         raise UserError(
             f"column {missing[0]!r} is missing", where=f"{path}:1", fix=f"the header must name {', '.join(columns)}"
         )
+    twice = [c for c in columns if header.count(c) > 1]
+    if twice:
+        raise UserError(f"column {twice[0]!r} stands there twice", where=f"{path}:1", fix="remove or rename one")
     while True:
         try:
             row = next(reader)

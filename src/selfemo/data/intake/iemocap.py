@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from selfemo.data.corpora.files import read_text
 from selfemo.data.corpora.iemocap import CODES, SPOKEN, SUMMARY, WORDS
-from selfemo.data.corpora.rows import read_text
 from selfemo.data.text import lines
 from selfemo.errors import UserError
 
