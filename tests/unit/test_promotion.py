@@ -10,7 +10,7 @@ import pytest
 
 from selfemo import config as configuration
 from selfemo.context import Context
-from selfemo.data.records import Sample, write_records
+from selfemo.data.records import write_records
 from selfemo.errors import GateClosed, UserError
 from selfemo.method import gate
 from selfemo.method.gate import Decision
@@ -19,7 +19,6 @@ from selfemo.registry.mlflow_client import Refused, Unreachable
 from selfemo.registry.promotion import after_decision, promote_version
 from selfemo.registry.rounds import RoundRow, cells
 from selfemo.registry.versions import CHALLENGER, CHAMPION
-from selfemo.report.page import PROBABILITIES, round_page, round_summary, write_report
 from tests.spaces import SPACES
 from tests.unit.test_evaluation import _pairs, rows
 
@@ -175,75 +174,3 @@ def test_a_policy_that_is_evaluated_anew_is_compared_by_its_newest_scores(contex
     with pytest.raises(GateClosed):
         promote_version(Context(context.config), second)
     assert alias(context, CHAMPION) == first
-
-
-def test_what_a_model_wrote_is_escaped_in_the_report(context: Context, tmp_path: Path) -> None:
-    hostile = "<script>alert(1)</script>"
-    store, registry = context.store, context.registry
-
-    def publish(name: str, **meta: object) -> str:
-        uri = store.uri(name)
-        (tmp_path / name).mkdir(exist_ok=True)
-        store.publish(tmp_path / name, uri, step=name, **meta)
-        return uri
-
-    (tmp_path / "filter").mkdir()
-    sample = Sample.model_validate(
-        {
-            "id": "s",
-            "round": 1,
-            "policy": "p",
-            "corpus": "sample",
-            "dialogue": "d",
-            "task": "expression",
-            "history": ({"speaker": hostile, "text": hostile},),
-            "role": hostile,
-            "target": ("joy",),
-            "gold": False,
-            "confidence": 1.0,
-            "parents": ("r",),
-            "reply": hostile,
-        }
-    )
-    write_records(tmp_path / "filter" / "samples.jsonl.gz", [sample])
-    told = {
-        "labels_before": {"understanding": {hostile: 1}},
-        "labels_after": {},
-        "rejected_examples": {hostile: {hostile: [hostile]}},
-        "metrics": {f"voice_accuracy/{hostile}": 0.25, f"voice_weight/{hostile}": 1.0, "seen_again": 8, "flipped": 0.5},
-    }
-    (tmp_path / "filter" / "filter.json").write_text(json.dumps(told))
-    trained = publish("train", inputs={"samples": publish("filter")})
-    (tmp_path / "score").mkdir()
-    probabilities = {**dict.fromkeys(PROBABILITIES, 0.1), "accuracy_of_surest": {"0.2": 0.5}}
-    (tmp_path / "score" / "metrics.json").write_text(json.dumps({hostile: probabilities}))
-    row = {
-        "round": 1,
-        "accepted": 1,
-        "rejected": 1,
-        "mean_reward": 0.5,
-        "accuracy": 0.5,
-        "weighted_f1": 0.5,
-        "weighted_f1_interval": [0.4, 0.6],
-        "expression_own": 0.5,
-        "expression_judge": 0.5,
-        "seconds": 1.0,
-        "promoted": False,
-        "reasons": {hostile: 1},
-    }
-    seen = gate.Gain(0.0312, -0.01, 0.06, 0.0843, 26)
-    inputs = {"scores": publish("score"), "challenger": trained, "champion": ""}
-    uri = publish("decide", inputs=inputs, result={"row": row, **Decision(False, hostile, {hostile: seen}).to_dict()})
-    registry.tags(registry.parent, {"selfemo.decisions": f'["{uri}"]'})
-    page = tmp_path / "report.html"
-    write_report(context, [], page, False, hostile)
-    text = page.read_text()
-    assert "<script" not in text
-    assert text.count("&lt;script&gt;") >= 10
-    assert all(f"<td>{cell}" in text for cell in ("+0.031 [-0.010, +0.060]", "0.0843", "26"))
-    assert "<td>0.250<td>1.000" in text
-    assert "50.0% of 8 targets seen before flipped" in text
-    page.write_text(round_page(context, uri))
-    assert "<script" not in page.read_text()
-    assert "Round 1: not promoted" in page.read_text()
-    assert "| +0.031 [-0.010, +0.060] | 0.0843 | 26 |" in round_summary(context, uri)

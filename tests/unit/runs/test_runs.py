@@ -69,6 +69,7 @@ def test_a_run_of_another_store_is_told_as_that(context: Context, made: Made) ->
         (2**22 - 1, platform.node(), "killed"),
         (os.getpid(), "another", "open"),
     ],
+    ids=["alive", "gone", "elsewhere"],  # a pid in a name would be another in each process that collects
 )
 def test_a_run_is_running_killed_or_open_by_its_process_and_not_by_what_mlflow_says(
     context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pid: int, host: str, word: str
