@@ -178,7 +178,8 @@ def main() -> int:
                 done.append(row)
                 print(line(row, given.seed), flush=True)
     finally:
-        services.stop(place / "servers")
+        for started in ("servers", "world"):  # the second, too: one of the two of a world may not have started
+            services.stop(place / started)
     wrong = sum(bool(row.wrong) for row in done)
     print(f"\n{len(done)} of {len(points)} points: {len(done) - wrong} ended right, {wrong} wrong.")
     return 1 if wrong or not done else 0

@@ -240,3 +240,14 @@ def test_a_server_that_cannot_be_used_is_one_message(tmp_path: Path, monkeypatch
     assert result.exit_code == 2
     assert "Unable to locate credentials" in result.output
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("command", ["fetch", "serve", "evaluate"])
+def test_weights_elsewhere_start_no_servers_either(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = ["--out", str(tmp_path / "q")] if command == "fetch" else []
+    result = selfemo(command, "--policy", (tmp_path / "none").as_uri(), *out)
+    assert (result.exit_code, "nothing was run here" in result.output) == (2, True)
+    assert not (tmp_path / ".selfemo" / "services").exists()

@@ -81,8 +81,8 @@ def surroundings(config: Config, *, start: bool = False, needs: tuple[str, ...] 
 
 
 def needs_of(policy: str) -> tuple[str, ...]:
-    """What a policy's name is looked up with."""
-    return ("s3", "mlflow") if policy.startswith("models:/") else ("s3",) if policy.startswith("s3://") else ()
+    """What a policy's name is looked up with: an artifact, wherever it lies, with the configuration's store."""
+    return ("s3", "mlflow") if policy.startswith("models:/") else ("s3",) if "://" in policy else ()
 
 
 def known(corpus: str, path: str | None) -> str:
