@@ -35,7 +35,7 @@ PLACEHOLDERS = {"FILE": "configs/demo.yaml", "N": "1", "SEED": "7"}
 
 GONE = {"selfplay.predictions", "selfplay.readings", "evaluation.readings", "flywheel.unanimous"}
 """Settings that deploy.md says are refused."""
-SHARED = [ROOT / "benchmarks" / "harness.py", ROOT / "benchmarks" / "subjects.py"]
+SHARED = [ROOT / "benchmarks" / f"{name}.py" for name in ("harness", "subjects", "trial")]
 """Options that benchmarks have in common."""
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TARGETS = set(re.findall(r"^([a-z][a-z-]*):", MAKEFILE, re.MULTILINE))
