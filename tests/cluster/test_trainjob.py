@@ -45,6 +45,12 @@ def test_a_cpu_profile_asks_for_no_accelerator() -> None:
     assert set(made()["spec"]["trainer"]["resourcesPerNode"]["limits"]) == {"cpu", "memory"}
 
 
+def test_a_node_holds_its_network_card_where_nodes_talk_by_rdma() -> None:
+    job = made("cluster.profile=node8", "cluster.nodes=2", "cluster.devices={rdma/hca_shared_devices_a: 1}")
+    held = job["spec"]["trainer"]["resourcesPerNode"]
+    assert held["limits"]["rdma/hca_shared_devices_a"] == held["requests"]["rdma/hca_shared_devices_a"] == "1"
+
+
 def test_the_queue_is_a_label_of_the_job() -> None:
     job = made("cluster.pods.train.queue=gpus")
     assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gpus"
@@ -151,6 +157,8 @@ def test_a_field_that_the_schema_does_not_know_is_seen() -> None:
         ("cluster.pods.light.accelerators=1", "light steps hold no accelerator"),
         ("cluster.pods.train.memory=lots", "no quantity"),
         ("cluster.nodes=2", "several nodes need trainer: trainjob"),
+        ("cluster.devices={rdma/ib: 1}", "devices need trainer: trainjob"),
+        ("cluster.devices={rdma: 1}", "no device of a node"),
         ("cluster.pods.trian.memory=1Gi", "Extra inputs"),
         ("cluster.profile=tpu", "Input should be"),
         ("cluster.pods.train.tolerations=[{key: a, operator: Equal}]", "compares with a value"),

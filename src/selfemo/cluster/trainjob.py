@@ -64,6 +64,7 @@ def manifest(
     cpu, memory = pod.requests
     if pod.accelerators:
         resources[pod.accelerator] = str(pod.accelerators)
+    resources |= {name: str(count) for name, count in sorted(cluster.devices.items())}
     env: list[Json] = [{"name": k, "value": v} for k, v in sorted({**cluster.variables, **environment}.items())]
     if cluster.secret:
         keys = ({"name": cluster.secret, "key": k, "optional": True} for k in KEYS)

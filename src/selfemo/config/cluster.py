@@ -151,6 +151,8 @@ class Cluster(Section):
     """pod trains in the step's own pod; trainjob on Kubeflow Trainer, on any number of nodes."""
     nodes: int = Field(1, ge=1)
     """Nodes of a TrainJob, each with launch.processes processes."""
+    devices: dict[str, int] = Field({})
+    """What else each node of a TrainJob holds, such as rdma/hca_shared_devices_a: 1."""
     runtime: str = Field("torch-distributed", pattern=NAME)
     """ClusterTrainingRuntime of TrainJobs."""
     volume: str = Field("", pattern=rf"{NAME}|^$")
@@ -179,6 +181,16 @@ class Cluster(Section):
             if "@" in value and ("://" in value or name.upper().endswith("_PROXY")):
                 raise ValueError(f"{name} holds a password: forms and logs show it; give the proxy one that needs none")
         return environment
+
+    @field_validator("devices")
+    @classmethod
+    def _of_a_node(cls, devices: dict[str, int], info: ValidationInfo) -> dict[str, int]:
+        for name, count in devices.items():
+            if not re.fullmatch(r"[a-z0-9.-]+/[A-Za-z0-9._-]+", name) or count < 1:
+                raise ValueError(f"{name}: {count} is no device of a node, such as rdma/hca_shared_devices_a: 1")
+        if devices and info.data.get("trainer") == "pod":
+            raise ValueError("Kubeflow's own pods hold accelerators alone: devices need trainer: trainjob")
+        return devices
 
     @field_validator("host")
     @classmethod
