@@ -198,6 +198,7 @@ def test_a_failing_round_fails_the_run_keeps_what_is_done_and_can_be_resumed(con
 
 def test_an_interrupt_ends_the_step_it_hits_and_the_same_command_goes_on(small: Config, tmp_path: Path) -> None:
     interrupted = with_(small, "loop", rounds=0).model_copy(update={"run": "interrupted"})
+    _ = Context(interrupted).services  # those that the run started would be its children, and outlive it
     path = tmp_path / "config.yaml"
     path.write_text(interrupted.to_json())
     command = [sys.executable, "-c", "from selfemo.cli import main; main()", "run", "--config", str(path)]
