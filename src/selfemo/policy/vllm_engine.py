@@ -70,7 +70,7 @@ class VllmEngine:
             raise UserError(
                 "vLLM is not installed",
                 where="policy.engine",
-                fix="pip install 'selfemo[vllm]' on a GPU machine, or use engine: transformers",
+                fix="selfemo doctor names the command that brings it; or use engine: transformers",
             ) from None
         self.tokenizer = tokenizer
         lora: dict[str, Any] = {}

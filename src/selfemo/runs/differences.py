@@ -24,6 +24,8 @@ COUNTS = (
 """Of a record of prepared data."""
 ABSENT = "-"
 """Stands for a setting or a figure that one of the two does not have."""
+UNRECORDED = "not recorded"
+"""Stands for the machine of a step that did not write it down."""
 
 
 @dataclass(frozen=True)
@@ -129,4 +131,4 @@ def _code(manifest: Manifest) -> str:
 
 
 def _machine(manifest: Manifest) -> str:
-    return str(manifest.result.get("machine", "not recorded"))
+    return str(manifest.result.get("machine", UNRECORDED))

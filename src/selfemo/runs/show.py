@@ -8,7 +8,7 @@ from datetime import datetime
 from selfemo.data.dialogue import Dialogue, read_jsonl
 from selfemo.method.gate import ALPHA
 from selfemo.runs.compare import OnCorpus, Turn
-from selfemo.runs.differences import Comparison
+from selfemo.runs.differences import UNRECORDED, Comparison
 from selfemo.runs.sides import Side
 from selfemo.runs.state import FINISHED, RUNNING
 from selfemo.runs.table import Line
@@ -107,8 +107,10 @@ def comparison(found: Comparison, sides: tuple[Side, Side], most: int) -> None:
         if rows:
             cells = [[_short(cell, LONGEST) for cell in (row.what, row.first, row.second)] for row in rows]
             show_table((name, found.first, found.second), cells, left=(found.first, found.second))
+        elif name == "machine":  # of what was not recorded nobody knows that it is the same
+            _say(f"machine: {found.machine}" if UNRECORDED in found.machine else f"machine: the same ({found.machine})")
         else:
-            _say(f"{name}: the same ({found.machine})" if name == "machine" else f"{name}: the same")
+            _say(f"{name}: the same")
 
 
 def verdict(corpus: OnCorpus, found: Comparison) -> str:

@@ -101,6 +101,7 @@ def test_the_command_says_which_is_better_and_shows_the_turns(made: Made) -> Non
     assert "sample: hotter:1 is better: +" in shown.stdout
     assert shown.stdout.count("  better ") == 1 and "more: --turns" in shown.stdout
     assert "selfplay.temperature" in shown.stdout
+    assert f"\nmachine: {hardware.describe()}; not recorded\n" in shown.stdout  # which is not said to be the same
     told = json.loads(CliRunner().invoke(main, ["compare", "plain", "hotter", "--json", *settings]).stdout)
     assert told["corpora"][0]["better"] == "second"
     assert {turn["became"] for turn in told["corpora"][0]["changed"]} == {"better"}
