@@ -35,6 +35,10 @@ class Names(Protocol):
         """What a name stands for now."""
         ...
 
+    def manifest(self, uri: str) -> Manifest | None:
+        """Of a policy's artifact, read once; None if nothing is published there."""
+        ...
+
 
 class Surroundings(Protocol):
     """Configuration, store, registry and policies of a run; :class:`selfemo.context.Context` has them."""

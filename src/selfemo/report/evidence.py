@@ -136,7 +136,7 @@ def read_round(context: Surroundings, uri: str, row: RoundRow | None = None) -> 
     if made is None:
         return None
     challenger = str(made.inputs["challenger"])
-    trained = store.manifest(challenger)
+    trained = context.policies.manifest(challenger)
     kept = _kept(store, str(trained.inputs.get("samples", ""))) if trained else None
     before = str(made.inputs.get("champion_scores", ""))
     after = _scores(store, str(made.inputs["scores"]))
