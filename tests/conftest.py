@@ -33,6 +33,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads of models this small wa
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The module whose tests share one long run comes first: at the end, one process would wait for it alone."""
+    items.sort(key=lambda item: item.path.name != "test_local_run.py")
+
+
 @pytest.fixture(autouse=True)
 def no_mlflow_left_behind() -> Iterator[None]:
     """MLflow sets this for its children: a test that leaves it there gives the next one its server."""
