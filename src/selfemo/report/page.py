@@ -10,10 +10,12 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selfemo.method import gate
+from selfemo.registry.markdown import table
 from selfemo.registry.rounds import HEADERS, RoundRow, cells, stops
 from selfemo.report import draw
 from selfemo.report.conversations import conversations, packed
@@ -43,17 +45,14 @@ def write_report(context: Context, rows: Sequence[RoundRow], page: Path, succeed
     registry = context.registry
     tags = registry.client.get_run(registry.parent).data.tags
     known = {row.round: row for row in rows}
-    rounds = []
-    for uri in json.loads(tags.get("selfemo.decisions", "[]")):
-        made = context.store.manifest(uri)
-        found = read_round(context, uri, known.get(int(made.inputs["round"]))) if made else None
-        rounds += [found] if found else []
+    read = (read_round(context, uri) for uri in json.loads(tags.get("selfemo.decisions", "[]")))
+    rounds = [replace(found, row=known.get(found.number, found.row)) for found in read if found]
     rounds.sort(key=lambda r: r.number)
     versions = {
         int(r.data.tags["selfemo.round"]): r.data.tags.get("selfemo.model_version", "-") for r in registry.rounds()
     }
     stored = {r.policy for r in rounds if r.policy.startswith(f"{context.store.root}/")}
-    digests = {uri: made.digest for uri in stored if (made := context.store.manifest(uri))}
+    digests = {uri: made.digest for uri in stored if (made := context.policies.manifest(uri))}
     given = {
         **_about(context),
         "code": tags.get("selfemo.code", ""),
@@ -127,16 +126,14 @@ def round_summary(context: Context, round: Round) -> str:
         round: The round.
     """
     row = round.row
-    lines = [f"## Round {row.round}: {outcome(row)}", "", "| measure | value |", "|---|---|"]
-    lines += [f"| {name} | {value} |" for name, value in zip(HEADERS, cells(row), strict=True)]
-    seen = round.decision.cells()
-    if seen:
-        lines += ["", f"| {' | '.join(gate.HEADERS)} |", "|" + "---|" * len(gate.HEADERS)]
-        lines += [f"| {' | '.join(line)} |" for line in seen]
+    parts = [f"## Round {row.round}: {outcome(row)}"]
+    parts.append(table(("measure", "value"), list(zip(HEADERS, cells(row), strict=True))))
+    if seen := round.decision.cells():
+        parts.append(table(gate.HEADERS, seen))
     if row.reasons:
-        lines += ["", "| candidates | count |", "|---|---|"]
-        lines += [f"| {reason} | {count} |" for reason, count in sorted(row.reasons.items(), key=lambda i: -i[1])]
-    return "\n".join([*lines, "", f"MLflow: {redacted(context.registry.link(row.round)) or '-'}", ""])
+        most_first = sorted(row.reasons.items(), key=lambda i: -i[1])
+        parts.append(table(("candidates", "count"), [(reason, str(count)) for reason, count in most_first]))
+    return "\n\n".join([*parts, f"MLflow: {redacted(context.registry.link(row.round)) or '-'}"]) + "\n"
 
 
 def _about(context: Context) -> dict[str, Any]:

@@ -147,10 +147,10 @@ def _draw(context: Context, decided: Sequence[str], uri: str, run: str) -> None:
     registry = context.registry
     for where, figures in ((run, part_of(mine, {}).figures), (registry.parent, over(rounds))):
         with temporary("figures") as directory:
-            files = [directory / f"{figure.key}.png" for figure in figures if figure.panels]
-            for file, figure in zip(files, (f for f in figures if f.panels), strict=True):
+            drawn = {directory / f"{figure.key}.png": figure for figure in figures if figure.panels}
+            for file, figure in drawn.items():
                 file.write_bytes(png(figure))
-            registry.artifacts(where, files, "plots")
+            registry.artifacts(where, list(drawn), "plots")
 
 
 def _publish_card(context: Context, done: Published, policy: Policy, version: str, run: str) -> None:

@@ -105,5 +105,7 @@ def test_the_command_says_which_is_better_and_shows_the_turns(made: Made) -> Non
     told = json.loads(CliRunner().invoke(main, ["compare", "plain", "hotter", "--json", *settings]).stdout)
     assert told["corpora"][0]["better"] == "second"
     assert {turn["became"] for turn in told["corpora"][0]["changed"]} == {"better"}
+    same = CliRunner().invoke(main, ["compare", "plain", "plain", "--turns", "0", *settings])
+    assert same.stdout.startswith(f"both names are of one policy, {told['first']}: ")
     unknown = CliRunner().invoke(main, ["compare", "plain", "x", *settings])
     assert unknown.exit_code == 2 and "name one of these: " in unknown.stderr
