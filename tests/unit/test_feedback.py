@@ -275,3 +275,13 @@ def test_corrections_go_with_their_conversation_and_those_of_corpora_stay(place:
     place.expire(30, NOW)
     assert [row.dialogue for row in place.corrections()] == ["meld/train/1", "talk/collected/kept"]
     assert not is_collected("meld/train/1") and is_collected("talk/collected/kept") and not is_collected("collected")
+
+
+def test_where_nothing_was_collected_yet_it_is_said(tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    from selfemo.cli import main
+
+    place = tmp_path / "not-there"
+    said = CliRunner().invoke(main, ["feedback", "show", "--place", str(place)]).stdout
+    assert said.startswith(f"nothing is there yet: {place.as_uri()}")

@@ -46,11 +46,13 @@ def show(config: Config, place: str | None) -> Report:
     from collections import Counter
 
     found = place_of(config, place)
-    days = sorted(Counter((piece.kind, piece.day) for piece in found.pieces()).items())
+    pieces = found.pieces()
+    days = sorted(Counter((piece.kind, piece.day) for piece in pieces).items())
     conversations = dict(sorted(Counter(d.corpus for d in found.conversations()).items()))
     corrections = found.corrections()
     corrected = len({c.dialogue for c in corrections})
-    lines = [f"{day} {kind:<14} {files:>6} files" for (kind, day), files in days]
+    lines = [] if pieces else [f"nothing is there yet: {found.uri}"]
+    lines += [f"{day} {kind:<14} {files:>6} files" for (kind, day), files in days]
     lines += [f"conversations of {corpus}: {count}" for corpus, count in conversations.items()]
     lines.append(f"corrections that count: {len(corrections)}, in {corrected} dialogues")
     values = {
