@@ -17,7 +17,9 @@ from typing import NamedTuple
 
 import psutil
 import pytest
+from click.testing import CliRunner
 
+from selfemo.cli import main
 from selfemo.config import Config
 from selfemo.context import Context
 from selfemo.registry.rounds import RoundRow
@@ -26,6 +28,8 @@ from selfemo.runs.here import Here, measured
 from selfemo.runs.samples import Samples
 from selfemo.steps import finished_rounds
 from tests.conftest import small_of
+from tests.docs.pages import blocks
+from tests.docs.shell import simple_commands
 from tests.pipeline.test_secrets import CANARIES, contents
 
 SHARDS = 2
@@ -120,6 +124,20 @@ def test_all_rounds(config: Config, first: First) -> None:
     page = (Path(config.workdir) / "runs" / "e2e" / "report.html").read_text()
     assert "Round 2" in page
     assert page.count('class="round"') == 3
+
+
+def test_the_commands_of_the_demos_page_do_what_they_say(config: Config, first: First, tmp_path: Path) -> None:
+    assert first.code == 0, first.printed
+    (path := tmp_path / "config.yaml").write_text(config.to_json())
+    (block,) = [b for b in blocks("docs/demo.md") if "selfemo watch" in b.text]
+    commands = [words[1:] for words in simple_commands(block.text) if words[0] == "selfemo"]
+    ended = [words[0] for words in commands if words[0] not in ("play", "serve", "services")]  # the tutorial has these
+    assert ended == ["watch", "runs", "compare", "ui", "report", "data", "evaluate"]
+    for words in commands:
+        if words[0] in ended:
+            mine = [w.replace("demo:", "e2e:").replace("configs/demo.yaml", str(path)) for w in words]
+            done = CliRunner().invoke(main, mine)
+            assert (done.exit_code, bool(done.stdout.strip())) == (0, True), (words, done.output)
 
 
 def test_what_happened_was_noted_for_whoever_watches(config: Config, first: First) -> None:

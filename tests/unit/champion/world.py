@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -73,9 +76,11 @@ class World:
 
     def __init__(self, place: Path, database: str, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         self.life, self.model = Life(), ""
+        self.place, self.store, self.database = place, place / "s", Path(database.removeprefix("sqlite:///"))
+        self.store.mkdir()
         self.overrides = [
             f"workdir={place / 'w'}",
-            f"store.root={(place / 's').as_uri()}",
+            f"store.root={self.store.as_uri()}",
             f"mlflow.tracking_uri={database}",
         ]
         monkeypatch.setattr(mlflow, "MlflowClient", lambda tracking_uri: Mortal(client, self.life))
@@ -84,6 +89,17 @@ class World:
         monkeypatch.setattr(LocalBackend, "swap", lambda *a: self._store(lambda: swap(*a)))
         # Whoever comes next comes when the lock of the dead has run out.
         monkeypatch.setattr(LocalBackend, "age", lambda *a: 1e6, raising=False)
+
+    def _keep(self) -> None:
+        """Remember what the database and the store hold."""
+        _copy(self.database, self.place / "kept.db")
+        shutil.copytree(self.store, self.place / "kept")
+
+    def _put_back(self) -> None:
+        """Have the database and the store hold it again."""
+        _copy(self.place / "kept.db", self.database)
+        shutil.rmtree(self.store)
+        shutil.copytree(self.place / "kept", self.store)
 
     def _store(self, make: Callable[[], bool]) -> bool:
         """Of the store's answers none gets lost: its client asks again by itself."""
@@ -122,10 +138,12 @@ class World:
         return roll_back(Context(self.context.config), reason)
 
     def cut_off_everywhere(self, prepare: Callable[[], Callable[[], object]], dies: bool) -> Iterator[int]:
-        """Cut a command off at its first write, then in a new world at its second, and so on; after each, it is given
-        again to the end. Yields where it was cut off, when it is done."""
+        """Cut a command off at its first write, then in the same world at its second, and so on; after each, it is
+        given again to the end. Yields where it was cut off, when it is done."""
+        command = prepare()
+        self._keep()
         for at in range(60):
-            command = prepare()
+            self._put_back()
             self.life.left, self.life.dies, self.life.ended = at, dies, False
             try:
                 command()
@@ -139,3 +157,9 @@ class World:
             command()
             yield at
         raise AssertionError("the command has no end")
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a database that others have open."""
+    with closing(sqlite3.connect(source)) as read, closing(sqlite3.connect(target)) as written:
+        read.backup(written)
