@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import hypothesis
 import pytest
@@ -21,6 +22,7 @@ from tests import forks
 from tests.spaces import SPACES
 
 ROOT = Path(__file__).parents[1]
+T = TypeVar("T")
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
@@ -45,10 +47,16 @@ def no_mlflow_left_behind() -> Iterator[None]:
     assert os.environ.pop("MLFLOW_TRACKING_URI", None) is None
 
 
-def race(count: int, work: Callable[[int], None]) -> None:
+def race(count: int, work: Callable[[int], object]) -> None:
     """Run ``work(0)`` to ``work(count - 1)`` at the same time, each in its thread, to the end."""
     with ThreadPoolExecutor(count) as pool:
         list(pool.map(work, range(count)))
+
+
+def there(found: T | None) -> T:
+    """What was looked for, which is there."""
+    assert found is not None
+    return found
 
 
 @pytest.fixture(scope="session")
