@@ -20,6 +20,7 @@ from selfemo.data.label_file import shipped_space
 from selfemo.method.flywheel.duplicates import NearDuplicates
 from selfemo.method.flywheel.reasons import Reason, reasons_of_turns
 from selfemo.method.flywheel.texts import shingles
+from selfemo.method.rewards import Floats
 
 MELD = shipped_space("meld")
 
@@ -28,14 +29,15 @@ COUNT, M, REPEATS = 1_000_000, 7, 5
 TURNS, PART, THRESHOLD = 50_000, 1_500, 0.8
 
 
-def data() -> np.ndarray:
+def data() -> Floats:
     """What a policy reads in turns, from all but sure to quite undecided."""
     rng = np.random.default_rng(0)
     weights = rng.standard_gamma(0.2 + 0.8 * rng.random((COUNT, 1)), (COUNT, M)) + 1e-9
-    return weights / weights.sum(axis=1, keepdims=True)
+    shares: Floats = weights / weights.sum(axis=1, keepdims=True)
+    return shares
 
 
-def naive(read: np.ndarray) -> int:
+def naive(read: Floats) -> int:
     """How many are kept, with Python sets, on a part of the data."""
     kept = 0
     for row in read.tolist():

@@ -24,7 +24,8 @@ import time
 
 import numpy as np
 
-from selfemo.method.gate import ALPHA, LEAST_DIALOGUES, p_value
+from selfemo.data.divide import LEAST_DIALOGUES
+from selfemo.method.gate import ALPHA, p_value
 from selfemo.method.tallies import interval, resample, scores_of, tallies
 
 DIALOGUES = (2, 4, 6, 8, 16, 32, 64, 114)

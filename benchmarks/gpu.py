@@ -24,6 +24,7 @@ from selfemo.config import Config
 from selfemo.data.corpora.table import shipped_spaces
 from selfemo.data.dialogue import Dialogue
 from selfemo.method.prompts import Prompter
+from selfemo.policy.compute import pack_tokens
 from selfemo.policy.trees.attention import enable
 from selfemo.policy.trees.packing import ROWS, log_probs
 from selfemo.policy.trees.tree import grow
@@ -69,7 +70,7 @@ def saved_bytes(shape: Shape, width: int = 320) -> float:
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     scale = width / shape.hidden
-    found = []
+    found: list[int] = []
     for layers in (1, 2):
         small = Qwen3Config(
             vocab_size=512,
@@ -127,7 +128,7 @@ def count(dialogues: list[Dialogue], prompter: Prompter) -> Tokens:
             (
                 len(turns),
                 len(grow([[*p, *a] for p in prompts for a in answers]).ids),
-                np.mean(replies),
+                float(np.mean(replies)),
                 len(expression),
             )
         )
@@ -161,7 +162,7 @@ def memory(config: Config, shape: Shape, saved: float, tokens: Tokens) -> dict[s
     """GB on each GPU while SELF-GRPO trains."""
     n, ranks = shape.parameters, config.launch.processes
     apart = {"ddp": (4, 4, 8), "zero2": (4, 4 / ranks, 8 / ranks), "zero3": (4 / ranks, 4 / ranks, 8 / ranks)}
-    pack = config.launch.pack_tokens
+    pack = pack_tokens(config, "cuda")
     # Of label sets, a distribution where the answer begins, and after each set; of replies, one a token.
     replies = config.grpo.group * tokens.reply
     ends = pack * max(tokens.turns * 5 / tokens.read, replies / (tokens.prompt + replies))

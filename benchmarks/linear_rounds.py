@@ -197,7 +197,8 @@ class Loop:
 def teach(policies: Sequence[Policy], features: torch.Tensor, teacher: str) -> Floats:
     """What the teacher of a round reads: the last policy, or a mean of all since the warm-up."""
     if teacher == "readings":
-        return np.mean([p.reads(features) for p in policies], axis=0)
+        mean: Floats = np.mean([p.reads(features) for p in policies], axis=0)
+        return mean
     if teacher == "weights":
         return Policy(torch.stack([p.weights.detach() for p in policies]).mean(0)).reads(features)
     return policies[-1].reads(features)

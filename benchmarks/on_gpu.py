@@ -120,7 +120,7 @@ def attended(attend: PackedAttention, qkv: tuple[torch.Tensor, ...], weight: tor
     leaves = [x.detach().clone().requires_grad_() for x in qkv]
     module: Any = SimpleNamespace(scaling=qkv[0].shape[-1] ** -0.5, training=True)
     out = attend.attend(module, *leaves)
-    (out * weight).sum().backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+    (out * weight).sum().backward()
     return [out.detach(), *(x.grad for x in leaves if x.grad is not None)]
 
 
@@ -208,7 +208,7 @@ def part_packs(given: argparse.Namespace, prompter: Prompter, say: Callable[...,
                 model.zero_grad(set_to_none=False)
                 with cast:
                     loss = -log_probs(model, *rows).logprobs.mean()
-                loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+                loss.backward()
 
             facts = dict(what="a pack", model=given.model, weights=given.weights, kind=kind.__name__, tokens=tokens)
             facts |= dict(checkpointing=not given.keep_all)

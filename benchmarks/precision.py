@@ -12,6 +12,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -54,7 +55,7 @@ def main() -> None:
     for bfloat16 in (False, True):
         dtype = torch.bfloat16 if bfloat16 else torch.float32
         left, right = torch.randn(2048, 576, dtype=dtype), torch.randn(576, 1536, dtype=dtype)
-        product = seconds(lambda a=left, b=right: a @ b, given.pairs)
+        product = seconds(partial(torch.matmul, left, right), given.pairs)
         model = load_model(base)
         enable(model)
 
@@ -66,7 +67,7 @@ def main() -> None:
 
         trained = seconds(step, given.pairs)
         engine = TransformersEngine(load_model(base, bf16=bfloat16), tokenizer)
-        sampled = seconds(lambda e=engine: e.sample(prompts, range(len(prompts)), Sampling(8, 16)), given.pairs)
+        sampled = seconds(partial(engine.sample, prompts, range(len(prompts)), Sampling(8, 16)), given.pairs)
         rate = 2 * 2048 * 576 * 1536 / product / 1e9
         print(
             f"{'bfloat16' if bfloat16 else 'float32 '}  product {rate:6.0f} GFLOP/s   warm-up step {trained:7.2f} s   "

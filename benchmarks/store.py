@@ -13,6 +13,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 from selfemo.store.artifacts import Store
@@ -27,16 +28,17 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def fetched(root: str, cache: Path, uri: str, barrier: object, out: multiprocessing.Queue[float]) -> None:
+def fetched(root: str, cache: Path, uri: str, barrier: Barrier, out: multiprocessing.Queue[float]) -> None:
     """One of several processes that fetch at once."""
-    barrier.wait()  # type: ignore[attr-defined]  # a barrier of multiprocessing has no public type
+    barrier.wait()
     out.put(seconds(lambda: Store(root, cache).fetch(uri)))
 
 
 def together(root: str, cache: Path, uri: str, count: int) -> float:
     """Seconds until the last of ``count`` processes has the artifact."""
     context = multiprocessing.get_context("spawn")
-    barrier, out = context.Barrier(count), context.Queue()
+    barrier = context.Barrier(count)
+    out: multiprocessing.Queue[float] = context.Queue()
     processes = [context.Process(target=fetched, args=(root, cache, uri, barrier, out)) for _ in range(count)]
     for process in processes:
         process.start()

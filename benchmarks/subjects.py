@@ -90,7 +90,8 @@ def model(name: str, bf16: bool) -> Any:
 
 def random_prompts(count: int, length: int, seed: int) -> list[list[int]]:
     """Prompts that share nothing."""
-    return np.random.default_rng(seed).integers(100, 40_000, (count, length)).tolist()
+    prompts: list[list[int]] = np.random.default_rng(seed).integers(100, 40_000, (count, length)).tolist()
+    return prompts
 
 
 def dialogues(count: int, seed: int, least: int = 1, most: int = 10_000) -> tuple[str, list[Dialogue]]:

@@ -61,7 +61,8 @@ def joy(completions: list[str], **_: Any) -> list[float]:
 def answer(tokenizer: Any, rng: np.random.Generator, tokens: int) -> list[int]:
     """A completion: random tokens, or, of no fixed length, one or two labels as a recogniser writes them."""
     if tokens:
-        return rng.integers(100, 40_000, tokens).tolist()  # type: ignore[no-any-return]  # the library has no types
+        drawn: list[int] = rng.integers(100, 40_000, tokens).tolist()
+        return drawn
     labels = rng.permutation(MELD.labels)[: 1 + (rng.random() < 0.3)]
     return list(Prompter(tokenizer).answer([str(label) for label in labels]))
 
@@ -78,10 +79,10 @@ def work(name: str, bf16: bool, prompts: list[list[int]], tokens: int, fixed: bo
         packed: Ours, else stock.
         steps: To make room for.
     """
-    base = PackedGrpoTrainer if packed else GRPOTrainer
+    base: Any = PackedGrpoTrainer if packed else GRPOTrainer
     tokenizer = load_tokenizer(directory(name))
 
-    class Trainer(base):  # type: ignore[misc, valid-type]  # the base is chosen when it runs
+    class Trainer(base):
         def _tokenize_prompts(self, texts: list[str]) -> Any:
             return [prompts[int(t)] for t in texts], None, {}
 
@@ -165,10 +166,11 @@ def main() -> None:
     for part, what in (("update", "update on given completions"), ("whole", "sample, reward and update")):
         for kind, (title, prompts, tokens) in subjects.items():
             if given.only in (None, part) and given.on in (None, kind):
-                variants = [
+                trees, other = (
                     (work, name, bf16, prompts, tokens, part == "update", packed, pairs + 2) for packed in (True, False)
-                ]
-                ours, stock = compare(f"{what}: groups of {GROUP} on {title}", *variants, pairs, "groups", len(prompts))
+                )
+                named = f"{what}: groups of {GROUP} on {title}"
+                ours, stock = compare(named, trees, other, pairs, "groups", len(prompts))
                 report(ours, stock, part == "update")
 
 

@@ -14,6 +14,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,7 @@ def main() -> None:
     print(f"exact        {seconds:6.2f} s   right {right:.3f}   (all other answers together: {outside:.4f} likely)")
     for count in COUNTS:
         sampling = Sampling(count, ANSWER_TOKENS)
-        took, drawn = timed(lambda s=sampling: engine.sample(prompts, range(len(prompts)), s), given.pairs)
+        took, drawn = timed(partial(engine.sample, prompts, range(len(prompts)), sampling), given.pairs)
         masks = np.array([[parse_understanding(c.text, space).mask(space) for c in group] for group in drawn])
         found = consensus(indicators(masks, len(space)).mean(axis=1))
         print(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from sqlite3 import dbapi2
-from typing import Any
+from typing import Any, TypeVar
 
 import hypothesis
 import pytest
@@ -24,6 +24,7 @@ from tests import forks
 from tests.spaces import SPACES
 
 ROOT = Path(__file__).parents[1]
+T = TypeVar("T")
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
@@ -37,15 +38,15 @@ os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
 def _unsynced(*arguments: Any, **options: Any) -> sqlite3.Connection:
-    connection = _connect(*arguments, **options)
+    connection: sqlite3.Connection = _connect(*arguments, **options)
     connection.execute("PRAGMA synchronous=OFF")
     return connection
 
 
 # MLflow in the tests' own process commits thousands of times, and no test cuts the power off: a wait for the disk each
 # time took a third of those tests.
-_connect = dbapi2.connect
-dbapi2.connect = _unsynced
+_connect: Callable[..., Any] = dbapi2.connect
+setattr(dbapi2, "connect", _unsynced)  # noqa: B010  # its overloads are more than an assignment may put there
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -60,10 +61,16 @@ def no_mlflow_left_behind() -> Iterator[None]:
     assert os.environ.pop("MLFLOW_TRACKING_URI", None) is None
 
 
-def race(count: int, work: Callable[[int], None]) -> None:
+def race(count: int, work: Callable[[int], object]) -> None:
     """Run ``work(0)`` to ``work(count - 1)`` at the same time, each in its thread, to the end."""
     with ThreadPoolExecutor(count) as pool:
         list(pool.map(work, range(count)))
+
+
+def there(found: T | None) -> T:
+    """What was looked for, which is there."""
+    assert found is not None
+    return found
 
 
 @pytest.fixture(scope="session")

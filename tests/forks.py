@@ -20,8 +20,17 @@ from selfemo.local import forkserver
 ROOT = Path(__file__).parents[1]
 CODE = f"{ROOT / 'tests' / 'support'}:{ROOT / 'src'}:{ROOT}"
 """Where such processes find the code under test, wherever else it is installed, and what tests put into them."""
-HEAVY = ("torch", "transformers:AutoTokenizer", "transformers:AutoModelForCausalLM", "mlflow", "boto3", "scipy.stats")
-HEAVY += ("sklearn.linear_model", "trl:GRPOTrainer", "selfemo.training.selfgrpo")
+HEAVY = (
+    "torch",
+    "transformers:AutoTokenizer",
+    "transformers:AutoModelForCausalLM",
+    "mlflow",
+    "boto3",
+    "scipy.stats",
+    "sklearn.linear_model",
+    "trl:GRPOTrainer",
+    "selfemo.training.selfgrpo",
+)
 """What training imports."""
 DEEPSPEED_ON_CPU = {"SELFEMO_TEST_DEEPSPEED_ON_CPU": "1", "DS_ACCELERATOR": "cpu", "PYTHONPATH": CODE}
 """Variables of processes that use it where there is no GPU."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from kmock import KubernetesEmulator, Server
+from kmock import KubernetesEmulator, ResourceInfo, Server
 from kubernetes import client
 
 from selfemo import config as configuration
@@ -119,8 +119,8 @@ def api() -> Iterator[Api]:
 
     async def serve() -> None:
         async with KubernetesEmulator() as server, Server(server) as socket:
-            server.resources[JOBS] = {"kind": "TrainJob", "namespaced": True}
-            server.resources[PODS] = {"kind": "Pod", "namespaced": True}
+            server.resources[JOBS] = ResourceInfo(kind="TrainJob", namespaced=True)
+            server.resources[PODS] = ResourceInfo(kind="Pod", namespaced=True)
             ready.update(server=server, url=str(socket.url).rstrip("/"))
             event.set()
             await over.wait()

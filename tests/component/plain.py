@@ -50,9 +50,9 @@ def warmup(text: str, data: str) -> str:
 
 def rollouts(text: str, policy: str, data: str, round: int) -> str:
     """URI of the rollouts, from all shards."""
-    shards = range(Config.from_json(text).launch.shards)
-    shards = [generate.python_func(text, policy, data, round, shard) for shard in shards]
-    return steps.gather(Config.from_json(text), shards, policy, data, round).uri
+    config = Config.from_json(text)
+    shards = [generate.python_func(text, policy, data, round, shard) for shard in range(config.launch.shards)]
+    return steps.gather(config, shards, policy, data, round).uri
 
 
 def samples(text: str, rollouts: str, round: int) -> str:
@@ -70,9 +70,9 @@ def train(text: str, policy: str, samples: str, data: str, round: int) -> str:
 
 def scores(text: str, policy: str, data: str, round: int) -> str:
     """URI of the scores, from all shards."""
-    shards = range(Config.from_json(text).launch.shards)
-    shards = [evaluate.python_func(text, policy, data, round, shard) for shard in shards]
-    return steps.score(Config.from_json(text), shards, policy, data, round).uri
+    config = Config.from_json(text)
+    shards = [evaluate.python_func(text, policy, data, round, shard) for shard in range(config.launch.shards)]
+    return steps.score(config, shards, policy, data, round).uri
 
 
 def decide(

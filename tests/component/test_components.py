@@ -69,6 +69,7 @@ def test_an_error_is_logged_in_one_line_that_names_the_step(
 ) -> None:
     from selfemo.errors import UserError
 
+    assert small_local.store.root is not None
     with pytest.raises(UserError):
         plain.samples(small_local.to_json(), small_local.store.root + "/nothing", 3)
     assert "filter of round 3 failed:" in capfd.readouterr().err

@@ -16,6 +16,7 @@ from selfemo.data.records import Sample, write_records
 from selfemo.registry.card import model_card
 from selfemo.registry.versions import CHAMPION
 from tests.component import plain
+from tests.conftest import there
 from tests.unit.training.samples import sample
 
 APART: list[dict[str, Any]] = [{"launch": {"processes": 2}}, {"cluster": {"trainer": "trainjob"}}]
@@ -148,14 +149,14 @@ def test_a_run_that_begins_from_another_ones_policy_goes_on_with_that_policys_ve
     data = plain.prepare(text)
     stand_in = plain.warmup(text, data)
     shown = plain.SHOWN["warmup/model"].metadata
-    assert (shown["store_uri"], shown["sha256"]) == (theta, context.store.manifest(theta).digest)  # type: ignore[union-attr]  # it is there
+    assert (shown["store_uri"], shown["sha256"]) == (theta, there(context.store.manifest(theta)).digest)
     scores = plain.scores(text, stand_in, data, 0)
     state = plain.decide(text, "", "", 0, stand_in, scores, 0)
     assert state == (theta, scores, 0, True)  # the policy itself goes on, not what stands for it
 
     versions = context.registry.client.search_model_versions("name='self-emo'")
     assert [v.source for v in versions] == [theta]
-    assert versions[0].tags["selfemo.digest"] == context.store.manifest(theta).digest  # type: ignore[union-attr]  # it is there
+    assert versions[0].tags["selfemo.digest"] == there(context.store.manifest(theta)).digest
     assert (
         versions[0].tags["selfemo.stopped"] == "collapse: by hand"
     )  # the guard of the first run said so, of the first
@@ -165,7 +166,8 @@ def test_a_run_that_begins_from_another_ones_policy_goes_on_with_that_policys_ve
 
     kept = plain.samples(text, plain.rollouts(text, state[0], data, 1), 1)
     challenger = plain.train(text, state[0], kept, data, 1)
-    after = plain.decide(text, *state[:3], challenger, plain.scores(text, challenger, data, 1), 1)
+    policy, before, misses, _ = state
+    after = plain.decide(text, policy, before, misses, challenger, plain.scores(text, challenger, data, 1), 1)
     assert after == (theta, scores, 1, False)  # nothing was kept: the loop is over
     assert len(context.registry.client.search_model_versions("name='self-emo'")) == 1
     rows = steps.finished_rounds(context)

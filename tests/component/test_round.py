@@ -16,6 +16,7 @@ from selfemo.cli import main
 from selfemo.config import Config
 from selfemo.context import Context
 from tests.component import plain
+from tests.conftest import there
 
 
 def test_the_plain_functions_make_a_round(small_local: Config) -> None:
@@ -87,7 +88,7 @@ def test_the_user_interface_is_told_what_there_is_to_see(small_local: Config) ->
     plain.decide(text, policy, scores, 0, challenger, plain.scores(text, challenger, data, 1), 1)
     store = Context(small_local).store
     for name, uri, counts in (
-        ("filter/rollouts", store.manifest(samples).inputs["rollouts"], {"rollouts"}),  # type: ignore[union-attr]  # it is there
+        ("filter/rollouts", there(store.manifest(samples)).inputs["rollouts"], {"rollouts"}),
         ("filter/dataset", samples, {"samples"}),
         ("train/model", challenger, {"samples", "steps"}),
     ):

@@ -14,6 +14,7 @@ from selfemo.config import Config
 from selfemo.config.sections import Guard
 from selfemo.context import Context
 from tests.component import plain
+from tests.conftest import there
 
 
 def test_a_round_that_keeps_nothing_stops_the_loop_and_keeps_the_champion(small_local: Config, tmp_path: Path) -> None:
@@ -26,7 +27,7 @@ def test_a_round_that_keeps_nothing_stops_the_loop_and_keeps_the_champion(small_
     text = nothing.to_json()
     data = plain.prepare(text)
     policy = plain.warmup(text, data)
-    assert Context(nothing).store.manifest(policy).result["dialogues"] == 0  # type: ignore[union-attr]  # it is there
+    assert there(Context(nothing).store.manifest(policy)).result["dialogues"] == 0
     scores = plain.scores(text, policy, data, 0)
     champion = plain.decide(text, "", "", 0, policy, scores, 0)[0]
     assert champion == Context(nothing).policies.find(policy).uri  # the base's copy, not the record that stands for it

@@ -19,6 +19,7 @@ from selfemo.data.join import judges
 from selfemo.registry.versions import CHAMPION
 from selfemo.steps.feedback import holders
 from tests.component import plain
+from tests.conftest import there
 
 
 @pytest.fixture
@@ -108,7 +109,7 @@ def test_three_nights_turn_on_what_came_in_between(nightly: Config) -> None:
 
     assert len({night.config.run for night in nights}) == len({night.config.seed for night in nights}) == 3
     store = Context(nightly).store
-    starts = [store.manifest(night.data).result["start"] for night in nights]  # type: ignore[union-attr]  # it is there
+    starts = [there(store.manifest(night.data)).result["start"] for night in nights]
     assert starts == ["", first.champion, second.champion] and len({*starts, third.champion}) == 4
 
     came = [read(night) for night in nights]

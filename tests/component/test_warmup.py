@@ -13,6 +13,7 @@ from selfemo.config import Config
 from selfemo.context import Context
 from tests.component import plain
 from tests.component.test_shards import same_records
+from tests.conftest import there
 
 
 def test_rounds_are_gated_on_labelled_dialogues_kept_from_the_warm_up(small_local: Config) -> None:
@@ -87,7 +88,7 @@ def test_a_run_that_starts_warmed_up_keeps_its_base_and_still_sets_dialogues_apa
     data = plain.prepare(text)
     policy = plain.warmup(text, data)
     context = Context(settings)
-    assert context.store.manifest(policy).result["steps"] == 0  # type: ignore[union-attr]  # it is there
+    assert there(context.store.manifest(policy)).result["steps"] == 0
     chosen = json.loads((context.store.fetch(data) / "warmup.json").read_text())
     assert len(chosen) == settings.warmup.dialogues
 
@@ -110,4 +111,4 @@ def test_a_base_that_is_exported_anew_to_the_same_directory_is_warmed_up_anew(
     save_file({k: v * 1.5 for k, v in load_file(weights).items()}, weights, metadata={"format": "pt"})
     after = plain.warmup(text, prepared)
     assert after != before
-    assert store.manifest(after).result["policy"] != store.manifest(before).result["policy"]
+    assert there(store.manifest(after)).result["policy"] != there(store.manifest(before)).result["policy"]

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from selfemo import services
+from selfemo.config import Config
 from tests.conftest import ROOT
 from tests.faults.points import WEIGHTS, Point, draw
 from tests.faults.process import End, attempt
@@ -69,7 +70,7 @@ def _work(world: World, point: Point) -> tuple[End, str]:
         through = point.details["through"]
         at = int(point.place * max(1, world.requests[work, through]))
         fault = {"kind": point.fault, "at": at, "seconds": DELAY, "times": 2 if point.fault == "5xx" else 1}
-        first = attempt(do, log, started=lambda pid: world.fault(through, {**fault, "pid": pid}) and None)
+        first = attempt(do, log, started=lambda pid: world.fault(through, {**fault, "pid": pid}))
     elif point.fault in ("disk full", "killed at a file"):
         until = int(point.place * max(1, world.files[work]))
         first = attempt(do, log, files_until=until, full=point.fault == "disk full")
@@ -110,13 +111,13 @@ def _run(world: World, point: Point) -> tuple[End, str]:
     return first, checked(world, config, "decide", _decided(config, log))
 
 
-def _decided(config: object, log: Path) -> str:
+def _decided(config: Config, log: Path) -> str:
     """URI of a run's first decision."""
     from selfemo.context import Context
     from selfemo.registry.promotion import decisions
 
     def ask() -> str:
-        context = Context(config)  # type: ignore[arg-type]  # it is a configuration
+        context = Context(config)
         found = next(m for m in decisions(context) if m.inputs["round"] == 0)
         every = context.store.backend(context.root).list(context.store.uri(context.config.run, "round-0"))
         manifests = (uri.removesuffix("/manifest.json") for uri in every if uri.endswith("/manifest.json"))

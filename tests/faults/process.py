@@ -45,7 +45,7 @@ def attempt(
     files_until: int | None = None,
     full: bool = False,
     off: float = 0.0,
-    started: Callable[[int], None] = lambda pid: None,
+    started: Callable[[int], object] = lambda pid: None,
     die_after: float | None = None,
     seconds: float = 300.0,
 ) -> End:

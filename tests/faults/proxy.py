@@ -33,7 +33,8 @@ class Proxy(ThreadingHTTPServer):
     def __init__(self, target: str) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.target = urlsplit(target)
-        self.count, self.fault, self.guard = 0, {}, threading.Lock()
+        self.count, self.guard = 0, threading.Lock()
+        self.fault: dict[str, Any] = {}
 
     def next(self) -> dict[str, Any]:
         """The fault of the request that has come, if it is its turn."""
@@ -69,7 +70,9 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = do_PATCH = answer
 
     def _forwarded(self, body: bytes, kind: str, fault: dict[str, Any]) -> None:
-        server = http.client.HTTPConnection(self.server.target.hostname, self.server.target.port, timeout=120)
+        target = self.server.target
+        assert target.hostname is not None
+        server = http.client.HTTPConnection(target.hostname, target.port, timeout=120)
         try:
             server.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():

@@ -35,14 +35,14 @@ def step(config: Config, name: str, made: Made) -> str:
     return steps.train(config, made["warmup"], made["filter"], made["prepare"], 1).uri
 
 
-def versions(config: Config, made: Made) -> None:
-    """Two versions of a model, the first of them champion."""
+def versions(config: Config, made: Made) -> str:
+    """Two versions of a model, the first of them champion; what is said of that."""
     from selfemo.registry.promotion import promote_version
 
     context = Context(config)
     for name in ("published", "other"):
         context.registry.versions.register(made[name], context.registry.round(1), {"selfemo.scores": ""})
-    promote_version(context, "1", force=True, reason="the first")
+    return promote_version(context, "1", force=True, reason="the first")
 
 
 def promote(config: Config, _: Made) -> str:
@@ -70,15 +70,16 @@ def fetch(config: Config, made: Made) -> str:
     return fetch(config, made["published"], "", Path(config.workdir) / "fetched")
 
 
+def _one(name: str) -> Callable[[Config, Made], str]:
+    return lambda config, made: step(config, name, made)
+
+
 WORK: dict[str, Callable[[Config, Made], str]] = {
     "promote": promote,
     "rollback": roll_back,
     "publish": publish,
     "fetch": fetch,
-    **{
-        name: (lambda config, made, name=name: step(config, name, made))  # type: ignore[misc]  # a default of its own
-        for name in ("prepare", "warmup", "evaluate", "decide", "generate", "filter", "train")
-    },
+    **{name: _one(name) for name in ("prepare", "warmup", "evaluate", "decide", "generate", "filter", "train")},
 }
 
 

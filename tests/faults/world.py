@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import urllib.request
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +83,7 @@ class World:
                 ready(self, config, name)
             self.calm()
             began = time.monotonic()
-            end = attempt(lambda config=config, name=name: WORK[name](config, self.made), self.log("calm"))  # type: ignore[misc]  # defaults of its own
+            end = attempt(partial(WORK[name], config, self.made), self.log("calm"))
             if end.outcome != "done":
                 raise SystemExit(f"{name} fails by itself: {end.said}\nsee {self.log('calm')}")
             self.seconds[name], self.files[name] = time.monotonic() - began, end.files
@@ -90,7 +92,7 @@ class World:
             if name in ("promote", "rollback", "fetch"):
                 continue
             self.made[name] = end.said
-            digest = attempt(lambda config=config, uri=end.said: digest_of(config, uri), self.log("calm"))  # type: ignore[misc]  # defaults of its own
+            digest = attempt(partial(digest_of, config, end.said), self.log("calm"))
             self.digests[name] = digest.said
 
 
@@ -106,7 +108,7 @@ def ready(world: World, config: Config, work: str) -> None:
     if work == "decide":  # the card names the run's data
         attempt(lambda: WORK["prepare"](config, world.made), world.log(config.run))
         return
-    attempt(lambda: str(versions(config, world.made)), world.log(config.run))
+    attempt(partial(versions, config, world.made), world.log(config.run))
     if work == "rollback":
         attempt(lambda: WORK["promote"](config, world.made), world.log(config.run))
 
@@ -159,7 +161,7 @@ def _sources(world: World) -> None:
     world.made["folder"] = str(folder)
     for name in ("published", "other"):
         config = world.config(name)
-        end = attempt(lambda config=config: publish(config, world.made), world.log("calm"))  # type: ignore[misc]  # a default of its own
+        end = attempt(partial(publish, config, world.made), world.log("calm"))
         if end.outcome != "done":
             raise SystemExit(f"nothing can be published: {end.said}")
         world.made[name] = end.said
@@ -187,8 +189,8 @@ def _import(steps: bool) -> None:
     import selfemo.serving.command
     from selfemo.store import lock
 
-    lock.held.__wrapped__.__kwdefaults__["seconds"] = LEASE  # type: ignore[attr-defined]  # what contextmanager wraps
-    selfemo.registry.promotion.LOOP_WAITS = LEASE + 10  # type: ignore[misc]  # it is no constant here
+    inspect.unwrap(lock.held).__kwdefaults__["seconds"] = LEASE  # of what contextmanager wraps
+    selfemo.registry.promotion.LOOP_WAITS = LEASE + 10
     if steps:
         import trl  # noqa: F401
 

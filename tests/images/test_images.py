@@ -20,7 +20,7 @@ from selfemo import __version__
 from selfemo.config import Config
 from selfemo.context import Context
 from selfemo.steps import finished_rounds
-from tests.conftest import ROOT
+from tests.conftest import ROOT, there
 
 if not os.environ.get("SELFEMO_TEST_IMAGES"):
     pytest.skip("`make test-images` builds and runs images; it takes ten minutes", allow_module_level=True)
@@ -127,7 +127,8 @@ class Pods:
         assert done.returncode == 0, f"{step}: {done.stderr[-3000:]}"
         self.ran.append(step)
         written = json.loads((place / "outputs.json").read_text())
-        return written.get("parameterValues", {})  # type: ignore[no-any-return]  # the library has no types
+        values: Json = written.get("parameterValues", {})
+        return values
 
 
 @pytest.fixture
@@ -165,7 +166,7 @@ def test_every_step_of_the_loop_runs_in_its_image(pods: Pods, small: Config) -> 
     judged(challenger, 1, **before)
     here = Context(small.model_copy(update={"run": pods.config.run}))
     assert [r.round for r in finished_rounds(here)] == [0, 1]
-    assert here.store.manifest(challenger).code.startswith(__version__)  # type: ignore[union-attr]  # it is there
+    assert there(here.store.manifest(challenger)).code.startswith(__version__)
 
 
 def test_the_command_line_answers_in_every_image_and_torch_is_where_it_belongs(

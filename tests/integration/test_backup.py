@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ def installation(place: Path) -> Config:
     return Config.model_validate(settings)
 
 
-def bucket(context: Context):  # type: ignore[no-untyped-def]  # boto3 has no types
+def bucket(context: Context) -> Any:
     import boto3
 
     running, name = context.services, context.store.root.removeprefix("s3://").split("/")[0]

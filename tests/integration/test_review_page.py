@@ -56,7 +56,7 @@ def client(place: Feedback) -> TestClient:
 def test_only_the_pages_own_requests_are_answered(client: TestClient, place: Feedback) -> None:
     said = {"at": 0, "labels": ["joy"]}
     for wrong in ("", "secre", "sécret".encode()):
-        token = {"x-selfemo-token": wrong}
+        token: Any = {"x-selfemo-token": wrong}  # text or bytes, which are never mixed
         assert client.get("/turns", headers=token).status_code == 403
         for path in ("/label", "/skip", "/undo"):
             assert client.post(path, json=said, headers=token).status_code == 403

@@ -42,7 +42,7 @@ def test_their_credentials_are_for_the_owner_only_and_in_no_log(small: Config, w
 
 def test_a_killed_server_is_started_again_and_has_lost_nothing(tmp_path: Path) -> None:
     elsewhere = {"tracking_uri": f"sqlite:///{tmp_path}/mlflow.db"}
-    config = Config(workdir=str(tmp_path / "w"), store={"root": None}, mlflow=elsewhere)  # type: ignore[arg-type]  # sections are given as mappings
+    config = Config(workdir=str(tmp_path / "w"), store={"root": None}, mlflow=elsewhere)
     try:
         context = Context(config)
         (tmp_path / "d").mkdir()

@@ -64,7 +64,7 @@ def log_a_file(context: Context, name: str) -> None:
 def test_what_lies_there_is_for_its_owner_alone(context: Context) -> None:
     for folder in (context.workdir, context.workdir / "services"):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    new = Context(Config(workdir=str(context.workdir / "new"), store={"root": context.workdir.as_uri()}))  # type: ignore[arg-type]  # a section is given as a mapping
+    new = Context(Config(workdir=str(context.workdir / "new"), store={"root": context.workdir.as_uri()}))
     _ = new.store
     assert stat.S_IMODE(new.workdir.stat().st_mode) == 0o700
 

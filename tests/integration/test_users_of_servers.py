@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,7 @@ from selfemo.registry.served import synchronise
 from selfemo.registry.versions import CHAMPION
 from selfemo.services.network import answers_mlflow, answers_s3, free_ports
 from selfemo.steps.prepare import prepare as run_prepare
+from tests.conftest import there
 from tests.unit.test_gitops import version
 
 Servers = tuple[str, dict[str, str]]
@@ -76,7 +78,7 @@ def store(place: Path) -> Iterator[Servers]:
         yield url, {**read(files), "basic_auth.ini": files["basic_auth.ini"]}
 
 
-def bucket(store: Servers, file: str):  # type: ignore[no-untyped-def]  # boto3 has no types
+def bucket(store: Servers, file: str) -> Any:
     import boto3
 
     url, secrets = store
@@ -97,11 +99,12 @@ def test_serving_reads_the_bucket_and_writes_nothing(store: Servers) -> None:
         time.sleep(0.5)
     assert [o.key for o in serving.objects.all()] == ["weights"]
     assert serving.Object("weights").get()["Body"].read() == b"1"
-    for write in (
+    writes: tuple[Callable[[], object], ...] = (
         lambda: serving.put_object(Key="other", Body=b"2"),
         lambda: serving.put_object(Key="weights", Body=b"2"),
         lambda: serving.Object("weights").delete(),
-    ):
+    )
+    for write in writes:
         with pytest.raises(ClientError, match="AccessDenied"):
             write()
     assert flywheel.Object("weights").get()["Body"].read() == b"1"
@@ -211,7 +214,7 @@ def test_the_flywheel_does_all_it_does_as_a_user_who_is_no_admin(config: Config,
     promote_version(Context(config), first)
     promote_version(Context(config), second, force=True, reason="a person's wish")
     roll_back(Context(config), "a person's regret")
-    assert str(context.registry.versions.alias(CHAMPION).version) == first  # type: ignore[union-attr]  # it is there
+    assert str(there(context.registry.versions.alias(CHAMPION)).version) == first
     uri = str(config.mlflow.tracking_uri)
     with pytest.raises(MlflowException, match="Permission denied"):
         AuthServiceClient(uri).create_user("somebody", "a long password")

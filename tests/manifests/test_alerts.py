@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, there
 
 RULES = ROOT / "manifests" / "components" / "monitoring" / "rules.yaml"
 PROMTOOL = os.environ.get("SELFEMO_PROMTOOL") or shutil.which("promtool")
@@ -289,4 +289,4 @@ def test_the_namespace_is_the_first_and_only_one_that_is_quoted() -> None:
         for rule in group["rules"]:
             if "namespace=" in rule["expr"]:
                 assert re.findall(r'namespace="([^"]*)"', rule["expr"]) == ["set-from-values"]
-                assert re.search(r'"([^"]*)"', rule["expr"]).group(1) == "set-from-values"  # type: ignore[union-attr]  # asserted above
+                assert there(re.search(r'"([^"]*)"', rule["expr"])).group(1) == "set-from-values"

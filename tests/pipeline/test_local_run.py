@@ -27,7 +27,7 @@ from selfemo.runs.going import CUT_OFF, DONE, THERE
 from selfemo.runs.here import Here, measured
 from selfemo.runs.samples import Samples
 from selfemo.steps import finished_rounds
-from tests.conftest import small_of
+from tests.conftest import small_of, there
 from tests.docs.pages import blocks
 from tests.docs.shell import simple_commands
 from tests.pipeline.test_secrets import CANARIES, contents
@@ -120,7 +120,7 @@ def test_all_rounds(config: Config, first: First) -> None:
     assert across == {"plots/rounds.png", "plots/gains.png", "plots/reasons.png"}
     version = registry.versions.get(children[2].data.tags["selfemo.model_version"])
     assert version.tags["selfemo.round"] == "2"
-    assert version.tags["selfemo.digest"] == context.store.manifest(version.source).digest  # type: ignore[union-attr]  # it is there
+    assert version.tags["selfemo.digest"] == there(context.store.manifest(version.source)).digest
     page = (Path(config.workdir) / "runs" / "e2e" / "report.html").read_text()
     assert "Round 2" in page
     assert page.count('class="round"') == 3

@@ -10,6 +10,7 @@ from pipelines import size
 from selfemo import config as configuration
 from selfemo.config import Config
 from selfemo.errors import UserError
+from tests.conftest import there
 
 
 def of(rounds: int, shards: int) -> Config:
@@ -32,7 +33,7 @@ def test_what_fits_is_said_with_its_size() -> None:
 def test_what_does_not_is_refused_and_what_is_proposed_instead_fits(rounds: int, shards: int) -> None:
     with pytest.raises(UserError, match="a cluster takes 1024") as refused:
         size.check(of(rounds, shards))
-    proposed = int(re.search(r"to (\d+)", str(refused.value)).group(1))  # type: ignore[union-attr]  # it is there
+    proposed = int(there(re.search(r"to (\d+)", str(refused.value))).group(1))
     size.check(of(rounds, proposed))
     with pytest.raises(UserError):
         size.check(of(rounds, proposed + 1))

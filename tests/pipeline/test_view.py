@@ -28,7 +28,7 @@ def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody's MLflow is asked; what it would say is round 0."""
 
     def figures(_: object, run: Going) -> list[int]:
-        run.rows[0] = RoundRow(**ROW)  # type: ignore[arg-type]  # plain data
+        run.rows[0] = RoundRow(**ROW)
         return [0]
 
     monkeypatch.setattr(view, "figures", figures)

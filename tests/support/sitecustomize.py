@@ -11,6 +11,7 @@ import signal
 import time
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 if os.environ.get("SELFEMO_TEST_DEEPSPEED_ON_CPU"):
     from accelerate.state import PartialState
@@ -18,7 +19,7 @@ if os.environ.get("SELFEMO_TEST_DEEPSPEED_ON_CPU"):
 
     _plain = PartialState._prepare_backend
 
-    def _gloo(self, cpu=False, sagemaker_dp=False, backend=None):
+    def _gloo(self: Any, cpu: bool = False, sagemaker_dp: bool = False, backend: str | None = None) -> Any:
         found, kind = _plain(self, cpu, sagemaker_dp, backend)
         if kind == DistributedType.NO and "LOCAL_RANK" in os.environ:
             return "gloo", DistributedType.MULTI_CPU
@@ -26,14 +27,15 @@ if os.environ.get("SELFEMO_TEST_DEEPSPEED_ON_CPU"):
 
     PartialState._prepare_backend = _gloo
 
-    import_module("deepspeed.comm.torch").build_shm_op = lambda: None  # the package's attribute "torch" is torch itself
+    _comm: Any = import_module("deepspeed.comm.torch")  # the package's attribute "torch" is torch itself
+    _comm.build_shm_op = lambda: None
 
 if os.environ.get("SELFEMO_TEST_DIE") or "SELFEMO_TEST_FORKS" in os.environ:
     from selfemo.training.common import Recorder
 
     _begin = Recorder.on_step_begin
 
-    def _die(self, args, state, control, **rest):
+    def _die(self: Any, args: Any, state: Any, control: Any, **rest: Any) -> Any:
         flag = Path(os.environ.get("SELFEMO_TEST_DIE") or "/")
         if os.environ.get("RANK") == "1" and state.global_step == 1 and not flag.exists():
             wait_for = os.environ.get("SELFEMO_TEST_DIE_AFTER", "")  # manifests of both machines' first checkpoint

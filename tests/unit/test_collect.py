@@ -82,7 +82,8 @@ def test_nobody_waits_for_a_place_that_does_not_answer(
     monkeypatch.setattr(collect, bound, 8 if bound == "WAITING" else 8 * len("UserTurn 0."))
     monkeypatch.setattr(collect, "BATCH", 1)
     stuck = Stuck(place.uri, place.backend)
-    stuck.free.clear(), stuck.asked.clear()
+    stuck.free.clear()
+    stuck.asked.clear()
     collector = Collector(stuck, as_it_is, "m", bounds=Bounds(seconds=0.01))
     rows = [record() for _ in range(21)]
     collector.keep(rows[0], "sample", said())

@@ -169,7 +169,7 @@ def test_what_nothing_here_needs_is_no_failure(doctor: Callable[..., Result], mo
 
 def test_without_torch_it_says_what_hangs_on_it(doctor: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
     without(monkeypatch, "torch")
-    monkeypatch.setitem(sys.modules, "torch", None)  # type: ignore[arg-type]  # whoever imports it fails
+    monkeypatch.setitem(sys.modules, "torch", None)  # whoever imports it fails
     result = doctor()
     found = json.loads(result.stdout)
     assert result.exit_code == 1

@@ -44,7 +44,7 @@ def policy(request: pytest.FixtureRequest, tiny: Path, tmp_path_factory: pytest.
     for file in tiny.glob("tokenizer*"):
         (place / "published" / file.name).write_bytes(file.read_bytes())
     (place / "published" / "chat_template.jinja").write_bytes((tiny / "chat_template.jinja").read_bytes())
-    policies = Policies(Config(), Store(place.as_uri(), place), {}.__getitem__, place / "cache")
+    policies = Policies(Config(), Store(place.as_uri(), place), dict[str, str]().__getitem__, place / "cache")
     return policies.find(str(place / "published")).directory
 
 
@@ -126,7 +126,8 @@ def test_a_server_works_on_requests_together_with_any_engine(engine: Engine, tin
     scores = ScoreAsk(PROMPTS, [[[11], [11, 12]]] * 3)
     drawn: dict[SampleAsk, list[int]] = {ask: [] for ask in samples}
     found: tuple[tuple[float, ...], ...] = ()
-    for ask in (*samples, scores):
+    asks: tuple[SampleAsk | ScoreAsk, ...] = (*samples, scores)
+    for ask in asks:
         stepper.add(ask)
     while not stepper.idle():
         for event in stepper.step():

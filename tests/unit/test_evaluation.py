@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ CONFIG = configuration.load()
 labels = st.sampled_from(MELD.labels)
 
 
-def rows(pairs: list[tuple[str, str | None]], per_dialogue: int = 3, corpus: str = "sample") -> list[Scored]:
+def rows(pairs: Sequence[tuple[str, str | None]], per_dialogue: int = 3, corpus: str = "sample") -> list[Scored]:
     return [
         Scored(
             corpus=corpus,
@@ -153,9 +154,9 @@ def test_expression_consistency_counts_what_is_read_back(dialogues: list[Dialogu
     settings = configuration.load(None, ["evaluation.replies=5"])
 
     def score(reply: str, reading: str, judge: str) -> dict[str, float]:
-        player = Player(Scripted(prompter, reading=reading, replies=(reply,)), prompter, "p")  # type: ignore[arg-type]  # a stand-in of the test
+        player = Player(Scripted(prompter, reading=reading, replies=(reply,)), prompter, "p")
         cut = prefixes(held_out, settings)
-        return consistency(replies_of(player, cut, SPACES, {"sample": Always(judge)}, settings))  # type: ignore[dict-item]  # a stand-in of the test
+        return consistency(replies_of(player, cut, SPACES, {"sample": Always(judge)}, settings))
 
     read = score(" joy, surprise\nReply: What a day!", " joy", "surprise")
     assert (read["own"], read["judge"], read["answered"], read["replies"]) == (1, 1, 1, 5)

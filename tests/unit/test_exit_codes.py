@@ -34,9 +34,10 @@ def _numbers(tree: ast.AST) -> Iterator[int]:
                 yield node.lineno
         if isinstance(node, ast.FunctionDef) and node.name in ("main", "_main"):
             for back in ast.walk(node):
-                value = back.value if isinstance(back, ast.Return) else None
-                if isinstance(value, ast.Constant) and isinstance(value.value, int):
-                    yield back.lineno  # type: ignore[attr-defined]  # a statement has one
+                if not isinstance(back, ast.Return) or not isinstance(back.value, ast.Constant):
+                    continue
+                if isinstance(back.value.value, int):
+                    yield back.lineno
 
 
 def test_a_number_that_ends_a_process_is_seen() -> None:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selfemo import config as configuration
+from selfemo.data.divide import LEAST_DIALOGUES
 from selfemo.data.records import Scored
 from selfemo.errors import UserError
 from selfemo.method import gate
@@ -73,13 +74,13 @@ def test_the_permutation_test_decides_and_not_the_interval() -> None:
 
 
 def test_few_dialogues_are_no_evidence_however_large_the_gain() -> None:
-    for dialogues in (1, 2, gate.LEAST_DIALOGUES - 1):
+    for dialogues in (1, 2, LEAST_DIALOGUES - 1):
         worse, better = _pairs(0.0, 3 * dialogues), _pairs(1.0, 3 * dialogues)
         decision = gate.check(rows(worse), rows(better), SPACES, CONFIG)
         assert not decision.promoted
         assert f"{dialogues} dialogues of sample" in decision.reason
-        assert f"at least {gate.LEAST_DIALOGUES}" in decision.reason
-    enough = 3 * gate.LEAST_DIALOGUES
+        assert f"at least {LEAST_DIALOGUES}" in decision.reason
+    enough = 3 * LEAST_DIALOGUES
     assert gate.check(rows(_pairs(0.0, enough)), rows(_pairs(1.0, enough)), SPACES, CONFIG).promoted
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -22,7 +23,7 @@ from selfemo.registry.reference import Reference, replicas_of
 from selfemo.registry.served import synchronise
 from selfemo.registry.versions import CHAMPION, Versions
 from selfemo.store.lock import Busy
-from tests.conftest import race
+from tests.conftest import race, there
 from tests.unit.test_evaluation import _pairs, rows
 
 FILE = "manifests/overlays/prod/model.yaml"
@@ -229,16 +230,16 @@ def test_promotion_and_rollback_move_registry_and_git_together(context: Context,
     first, second = version(context, tmp_path, "a", 0.5), version(context, tmp_path, "b", 0.9)
     said = promote_version(Context(context.config), first)
     assert "committed on main, pushed" in said
-    assert present(context.config.gitops).version == first  # type: ignore[union-attr]  # it is there
+    assert there(present(context.config.gitops)).version == first
     promote_version(Context(context.config), second)
     tags = context.registry.versions.get(second).tags
     assert tags["selfemo.promoted_by"]
     assert tags["selfemo.previous_champion"] == first
     assert '"gains"' in tags["selfemo.promotion_evidence"]
-    assert present(context.config.gitops).version == second  # type: ignore[union-attr]  # it is there
+    assert there(present(context.config.gitops)).version == second
     roll_back(Context(context.config), "it shouts")
-    assert str(context.registry.versions.alias(CHAMPION).version) == first  # type: ignore[union-attr]  # it is there
-    assert present(context.config.gitops).version == first  # type: ignore[union-attr]  # it is there
+    assert str(there(context.registry.versions.alias(CHAMPION)).version) == first
+    assert there(present(context.config.gitops)).version == first
     assert "it shouts" in context.registry.versions.get(second).tags["selfemo.rolled_back"]
 
 
@@ -251,7 +252,7 @@ def test_an_alias_that_was_moved_by_hand_is_drift_that_the_reconciler_repairs(
     assert "already serves" in synchronise(context)
     context.registry.versions.set_alias(CHAMPION, second)
     assert "committed" in synchronise(context)
-    assert present(context.config.gitops).version == second  # type: ignore[union-attr]  # it is there
+    assert there(present(context.config.gitops)).version == second
     assert "without the gate" in git(server, "log", "-1", "--format=%B", "main")
 
 
@@ -274,18 +275,18 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_says_so(
 
     move = Versions.set_alias
 
-    def slowly(self: object, *arguments: object) -> None:
+    def slowly(self: Versions, *arguments: Any) -> None:
         refused.wait()  # whoever holds the lock holds it until the other has come and gone
-        move(self, *arguments)  # type: ignore[arg-type]  # as it is given
+        move(self, *arguments)
 
     monkeypatch.setattr("selfemo.registry.versions.Versions.set_alias", slowly)
     race(2, work)
-    winner = str(context.registry.versions.alias(CHAMPION).version)  # type: ignore[union-attr]  # it is there
+    winner = str(there(context.registry.versions.alias(CHAMPION)).version)
     (loser,) = set(versions) - {winner}
     assert outcomes[winner].startswith(f"champion of self-emo: version {winner}")
     assert outcomes[loser].startswith(f"{Busy.__name__}: held by ")
     assert "selfemo.promoted_at" not in context.registry.versions.get(loser).tags
-    assert present(context.config.gitops).version == winner  # type: ignore[union-attr]  # it is there
+    assert there(present(context.config.gitops)).version == winner
 
 
 def test_weights_that_are_not_those_that_were_registered_are_not_served(context: Context, tmp_path: Path) -> None:

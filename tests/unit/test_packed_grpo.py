@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -137,5 +138,5 @@ def test_steps_are_whole_groups_with_dialogues_side_by_side(
 
 
 def test_another_epoch_takes_another_order() -> None:
-    orders = {tuple(StepOrder(list("abcdefgh"), 2, 4, 1, 1, 7, lambda e=e: e)) for e in range(4)}  # type: ignore[misc]  # mypy cannot infer such a lambda
+    orders = {tuple(StepOrder(list("abcdefgh"), 2, 4, 1, 1, 7, partial(int, e))) for e in range(4)}
     assert len(orders) == 4

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from markdown_it import MarkdownIt
@@ -37,10 +39,15 @@ def described(registry: Registry, number: str) -> str:
     return str(registry.versions.get(number).description)
 
 
-def row(number: int, **values: object) -> RoundRow:
-    plain = {"accepted": 9, "rejected": 1, "mean_reward": 0.5, "accuracy": 0.6, "weighted_f1": 0.5}
-    more = {"weighted_f1_interval": (0.4, 0.6), "expression_own": None, "expression_judge": None, "seconds": 3.0}
-    return RoundRow(**{"round": number, "promoted": not number, **plain, **more, **values})  # type: ignore[arg-type]
+def row(number: int, **values: Any) -> RoundRow:
+    plain: dict[str, Any] = {"accepted": 9, "rejected": 1, "mean_reward": 0.5, "accuracy": 0.6, "weighted_f1": 0.5}
+    more: dict[str, Any] = {
+        "weighted_f1_interval": (0.4, 0.6),
+        "expression_own": None,
+        "expression_judge": None,
+        "seconds": 3.0,
+    }
+    return RoundRow(**{"round": number, "promoted": not number, **plain, **more, **values})
 
 
 def test_an_experiment_opens_on_runs_and_says_what_to_look_at(registry: Registry) -> None:
@@ -121,9 +128,9 @@ def test_a_server_that_takes_no_words_stops_nothing(registry: Registry, caplog: 
 
 @pytest.mark.parametrize("made", [escaped, code], ids=["escaped", "code"])
 @pytest.mark.parametrize("around", ["{}", "# {}", "- {}", "| a | b |\n|---|---|\n| {} | x |"])
-def test_what_others_wrote_is_no_markup(made: object, around: str) -> None:
-    text = made(HOSTILE)  # type: ignore[operator]  # either takes a text
-    plain = MarkdownIt("commonmark").enable("table").render(around.format(made("word")))  # type: ignore[operator]
+def test_what_others_wrote_is_no_markup(made: Callable[[str], str], around: str) -> None:
+    text = made(HOSTILE)
+    plain = MarkdownIt("commonmark").enable("table").render(around.format(made("word")))
     page = MarkdownIt("commonmark").enable("table").render(around.format(text))
     assert re.findall(r"<[^>]*>", page) == re.findall(r"<[^>]*>", plain)
     bare = re.findall(r"https?://|www\.|\w@", text)  # what other renderers make links of by themselves

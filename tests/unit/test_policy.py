@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +15,9 @@ from torch.nn.attention.flex_attention import create_block_mask
 
 from selfemo.policy import compute
 from selfemo.policy.engine import Completion, Sampling
-from selfemo.policy.trees import attention, packing, sampler
+from selfemo.policy.trees import attention, packing
 from selfemo.policy.trees.attention import PackedAttention, block_mask, enable, inputs
+from selfemo.policy.trees.forest import Forest
 from selfemo.policy.trees.packing import log_probs, log_probs_of_packs
 from selfemo.policy.trees.sampler import TransformersEngine, batches, draw
 from selfemo.policy.trees.tree import grow, split
@@ -79,10 +81,10 @@ def test_packed_log_probabilities_and_gradients_equal_separate_ones(
     total = torch.zeros(())
     for i, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
         logits = model(input_ids=torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1]
-        scores = torch.log_softmax(logits / heat, -1)
-        each = scores[torch.arange(len(answer)), torch.tensor(answer)]
+        logs = torch.log_softmax(logits / heat, -1)
+        each = logs[torch.arange(len(answer)), torch.tensor(answer)]
         assert torch.allclose(packed[i, : len(answer)], each, atol=1e-4)
-        assert torch.allclose(entropy[i, : len(answer)], -(scores.exp() * scores).sum(-1), atol=1e-4)
+        assert torch.allclose(entropy[i, : len(answer)], -(logs.exp() * logs).sum(-1), atol=1e-4)
         assert not packed[i, len(answer) :].any()
         total = total + each.sum()
     total.backward()
@@ -137,7 +139,7 @@ def test_flex_attention_agrees_with_sdpa(tiny_of_each_kind: Path, monkeypatch: p
     """Uncompiled here; `tests/integration/test_gpu.py` compiles it, and compares gradients."""
     from torch.nn.attention.flex_attention import flex_attention
 
-    def plain(module, query, key, value, mask, scaling):  # type: ignore[no-untyped-def]  # as the library calls it
+    def plain(module: Any, query: Any, key: Any, value: Any, mask: Any, scaling: float) -> tuple[torch.Tensor, None]:
         return flex_attention(query, key, value, block_mask=mask, scale=scaling, enable_gqa=True).transpose(1, 2), None
 
     monkeypatch.setattr(attention, "flex_attention_forward", plain)
@@ -215,10 +217,8 @@ def test_a_forest_makes_room_as_it_grows(tiny: Path, monkeypatch: pytest.MonkeyP
     engine = TransformersEngine(load_model(str(tiny)), load_tokenizer(str(tiny)))
     prompts, _ = _tree()
     ample = engine.sample(prompts, range(len(prompts)), Sampling(8, 12))
-    made = sampler.Forest.__init__
-    monkeypatch.setattr(
-        sampler.Forest, "__init__", lambda self, model, trees, room, keep: made(self, model, trees, 0, keep)
-    )
+    made = Forest.__init__
+    monkeypatch.setattr(Forest, "__init__", lambda self, model, trees, room, keep: made(self, model, trees, 0, keep))
     scarce = engine.sample(prompts, range(len(prompts)), Sampling(8, 12))
     assert [[c.ids for c in g] for g in scarce] == [[c.ids for c in g] for g in ample]
 

@@ -6,7 +6,7 @@ import ast
 import importlib
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ def takes(function: Callable[..., Any], *names: str) -> bool:
     return tuple(inspect.signature(function).parameters)[1 : 1 + len(names)] == names
 
 
-def sets(owner: type, attribute: str) -> bool:
+def sets(owner: type[Any], attribute: str) -> bool:
     """Whether a class gives its instances this attribute."""
     return bool(re.search(rf"\bself\.{attribute}(: [^=\n]+)? = ", inspect.getsource(owner.__init__)))
 
@@ -153,6 +153,11 @@ def overridden() -> set[str]:
     return found
 
 
+def literals(nodes: Iterable[ast.expr]) -> list[str]:
+    """Those of some expressions that are a text as it stands."""
+    return [n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+
+
 def used() -> dict[str, set[str]]:
     """Private names that are asked for and not defined here: where each is."""
     trees = list(files())
@@ -163,9 +168,9 @@ def used() -> dict[str, set[str]]:
             if isinstance(node, ast.Attribute):
                 names = [node.attr]
             elif isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("getattr", "setattr", "hasattr"):
-                names = [a.value for a in node.args[1:2] if isinstance(a, ast.Constant)]
+                names = literals(node.args[1:2])
             elif isinstance(node, ast.Subscript) and getattr(node.value, "attr", "") == "__dict__":
-                names = [node.slice.value] if isinstance(node.slice, ast.Constant) else []
+                names = literals([node.slice])
             elif isinstance(node, (ast.Import, ast.ImportFrom)):
                 modules = [getattr(node, "module", None) or "", *(alias.name for alias in node.names)]
                 names = [part for module in modules for part in module.split(".")]

@@ -57,7 +57,9 @@ def test_a_risk_curve_ends_with_all_turns_and_agrees_with_the_accuracy_of_the_su
     chances, gold = arrays(rows)
     curve = probabilities.risk_curve(chances, gold)
     surest = probabilities.risk_coverage(chances, gold)
-    assert curve[-1] == (1.0, pytest.approx(1 - surest["1"]))
+    share, risk = curve[-1]
+    assert share == 1.0
+    assert risk == pytest.approx(1 - surest["1"])
     assert [share for share, _ in curve] == sorted({share for share, _ in curve})
     assert len(probabilities.risk_curve(chances, gold, points=5)) <= 5
 

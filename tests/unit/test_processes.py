@@ -49,10 +49,13 @@ def test_processes_are_started_where_more_than_one_is_asked_for_and_not_twice(mo
     assert not processes.wanted(2, "ddp")
 
 
+P = "file:///p"
+
+
 @pytest.mark.parametrize(("compiled", "asked"), [("pod", "trainjob"), ("trainjob", "pod")])
 @pytest.mark.parametrize(
     "step",
-    [lambda config: steps.warmup(config, "file:///p"), lambda config: steps.train(config, *["file:///p"] * 3, 1)],
+    [lambda config: steps.warmup(config, P), lambda config: steps.train(config, P, P, P, 1)],
     ids=["warmup", "train"],
 )
 def test_a_training_step_of_a_pipeline_compiled_for_another_trainer_says_so_before_it_does_anything(

@@ -27,9 +27,12 @@ def test_a_log_gets_plain_lines_now_and_then_and_at_the_end(
     monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     lines: list[str] = []
-    handler = logging.Handler()
-    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]  # replaced for the test
-    monkeypatch.setattr(progress.log, "handlers", [handler])
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(record.getMessage())
+
+    monkeypatch.setattr(progress.log, "handlers", [Lines()])
     request.addfinalizer(functools.partial(progress.log.setLevel, progress.log.level))
     progress.log.setLevel(logging.INFO)
     monkeypatch.setattr(progress.log, "propagate", False)
@@ -82,9 +85,11 @@ def test_a_policy_that_takes_long_to_load_says_so(
     monkeypatch.setattr("selfemo.method.prompts.Prompter", MagicMock())
     (tmp_path / "config.json").write_text("{}")
     store = Store((tmp_path / "root").as_uri(), tmp_path / "cache")
-    Policies(Config(), store, {}.__getitem__, tmp_path / "models").find(str(tmp_path)).player()
+    Policies(Config(), store, dict[str, str]().__getitem__, tmp_path / "models").find(str(tmp_path)).player()
     assert said == ["loading the policy: still at it after 0 s"]
-    assert not [t for t in threading.enumerate() if t.name == "heartbeat" and not t.join(60) and t.is_alive()]
+    for heart in (t for t in threading.enumerate() if t.name == "heartbeat"):
+        heart.join(60)
+        assert not heart.is_alive()
 
 
 def test_an_artifact_that_takes_long_to_fetch_or_to_publish_says_so(

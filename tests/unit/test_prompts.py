@@ -155,7 +155,7 @@ class Vocabulary:
 
 
 def _prompter(*added: str, special: tuple[str, ...] = ("<|im_end|>",), turns: int = 24) -> Prompter:
-    return Prompter(Vocabulary(*added, special=special), turns)  # type: ignore[arg-type]  # no more of it is asked
+    return Prompter(Vocabulary(*added, special=special), turns)  # no more of it is asked
 
 
 @given(turns=st.integers(1, 30), said=st.integers(0, 120), later=st.integers(0, 40))

@@ -171,9 +171,14 @@ def test_a_dry_run_that_fails_stops_the_servers_that_it_started_and_no_others(
     from selfemo.policy import miniature
 
     stopped: list[Path] = []
+
+    def stop(workdir: Path) -> list[str]:
+        stopped.append(workdir)
+        return []
+
     running = services.Services("a", "b")
     monkeypatch.setattr(services, "status", lambda _: running)
-    monkeypatch.setattr(services, "stop", lambda workdir: stopped.append(workdir) or [])
+    monkeypatch.setattr(services, "stop", stop)
     monkeypatch.setattr(dryrun, "prepare", lambda config: (config, 1))
     monkeypatch.setattr(miniature, "shrink", lambda *_: 1)
     monkeypatch.setattr(runner, "run_pipeline", lambda _: runner.Ended(False, "train of round 1 failed: why"))

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +33,13 @@ class Scripted:
         self.prompter, self.reading, self.replies = prompter, reading, replies
         self.asked: list[str] = []
 
-    def sample(self, prompts, seeds, sampling: Sampling, progress=lambda _: None):  # type: ignore[no-untyped-def]  # as the library calls it
+    def sample(
+        self,
+        prompts: Sequence[Sequence[int]],
+        seeds: Sequence[int],
+        sampling: Sampling,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> list[list[Completion]]:
         results = []
         for prompt in prompts:
             text = self.prompter.tokenizer.decode(prompt)
@@ -41,7 +49,12 @@ class Scripted:
             progress(1)
         return results
 
-    def score(self, prompts, answers, progress=lambda _: None):  # type: ignore[no-untyped-def]  # as the library calls it
+    def score(
+        self,
+        prompts: Sequence[Sequence[int]],
+        answers: Sequence[Sequence[Sequence[int]]],
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> list[tuple[float, ...]]:
         self.asked += [self.prompter.tokenizer.decode(prompt) for prompt in prompts]
         texts = [[self.prompter.tokenizer.decode(a, skip_special_tokens=True) for a in some] for some in answers]
         progress(len(prompts))
@@ -61,7 +74,7 @@ def test_each_view_of_the_history_is_asked(prompter: Prompter, dialogues: list[D
     engine = Scripted(prompter)
     config = configuration.load(None, ["selfplay.views=[24,1]", ALONE])
     chosen = dialogues[0]
-    rollouts = understand_corpus(Player(engine, prompter, "p"), [chosen], SPACES, 1, config, lambda _: None)  # type: ignore[arg-type]  # a stand-in of the test
+    rollouts = understand_corpus(Player(engine, prompter, "p"), [chosen], SPACES, 1, config, lambda _: None)
     assert [list(r.posteriors) for r in rollouts] == [["24", "1"]] * len(chosen.turns)
     whole, last = engine.asked[len(chosen.turns) - 1], engine.asked[-1]
     first_words = prompter.neutralise(chosen.turns[0].text)
@@ -80,7 +93,7 @@ def test_records_keep_what_prompts_show_and_give_the_prompts_of_the_whole(prompt
     short = Prompter(prompter.tokenizer, history_turns=6)
     config = configuration.load(None, ["selfplay.turns=3", f"selfplay.views={views}"])
     talk = _talk(40)
-    player = Player(Scripted(short, replies=REPLIES), short, "p")  # type: ignore[arg-type]  # a stand-in of the test
+    player = Player(Scripted(short, replies=REPLIES), short, "p")
     space = SPACES[talk.corpus]
     shown = talk.hidden().turns
     for t, rollout in enumerate(understand_corpus(player, [talk], SPACES, 1, config, lambda _: None)):
@@ -104,7 +117,7 @@ def test_each_view_of_a_long_dialogue_is_cut_from_the_whole_of_it(prompter: Prom
     engine = Scripted(short)
     config = configuration.load(None, ["selfplay.views=[1,9]", ALONE])
     talk = _talk(20)
-    understand_corpus(Player(engine, short, "p"), [talk], SPACES, 1, config, lambda _: None)  # type: ignore[arg-type]  # a stand-in of the test
+    understand_corpus(Player(engine, short, "p"), [talk], SPACES, 1, config, lambda _: None)
     ends = [(view, t) for view in (1, 9) for t in range(20)]
     asked = [short.understanding(talk.turns[: t + 1][-view:], SPACES["meld"]) for view, t in ends]
     assert engine.asked == [short.tokenizer.decode(prompt) for prompt in asked]
@@ -113,9 +126,14 @@ def test_each_view_of_a_long_dialogue_is_cut_from_the_whole_of_it(prompter: Prom
 def test_a_dialogue_is_hidden_once_however_many_turns_are_asked(
     prompter: Prompter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hidden, hide = [], Dialogue.hidden
-    monkeypatch.setattr(Dialogue, "hidden", lambda dialogue: hidden.append(dialogue.id) or hide(dialogue))
-    player = Player(Scripted(prompter), prompter, "p")  # type: ignore[arg-type]  # a stand-in of the test
+    hidden, hide = list[str](), Dialogue.hidden
+
+    def noted(dialogue: Dialogue) -> Dialogue:
+        hidden.append(dialogue.id)
+        return hide(dialogue)
+
+    monkeypatch.setattr(Dialogue, "hidden", noted)
+    player = Player(Scripted(prompter), prompter, "p")
     understand_corpus(player, [_talk(40)], SPACES, 1, configuration.load(), lambda _: None)
     assert len(hidden) == 1
     assert len(predict(player, [_talk(40)], SPACES)) == 40
@@ -127,8 +145,8 @@ def settings() -> Config:
     return configuration.load(None, ["selfplay.turns=3", "selfplay.tau=0.02"])
 
 
-def play(prompter: Prompter, dialogues: list[Dialogue], settings: Config, **script: object) -> list[Rollout]:
-    engine = Scripted(prompter, **{"replies": REPLIES, **script})  # type: ignore[arg-type]  # a stand-in of the test
+def play(prompter: Prompter, dialogues: list[Dialogue], settings: Config, **script: Any) -> list[Rollout]:
+    engine = Scripted(prompter, **{"replies": REPLIES, **script})
     return play_episodes(Player(engine, prompter, "p"), dialogues, SPACES, 1, settings, lambda _: None)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from selfemo.policy.engine import Sampling
-from selfemo.policy.stepping import Ask, Broken, Drawn, SampleAsk, ScoreAsk, Stepper
+from selfemo.policy.stepping import Ask, Broken, Drawn, SampleAsk, ScoreAsk, Scored, Stepper
 from selfemo.policy.trees.sampler import TransformersEngine
 from selfemo.policy.trees.stepper import TreeStepper
 from selfemo.policy.weights import load_model, load_tokenizer
@@ -29,11 +30,11 @@ def engine(tiny: Path) -> TransformersEngine:
     return TransformersEngine(load_model(str(tiny)), load_tokenizer(str(tiny)))
 
 
-def run(stepper: Stepper, asks: Sequence[SampleAsk | ScoreAsk], each: int = 0) -> dict[Ask, object]:
+def run(stepper: Stepper, asks: Sequence[SampleAsk | ScoreAsk], each: int = 0) -> dict[Ask, Any]:
     """Work until all is done; every so many steps another ask joins. Tokens of completions, or scores, by ask."""
     waiting = list(asks)
     drawn: dict[Ask, list[list[int]]] = {a: [[] for _ in range(a.sampling.n)] for a in asks if isinstance(a, SampleAsk)}
-    found: dict[Ask, object] = dict(drawn)
+    found: dict[Ask, Any] = dict(drawn)
     steps = 0
     while waiting or not stepper.idle():
         while waiting and (not each or steps % each == 0):
@@ -45,6 +46,7 @@ def run(stepper: Stepper, asks: Sequence[SampleAsk | ScoreAsk], each: int = 0) -
             if isinstance(event, Drawn):
                 drawn[event.ask][event.index].append(event.token)
             else:
+                assert isinstance(event, Scored)
                 found[event.ask] = event.scores
     return found
 
@@ -249,7 +251,8 @@ def test_layers_that_see_a_window_see_it_alone(tiny: Path, tmp_path: Path) -> No
 
     def next_of(ids: list[int]) -> torch.Tensor:
         with torch.no_grad():
-            return plain(torch.tensor([ids])).logits[0, -1].log_softmax(-1)
+            logs: torch.Tensor = plain(torch.tensor([ids])).logits[0, -1].log_softmax(-1)
+        return logs
 
     greedy: list[int] = []
     while len(greedy) < 12:
@@ -263,5 +266,5 @@ def test_layers_that_see_a_window_see_it_alone(tiny: Path, tmp_path: Path) -> No
     assert found[asks[2]] == [greedy, greedy]
     first = next_of(prompt)
     expected = (float(first[7] + next_of([*prompt, 7])[8]), float(first[9]))
-    (got,) = found[scores]  # type: ignore[misc]  # a tuple of scores
+    (got,) = found[scores]
     assert got == pytest.approx(expected, abs=1e-4)

@@ -23,7 +23,7 @@ from tests.spaces import SPACES
 
 ROOT = Path(__file__).parents[2]
 
-PLAN = {
+PLAN: dict[str, Any] = {
     "name": "try",
     "title": "A try",
     "seeds": [1, 2],

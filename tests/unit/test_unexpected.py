@@ -20,6 +20,7 @@ from selfemo import logs
 from selfemo.cli.base import Cli
 from selfemo.errors import Exit, UserError
 from selfemo.unexpected import explained, told
+from tests.conftest import there
 
 
 def raised(error: BaseException) -> tuple[str, Exit]:
@@ -54,7 +55,7 @@ def test_a_defect_of_ours_is_a_line_and_a_file_that_only_its_user_can_read() -> 
     said, code = raised(KeyError("http://bob:PW@h\x1b[31m"))
     assert code is Exit.DEFECT
     assert said.startswith("selfemo: this is a defect of selfemo: KeyError: ")
-    file = Path(re.search(r"report it with the file (\S+)$", said)[1])  # type: ignore[index]  # it is there
+    file = Path(there(re.search(r"report it with the file (\S+)$", said))[1])
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     text = file.read_text()
     assert "Traceback" in text

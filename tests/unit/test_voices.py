@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -197,7 +198,7 @@ def test_what_one_line_costs_has_a_bound(tiny: Path) -> None:
     lengths: list[int] = []
 
     class Counting:
-        def score(self, prompts, answers, progress):  # type: ignore[no-untyped-def]  # as the library calls it
+        def score(self, prompts: Any, answers: Any, progress: Any) -> list[list[float]]:
             lengths.extend(len(answer) for some in answers for answer in some)
             return [[float(-len(answer)) for answer in some] for some in answers]
 

@@ -23,7 +23,7 @@ def is_faster() -> bool:
     return (
         processor.is_file()
         and "AuthenticAMD" in processor.read_text()
-        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # torch does not annotate it
+        and torch.backends.mkldnn.is_available()
         and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     )
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import openai
@@ -98,8 +99,8 @@ def start(service: Service) -> Iterator[Callable[..., Served]]:
     """Servers with settings of a test's own."""
     begun: list[Iterator[Served]] = []
 
-    def one(key: str = "", **limits: object) -> Served:
-        begun.append(served(service, key, Limits(**limits)))  # type: ignore[arg-type]  # whatever a test sets
+    def one(key: str = "", **limits: Any) -> Served:
+        begun.append(served(service, key, Limits(**limits)))
         return next(begun[-1])
 
     yield one

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from openai.types.chat import ChatCompletionMessageParam
 
 from selfemo.data.dialogue import Dialogue
 from selfemo.data.feedback import Feedback, collected_id, corrected
@@ -23,7 +24,10 @@ TURNS = [
     {"speaker": "Ann Lee", "text": "Hello Ben, my number is +1 202 555 0143, or ann@example.org."},
     {"speaker": "Ben", "text": "Thank you, Ann. What a lovely day we had!"},
 ]
-CHAT = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "I lost my keys again."}]
+CHAT: list[ChatCompletionMessageParam] = [
+    {"role": "system", "content": "Be kind."},
+    {"role": "user", "content": "I lost my keys again."},
+]
 
 
 @dataclass
@@ -64,7 +68,7 @@ def keeping(service: Service, tmp_path: Path) -> Iterator[Keeping]:
 def test_nothing_is_kept_of_who_has_not_agreed(keeping: Keeping) -> None:
     for headers in ({}, {"x-selfemo-collect": "no"}, {"x-selfemo-collect": ""}, {"x-selfemo-conversation": "mine"}):
         assert "x-selfemo-dialogue" not in keeping.emotions(headers).headers
-    keeping.server.openai("key").chat.completions.create(model="self-emo", messages=CHAT, max_tokens=2)  # type: ignore[arg-type]
+    keeping.server.openai("key").chat.completions.create(model="self-emo", messages=CHAT, max_tokens=2)
     assert keeping.kept() == [] and not keeping.place.pieces()
 
 
@@ -151,7 +155,7 @@ def test_what_is_no_correction_is_refused(keeping: Keeping, body: dict[str, Any]
 
 def test_a_correction_that_cannot_be_written_is_said_not_to_be(keeping: Keeping, tmp_path: Path) -> None:
     (tmp_path / "came back").write_text("a file where the directory should be")
-    body = {"dialogue": "sample/collected/1", "turn": 0, "labels": ["joy"]}
+    body: dict[str, Any] = {"dialogue": "sample/collected/1", "turn": 0, "labels": ["joy"]}
     assert "could not be written" in keeping.say(503, **body)["error"]["message"]
     (tmp_path / "came back").unlink()
     keeping.say(**body)

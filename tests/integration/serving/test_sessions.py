@@ -39,7 +39,8 @@ def test_turn_by_turn_it_reads_what_the_whole_conversation_reads(running: Served
 def test_a_further_turn_costs_only_that_turn(start: Callable[..., Served], service: Any) -> None:
     running = start()
     figures = running.scheduler.stepper.figures
-    costs, prompts, answer = [], [], {"session": True}
+    costs, prompts = [], []
+    answer: Any = {"session": True}
     for turn in TURNS:
         before = figures.computed
         answer = read(running, turns=[turn], session=answer["session"])

@@ -56,7 +56,8 @@ def test_a_seeded_answer_does_not_depend_on_who_else_asks(running: Served) -> No
         messages: Any = [*HI, {"role": "user", "content": f"number {seed % 5}"}]
         asked: Any = {"max_tokens": 10 + seed % 3, "temperature": 0.9, "seed": seed}
         answer = client.chat.completions.create(model="self-emo", messages=messages, **asked)
-        return answer.choices[0].message.content
+        said: str | None = answer.choices[0].message.content
+        return said
 
     alone = [text(seed) for seed in range(16)]
     with ThreadPoolExecutor(16) as pool:

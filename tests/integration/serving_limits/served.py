@@ -18,7 +18,7 @@ from selfemo.policy.engine import Completion, Sampling
 
 SECONDS = 60
 """That anything is waited for before a test fails; nothing takes that long when it works."""
-CHAT = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 3}
+CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 3}
 MIB = 1 << 20
 
 

@@ -50,9 +50,10 @@ server(app(service, limits=limits), "127.0.0.1", 0, limits).run([socket.socket(f
 def test_an_engine_that_never_ends_does_not_keep_the_process(told: signal.Signals) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         command = [sys.executable, "-c", STOPS, str(listening.fileno())]
+        host, port = listening.getsockname()
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, pass_fds=[listening.fileno()]) as process:
             try:
-                connection = http.client.HTTPConnection(*listening.getsockname(), timeout=SECONDS)
+                connection = http.client.HTTPConnection(host, port, timeout=SECONDS)
                 connection.request(
                     "POST", "/v1/chat/completions", json.dumps(CHAT), {"content-type": "application/json"}
                 )

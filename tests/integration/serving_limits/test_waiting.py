@@ -39,7 +39,7 @@ def test_no_more_wait_than_may_and_the_rest_are_told_to_come_again(start: Start)
     assert (status, body["error"]["type"], headers["retry-after"]) == (429, "rate_limit_error", "7")
     client = openai.OpenAI(base_url=f"http://127.0.0.1:{running.port}/v1", api_key="x", max_retries=0)
     with pytest.raises(openai.RateLimitError, match="2 requests wait already"):
-        client.chat.completions.create(model="self-emo", messages=CHAT["messages"])  # type: ignore[arg-type]  # plain dictionaries are taken as well
+        client.chat.completions.create(model="self-emo", messages=CHAT["messages"])
     assert running.ask("POST", "/v1/chat/completions", {"messages": []})[0] == 400  # what is wrong need not wait
     running.engine.may.set()
     joined([*threads, *more])

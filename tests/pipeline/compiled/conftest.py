@@ -14,7 +14,8 @@ from selfemo import config as configuration
 
 @pytest.fixture(scope="session", params=SIZES)
 def spec(request: pytest.FixtureRequest) -> dict[str, Any]:
-    return parse((COMPILED / f"selfemo-{request.param}.yaml").read_text())[0]
+    found: dict[str, Any] = parse((COMPILED / f"selfemo-{request.param}.yaml").read_text())[0]
+    return found
 
 
 @pytest.fixture(scope="session")

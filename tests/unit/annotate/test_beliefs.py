@@ -111,7 +111,7 @@ def test_few_turns_say_nothing(annotate: Annotator, tmp_path: Path) -> None:
 
 
 def test_an_evaluation_with_other_labels_calibrates_nothing(annotate: Annotator, scores: Path) -> None:
-    options = ["--scores", scores, "--labels", "iemocap4", "--precision", "0.5", "--dialogue", "@row"]
+    options: list[str | Path] = ["--scores", scores, "--labels", "iemocap4", "--precision", "0.5", "--dialogue", "@row"]
     done = annotate(source(annotate), "out.csv", *options)
     assert done.code == 2
     assert "has no turns with the labels of iemocap4" in done.stderr

@@ -131,7 +131,7 @@ def _killed(arguments: list[str], after: int) -> None:
         count += 1
         return read(worker, part)
 
-    parts.Worker.read = counted  # type: ignore[method-assign]  # in this process alone
+    pytest.MonkeyPatch().setattr(parts.Worker, "read", counted)  # in this process alone
     main(arguments)
 
 
@@ -147,7 +147,12 @@ def test_killed_it_goes_on_and_done_it_does_nothing(
     assert not (annotate.place / "out.csv").exists()
     read: list[int] = []
     own = parts.Worker.read
-    monkeypatch.setattr(parts.Worker, "read", lambda worker, part: read.append(part) or own(worker, part))
+
+    def noted(worker: parts.Worker, part: int) -> int:
+        read.append(part)
+        return own(worker, part)
+
+    monkeypatch.setattr(parts.Worker, "read", noted)
     done = annotate(source, "out.csv")
     assert done.out.read_bytes() == whole
     assert read == list(range(3, -(-done.report["turns"] // PART)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,7 +75,12 @@ def _emory(path: Path, text: str) -> Path:
 
 def test_a_line_of_json_is_looked_for_only_to_report_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looked = []
-    monkeypatch.setattr(_Release, "line", lambda _, row: looked.append(row) or 4)
+
+    def line(_: _Release, row: Any) -> int:
+        looked.append(row)
+        return 4
+
+    monkeypatch.setattr(_Release, "line", line)
     load_corpus("emorynlp-json", str(_emory(tmp_path, EMORY_JSON % "Peaceful")), Rows())
     assert not looked
     load_corpus("emorynlp-json", str(_emory(tmp_path, EMORY_JSON % "Bored")), Rows(skip_bad=True))

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.intake.conftest import Importer
+from tests.unit.intake.conftest import Imported, Importer
 
 CHAT = "dialogue,speaker,text,emotion\n1,Ann,Hello you,joy\n1,Ben,Grüße,fear\n"
 
 
-def refused(done: object, *parts: str) -> None:
-    assert done.code == 2, done.output  # type: ignore[attr-defined]
+def refused(done: Imported, *parts: str) -> None:
+    assert done.code == 2, done.output
     for part in (*parts, "fix:"):
-        assert part in done.output  # type: ignore[attr-defined]
-    assert not done.out.exists()  # type: ignore[attr-defined]
-    assert [p.name for p in done.out.parent.iterdir() if p.name.startswith(".")] == []  # type: ignore[attr-defined]
+        assert part in done.output
+    assert not done.out.exists()
+    assert [p.name for p in done.out.parent.iterdir() if p.name.startswith(".")] == []
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])

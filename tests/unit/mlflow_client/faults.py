@@ -59,7 +59,8 @@ class Server:
         self.asked.append(path)
         fault = self.fault(path)
         if fault is None:
-            return self._app(environ, start_response)  # type: ignore[no-any-return]  # the library has no types
+            answer: Iterable[bytes] = self._app(environ, start_response)
+            return answer
         if isinstance(fault, str):
             list(self._app(environ, lambda *_: lambda data: None))
             environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
@@ -83,6 +84,10 @@ class Time:
 
     def clock(self) -> float:
         return self.now
+
+
+def always(status: int, kind: str, body: str) -> Callable[[str], tuple[int, str, str]]:
+    return lambda path: (status, kind, body)
 
 
 def lost_once(path: str) -> Callable[[str], str | None]:

@@ -6,7 +6,7 @@ import pytest
 
 from selfemo.registry.client import Registry
 from selfemo.registry.outbox import Outbox
-from tests.unit.mlflow_client.faults import LOGIN, Server, Time, lost_once
+from tests.unit.mlflow_client.faults import LOGIN, Server, Time, always, lost_once
 
 
 def history(registry: Registry, run: str) -> list[tuple[int, float]]:
@@ -45,7 +45,7 @@ def test_metrics_that_cannot_be_delivered_end_nothing(
     registry: Registry, server: Server, time: Time, caplog: pytest.LogCaptureFixture
 ) -> None:
     for fault in ((503, "text/plain", "busy"), (403, "text/html", LOGIN)):
-        server.fault = lambda path, fault=fault: fault
+        server.fault = always(*fault)
         caplog.clear()
         with Outbox(registry, 1, time.clock) as outbox:
             outbox.metrics(1, {"loss": 0.5})

@@ -92,7 +92,7 @@ def test_a_template_that_cannot_be_used_is_refused_at_load_in_its_own_words(
     shutil.copytree(tiny, tmp_path / "m")
     (tmp_path / "m" / "chat_template.jinja").write_text(template)
     config = configuration.load(None, [])
-    policies = Policies(config, Store(tmp_path.as_uri(), tmp_path), {}.__getitem__, tmp_path)
+    policies = Policies(config, Store(tmp_path.as_uri(), tmp_path), dict[str, str]().__getitem__, tmp_path)
     with pytest.raises(UserError, match=USELESS[template]) as refusal:
         policies.find(str(tmp_path / "m")).player()
     assert str(tmp_path / "m") in str(refusal.value)

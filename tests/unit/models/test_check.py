@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from selfemo.config import Config
 from selfemo.errors import UserError
 from selfemo.policy.load import load_engine
 from selfemo.policy.trees import attention, check
+from selfemo.policy.trees.layer import Layer
 from selfemo.policy.weights import load_model, load_tokenizer
 from selfemo.training.warmup import warm_up
 from tests.unit.models.families import config, model
@@ -25,8 +27,8 @@ FORGOTTEN = {"Mistral": "sliding_window", "Gemma 2": "softcap", "gpt-oss": "sink
 @pytest.mark.parametrize(("family", "what"), FORGOTTEN.items())
 def test_what_a_layer_asks_for_cannot_be_forgotten(family: str, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each part of a layer's call counts: without it the check fails."""
-    made = attention.Layer
-    monkeypatch.setattr(attention, "Layer", lambda *given: replace(made(*given), **{what: None}))
+    without: dict[str, Any] = {what: None}
+    monkeypatch.setattr(attention, "Layer", lambda *given: replace(Layer(*given), **without))
     name = type(config(family)).__name__.removesuffix("Config")
     with pytest.raises(
         UserError, match=rf"^here: {name} gives something else on a tree .* differ by up to [\d.]+ nats"
@@ -52,7 +54,7 @@ def _nan(made: torch.nn.Module) -> None:
     next(made.parameters()).data[:] = float("nan")
 
 
-def _noisy(made: torch.nn.Module) -> None:
+def _noisy(made: Any) -> None:
     made.model.layers[0].self_attn.register_forward_hook(lambda _, __, out: (out[0] + torch.randn_like(out[0]), out[1]))
 
 

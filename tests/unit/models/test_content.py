@@ -27,7 +27,10 @@ from tests.conftest import race
 @pytest.fixture
 def policies(tmp_path: Path) -> Policies:
     return Policies(
-        Config(), Store((tmp_path / "root").as_uri(), tmp_path / "cache"), {}.__getitem__, tmp_path / "models"
+        Config(),
+        Store((tmp_path / "root").as_uri(), tmp_path / "cache"),
+        dict[str, str]().__getitem__,
+        tmp_path / "models",
     )
 
 
@@ -64,9 +67,20 @@ def test_notes_hidden_files_and_folders_are_no_part_of_a_model(base: Path, tmp_p
     assert content.digest(base, tmp_path) != before
 
 
-def test_what_has_not_changed_is_not_hashed_again(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def names_of_hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Files that are hashed from now on, to something short."""
     hashed: list[str] = []
-    monkeypatch.setattr(content, "sha256", lambda file: hashed.append(file.name) or "x")
+
+    def sha256(file: Path) -> str:
+        hashed.append(file.name)
+        return "x"
+
+    monkeypatch.setattr(content, "sha256", sha256)
+    return hashed
+
+
+def test_what_has_not_changed_is_not_hashed_again(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed = names_of_hashed(monkeypatch)
     count = len(list(base.iterdir()))
     for file in base.iterdir():
         os.utime(file)
@@ -88,7 +102,7 @@ def test_what_has_not_changed_is_not_hashed_again(base: Path, tmp_path: Path, mo
 def test_of_several_that_ask_at_the_same_time_one_hashes(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    past, count, hashed = time.time_ns() - 10_000_000_000, len(list(base.iterdir())), list[str]()
+    past, count, hashed = time.time_ns() - 10_000_000_000, len(list(base.iterdir())), names_of_hashed(monkeypatch)
     for file in base.iterdir():
         os.utime(file, ns=(past, past))
     together, write = threading.Barrier(4), marks.write
@@ -99,7 +113,6 @@ def test_of_several_that_ask_at_the_same_time_one_hashes(
             together.wait(0.2)
         write(mark, digest, stamps)
 
-    monkeypatch.setattr(content, "sha256", lambda file: hashed.append(file.name) or "x")
     monkeypatch.setattr(marks, "write", slowly)
     race(4, lambda _: content.digest(base, tmp_path / "new"))
     assert len(hashed) == count

@@ -34,9 +34,9 @@ def _prompts() -> tuple[list[list[int]], list[list[int]]]:
     return prompts, [draw.integers(10, 590, n).tolist() for n in (3, 1, 12, 2, 9, 4)]
 
 
-def _plain(reference: object, prompt: list[int], answer: list[int]) -> torch.Tensor:
+def _plain(reference: torch.nn.Module, prompt: list[int], answer: list[int]) -> torch.Tensor:
     """Log-probabilities of an answer by one pass over the sequence alone."""
-    logits = reference(torch.tensor([[*prompt, *answer]])).logits[0, len(prompt) - 1 : -1]  # type: ignore[operator]  # a model
+    logits = reference(torch.tensor([[*prompt, *answer]])).logits[0, len(prompt) - 1 : -1]
     return torch.log_softmax(logits.float(), -1)[torch.arange(len(answer)), torch.tensor(answer)]
 
 
@@ -124,8 +124,8 @@ def test_a_window_holds_the_nearest_tokens_of_a_nodes_own_path(rows: list[list[i
             weight = torch.softmax(query[0, :, node, None] @ key[0, :, near].transpose(1, 2) * 0.7, -1)
             assert torch.allclose(found[0, node], (weight @ value[0, :, near])[:, 0], atol=1e-5)
     blocks = block_mask(tree.end, CPU, tree.depth, window)
-    place = torch.arange(len(tree.ids))
-    assert torch.equal(blocks.mask_mod(0, 0, place[:, None], place[None, :]), seen)
+    places = torch.arange(len(tree.ids))
+    assert torch.equal(blocks.mask_mod(0, 0, places[:, None], places[None, :]), seen)
 
 
 @given(st.lists(st.tuples(st.integers(1, 300), st.integers(1, 150)), min_size=1, max_size=4), st.integers(1, 400))

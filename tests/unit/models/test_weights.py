@@ -21,7 +21,7 @@ def store(tmp_path: Path) -> Store:
 
 def local_directory(name: str, store: Store, cache: Path) -> str:
     """Where the files of a name are; there is no registry."""
-    return Policies(Config(), store, {}.__getitem__, cache).find(name).directory
+    return Policies(Config(), store, dict[str, str]().__getitem__, cache).find(name).directory
 
 
 def test_a_directory_an_artifact_and_a_hub_id_name_weights(store: Store, tiny: Path, tmp_path: Path) -> None:

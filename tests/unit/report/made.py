@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +143,7 @@ def scores(name: str, right: float, seed: int = 0) -> Scores:
                     posterior=reading(said, 0.3 + 0.6 * rng.random()),
                 )
             )
-    metrics = {"sample": summarise(rows, SPACE, CONFIG), "expression": {"own": 0.5}}
+    metrics: dict[str, Mapping[str, Any]] = {"sample": summarise(rows, SPACE, CONFIG), "expression": {"own": 0.5}}
     return Scores(f"s3://selfemo/made/{name}", metrics, rows, SPACES)
 
 

@@ -12,7 +12,7 @@ import pytest
 from selfemo import events, processes
 from selfemo.runs.state import folder_of
 
-ROW = dict(
+ROW: dict[str, Any] = dict(
     round=0,
     accepted=6,
     rejected=41,

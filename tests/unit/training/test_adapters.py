@@ -29,7 +29,7 @@ def test_an_adapter_is_published_over_its_base_and_trained_on_in_the_next_round(
         assert not (tmp_path / name / "model.safetensors").exists()
         assert adapters.settings(tmp_path / name)["base_model_name_or_path"] == str(warmed)
         policy = str(tmp_path / name)
-        weights = Policies(apart, store, {}.__getitem__, cache).find(policy).directory
+        weights = Policies(apart, store, dict[str, str]().__getitem__, cache).find(policy).directory
         seen.append(load_model(weights).state_dict())
     before = load_model(str(warmed)).state_dict()
     assert before.keys() == seen[0].keys() == seen[1].keys()

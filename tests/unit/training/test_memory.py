@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from selfemo.config import Config
+from selfemo.policy import compute
 from selfemo.policy.compute import Compute
 from selfemo.training import common
 
@@ -18,5 +19,5 @@ def test_every_training_step_recomputes_layers_where_there_is_a_gpu(
 ) -> None:
     """Warm-up and self-training did not, and a pack of 4,000 tokens of a 4B model took 70 GB without an optimizer."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
-    monkeypatch.setattr(common.compute, "compute", lambda _: Compute("cuda" if gpu else "cpu", gpu, 1))
+    monkeypatch.setattr(compute, "compute", lambda _: Compute("cuda" if gpu else "cpu", gpu, 1))
     assert common.arguments(settings, tmp_path)["gradient_checkpointing"] is gpu

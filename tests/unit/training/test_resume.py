@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ def test_a_run_killed_after_a_checkpoint_ends_as_an_undisturbed_one(
     whole = run(warmed, settings, tmp_path, "whole")
     with monkeypatch.context() as patch:
 
-        def stop(self, args, state, control, **_):  # type: ignore[no-untyped-def]  # as the library calls it
+        def stop(self: Any, args: Any, state: Any, control: Any, **_: Any) -> None:
             raise KeyboardInterrupt
 
         patch.setattr("selfemo.training.common.Recorder.on_save", stop, raising=False)
@@ -39,7 +40,7 @@ def test_a_resumed_run_goes_through_the_rest_of_its_epochs_in_their_order(
     assert len(json.loads((whole / "training.json").read_text())) == 3 * 2 * 2
     with monkeypatch.context() as patch:
 
-        def stop(self, args, state, control, **_):  # type: ignore[no-untyped-def]  # as the library calls it
+        def stop(self: Any, args: Any, state: Any, control: Any, **_: Any) -> None:
             if state.global_step == 6:
                 raise KeyboardInterrupt
 

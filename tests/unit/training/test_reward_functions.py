@@ -33,7 +33,7 @@ def test_understanding_rewards_are_the_definitions(settings: Config) -> None:
 
 def test_expression_rewards_are_what_the_frozen_listener_reads(settings: Config, tiny: Path) -> None:
     prompter = Prompter(load_tokenizer(str(tiny)))
-    listener = Player(Scripted(prompter, reading=" joy"), prompter, "p")  # type: ignore[arg-type]  # a stand-in of the test
+    listener = Player(Scripted(prompter, reading=" joy"), prompter, "p")
     rewards = GroupRewards([sample(0, "expression")], SPACES, settings, listener)
     texts = [" joy\nReply: Hooray!", " anger\nReply: Hooray!", "banana", " joy\nReply: no no no no no no no no no no"]
     align, consistency, fmt = rewards.parts(texts, [0] * 4).T

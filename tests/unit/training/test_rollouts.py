@@ -30,7 +30,7 @@ def test_vllm_for_rollouts_is_trls_own(warmed: Path, tmp_path: Path, monkeypatch
     class Stop(Exception):
         pass
 
-    def spy(**kwargs):  # type: ignore[no-untyped-def]  # as the library calls it
+    def spy(**kwargs: Any) -> None:
         seen.update(kwargs)
         raise Stop
 
@@ -56,7 +56,7 @@ def test_rollouts_are_of_our_own_prompts_ids_a_group_side_by_side(vllm: bool) ->
         completions = [[20 + row, 2] for row in range(len(prompts))]
         return prompts, completions, [[[-0.5, -9.0], [-0.25, -9.0]] for _ in prompts], None
 
-    trainer = SimpleNamespace(
+    trainer: Any = SimpleNamespace(
         prompts=ids,
         num_generations=2,
         use_vllm=vllm,

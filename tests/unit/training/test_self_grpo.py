@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,7 +67,7 @@ def test_advantages_are_self_grpos_and_a_group_that_agrees_on_nothing_moves_noth
     seen = []
     scored = round_trainers.SelfGrpoTrainer._generate_and_score_completions
 
-    def spy(self, inputs):  # type: ignore[no-untyped-def]  # as the library calls it
+    def spy(self: Any, inputs: Any) -> Any:
         out = scored(self, inputs)
         seen.append((self._parts, out["advantages"].cpu().clone(), [r["index"] for r in inputs]))
         return out
