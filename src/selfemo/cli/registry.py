@@ -178,9 +178,8 @@ def serve(
     if not collect and (collect_share != 1.0 or collect_days or regions or redact_command):
         raise UserError("nothing is kept", where="selfemo serve", fix="give --collect PLACE as well")
     surroundings(config, needs=needs_of(policy))
-    masked = tuple(region.upper() for region in regions) or ("US", "GB")
-    kept = Collect(collect or "", collect_share, collect_days, masked, redact_command)
-    run(config, policy, name, digest, host, port, kept)
+    kept = Collect(collect_share, collect_days, tuple(map(str.upper, regions)), redact_command)
+    run(config, policy, name, digest, host, port, collect or "", kept)
 
 
 @click.command()

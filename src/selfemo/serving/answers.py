@@ -20,8 +20,8 @@ from selfemo.serving.labels import Form, Unknown, form_of, space_named
 from selfemo.serving.limits import Limits
 from selfemo.serving.record import Record
 from selfemo.serving.scheduler import Scheduler, Work
-from selfemo.serving.schema import ChatRequest, EmotionsRequest, EmotionsResponse, EmotionsUsage
-from selfemo.serving.service import Service, dialogue_of
+from selfemo.serving.schema import ChatRequest, EmotionsRequest, EmotionsResponse, EmotionsUsage, dialogue_of
+from selfemo.serving.service import Service
 from selfemo.serving.sessions import Sessions
 
 T = TypeVar("T")

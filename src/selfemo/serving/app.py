@@ -1,4 +1,4 @@
-"""The HTTP application: routes, errors as OpenAI words them, health; what is let in to it is in ``limits``."""
+"""The HTTP application: routes and health; what is let in to it is in ``limits``, its errors in ``refusals``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
@@ -17,9 +16,10 @@ from selfemo.serving.answers import Answers
 from selfemo.serving.collect import Collector
 from selfemo.serving.feedback import Corrections, add_route
 from selfemo.serving.labels import Unknown, space_named
-from selfemo.serving.limits import HEALTH, LIVE, METRICS, Admission, Limits, error
+from selfemo.serving.limits import HEALTH, LIVE, METRICS, Admission, Limits
 from selfemo.serving.metrics import Measured, Metrics
 from selfemo.serving.record import record_of
+from selfemo.serving.refusals import worded
 from selfemo.serving.scheduler import Scheduler
 from selfemo.serving.schema import ChatRequest, EmotionsRequest, EmotionsResponse
 from selfemo.serving.service import Refused, Service
@@ -59,7 +59,7 @@ def app(
 
     if collector is not None:
         metrics.also(collector)
-        add_route(made, Corrections(collector.place, service))
+        add_route(made, Corrections(collector.place, service.spaces, service.labels))
 
     @made.get(HEALTH)
     async def healthz() -> JSONResponse:
@@ -113,23 +113,5 @@ def app(
         if name != service.name:
             raise HTTPException(404, f"no model {name!r}; there is {service.name!r}")
 
-    @made.exception_handler(HTTPException)
-    async def refused(_: Request, refusal: HTTPException) -> JSONResponse:
-        return error(refusal.status_code, str(refusal.detail), refusal.headers)
-
-    @made.exception_handler(RequestValidationError)
-    async def invalid(_: Request, refusal: RequestValidationError) -> JSONResponse:
-        first = refusal.errors()[0]
-        if first["type"] == "json_invalid":
-            return error(400, "the body is not JSON")
-        whole = "" if first["type"] == "value_error" else "the body"  # whose words name what they are about
-        place = ".".join(str(part) for part in first["loc"][1:]) or whole
-        said = str(first["msg"]).removeprefix("Value error, ")
-        return error(400, f"{place}: {said}" if place else said)
-
-    @made.exception_handler(Refused)
-    @made.exception_handler(Unknown)
-    async def cannot(_: Request, refusal: Exception) -> JSONResponse:
-        return error(400, str(refusal))
-
+    worded(made, Refused, Unknown)
     return made

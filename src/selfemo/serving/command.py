@@ -6,7 +6,9 @@ import hashlib
 import logging
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +24,7 @@ from selfemo.store.artifacts import FETCHED_WITHIN, Manifest, Store, verify
 from selfemo.store.filelock import locked
 
 if TYPE_CHECKING:
+    from selfemo.data.feedback import Feedback
     from selfemo.serving.collect import Collector
 
 log = logging.getLogger(__name__)
@@ -34,6 +37,8 @@ MARK = f"{OWN}digest"
 VOLUMES = ("lost+found", ".snapshot")
 """What file systems put into the top of a volume themselves."""
 LOCAL = ("127.0.0.1", "localhost", "::1")
+REGIONS = ("US", "GB")
+"""Whose telephone numbers are masked where no others are named."""
 FLUSHED_WITHIN = 5.0
 """Seconds, after the answers, for conversations that wait to be written: Kubernetes kills ten after those."""
 HOSTS = ("127.0.0.1", "localhost", "[::1]")
@@ -62,14 +67,27 @@ def service_of(config: Config, policy: str, name: str, digest: str = "") -> Serv
 def known_labels(config: Config, policy: Policy) -> tuple[dict[str, LabelSpace], str]:
     """The labels that a policy can be asked for by corpus, and the corpus whose labels are meant where none is named.
 
+    Raises:
+        UserError: If neither the policy nor the configuration says any labels.
+    """
+    return labels_beside(config, policy.taught)
+
+
+def labels_beside(config: Config, taught: Mapping[str, LabelSpace]) -> tuple[dict[str, LabelSpace], str]:
+    """The same, of the labels that a policy was taught.
+
     What it was taught comes first, and decides: that of its gate corpus, unless the configuration says corpora, and the
     first is another that it was taught. What it was not taught can be asked for as well: those of the configuration,
     and those shipped.
 
+    Args:
+        config: Section ``corpora``.
+        taught: Its label spaces by corpus, the gate corpus first; none where it is not known.
+
     Raises:
-        UserError: If neither the policy nor the configuration says any labels.
+        UserError: If neither says any labels.
     """
-    taught, first = policy.taught, config.corpora[0]
+    first = config.corpora[0]
     ours = {c.name: c.space for c in config.corpora if c.name not in taught and (c.labels or c.name in CORPORA)}
     spaces = {**taught, **ours, **{n: s for n, s in shipped_spaces().items() if n not in taught}}
     chosen = "corpora" in config.model_fields_set and first.name in taught
@@ -105,46 +123,46 @@ class Collect:
     """What is to be kept of what clients agree to.
 
     Attributes:
-        place: Where; empty keeps nothing.
         share: Of conversations.
         days: After which they are removed; None leaves that to others.
-        regions: Whose telephone numbers are masked.
+        regions: Whose telephone numbers are masked, in capitals; none is the usual ones.
         command: Masks in place of the finders here; empty is these.
     """
 
-    place: str = ""
     share: float = 1.0
     days: int | None = None
-    regions: tuple[str, ...] = ("US", "GB")
+    regions: tuple[str, ...] = ()
     command: str = ""
 
 
-def collector_of(config: Config, service: Service, asked: Collect) -> Collector | None:
-    """What keeps conversations, at work; None if nothing is to be kept.
+def collector_of(place: Feedback, asked: Collect, model: str = "", digest: str = "") -> Collector:
+    """What keeps conversations, at work.
+
+    Args:
+        place: Where.
+        asked: What of them.
+        model: Name of what reads them, told with what it read.
+        digest: Of its weights.
 
     Raises:
-        UserError: If the place is none, or cannot be read, or what masks is not there.
+        UserError: If the place cannot be read, or what masks is not there.
     """
-    if not asked.place:
-        return None
-    from selfemo.data.feedback import Feedback
     from selfemo.data.redaction import Command, Patterns
     from selfemo.serving.collect import Bounds, Collector
 
-    place = Feedback.at(asked.place, config.store.endpoint)
     place.pieces("corrections")  # an answer that it is there, before a client's conversation gets lost
-    redactor = Command(asked.command, timeout=60.0) if asked.command else Patterns(asked.regions).ready()
-    digest = str(service.identity.get("digest", ""))
-    return Collector(place, redactor, service.name, digest, Bounds(asked.share, asked.days))
+    redactor = Command(asked.command, timeout=60.0) if asked.command else Patterns(asked.regions or REGIONS).ready()
+    return Collector(place, redactor, model, digest, Bounds(asked.share, asked.days))
 
 
-def serve(
-    config: Config, policy: str, name: str, digest: str, host: str, port: int, collect: Collect | None = None
-) -> None:
-    """Serve until interrupted.
+def key_for(host: str) -> str:
+    """The key that clients have to give, or several, parted by spaces; empty if none is asked for.
+
+    Args:
+        host: To listen on.
 
     Raises:
-        UserError: If it is to listen to others without a key, or the port is taken.
+        UserError: If others could ask without one.
     """
     key = os.environ.get(KEY, "")
     if host not in LOCAL and not key:
@@ -153,6 +171,36 @@ def serve(
             where="--host",
             fix=f"export {KEY}, or listen on 127.0.0.1",
         )
+    return key
+
+
+def serve(
+    config: Config,
+    policy: str,
+    name: str,
+    digest: str,
+    host: str,
+    port: int,
+    to: str = "",
+    asked: Collect | None = None,
+) -> None:
+    """Serve until interrupted.
+
+    Args:
+        config: See :func:`service_of`.
+        policy: What is served.
+        name: Under which clients know it.
+        digest: That its weights must have.
+        host: To listen on.
+        port: To listen on.
+        to: The place of what clients let us keep; empty keeps nothing.
+        asked: What of it is kept.
+
+    Raises:
+        UserError: If it is to listen to others without a key, or the port is taken.
+    """
+    key = key_for(host)
+    from selfemo.data.feedback import Feedback
     from selfemo.serving.app import app
     from selfemo.serving.server import bound, more_files, server
 
@@ -160,13 +208,12 @@ def serve(
     service = service_of(config, policy, name, digest)
     log.info("serving %s (%s) on http://%s:%d", service.name, service.identity["source"], host, port)
     more_files()
-    collector = collector_of(config, service, collect or Collect())
+    place = Feedback.at(to, config.store.endpoint) if to else None
+    found = str(service.identity.get("digest", ""))
+    collector = collector_of(place, asked or Collect(), service.name, found) if place else None
     made = app(service, key, () if key else HOSTS, log=lambda line: print(line, flush=True), collector=collector)
-    try:
-        server(made, host, port, scheduler=made.state.scheduler).run(sockets)
-    finally:
-        if collector is not None:
-            collector.close(FLUSHED_WITHIN)
+    flush = partial(collector.close, FLUSHED_WITHIN) if collector is not None else None
+    server(made, host, port, scheduler=made.state.scheduler, at_end=flush).run(sockets)
 
 
 def fetch(config: Config, policy: str, digest: str, out: Path) -> str:

@@ -12,10 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from selfemo.data.feedback import Correction, Feedback, collected_id, is_collected
+from selfemo.data.labels import Spaces
 from selfemo.errors import UserError
 from selfemo.serving.labels import Unknown, space_named
 from selfemo.serving.record import record_of
-from selfemo.serving.service import Service
 
 PATH = "/v1/feedback"
 REMEMBERED = 10_000
@@ -52,11 +52,13 @@ class Corrections:
 
     Args:
         place: Where they go.
-        service: Its label spaces count.
+        spaces: Label spaces by name.
+        labels: Name of that which a chat's conversation has; its answer's id is then one of a conversation. Empty where
+            answers have ids that are not ours.
     """
 
-    def __init__(self, place: Feedback, service: Service) -> None:
-        self.place, self.service = place, service
+    def __init__(self, place: Feedback, spaces: Spaces, labels: str = "") -> None:
+        self.place, self.spaces, self.labels = place, spaces, labels
         self._last: OrderedDict[tuple[str, int], Correction] = OrderedDict()
 
     async def take(self, asked: FeedbackRequest, space: str) -> Correction:
@@ -86,10 +88,12 @@ class Corrections:
 
     def _checked(self, asked: FeedbackRequest, space: str) -> Correction:
         given = unquote(asked.dialogue)  # headers have it quoted
-        dialogue = given if "/" in given else collected_id(self.service.labels, given)
+        dialogue = given if "/" in given or not self.labels else collected_id(self.labels, given)
         if not is_collected(dialogue):
-            raise Unknown("dialogue: not the id of a conversation that was collected here")
-        labels = space_named(dialogue.split("/")[0], self.service.spaces)
+            raise Unknown(
+                "dialogue: not the id of a conversation that was collected here, as x-selfemo-dialogue had it"
+            )
+        labels = space_named(dialogue.split("/")[0], self.spaces)
         found = [labels.lookup(label) for label in asked.labels]
         if None in found:
             raise Unknown(f"labels: not all are labels of {labels.name}: {', '.join(labels.labels)}")

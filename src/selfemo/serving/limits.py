@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from fastapi.responses import JSONResponse
@@ -22,7 +22,10 @@ from selfemo.serving.sessions import Bounds, space_of
 HEALTH = "/healthz"
 LIVE = "/livez"
 METRICS = "/metrics"
+OPEN = (HEALTH, LIVE, METRICS)
 """These three need no key: probes and Prometheus have none. The documentation (/docs, /openapi.json) wants it."""
+CHATS = ("/v1/chat/completions", "/openai/v1/chat/completions")
+"""Where chats are asked for; the second is that of KServe's runtime for Hugging Face models."""
 CLIENT_LEFT = 499
 """Status of an answer that nobody receives, as nginx has it."""
 
@@ -63,6 +66,22 @@ def error(status: int, message: str, headers: Mapping[str, str] | None = None) -
     return JSONResponse({"error": {"message": message, "type": kind, "code": status}}, status, headers)
 
 
+async def refuse(response: JSONResponse, receive: Receive, send: Send, limits: Limits) -> None:
+    """Answer, drop what still arrives of the request for a moment, and close the connection."""
+    headers = [*response.raw_headers, (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+    await send({"type": "http.response.body", "body": response.body, "more_body": True})
+    left = 0 if response.status_code == 408 else limits.body_bytes
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(limits.linger_seconds):
+            while left > 0:
+                message = await receive()
+                if not message.get("more_body", False):  # its end, or the client has left
+                    break
+                left -= len(message.get("body", b""))
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
 class _Refused(Exception):
     """A request that does not reach the application."""
 
@@ -78,13 +97,14 @@ class Admission:
         app: What they are let in to.
         key: That clients have to give as a bearer token, or several, parted by spaces; empty asks for none.
         limits: Bounds of a body.
+        open_paths: That ask for no key.
     """
 
-    def __init__(self, app: ASGIApp, key: str, limits: Limits) -> None:
-        self.app, self.keys, self.limits = app, key.split(), limits
+    def __init__(self, app: ASGIApp, key: str, limits: Limits, open_paths: Collection[str] = OPEN) -> None:
+        self.app, self.keys, self.limits, self.open_paths = app, key.split(), limits, open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in (HEALTH, LIVE, METRICS):
+        if scope["type"] != "http" or scope["path"] in self.open_paths:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
@@ -92,7 +112,7 @@ class Admission:
             record_of(scope).space = self._check(headers)
             body = await self._body(receive)
         except _Refused as refused:
-            await self._refuse(refused.response, receive, send)
+            await refuse(refused.response, receive, send, self.limits)
             return
         if body is None:  # the client has left
             return
@@ -134,18 +154,3 @@ class Admission:
         except TimeoutError:
             late = f"the body did not arrive in {self.limits.body_seconds:g} s"
             raise _Refused(error(408, late)) from None
-
-    async def _refuse(self, response: JSONResponse, receive: Receive, send: Send) -> None:
-        """Answer, drop what still arrives for a moment, and close the connection."""
-        headers = [*response.raw_headers, (b"connection", b"close")]
-        await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
-        await send({"type": "http.response.body", "body": response.body, "more_body": True})
-        left = 0 if response.status_code == 408 else self.limits.body_bytes
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.limits.linger_seconds):
-                while left > 0:
-                    message = await receive()
-                    if not message.get("more_body", False):  # its end, or the client has left
-                        break
-                    left -= len(message.get("body", b""))
-        await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Collection, Iterable, Iterator, Sized
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily
@@ -13,12 +13,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from selfemo.data.labels import LabelSpace
 from selfemo.policy.stepping import Figures
-from selfemo.serving.limits import CLIENT_LEFT, HEALTH, LIVE, METRICS
+from selfemo.serving.limits import CHATS, CLIENT_LEFT, OPEN
 from selfemo.serving.record import record_of
 from selfemo.serving.scheduler import Scheduler
 from selfemo.serving.schema import TurnEmotions
 
-PATHS = ("/v1/chat/completions", "/v1/emotions", "/v1/feedback", "/v1/models")
+PATHS = (*CHATS, "/v1/emotions", "/v1/feedback", "/v1/models")
 """Paths that are told apart; any other is "other", so that no client can make up figures without end."""
 METHODS = ("GET", "POST", "DELETE")
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80)
@@ -27,8 +27,8 @@ SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1)
 ROWS = (1, 2, 4, 8, 16, 32, 64)
 
 
-class Metrics:
-    """The figures of one server."""
+class Requests:
+    """How many requests there were, by path and status, and their time; and figures of the process."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -43,6 +43,26 @@ class Metrics:
             buckets=SECONDS,
             registry=self._registry,
         )
+
+    def also(self, figures: Collector) -> None:
+        """Tell the figures of another part of the server."""
+        self._registry.register(figures)
+
+    def answered(self, path: str, status: int, seconds: float) -> None:
+        """Count a request."""
+        self._requests.labels(path, str(status)).inc()
+        self._seconds.labels(path).observe(seconds)
+
+    def text(self) -> bytes:
+        """All figures, as Prometheus reads them."""
+        return generate_latest(self._registry)
+
+
+class Metrics(Requests):
+    """The figures of a server that loads a policy: also its engine's, and what it reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
         self._rows = Histogram(
             "selfemo_step_requests",
             "Requests that a step of the engine worked on.",
@@ -79,18 +99,9 @@ class Metrics:
             Gauge(name, text, registry=self._registry).set_function(value)
         self._registry.register(_Tokens(lambda: scheduler.stepper.figures))
 
-    def also(self, figures: Collector) -> None:
-        """Tell the figures of another part of the server."""
-        self._registry.register(figures)
-
     def stepped(self, requests: int) -> None:
         """Count a step of the engine."""
         self._rows.observe(requests)
-
-    def answered(self, path: str, status: int, seconds: float) -> None:
-        """Count a request."""
-        self._requests.labels(path, str(status)).inc()
-        self._seconds.labels(path).observe(seconds)
 
     def read(self, space: LabelSpace, turns: Iterable[TurnEmotions]) -> None:
         """Count turns that were read; the names are the label space's own, never a client's."""
@@ -99,10 +110,6 @@ class Metrics:
             if label in space.index:
                 self._labels.labels(space.name, label).inc()
                 self._confidence.labels(space.name).observe(turn.scores.get(label, 0.0))
-
-    def text(self) -> bytes:
-        """All figures, as Prometheus reads them."""
-        return generate_latest(self._registry)
 
 
 class _Tokens(Collector):
@@ -131,13 +138,20 @@ class Measured:
         app: What answers.
         metrics: Where requests are counted.
         log: Takes the lines.
+        open_paths: Those of probes and scrapes.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, log: Callable[[str], None] | None = None) -> None:
-        self.app, self.metrics, self.log = app, metrics, log
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: Requests,
+        log: Callable[[str], None] | None = None,
+        open_paths: Collection[str] = OPEN,
+    ) -> None:
+        self.app, self.metrics, self.log, self.open_paths = app, metrics, log, open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in (HEALTH, LIVE, METRICS):
+        if scope["type"] != "http" or scope["path"] in self.open_paths:
             await self.app(scope, receive, send)
             return
         status, begun, record = CLIENT_LEFT, time.perf_counter(), record_of(scope)

@@ -27,7 +27,7 @@ class Record:
     Attributes:
         id: Its client's, if it is a safe one; else made here.
         space: Stands for the key that it came with.
-        prompt: Tokens of its prompts.
+        prompt: Tokens of its prompts; None if they are not known here.
         reused: Of these, those that were there already.
         written: Tokens of its answers.
         consents: Whether its client says that its conversation may be kept.
@@ -38,9 +38,9 @@ class Record:
 
     id: str
     space: str = ""
-    prompt: int = 0
-    reused: int = 0
-    written: int = 0
+    prompt: int | None = 0
+    reused: int | None = 0
+    written: int | None = 0
     consents: bool = False
     conversation: str = ""
     dialogue: str = ""
@@ -52,9 +52,14 @@ class Record:
         kept = [(DIALOGUE, quote(self.dialogue, safe="/").encode())] if self.dialogue else []
         return [(HEADER, self.id.encode()), *kept]
 
-    def tokens(self, prompt: int, reused: int, written: int) -> None:
+    def tokens(self, prompt: int | None, reused: int | None, written: int | None) -> None:
         """Say what it cost."""
         self.prompt, self.reused, self.written = prompt, reused, written
+
+    def named(self, given: bytes) -> None:
+        """Take over an id, if it is a safe one."""
+        if _SAFE.fullmatch(given):
+            self.id = given.decode()
 
     def line(self, method: str, path: str, status: int, seconds: float) -> str:
         """Its line of the log, as JSON; nothing in it was written by a user but a safe id."""

@@ -6,9 +6,12 @@ clients send many; those that would change the answer and are not supported are 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from selfemo.data.dialogue import Utterance
 
 MAX_CHARS = 8_000
 MAX_TOKENS = 1_024
@@ -108,6 +111,12 @@ class Message(BaseModel):
         if isinstance(data, dict) and (data.get("tool_calls") or data.get("function_call")):
             raise ValueError("tool_calls is not supported")
         return data
+
+
+def dialogue_of(messages: Sequence[Message]) -> list[Utterance]:
+    """A chat as a dialogue; what a system says is none of it."""
+    names = {"user": "User", "assistant": "Assistant"}
+    return [Utterance(speaker=m.name or names[m.role], text=m.content) for m in messages if m.role in names]
 
 
 class StreamOptions(BaseModel):

@@ -6,8 +6,10 @@ import errno
 import resource
 import socket
 import time
-from asyncio import TimerHandle, Transport
+from asyncio import TimerHandle, Transport, to_thread
+from collections.abc import Callable
 from types import FrameType
+from typing import Protocol
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -15,7 +17,6 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from selfemo.errors import UserError
 from selfemo.serving.limits import Limits
-from selfemo.serving.scheduler import Scheduler
 
 _FILES = 65_536
 """Files, so connections, that the process may have open, where the system lets it."""
@@ -24,8 +25,33 @@ _SLOW_SECONDS = 5
 """For clients that have not read their answers when the server has stopped otherwise."""
 
 
+class Drained(Protocol):
+    """What has requests to finish: a scheduler, or what passes requests on."""
+
+    @property
+    def draining(self) -> bool:
+        """Whether it takes nothing new."""
+
+    @property
+    def held(self) -> int:
+        """Requests that are not finished."""
+
+    def drain(self) -> None:
+        """Take nothing new; what is there is finished."""
+
+    def give_up(self) -> None:
+        """Tell all who wait that the server stops."""
+
+
 def server(
-    app: ASGIApp, host: str, port: int, limits: Limits | None = None, scheduler: Scheduler | None = None
+    app: ASGIApp,
+    host: str,
+    port: int,
+    limits: Limits | None = None,
+    scheduler: Drained | None = None,
+    *,
+    at_end: Callable[[], None] | None = None,
+    between: bool = False,
 ) -> uvicorn.Server:
     """A server that is ready to run.
 
@@ -39,6 +65,10 @@ def server(
         port: To listen on.
         limits: Bounds; None is the usual ones.
         scheduler: Of the application: what it works on is finished first when the server is told to stop.
+        at_end: What is left to do after the last answer, where there is a scheduler: after it uvicorn raises the signal
+            that it was stopped by once more, and SIGTERM ends the process there and then.
+        between: Whether it stands between clients and another server, and so says nothing of itself in the answers, and
+            takes nobody's word for who asks.
     """
     bounds = limits or Limits()
 
@@ -53,10 +83,15 @@ def server(
         ws="none",
         log_level="warning",
         access_log=False,
+        proxy_headers=not between,
+        server_header=not between,
+        date_header=not between,
         # Of a scheduler's requests all are finished or told by then: what is left are clients who read slowly.
         timeout_graceful_shutdown=bounds.stop_seconds if scheduler is None else min(_SLOW_SECONDS, bounds.stop_seconds),
     )
-    return uvicorn.Server(settings) if scheduler is None else DrainingServer(settings, scheduler, bounds.stop_seconds)
+    if scheduler is None:
+        return uvicorn.Server(settings)
+    return DrainingServer(settings, scheduler, bounds.stop_seconds, at_end or (lambda: None))
 
 
 class DrainingServer(uvicorn.Server):
@@ -68,11 +103,14 @@ class DrainingServer(uvicorn.Server):
         settings: See uvicorn.
         scheduler: What has to be finished.
         seconds: In which; who waits longer is told that the server stops.
+        at_end: What is done then, in a thread.
     """
 
-    def __init__(self, settings: uvicorn.Config, scheduler: Scheduler, seconds: float) -> None:
+    def __init__(
+        self, settings: uvicorn.Config, scheduler: Drained, seconds: float, at_end: Callable[[], None]
+    ) -> None:
         super().__init__(settings)
-        self.scheduler, self.seconds = scheduler, seconds
+        self.scheduler, self.seconds, self.at_end = scheduler, seconds, at_end
         self._end = 0.0
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -84,6 +122,11 @@ class DrainingServer(uvicorn.Server):
         self.should_exit = False
         self._end = time.monotonic() + self.seconds
         self.scheduler.drain()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn; and what is left to do then."""
+        await super().shutdown(sockets)
+        await to_thread(self.at_end)
 
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second: whether to stop."""

@@ -151,9 +151,3 @@ class Service:
         from selfemo.method.rewards import posterior
 
         return form.answer(posterior(scores))
-
-
-def dialogue_of(messages: Sequence[Message]) -> list[Utterance]:
-    """A chat as a dialogue; what a system says is none of it."""
-    names = {"user": "User", "assistant": "Assistant"}
-    return [Utterance(speaker=m.name or names[m.role], text=m.content) for m in messages if m.role in names]

@@ -42,7 +42,9 @@ class Endless(Engine):
 
 limits = Limits(stop_seconds=0)
 service = Service(Player(Endless()), "self-emo", "sample", {}, {})
-server(app(service, limits=limits), "127.0.0.1", 0, limits).run([socket.socket(fileno=int(sys.argv[1]))])
+made = app(service, limits=limits)
+told = lambda: print("at its end", flush=True)
+server(made, "127.0.0.1", 0, limits, made.state.scheduler, at_end=told).run([socket.socket(fileno=int(sys.argv[1]))])
 """
 
 
@@ -61,6 +63,7 @@ def test_an_engine_that_never_ends_does_not_keep_the_process(told: signal.Signal
                 assert process.stdout.readline() == "begun\n"
                 process.send_signal(told)
                 assert connection.getresponse().status == 503
+                assert process.stdout.read() == "at its end\n", "before the signal ends the process"
                 process.wait(SECONDS)
             finally:
                 process.kill()
