@@ -9,6 +9,7 @@ from selfemo.cli import cluster, registry, run, steps
 from selfemo.cli.annotate import annotate
 from selfemo.cli.base import Cli
 from selfemo.cli.canary import canary
+from selfemo.cli.collect import collect
 from selfemo.cli.completion import completion
 from selfemo.cli.data import data
 from selfemo.cli.doctor import doctor
@@ -57,6 +58,7 @@ for command in (
     registry.sync_registry,
     registry.stopped_rounds,
     registry.serve,
+    collect,
     play,
     annotate,
     registry.fetch,
