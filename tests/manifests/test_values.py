@@ -169,13 +169,14 @@ TAKEN: dict[str, dict[str, str]] = {
         "serving_host": "emotions.example.org",
     },
     "canary-kserve": {"prometheus_namespace": "watchers"},
+    "collect-kserve": {"collect_share": "0.1", "collect_days": "30"},
     "drift": {},
 }
 
 
 @pytest.mark.parametrize("component", TAKEN)
 def test_every_component_can_be_taken(place: Path, component: str) -> None:
-    overlay = "prod" if component == "canary-kserve" else "staging"  # it goes with serving-kserve
+    overlay = "prod" if component.endswith("-kserve") else "staging"  # they go with serving-kserve
     change(place, overlay, namespace="emotions", **TAKEN[component])
     objects = take(place, overlay, component, instead_of="namespace" if component == "profile" else "")
     text = yaml.safe_dump_all(objects)
