@@ -2,7 +2,7 @@
 
 python benchmarks/demo_gate.py --place DIRECTORY [--seeds 7 1 2 3 4 5] [--set warmup.epochs=1 ...]
 
-For each seed the demo's warm-up and one round from it, understanding alone, through the demo's own gate on the 26
+For each seed the demo's warm-up and one round from it, understanding alone, through the demo's own gate on the
 held-out dialogues of the sample corpus: once as it is, and once with the labelled dialogues again in as many steps and
 no reward for anything (`replay` of the study), which says what the round's own labels add.
 """
@@ -33,6 +33,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--place", type=Path, required=True, help="directory of what is kept; one for each setting")
     options.add_argument("--seeds", type=int, nargs="+", default=[7, 1, 2, 3, 4, 5])
+    options.add_argument("--without-replay", action="store_true", help="the round alone")
     options.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings other than the demo's")
     given = options.parse_args()
     print(f"{hardware.describe()}; sample corpus, {' '.join(given.set) or 'as the demo has it'}", flush=True)
@@ -47,7 +48,8 @@ def main() -> None:
         )
         rows = trial.read("round-1", warm, trial.unlabelled(1, config.selfplay.corpus_dialogues), config)
         samples = trial.samples(rows, config)
-        for name, used in (("round-1", config), ("replay", with_settings(config, **NOTHING_EARNED))):
+        replayed = [] if given.without_replay else [("replay", with_settings(config, **NOTHING_EARNED))]
+        for name, used in (("round-1", config), *replayed):
             after = trial.answers(name, trial.learnt(name, warm, samples, used))
             decided = gate.check(before, after, SPACES, config)
             found = decided.gains["sample"]

@@ -8,11 +8,23 @@ import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import FrameType
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from tests.pipeline.stub import ROOT, Stub
+
+
+def callers(context: int = 1) -> list[inspect.FrameInfo]:
+    """What ``inspect.stack`` says of who calls, but for the lines of their source."""
+    found: list[inspect.FrameInfo] = []
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        found.append(inspect.FrameInfo(frame, code.co_filename, frame.f_lineno, code.co_name, None, None))
+        frame = frame.f_back
+    return found
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -22,7 +34,7 @@ def callers_are_found_at_once() -> Iterator[None]:
     Where other tests have loaded torch and transformers, that takes twenty seconds a form.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inspect, "stack", lambda context=1: inspect.getouterframes(sys._getframe(1), context=0))
+        patch.setattr(inspect, "stack", callers)
         yield
 
 
