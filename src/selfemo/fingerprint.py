@@ -130,7 +130,17 @@ def _source(module: str, package: Path) -> str:
 
 def _imports(module: str, package: Path) -> Iterator[str]:
     """Modules of the package that a module names; of a package's names, those that are modules themselves."""
-    waiting: list[ast.AST] = [_parsed(_source(module, package))]
+    for source, names in _named(_source(module, package)):
+        below = [f"{source}.{name}" if source else name for name in names]
+        named = [b if not source or _file(b, package) else source for b in below]
+        yield from (name for name in dict.fromkeys(named) if _file(name, package))
+
+
+@cache
+def _named(text: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Of each import of a source, what stands after ``from``, or nothing, and the names after ``import``."""
+    found: list[tuple[str, tuple[str, ...]]] = []
+    waiting: list[ast.AST] = [_parsed(text)]
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
@@ -138,13 +148,10 @@ def _imports(module: str, package: Path) -> Iterator[str]:
             continue
         waiting += ast.iter_child_nodes(node)
         if isinstance(node, ast.Import):
-            named = [alias.name for alias in node.names]
+            found.append(("", tuple(alias.name for alias in node.names)))
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            below = [f"{node.module}.{alias.name}" for alias in node.names]
-            named = [b if _file(b, package) else node.module for b in below]
-        else:
-            continue
-        yield from (name for name in dict.fromkeys(named) if _file(name, package))
+            found.append((node.module, tuple(alias.name for alias in node.names)))
+    return tuple(found)
 
 
 @cache
