@@ -2,9 +2,9 @@
 
 python benchmarks/demo_gate.py --place DIRECTORY [--seeds 7 1 2 3 4 5] [--set warmup.epochs=1 ...]
 
-For each seed the demo's warm-up and one round from it, understanding alone, through the demo's own gate on the
-held-out dialogues of the sample corpus: once as it is, and once with the labelled dialogues again in as many steps and
-no reward for anything (`replay` of the study), which says what the round's own labels add.
+For each seed the demo's warm-up and one round from it, understanding alone, through the demo's own guard and gate on
+the held-out dialogues of the sample corpus: once as it is, and once with the labelled dialogues again in as many steps
+and no reward for anything (`replay` of the study), which says what the round's own labels add.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from trial import Trial, with_settings
 
 from selfemo import config as configuration
 from selfemo import hardware
-from selfemo.method import gate
+from selfemo.method import gate, guard
 
 DEMO = Path("configs/demo.yaml")
 NOTHING_EARNED = {
@@ -47,15 +47,18 @@ def main() -> None:
             f"| {seed} | warm-up | {np.mean([r.predicted[:1] == r.gold[:1] for r in before]):.3f} | | | |", flush=True
         )
         rows = trial.read("round-1", warm, trial.unlabelled(1, config.selfplay.corpus_dialogues), config)
-        samples = trial.samples(rows, config)
+        found = trial.filtered(rows, config)
+        if alarm := guard.of_rollouts(found.metrics, config.guard):
+            print(f"| {seed} | round-1 | stopped: {alarm} | | | False |", flush=True)
+            continue
         replayed = [] if given.without_replay else [("replay", with_settings(config, **NOTHING_EARNED))]
         for name, used in (("round-1", config), *replayed):
-            after = trial.answers(name, trial.learnt(name, warm, samples, used))
+            after = trial.answers(name, trial.learnt(name, warm, found.samples, used))
             decided = gate.check(before, after, SPACES, config)
-            found = decided.gains["sample"]
+            gained = decided.gains["sample"]
             right = np.mean([r.predicted[:1] == r.gold[:1] for r in after])
-            gain = f"{found.gain:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
-            print(f"| {seed} | {name} | {right:.3f} | {gain} | {found.p:.4f} | {decided.promoted} |", flush=True)
+            gain = f"{gained.gain:+.3f} [{gained.low:+.3f}, {gained.high:+.3f}]"
+            print(f"| {seed} | {name} | {right:.3f} | {gain} | {gained.p:.4f} | {decided.promoted} |", flush=True)
 
 
 if __name__ == "__main__":

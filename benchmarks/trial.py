@@ -29,6 +29,7 @@ from selfemo.data.records import Rollout, Sample, Scored, read_records, write_re
 from selfemo.data.seeds import seed_of
 from selfemo.method.evaluation import predict
 from selfemo.method.flywheel.filtering import filter_rollouts
+from selfemo.method.flywheel.result import Filtered
 from selfemo.method.player import Player
 from selfemo.method.prompts import Prompter
 from selfemo.method.selfplay import choose_dialogues, understand_corpus
@@ -160,10 +161,15 @@ class Trial:
 
     def samples(self, rollouts: Sequence[Rollout], config: Config) -> list[Sample]:
         """What the flywheel keeps of what was read; says how right it is."""
+        return self.filtered(rollouts, config).samples
+
+    def filtered(self, rollouts: Sequence[Rollout], config: Config) -> Filtered:
+        """The same with its figures."""
         found = filter_rollouts(rollouts, SPACES, config, gold_counts(self.labelled))
-        shown = {k: round(v, 3) for k, v in found.metrics.items() if k.startswith(("voice_", "pseudo", "kept_label"))}
+        told = ("voice_", "pseudo", "kept_label", "predicted_entropy")
+        shown = {k: round(v, 3) for k, v in found.metrics.items() if k.startswith(told)}
         print(f"  {len(found.samples)} samples: {shown}", flush=True)
-        return found.samples
+        return found
 
     def read(self, name: str, policy: Path, dialogues: Sequence[Dialogue], config: Config) -> list[Rollout]:
         """What all voices read in the turns of some dialogues and of the kept ones, piece by piece."""
