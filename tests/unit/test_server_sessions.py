@@ -60,6 +60,17 @@ def test_what_is_taken_back_was_not_said_unless_it_went_on() -> None:
     assert len(sessions) == 1
 
 
+def test_a_session_may_be_kept_while_all_of_its_requests_agree() -> None:
+    sessions = Sessions(last_two)
+    one = sessions.find("", "one", None)
+    sessions.remember("", one, turns("a"))
+    sessions.remember("", one, turns("b"), agreed=False)()  # taken back: it was not said
+    assert one.agreed
+    sessions.remember("", one, turns("c"), agreed=False)
+    sessions.remember("", one, turns("d"))
+    assert not sessions.find("", "one", 3).agreed
+
+
 @given(st.lists(st.tuples(st.integers(0, 4), st.text(max_size=8)), max_size=30))
 def test_there_are_never_more_nor_larger_ones_than_may_be(said: list[tuple[int, str]]) -> None:
     sessions = Sessions(last_two, Bounds(number=3, characters=30))

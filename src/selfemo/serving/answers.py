@@ -115,15 +115,15 @@ class Answers:
         turns = [Utterance(speaker=t.speaker, text=t.text) for t in asked.turns]
         session = None
         earlier: list[Utterance] = []
-        before = 0
+        before, agreed = 0, True
         undo: Callable[[], None] = _nothing
         work = self.scheduler.place()
         try:
             if asked.session is not None:
                 name = None if asked.session is True else asked.session
                 session = self.sessions.find(record.space, name, asked.after)
-                earlier, before = list(session.turns), session.count
-                undo = self.sessions.remember(record.space, session, turns)
+                earlier, before, agreed = list(session.turns), session.count, session.agreed
+                undo = self.sessions.remember(record.space, session, turns, record.consents)
             first = len(turns) - 1 if asked.last_only else 0
             histories = [[*earlier, *turns[: t + 1]] for t in range(first, len(turns))]
             _, scores = await self._read(histories, label_space, record, receive, work)
@@ -134,7 +134,8 @@ class Answers:
             work.close()
         numbers = range(before + first, before + len(turns))
         read = self.service.emotions(numbers, histories, label_space, scores)
-        if self.collector is not None and before == len(earlier):  # else its first turns are forgotten
+        # Not if its first turns are forgotten, or some came with requests whose clients had not agreed.
+        if self.collector is not None and before == len(earlier) and agreed:
             named = session.name if session else ""
             self.collector.keep(record, label_space.name, [*earlier, *turns], conversation=named, read=read)
         return EmotionsResponse(

@@ -82,9 +82,10 @@ def record_of(scope: Scope) -> Record:
     if KEY not in scope:
         given = dict(reversed(scope["headers"]))  # the first of each name counts
         own, said = given.get(HEADER, b""), given.get(CONVERSATION, b"")
+        agreed = {value.strip().lower() for name, value in scope["headers"] if name == COLLECT}
         scope[KEY] = Record(
             own.decode() if _SAFE.fullmatch(own) else uuid.uuid4().hex,
-            consents=given.get(COLLECT, b"").strip().lower() == b"yes",
+            consents=agreed == {b"yes"},  # who says both yes and no has not agreed
             conversation=said.decode() if _SAFE.fullmatch(said) else "",
         )
     found: Record = scope[KEY]

@@ -43,12 +43,14 @@ class Session:
         turns: Those that a prompt would show.
         count: All that there have been.
         used: When it was used last.
+        agreed: Whether the clients of all requests that brought its turns say that they may be kept.
     """
 
     name: str
     turns: list[Utterance]
     count: int
     used: float
+    agreed: bool = True
 
     @property
     def size(self) -> int:
@@ -97,8 +99,16 @@ class Sessions:
             raise HTTPException(409, f"the session holds {found.count} turns, not {after}")
         return found
 
-    def remember(self, space: str, session: Session, turns: Sequence[Utterance]) -> Callable[[], None]:
+    def remember(
+        self, space: str, session: Session, turns: Sequence[Utterance], agreed: bool = True
+    ) -> Callable[[], None]:
         """Add turns to a session, and let go of others if there is no room.
+
+        Args:
+            space: Of the key.
+            session: To add them to.
+            turns: Of a request.
+            agreed: Whether its client says that they may be kept.
 
         Returns:
             What takes it back, unless the session has gone on since: for turns that were not answered.
@@ -107,6 +117,7 @@ class Sessions:
         self._drop(key)
         session.turns = list(self.window([*session.turns, *turns]))
         session.count, session.used = session.count + len(turns), self.clock()
+        session.agreed &= agreed
         self._by_name[key] = session
         self._characters += session.size
         while len(self._by_name) > self.bounds.number or self._characters > self.bounds.characters:
@@ -117,7 +128,7 @@ class Sessions:
             if self._by_name.get(key) is session and session.count == after:
                 self._drop(key)
                 if before.count:
-                    session.turns, session.count = before.turns, before.count
+                    session.turns, session.count, session.agreed = before.turns, before.count, before.agreed
                     self._by_name[key] = session
                     self._characters += session.size
 

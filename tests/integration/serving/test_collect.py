@@ -108,6 +108,12 @@ def test_a_conversation_that_goes_on_is_one(keeping: Keeping) -> None:
     assert kept == {second.headers["x-selfemo-dialogue"]: 2, third.headers["x-selfemo-dialogue"]: 2}
 
 
+def test_turns_that_a_session_was_given_without_consent_are_not_kept_with_later_ones(keeping: Keeping) -> None:
+    session = keeping.emotions({}, TURNS[:1], session=True).json()["session"]
+    assert "x-selfemo-dialogue" not in keeping.emotions(YES, TURNS[1:], session=session).headers
+    assert keeping.kept() == [] and not keeping.place.pieces()
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_chat_is_known_by_the_id_of_its_answer(keeping: Keeping, stream: bool) -> None:
     asked = {"model": "self-emo", "messages": CHAT, "max_tokens": 2, "stream": stream}

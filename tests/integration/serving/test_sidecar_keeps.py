@@ -54,8 +54,13 @@ def test_a_chat_is_kept_redacted_under_the_id_that_the_header_says(keeping: Befo
 
 
 def test_nothing_is_kept_of_who_has_not_agreed(keeping: Before) -> None:
-    for headers in ({"x-selfemo-collect": "no"}, {"x-selfemo-collect": "", "x-selfemo-conversation": "mine"}):
-        assert "x-selfemo-dialogue" not in chat(keeping, headers).headers
+    for given in ({"x-selfemo-collect": "no"}, {"x-selfemo-collect": "", "x-selfemo-conversation": "mine"}):
+        assert "x-selfemo-dialogue" not in chat(keeping, given).headers
+    with keeping.http(authorization="Bearer key") as client:
+        for both in (("yes", "no"), ("no", "yes")):
+            headers = [("x-selfemo-collect", value) for value in both]
+            told = client.post(CHATS, json={"model": "self-emo", "messages": CHAT, "max_tokens": 1}, headers=headers)
+            assert told.status_code == 200 and "x-selfemo-dialogue" not in told.headers
     with keeping.http(authorization="Bearer key", **YES) as client:
         told = client.post("/v1/emotions", json={"turns": [{"speaker": "Ann", "text": "We won!"}]})
         assert told.status_code == 200 and "x-selfemo-dialogue" not in told.headers  # it is no chat

@@ -112,6 +112,16 @@ def test_a_body_that_is_too_large_is_refused(passing: Before, behind: Behind, mo
     assert [len(a["body"]) for a in behind.asked if len(a["body"]) in (600, 1000)] == [1000, 600]
 
 
+def test_who_says_twice_how_long_a_body_is_gets_nothing_through(passing: Before, behind: Behind) -> None:
+    """What stands before the sidecar may go by the other of the two, and take the rest for a request (smuggling)."""
+    head = "POST /x HTTP/1.1\nhost: x\ncontent-length: 5\ntransfer-encoding: chunked\n\n"
+    with passing.open() as connection:
+        sent(connection, head, b"0\r\n\r\nGET /hidden HTTP/1.1\r\nhost: x\r\n\r\n", 1)
+        assert answered(connection)[0] == 400
+        assert connection.recv(1) == b"", "and the connection is closed"
+    assert behind.asked == []
+
+
 def test_a_body_that_does_not_arrive_ends_its_request(behind: Behind, tmp_path: Path) -> None:
     with (
         listening(behind) as (url, _),

@@ -177,6 +177,8 @@ class Forward:
             return self._stopping()
         if not scope["raw_path"].startswith(b"/"):
             return error(400, "a request names a path here, and no server: there is one behind, and no other")
+        if "transfer-encoding" in given and "content-length" in given:  # RFC 9112, section 6.1: no honest client does
+            return error(400, "a request says how long its body is once, by content-length or by transfer-encoding")
         length = given.get("content-length", "0")
         if not length.isdecimal() or len(length) > 18 or int(length) > BODY_BYTES:
             return error(413, f"a request has at most {BODY_BYTES} bytes")
