@@ -139,10 +139,14 @@ def test_what_is_no_export_is_named_by_its_task(tmp_path: Path, text: str, said:
     assert said in str(raised.value)
 
 
-def test_the_interface_offers_every_label() -> None:
-    space = LabelSpace("talk", ("a&b", "<c>" if False else "c", "喜"))
+def test_the_interface_offers_every_label_as_the_first_one_and_beside_it() -> None:
+    """Label Studio tells choices of one group in the order of the interface: none of them would be the primary one."""
+    space = LabelSpace("talk", ("a&b", "c", "喜"))
     view = ElementTree.fromstring(label_studio.interface(space))
-    assert [choice.get("value") for choice in view.iter("Choice")] == list(space.labels)
+    groups = {group.get("name"): group for group in view.iter("Choices")}
+    assert {name: group.get("choice") for name, group in groups.items()} == {"labels": "single", "also": "multiple"}
+    for group in groups.values():
+        assert [choice.get("value") for choice in group] == list(space.labels)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from typing import Any
 
 from selfemo.data.intake import plan as plans
 from selfemo.data.intake.columns import Columns
+from selfemo.data.intake.files import form_named
 from selfemo.data.intake.plan import Options, Plan
 from selfemo.data.intake.tables import Table
 from selfemo.errors import UserError
@@ -54,6 +55,17 @@ class Source:
     def tables(self) -> tuple[Table, ...]:
         """Its files, in order."""
         return self.plan.tables
+
+    def check(self, out: Path) -> None:
+        """Refuse a name for the output that says another form than it will have.
+
+        Raises:
+            UserError: If it does.
+        """
+        form, named = self.tables[0].source.form, form_named(out)
+        if self.path.is_file() and named not in (None, form) and (form, named) != ("jsonl", "json"):
+            fix = f"end its name as that of {self.path.name}; for another form, convert it first or afterwards"
+            raise UserError(f"it is written in the form of {self.path.name}, {form}", where=str(out), fix=fix)
 
     def relative(self, table: Table) -> Path:
         """A file's place in the directory; the empty path if it is the source itself."""

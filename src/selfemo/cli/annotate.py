@@ -126,6 +126,7 @@ def annotate(
         raise UserError("they are two ways to say one thing", where="--precision, --threshold", fix="give one of them")
     options = options_of(given)
     plan = plan_of([source], options)
+    Source(source, plan).check(out)
     show(plan, f"{source.name}: what will be read", without=_SKIPPED)
     if not yes:
         plan = settled(plan, options, lambda options: plan_of([source], options), "Annotate this?")

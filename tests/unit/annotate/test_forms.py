@@ -179,6 +179,14 @@ def test_all_files_of_a_directory_are_written_to_one(annotate: Annotator) -> Non
     assert done.report["dialogues"] == 2, "the same id in two splits is two dialogues"
 
 
+@pytest.mark.parametrize(("text", "out"), [('{"text": "Oh no!"}\n', "read.csv"), ("text\nOh no!\n", "read.parquet")])
+def test_a_name_that_says_another_form_is_refused(annotate: Annotator, text: str, out: str) -> None:
+    done = annotate(annotate.write("said.jsonl" if text.startswith("{") else "said.csv", text), out, "--yes")
+    assert (done.code, "is written in the form of said." in done.stderr) == (2, True), done.stderr
+    assert "end its name as that of said." in done.stderr
+    assert not done.out.exists()
+
+
 def test_a_release_that_has_no_rows_is_refused(annotate: Annotator, tmp_path: Path) -> None:
     labels = tmp_path / "iemocap" / "Session1" / "dialog" / "EmoEvaluation" / "Ses01F_impro01.txt"
     labels.parent.mkdir(parents=True)

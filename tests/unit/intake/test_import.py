@@ -48,6 +48,13 @@ def test_an_import_says_what_it_read_and_how(tmp_path: Path, importer: Importer)
     assert str(tmp_path) not in json.dumps(report)
 
 
+@pytest.mark.parametrize("name", ["ticket", "Ticket-ID", "Session", "case_id", "Call"])
+def test_what_a_help_desk_calls_a_conversation_is_one(tmp_path: Path, importer: Importer, name: str) -> None:
+    done = importer(table(tmp_path / "desk.csv", f"{name},sender,message", "1,A,Hi.", "1,B,Hello.", "2,A,Me again."))
+    assert done.report["columns"]["dialogue"] == [name]
+    assert [len(d.turns) for d in done.dialogues] == [2, 1]
+
+
 def test_a_draw_depends_on_the_seed_alone(tmp_path: Path, importer: Importer) -> None:
     file = chats(tmp_path / "chats.csv")
     ids = [{d.id for d in importer(file, "--seed", s, out=f"o{i}").dialogues} for i, s in enumerate("001")]

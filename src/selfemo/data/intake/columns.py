@@ -23,7 +23,7 @@ _KNOWN: dict[str, frozenset[str]] = {
         "speaker": "speaker speakeridx speakerid speakername role author authorrole from sender user username "
         "character participant who name",
         "dialogue": "dialogueid dialogid dialogue dialog conversationid conversation convid conv threadid thread "
-        "sessionid chatid sceneid callid ticketid",
+        "session sessionid chatid sceneid call callid case caseid ticket ticketid ticketnumber",
         "turn": "turn turnid turnidx turnindex turnnumber turnno utteranceid utteranceidx utteranceindex uttid "
         "uttidx messageindex position sequence seq",
         "time": "time timestamp createdat created created date datetime sentat createtime createdutc",

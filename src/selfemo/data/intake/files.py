@@ -62,6 +62,11 @@ def split_named(value: str) -> str | None:
     return _SPLITS.get(value.strip().lower())
 
 
+def form_named(path: Path) -> Form | None:
+    """The form that a file's name states, if it states one."""
+    return _SUFFIXES.get(path.suffix.lower())
+
+
 def find(paths: Iterable[Path]) -> list[Source]:
     """The sources among what was given, in order.
 
