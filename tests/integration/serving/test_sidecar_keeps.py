@@ -94,6 +94,14 @@ def test_a_conversation_that_goes_on_is_one_and_its_name_counts_with_the_key(
     assert names[0] == names[2] != names[1]
 
 
+def test_what_the_server_behind_has_kept_is_not_kept_twice(tmp_path: Path) -> None:
+    behind = Behind((200, [(b"x-selfemo-dialogue", b"sample/collected/theirs")], b"{}"))
+    with listening(behind) as (url, _), before(url, tmp_path) as keeping, keeping.http(**YES) as client:
+        answer = client.post(CHATS, json={"messages": CHAT})
+        assert answer.headers.get_list("x-selfemo-dialogue") == ["sample/collected/theirs"]
+        assert keeping.kept() == []
+
+
 def test_a_share_is_kept(policy: Served, tmp_path: Path) -> None:
     with before(policy.url, tmp_path, share=1e-9) as keeping:
         assert "x-selfemo-dialogue" not in chat(keeping).headers

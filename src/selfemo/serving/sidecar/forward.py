@@ -200,7 +200,8 @@ class Forward:
         body.read.set()
         try:
             record.named(response.headers.get("x-request-id", "").encode())
-            if response.status_code == 200 and body.whole:
+            # Where the server behind has kept it, under an id that its answer says, a second copy would be under another.
+            if response.status_code == 200 and body.whole and DIALOGUE.decode() not in response.headers:
                 self.chats.keep(record, bytes(body.copy))
             headers = back(response, HEADER, *([DIALOGUE] if record.dialogue else []))
             await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
