@@ -49,6 +49,11 @@ def test_counts_labels_and_lengths() -> None:
     assert found["lengths"]["words of a turn"] == {"least": 1, "median": 1, "95 %": 3, "most": 3}
 
 
+def test_splits_stand_in_their_usual_order_whatever_that_of_the_file() -> None:
+    found = of(*(dialogue("1", split=split) for split in ("test", "own", "dev", "train")))
+    assert list(found["splits"]) == ["train", "dev", "test", "own"]
+
+
 def test_duplicates_and_leakage() -> None:
     near = (
         "The quick brown fox jumps over the lazy dog in the garden",
@@ -89,7 +94,7 @@ def test_languages_are_told_by_dialogue() -> None:
 def test_a_suspicious_turn_is_found_and_its_neighbours_are_not(kind: str, text: str) -> None:
     found = of(dialogue("1", "All is well here.", text, "I told you so."))["suspicious"]
     assert {k: one["count"] for k, one in found.items()} == {kind: 1}
-    assert found[kind]["examples"] == ["own/train/1 turn 2"]
+    assert found[kind]["examples"] == ["own/train/1 turn 1"]  # counted from 0, as in corrections
 
 
 def test_suspicious_dialogues() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from selfemo.data.corpora import leakage
+from selfemo.data.corpora.own import SPLITS
 from selfemo.data.dialogue import Dialogue
 from selfemo.data.needs import needed
 from selfemo.data.scripts import length
@@ -34,9 +35,10 @@ def report(dialogues: Sequence[Dialogue], refused: Sequence[dict[str, str]], ter
         refused: Rows that a run refuses, such as gold outside the labels: ``where`` and ``problem`` of each.
         terms: What the corpus's authors state of its use.
     """
-    by_split: dict[str, list[Dialogue]] = defaultdict(list)
+    drawn: dict[str, list[Dialogue]] = defaultdict(list)
     for dialogue in dialogues:
-        by_split[dialogue.split].append(dialogue)
+        drawn[dialogue.split].append(dialogue)
+    by_split = {split: drawn[split] for split in dict.fromkeys((*SPLITS, *drawn)) if split in drawn}
     found = suspicious.look(dialogues)
     return {
         "splits": {split: _counts(some) for split, some in by_split.items()},

@@ -49,7 +49,8 @@ class Suspicious:
 
     Attributes:
         counts: By kind, of :data:`MEANINGS`.
-        examples: A few places of each kind: a dialogue's id, and the number of a turn from 1 on.
+        examples: A few places of each kind: a dialogue's id, and the number of a turn, from 0 on as in a
+            correction.
         looked_at: Turns that were searched for personal data.
         kinds: What that would be masked as, and how often.
     """
@@ -71,7 +72,7 @@ def look(dialogues: Sequence[Dialogue]) -> Suspicious:
     found = Suspicious()
     patterns = Patterns().ready()
     for dialogue in dialogues:
-        for number, turn in enumerate(dialogue.turns, 1):
+        for number, turn in enumerate(dialogue.turns):
             place = f"{dialogue.id} turn {number}"
             for kind in _kinds(turn.text):
                 found.note(kind, place)

@@ -1,7 +1,7 @@
 """Turns to be labelled as Label Studio's tasks, and the labels back out of its exports, JSON or JSON-MIN.
 
-Its page tells several choices of one group in the order in which they are shown, not in that of the clicks. So there are
-two groups: one choice for the label that counts first, any number for the others.
+Its page tells several choices of one group in the order in which they are shown, not in that of the clicks. So there
+are two groups: one choice for the label that counts first, any number for the others.
 """
 
 from __future__ import annotations

@@ -200,7 +200,7 @@ class Forward:
         body.read.set()
         try:
             record.named(response.headers.get("x-request-id", "").encode())
-            # Where the server behind has kept it, under an id that its answer says, a second copy would be under another.
+            # Where the server behind has kept it, under an id that its answer says, ours would be a second copy.
             if response.status_code == 200 and body.whole and DIALOGUE.decode() not in response.headers:
                 self.chats.keep(record, bytes(body.copy))
             headers = back(response, HEADER, *([DIALOGUE] if record.dialogue else []))
