@@ -21,6 +21,8 @@ from selfemo.review.table import add, given, known
 
 FIRST, ALSO = "labels", "also"
 """The groups of choices: the primary label, and the others."""
+_NOTHING = {"author": "", "text": "(nothing was said before)"}
+"""The history of a first turn: of an empty one Label Studio 1.23's page stays blank."""
 _FIX = "export the project from Label Studio as JSON or JSON-MIN"
 
 
@@ -34,7 +36,7 @@ def _task(turn: Asked) -> dict[str, Any]:
         "dialogue": turn.dialogue,
         "turn": turn.turn,
         "why": "; ".join(turn.why),
-        "history": [{"author": said.speaker, "text": said.text} for said in turn.history],
+        "history": [{"author": said.speaker, "text": said.text} for said in turn.history] or [_NOTHING],
         "text": f"{turn.said.speaker}: {turn.said.text}",
     }
     if not turn.chances:
@@ -53,7 +55,8 @@ def interface(space: LabelSpace) -> str:
     ElementTree.SubElement(view, "Text", {"name": "text", "value": "$text"})
     for name, choice, above in ((FIRST, "single", "Foremost"), (ALSO, "multiple", "Also, if anything")):
         ElementTree.SubElement(view, "Header", {"value": above, "size": "6"})
-        choices = ElementTree.SubElement(view, "Choices", {"name": name, "toName": "text", "choice": choice})
+        group = {"name": name, "toName": "text", "choice": choice, "layout": "inline"}
+        choices = ElementTree.SubElement(view, "Choices", group)
         for label in space.labels:
             ElementTree.SubElement(choices, "Choice", {"value": label})
     ElementTree.indent(view)

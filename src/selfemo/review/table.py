@@ -78,6 +78,9 @@ def read(
     found: dict[tuple[str, int], Correction] = {}
     try:
         names = [name.strip().lower() for name in next(rows, [])]
+        if "annotation_id" in names:  # several labels of a turn are in two columns there, one of them JSON
+            fix = "export the project from Label Studio as JSON or JSON-MIN"
+            raise UserError("is Label Studio's CSV", where=str(path), fix=fix)
         if missing := [name for name in WANTED if names.count(name) != 1]:
             fix = f"its first row has to name the columns {', '.join(WANTED)}, as `selfemo review export` writes them"
             raise UserError(f"no column {missing[0]!r}, or two", where=f"{path}: row 1", fix=fix)
