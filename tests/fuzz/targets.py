@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pydantic
@@ -26,6 +27,7 @@ from selfemo.errors import UserError
 from selfemo.method.parsing import Answer, parse_expression, parse_understanding
 from selfemo.policy import adapters
 from selfemo.registry.reference import knows_canaries, replicas_of
+from selfemo.review import label_studio, table
 from selfemo.services import record
 from selfemo.shown import has_credentials, redacted, shown
 from selfemo.store import lock, marks
@@ -185,12 +187,26 @@ def replies(data: bytes) -> None:
 
 
 def requests(data: bytes) -> None:
-    """What clients ask of the server."""
+    """What clients ask of the server, and of the sidecar, which reads of a chat what was said."""
     from selfemo.serving import schema
+    from selfemo.serving.sidecar.chats import _Asked
 
-    for kind in (schema.ChatRequest, schema.EmotionsRequest):
+    for kind in (schema.ChatRequest, schema.EmotionsRequest, _Asked):
         with suppress(pydantic.ValidationError):
             kind.model_validate_json(data)
+
+
+def labelled(data: bytes) -> None:
+    """What people filled in, in a spreadsheet or Label Studio."""
+    turns, when = {"sample/collected/a": 5}, datetime(2026, 11, 27, tzinfo=UTC)
+    for name, read in (("labelled.csv", table.read), ("labelled.json", label_studio.read)):
+        file = PLACE / name
+        file.write_bytes(data)
+        with suppress(UserError):
+            for row in read(file, {"sample": SPACES["sample"]}, turns, "ada", when):
+                assert row.labels
+                assert set(row.labels) <= set(SPACES["sample"].labels)
+                assert row.turn < turns[row.dialogue]
 
 
 def display(data: bytes) -> None:
@@ -215,6 +231,7 @@ TARGETS: dict[str, Target] = {
     "adapter": adapter,
     "replies": replies,
     "requests": requests,
+    "labelled": labelled,
     "display": display,
 }
 
