@@ -155,7 +155,7 @@ def test_nothing_in_a_corpus_controls_the_terminal(emotion: str, command: str, c
 
 
 def test_data_check_and_show_say_what_is_there() -> None:
-    assert "train │ 76 │ 575" in re.sub(r" +", " ", selfemo("data", "check").output)
+    assert "train │ 176 │ 1403" in re.sub(r" +", " ", selfemo("data", "check").output)
     shown = selfemo("data", "show", "--split", "dev", "--count", "1").output
     assert "sample/dev/" in shown
     assert "[joy]" in shown

@@ -19,6 +19,7 @@ from selfemo.local import runner
 from tests.conftest import ROOT
 
 SILENT = {
+    "collect": "it stands before a server until it is ended",
     "completion": "it prints a script for a shell",
     "play": "it is a conversation",
     "review open": "it serves a page until it is ended",

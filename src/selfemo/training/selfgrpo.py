@@ -114,6 +114,8 @@ def self_grpo(
         "warmup_steps": steps // 10,
         "save_steps": -(-grpo.save_steps // grpo.iterations) * grpo.iterations,  # rollouts are not in a checkpoint
     }
+    # Before the arguments: from then on ZeRO-3 shares out all weights that are loaded; only its engine gathers them.
+    listener = _listener(base, policy, prompter, config) if any(s.task == "expression" for s in sampled) else None
     given = (
         _grpo_arguments(common, made.groups, room, config)
         if sampled
@@ -136,7 +138,7 @@ def self_grpo(
         trainer: Trainer
         if sampled:
             parts |= {"weight": weight[~exact], "share": made.sampled, "steps": made.steps, "room": room}
-            trainer = _grpo_trainer(base, policy, sampled, spaces, prompter, lora, parts)
+            trainer = _grpo_trainer(sampled, spaces, prompter, listener, lora, parts)
         else:
             if lora is not None:
                 from peft import get_peft_model
@@ -201,25 +203,26 @@ def _grpo_arguments(common: dict[str, Any], groups: int, room: int, config: Conf
     )
 
 
+def _listener(base: str, policy: str, prompter: Prompter, config: Config) -> Player:
+    """The frozen policy of the round's start."""
+    with heartbeat("loading the listener"):
+        frozen = load_model(base, bf16=compute(config.policy).bfloat16).requires_grad_(False)
+    return Player(TransformersEngine(frozen, prompter.tokenizer), prompter, policy)
+
+
 def _grpo_trainer(
-    base: str,
-    policy: str,
     samples: Sequence[Sample],
     spaces: Spaces,
     prompter: Prompter,
+    listener: Player | None,
     lora: Any,
     parts: dict[str, Any],
 ) -> SelfGrpoTrainer:
-    """TRL's trainer for what is sampled, with the frozen policy of the round's start as listener."""
+    """TRL's trainer for what is sampled."""
     config: Config = parts["config"]
     # Two samples can come to the same prompt after windowing: both are learnt, each group for its own target.
     prompts = [prompt_of(sample, spaces, prompter) for sample in samples]
     data = Dataset.from_dict({"prompt": [str(i) for i in range(len(samples))], "index": list(range(len(samples)))})
-    listener = None
-    if any(s.task == "expression" for s in samples):
-        with heartbeat("loading the listener"):
-            frozen = load_model(base, bf16=compute(config.policy).bfloat16).requires_grad_(False)
-        listener = Player(TransformersEngine(frozen, prompter.tokenizer), prompter, policy)
     trainer = SelfGrpoTrainer(
         samples=samples,
         prompts=prompts,
@@ -229,5 +232,6 @@ def _grpo_trainer(
         **parts,
     )
     if listener is not None:
-        frozen.to(trainer.accelerator.device)
+        assert isinstance(listener.engine, TransformersEngine)
+        listener.engine.model.to(trainer.accelerator.device)
     return trainer
