@@ -43,10 +43,15 @@ def _unsynced(*arguments: Any, **options: Any) -> sqlite3.Connection:
     return connection
 
 
-# MLflow in the tests' own process commits thousands of times, and no test cuts the power off: a wait for the disk each
-# time took a third of those tests.
 _connect: Callable[..., Any] = dbapi2.connect
-setattr(dbapi2, "connect", _unsynced)  # noqa: B010  # its overloads are more than an assignment may put there
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_wait_for_the_disk() -> Iterator[None]:
+    """MLflow in the tests' own process commits thousands of times, and no test cuts the power off."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dbapi2, "connect", _unsynced)
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
