@@ -31,6 +31,11 @@ HEAVY = (
     "sklearn.linear_model",
     "sklearn.feature_extraction.text",
     "trl:GRPOTrainer",
+    "altair",
+    "vl_convert",
+    "selfemo.steps",
+    "selfemo.report.kubeflow",
+    "selfemo.report.page",
 )
 """What steps import, and takes long."""
 

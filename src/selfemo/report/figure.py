@@ -143,8 +143,11 @@ def with_interval(values: Mapping[str, Any], name: str) -> str:
 
 
 def spec_of(chart: Any) -> Spec:
-    """An Altair chart as a plain specification that takes what width there is."""
-    made: Spec = chart.properties(width="container").to_dict()
+    """An Altair chart as a plain specification that takes what width there is.
+
+    Altair does not hold it against its schema here, which takes longer than drawing it; a test does.
+    """
+    made: Spec = chart.properties(width="container").to_dict(validate=False)
     made.pop("config", None)  # Altair's own theme
     return dict(_finite(made)) | {"autosize": {"type": "fit-x", "contains": "padding"}}
 

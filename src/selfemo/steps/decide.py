@@ -23,6 +23,9 @@ from selfemo.registry.status import follow
 from selfemo.registry.stopped import DECIDED
 from selfemo.steps.report import finished_rounds
 
+DRAWN = "selfemo.drawn"
+"""Tag of a round's run: the decision whose figures it has."""
+
 
 def decide(config: Config, state: LoopState, challenger: str, scores: str, round: int) -> tuple[LoopState, str]:
     """Register the challenger, promote it through the gate, and say whether the loop goes on.
@@ -136,7 +139,10 @@ def _record(context: Context, done: Published, state: LoopState, policy: Policy,
 
 
 def _draw(context: Context, decided: Sequence[str], uri: str, run: str) -> None:
-    """The round's figures in its run, and those of all rounds so far in the pipeline's: the report's own, as PNG."""
+    """The round's figures in its run, and those of all rounds so far in the pipeline's: the report's own, as PNG.
+
+    A decision never changes: its round's figures are drawn once.
+    """
     from selfemo.report.draw import png
     from selfemo.report.evidence import read_round
     from selfemo.report.parts import over, part_of
@@ -145,12 +151,16 @@ def _draw(context: Context, decided: Sequence[str], uri: str, run: str) -> None:
     rounds.sort(key=lambda r: r.number)
     mine = next(r for r in rounds if r.uri == uri)
     registry = context.registry
-    for where, figures in ((run, part_of(mine, {}).figures), (registry.parent, over(rounds))):
+    wanted = [(registry.parent, over(rounds))]
+    if registry.client.get_run(run).data.tags.get(DRAWN) != uri:
+        wanted.append((run, part_of(mine, {}).figures))
+    for where, figures in wanted:
         with temporary("figures") as directory:
             drawn = {directory / f"{figure.key}.png": figure for figure in figures if figure.panels}
             for file, figure in drawn.items():
                 file.write_bytes(png(figure))
             registry.artifacts(where, list(drawn), "plots")
+    registry.tags(run, {DRAWN: uri})
 
 
 def _publish_card(context: Context, done: Published, policy: Policy, version: str, run: str) -> None:

@@ -42,6 +42,15 @@ def test_every_figure_has_a_sentence_and_its_numbers(rounds: list[Round]) -> Non
         assert {len(row) for row in figure.rows} == {len(figure.headers)}
 
 
+def test_a_specification_is_what_vega_lite_takes(rounds: list[Round]) -> None:
+    """Nothing holds it against Vega-Lite's schema where it is drawn."""
+    import altair as alt
+
+    for figure in figures(rounds):
+        for panel in figure.panels:
+            alt.Chart.from_dict({k: v for k, v in panel.spec.items() if k != "autosize"})  # and raises where it is not
+
+
 def test_a_specification_holds_no_colour(rounds: list[Round]) -> None:
     """The page has light and dark, and a picture is on white: the theme has the colours."""
     for figure in figures(rounds):
