@@ -71,7 +71,7 @@ def run(config: Config) -> bool:
     with temporary("outputs") as outputs:
         local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(outputs), raise_on_error=True)
         try:
-            with steps_that_start_at_once():
+            with steps_that_start_at_once(), _temporary_files_in(outputs / "tmp"):
                 pipeline(config=config.to_json())
         except RuntimeError as error:  # what KFP raises for a failed task; its log stands above
             print(error, file=sys.stderr)
@@ -92,6 +92,19 @@ def steps_that_start_at_once() -> Iterator[None]:
             yield
         finally:
             sys.executable = own
+
+
+@contextmanager
+def _temporary_files_in(directory: Path) -> Iterator[None]:
+    """KFP's command of a step makes a directory for temporary files and leaves it: here it goes with the outputs."""
+    directory.mkdir()
+    before, os.environ["TMPDIR"] = os.environ.get("TMPDIR"), str(directory)
+    try:
+        yield
+    finally:
+        del os.environ["TMPDIR"]
+        if before is not None:
+            os.environ["TMPDIR"] = before
 
 
 def main() -> int:

@@ -48,6 +48,7 @@ def run(config: Config, tmp_path: Path) -> tuple[int, list[str], str]:
     path.write_text(config.model_copy(update={"workdir": os.path.relpath(config.workdir, tmp_path)}).to_json())
     log = Path(config.workdir) / "runs" / config.run / "run.log"
     before = log.stat().st_size if log.exists() else 0
+    (temporary := tmp_path / "temporary").mkdir(exist_ok=True)
     done = subprocess.run(
         [sys.executable, "-c", "from selfemo.cli import main; main()", "run", "--config", str(path)],
         cwd=tmp_path,
@@ -55,8 +56,14 @@ def run(config: Config, tmp_path: Path) -> tuple[int, list[str], str]:
         text=True,
         check=False,
         # botocore would sign with a session token: the embedded server takes its own keys alone.
-        env={**os.environ, "COLUMNS": "160", **{k: v for k, v in CANARIES.items() if not k.startswith("AWS_")}},
+        env={
+            **os.environ,
+            "COLUMNS": "160",
+            "TMPDIR": str(temporary),
+            **{k: v for k, v in CANARIES.items() if not k.startswith("AWS_")},
+        },
     )
+    assert not list(temporary.iterdir())
     text = re.sub(r"\x1b\[[\d;]*m", "", log.read_text()[before:])
     executed = re.findall(r"Executing task '([a-z]+)(?:-\d+)?'", text)
     steps = {*START, *ROUND, "carry", "report"}

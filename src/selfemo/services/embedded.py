@@ -209,6 +209,7 @@ def _start_s3(workdir: Path, services: Services) -> None:
     data.mkdir(parents=True, exist_ok=True)
     command = [
         weed(),
+        "-logtostderr",  # which goes to its log here; else its files would stay among the temporary ones as well
         "mini",
         f"-dir={data.resolve()}",
         "-ip=127.0.0.1",
