@@ -85,6 +85,13 @@ def python() -> Iterator[str]:
         yield command
 
 
+@pytest.fixture
+def steps_that_are_loaded(python: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of the test's take their steps from the server of the tests' own."""
+    for name, value in forks.of_a_run(python).items():
+        monkeypatch.setenv(name, value)
+
+
 @pytest.fixture(scope="session")
 def python_with_deepspeed() -> Iterator[str]:
     """The same with DeepSpeed, which takes the CPU."""

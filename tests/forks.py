@@ -15,23 +15,14 @@ from pathlib import Path
 
 import pytest
 
+from pipelines import local
 from selfemo.local import forkserver
 
 ROOT = Path(__file__).parents[1]
 CODE = f"{ROOT / 'tests' / 'support'}:{ROOT / 'src'}:{ROOT}"
 """Where such processes find the code under test, wherever else it is installed, and what tests put into them."""
-HEAVY = (
-    "torch",
-    "transformers:AutoTokenizer",
-    "transformers:AutoModelForCausalLM",
-    "mlflow",
-    "boto3",
-    "scipy.stats",
-    "sklearn.linear_model",
-    "trl:GRPOTrainer",
-    "selfemo.training.selfgrpo",
-)
-"""What training imports."""
+HEAVY = (*local.HEAVY, "selfemo.training.selfgrpo")
+"""What steps import, and training."""
 DEEPSPEED_ON_CPU = {"SELFEMO_TEST_DEEPSPEED_ON_CPU": "1", "DS_ACCELERATOR": "cpu", "PYTHONPATH": CODE}
 """Variables of processes that use it where there is no GPU."""
 
@@ -62,6 +53,16 @@ def python(modules: Sequence[str], **variables: str) -> Iterator[str]:
         yield str(command)
     finally:
         serving.__exit__(None, None, None)
+
+
+def of_a_run(command: str) -> dict[str, str]:
+    """Variables with which the steps of `selfemo run` are forks of such a server too, not of one of the run's own.
+
+    Args:
+        command: Of :func:`python`.
+    """
+    path = {"PYTHONPATH": CODE}
+    return path if command == sys.executable else path | {"SELFEMO_TEST_STEPS": str(Path(command).parent)}
 
 
 def run(command: str, module: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from selfemo import services
+from tests import forks
 from tests.conftest import ROOT
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
@@ -58,8 +59,8 @@ def test_every_command_does_what_the_tutorial_shows(place: Path, python: str) ->
         ]
     env = {
         **os.environ,
+        **forks.of_a_run(python),
         "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}",
         "COLUMNS": "200",
     }
     done = subprocess.run(

@@ -73,6 +73,7 @@ def test_what_shapes_a_step_stays_in_a_dry_run(name: str) -> None:
     assert small.mlflow.model != config.mlflow.model
 
 
+@pytest.mark.usefixtures("steps_that_are_loaded")
 def test_a_gpu_configuration_goes_through_the_whole_loop(tiny: Path, workdir: Path, tmp_path: Path) -> None:
     """Of the two, the one that the other differs from in its width and in that it ties no embeddings."""
     base = write_base("qwen3-4b", tiny, tmp_path / "qwen3-4b", layers=3)  # more of them are more of the same

@@ -42,6 +42,7 @@ def plan(small: Config, tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("steps_that_are_loaded")
 def test_a_study_runs_what_is_not_finished_and_its_figures_can_be_had_again(
     plan: Path, small: Config, tmp_path: Path
 ) -> None:

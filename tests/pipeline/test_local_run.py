@@ -165,7 +165,7 @@ def test_what_happened_was_noted_for_whoever_watches(config: Config, first: Firs
     assert "warmup" not in measured(Path(config.workdir), other)
 
 
-@pytest.mark.usefixtures("first")
+@pytest.mark.usefixtures("first", "steps_that_are_loaded")
 def test_a_second_run_does_nothing_again(config: Config, tmp_path: Path) -> None:
     test = with_(config, "loop", rounds=2, patience=2)
     store = Context(config).store
@@ -180,7 +180,7 @@ def test_a_second_run_does_nothing_again(config: Config, tmp_path: Path) -> None
     assert [m.step for m in history] == [0, 1, 2]
 
 
-@pytest.mark.usefixtures("first")
+@pytest.mark.usefixtures("first", "steps_that_are_loaded")
 def test_early_stop_after_round_1(config: Config, tmp_path: Path) -> None:
     never = with_(with_(config, "loop", rounds=3, patience=1), "gate", min_gain=0.99)
     code, ran, printed = run(never, tmp_path)
@@ -189,7 +189,7 @@ def test_early_stop_after_round_1(config: Config, tmp_path: Path) -> None:
     assert [r.round for r in finished_rounds(Context(never))] == [0, 1]
 
 
-@pytest.mark.usefixtures("first")
+@pytest.mark.usefixtures("first", "steps_that_are_loaded")
 def test_a_failing_round_fails_the_run_keeps_what_is_done_and_can_be_resumed(config: Config, tmp_path: Path) -> None:
     """Damage what round 1 trains on, on S3: training refuses it, nothing after it runs, the report still does."""
     broken = with_(with_(config, "loop", rounds=1), "grpo", learning_rate=0.002)
