@@ -52,7 +52,6 @@ if os.environ.get("SELFEMO_TEST_DIE") or "SELFEMO_TEST_FORKS" in os.environ:
     Recorder.on_step_begin = _die
 
 if "SELFEMO_TEST_STEPS" in os.environ and "pipelines.local" in sys.orig_argv:
-    from selfemo.local import forkserver
-
+    _server: Any = import_module("selfemo.local.forkserver")
     _there = Path(os.environ["SELFEMO_TEST_STEPS"])
-    forkserver.python3 = lambda modules: nullcontext(_there)
+    _server.python3 = lambda modules: nullcontext(_there)
