@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import logging
 import re
@@ -16,6 +17,7 @@ import pytest
 from selfemo import fingerprint
 from selfemo.config import Config
 from selfemo.config.run import SECTIONS
+from selfemo.config.sections import Rewards
 from selfemo.context import Context
 
 
@@ -161,6 +163,46 @@ def test_what_only_type_checkers_read_is_no_dependence(tmp_path: Path) -> None:
     for name in "abcd":
         (package / f"{name}.py").write_text("")
     assert fingerprint.modules(("p.m",), package) == {"p.m", "p.b", "p.c"}
+
+
+ELSEWHERE = {
+    "prepare": {"policy", "gate", "loop"},  # what it takes of them is an input
+    "evaluate": {"rewards"},  # figures are made of its answers later: score reads them
+    "score": {"corpora"},  # the prepared data has them
+    "decide": {"corpora", "rewards", "selfplay", "policy"},  # the scores have them; the last is only told
+}
+"""Sections that a step's code reads and that its address need not hold by itself."""
+
+
+def sections_read(step: str) -> set[str]:
+    """Sections that a step's own modules name, with all that they import but other steps."""
+    found: set[str] = set()
+    waiting, seen = list(fingerprint.ENTRIES[step]), set[str]()
+    while waiting:
+        module = waiting.pop()
+        if module in seen or (module not in fingerprint.ENTRIES[step] and module.startswith("selfemo.steps.")):
+            continue
+        seen.add(module)
+        if fingerprint._surrounds(module):
+            continue
+        for node in ast.walk(ast.parse(fingerprint._source(module, fingerprint.PACKAGE))):
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value).split(".")[-1] in ("config", "run_config"):
+                found.add(node.attr)
+        waiting += fingerprint._imports(module, fingerprint.PACKAGE)
+    return found & set(Config.model_fields)
+
+
+@pytest.mark.parametrize("step", SECTIONS)
+def test_what_a_step_reads_of_the_configuration_is_in_its_address(step: str) -> None:
+    surroundings = {"run", "workdir", "launch", "store", "mlflow", "cluster"}  # where it runs, not what it comes to
+    assert sections_read(step) - surroundings - ELSEWHERE.get(step, set()) <= set(SECTIONS[step])
+
+
+def test_a_score_is_made_anew_where_its_smoothing_is_another(context: Context) -> None:
+    other = Context(context.config.model_copy(update={"rewards": Rewards(smoothing=0.5)}))
+    given = {"policy": "p", "prepared": "d"}
+    assert context.uri("score", 1, given) != other.uri("score", 1, given)
+    assert context.uri("evaluate", 1, given) == other.uri("evaluate", 1, given)
 
 
 def test_every_step_that_brings_a_policy_to_life_depends_on_what_runs_it() -> None:

@@ -163,7 +163,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "filter": ("seed", "rewards", "flywheel", "guard"),
     "train": ("seed", "policy", "warmup", "rewards", "grpo", "selfplay", "flywheel"),
     "evaluate": ("seed", "policy", "evaluation", "selfplay"),
-    "score": ("seed", "policy", "evaluation", "selfplay"),
+    "score": ("seed", "policy", "evaluation", "selfplay", "rewards"),
     "decide": ("seed", "guard", "gate", "loop", "evaluation", "mlflow"),
 }
 """The sections each step reads."""
