@@ -10,12 +10,12 @@ import os
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"  # before numpy is imported: one core is the claim
 
-import platform
 import statistics
 import time
 
 import numpy as np
 
+from selfemo import hardware
 from selfemo.data.label_file import shipped_space
 from selfemo.method.flywheel.duplicates import NearDuplicates
 from selfemo.method.flywheel.reasons import Reason, reasons_of_turns
@@ -118,7 +118,7 @@ def main() -> None:
     assert by_hand == (plain.reasons == Reason.KEPT).sum(), "the two disagree"
     fast = (time.process_time() - start) * len(read) / len(part)
     print(f"Python sets would take {slow:.1f} s: {slow / fast:.0f} times as long, as many kept of {len(part):,}")
-    print(f"numpy {np.__version__}, {platform.machine()}, {platform.processor() or platform.system()}, one thread")
+    print(f"numpy {np.__version__}, {hardware.describe()}, one thread")
     print(
         "reasons:",
         {Reason(c).name.lower(): int(n) for c, n in zip(*np.unique(assessed.reasons, return_counts=True), strict=True)},

@@ -19,11 +19,11 @@ import os
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"  # before numpy is imported: matrices this small gain nothing from threads
 
-import platform
 import time
 
 import numpy as np
 
+from selfemo import hardware
 from selfemo.data.divide import LEAST_DIALOGUES
 from selfemo.method.gate import ALPHA, p_value
 from selfemo.method.tallies import interval, resample, scores_of, tallies
@@ -86,7 +86,7 @@ def main() -> None:
             shares = 100 * np.mean(bounds > 0), 100 * np.mean(ps <= ALPHA)
             note = "" if dialogues >= LEAST_DIALOGUES else "  (refused)"
             print(f"{dialogues:>9} {gain.mean():>+9.3f} {shares[0]:>15.1f} {shares[1]:>16.1f}{note}", flush=True)
-    print(f"\n{time.monotonic() - start:.0f} s; numpy {np.__version__}, {platform.machine()}, one thread")
+    print(f"\n{time.monotonic() - start:.0f} s; numpy {np.__version__}, {hardware.describe()}, one thread")
 
 
 if __name__ == "__main__":

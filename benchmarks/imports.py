@@ -18,6 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from selfemo import hardware
+
 WORDS = ["see", "hear", "rain", "house", "train", "late", "early", "never", "always", "why", "what", "blue", "at", "5"]
 PEAK = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
 
@@ -47,7 +49,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=10, help="of a dialogue")
     parser.add_argument("--redact", action="store_true")
     args = parser.parse_args()
-    print(f"{platform.machine()}, Python {platform.python_version()}, {args.turns} turns a dialogue")
+    print(f"{hardware.describe()}, Python {platform.python_version()}, {args.turns} turns a dialogue")
     with tempfile.TemporaryDirectory() as directory:
         for rows in args.rows:
             path = Path(directory, f"{rows}.csv")

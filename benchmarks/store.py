@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
-import platform
 import statistics
 import tempfile
 import time
@@ -16,6 +15,7 @@ from collections.abc import Callable
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
+from selfemo import hardware
 from selfemo.store.artifacts import Store
 
 REPEATS = 5
@@ -67,7 +67,7 @@ def main() -> None:
         shared = statistics.median(together(store.root, store.cache, uri, given.processes) for _ in range(REPEATS))
     print(f"{given.megabytes} MB from file://, first: {first:.3f} s; again: {again:.4f} s, median of {REPEATS}")
     print(f"by {given.processes} processes at once, when it is here: {shared:.4f} s until the last has it")
-    print(f"{platform.machine()}, {os.cpu_count()} cores")
+    print(hardware.describe())
 
 
 if __name__ == "__main__":
