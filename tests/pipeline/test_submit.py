@@ -153,7 +153,7 @@ def test_what_git_has_is_what_runs(stub: Stub, tmp_path: Path) -> None:
     assert [p["display_name"] for p in stub.kept["pipelines"]] == ["selfemo-5"]
     (version,) = stub.kept["versions"]
     assert version["display_name"] == version_of(form)
-    assert all(b"of/git:1" in upload for upload in stub.uploads)
+    assert stub.uploads and all(b"of/git:1" in upload for upload in stub.uploads)
     (run,), (job,) = stub.kept["runs"], stub.kept["recurringRuns"]
     assert run["pipeline_version_reference"] == job["pipeline_version_reference"]
 

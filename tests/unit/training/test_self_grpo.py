@@ -77,6 +77,7 @@ def test_advantages_are_self_grpos_and_a_group_that_agrees_on_nothing_moves_noth
         update={"grpo": settings.grpo.model_copy(update={"confidence_low": 0.99, "confidence_high": 1.0})}
     )
     run(warmed, sampled(strict), tmp_path, "strict", [sample(i, gold=i % 2 == 0) for i in range(4)])
+    held = set()
     for parts, advantages, index in seen:
         groups = advantages.view(-1, 4)
         for group, rows, first in zip(groups, parts.reshape(-1, 4, 3), index[::4], strict=True):
@@ -85,6 +86,8 @@ def test_advantages_are_self_grpos_and_a_group_that_agrees_on_nothing_moves_noth
             expected = (rewards - rewards.mean()) / max(rewards.std(), 0.05) if gold else np.zeros(4)
             if gold or rows[:, 1].mean() <= 0.99:
                 assert group.numpy() == pytest.approx(expected, abs=1e-4)
+                held.add(gold)
+    assert held == {True, False}
 
 
 def test_a_token_budget_changes_memory_and_not_results(warmed: Path, settings: Config, tmp_path: Path) -> None:
