@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from subjects import SPACES
-from trial import APART, Trial, arm
+from trial import APART, Trial, variant
 from trial_table import halves, table
 
 from selfemo import hardware
@@ -224,7 +224,7 @@ def main() -> None:
     for seed in given.seeds:
         options_of = argparse.Namespace(place=Path(), seed=seed, dialogues=150, scored=APART // 2)
         trial = Trial.meld(options_of)
-        loop = Loop(trial, arm(seed))
+        loop = Loop(trial, variant(seed))
         answers.setdefault("warm-up", {})[seed] = loop.answers(loop.start.reads(loop.scored[0]))
         for name, (count, dialogues, teacher, passes) in whole.items():
             policies, right = loop.rounds(count, dialogues, teacher, passes, given.rate)

@@ -66,8 +66,8 @@ def with_settings(config: Config, **settings: Any) -> Config:
     return Config.model_validate(data)
 
 
-def arm(seed: int, name: str = "no-cross-role", **settings: Any) -> Config:
-    """The study's settings of an arm at 32 labelled dialogues; two views and no expression, since two cores do it all.
+def variant(seed: int, name: str = "no-cross-role", **settings: Any) -> Config:
+    """Settings of a variant of the study, 32 labelled dialogues; two views and no expression: two cores do it all.
 
     Args:
         seed: Of the study.
@@ -108,7 +108,7 @@ class Trial:
         """A seed of the study at 32 labelled dialogues, scored on train dialogues that nobody learns from."""
         what = f"MELD, seed {given.seed}, {given.dialogues} unlabelled dialogues a round"
         print(f"{hardware.describe()}; {what}", flush=True)
-        config, half = arm(given.seed), APART // 2
+        config, half = variant(given.seed), APART // 2
         training = corpora_of(config).training
         apart = sorted(training, key=lambda d: seed_of(0, "apart", d.id))[:APART]
         names = {d.id for d in apart}

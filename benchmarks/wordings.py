@@ -1,4 +1,4 @@
-"""Does the result hang on how the two questions are worded? The arms of a small study, in three wordings.
+"""Does the result hang on how the two questions are worded? The variants of a small study, in three wordings.
 
 python benchmarks/wordings.py --place DIRECTORY [--wordings 0 1 2]
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from demo_gate import NOTHING_EARNED
-from trial import Trial, arm, parser, with_settings
+from trial import Trial, parser, variant, with_settings
 
 from selfemo.method.prompts import Prompter
 
@@ -42,7 +42,7 @@ def main() -> None:
         warm = trial.warmed()
         answers = {"warm-up": trial.answers("warm-up", warm)}
         rows = trial.read("round-1", warm, trial.unlabelled(1, given.dialogues), trial.config)
-        own = arm(given.seed, "self-training")
+        own = variant(given.seed, "self-training")
         alone = [r.model_copy(update={"posteriors": {"24": r.posteriors["24"]}}) for r in rows]
         for name, readings, config in (
             ("replay", rows, with_settings(trial.config, **NOTHING_EARNED)),

@@ -38,7 +38,7 @@ from selfemo.runs import going
 from selfemo.runs.going import SHARDED, TITLES, Going, Piece, Work
 from selfemo.runs.recorded import figures
 from selfemo.runs.samples import Samples
-from selfemo.runs.state import ENDED_BY_HAND, FINISHED, RUNNING, State
+from selfemo.runs.state import ENDED_BY_HAND, FINISHED, RUNNING, RunState
 from selfemo.runs.state import FAILED as RUN_FAILED
 from selfemo.runs.view import drawable
 from selfemo.runs.watching import drawn, show_now
@@ -86,7 +86,7 @@ class There:
             manifest: Its Workflow.
         """
         config = self.config
-        state = State(WORDS.get(how_it_ended(found), RUNNING), printable(found.error.message) if found.error else "")
+        state = RunState(WORDS.get(how_it_ended(found), RUNNING), printable(found.error.message) if found.error else "")
         what = f"{config.policy.start or config.policy.base} on {', '.join(c.name for c in config.corpora)}"
         run = Going(self.name, what, config.loop.rounds, config.launch.shards, state)
         run.began, run.ended = (_seconds(getattr(found, at, None)) for at in ("created_at", "finished_at"))
@@ -171,7 +171,7 @@ def follow(client: Any, run: str, config: Config, name: str, poll: float, *, liv
         return watch(client, run, name, poll)
     there, out = There(client, run, config, name), console(stderr=True)
     samples = Samples(lambda: there.context.store)
-    now, found, manifest = Going(name, state=State(RUNNING)), None, None
+    now, found, manifest = Going(name, state=RunState(RUNNING)), None, None
     with drawn(lambda: now, samples, {}, out):
         for found, manifest in looks(client, run, poll):
             now = there.add_work(there.look(found, manifest))

@@ -93,7 +93,7 @@ class Context:
         logs.on_failure(self._tell)
 
     @property
-    def settled(self) -> Config:
+    def portable(self) -> Config:
         """The configuration with its working directory whole, for a file elsewhere that another process reads."""
         return self.config.model_copy(update={"workdir": str(self.workdir)})
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from selfemo.config import Config
-from selfemo.data.label_file import spaces_beside
+from selfemo.data.label_file import spaces_at
 from selfemo.data.labels import LabelSpace
 from selfemo.errors import UserError
 from selfemo.policy import adapters, content
@@ -83,9 +83,9 @@ class Policy:
         directory = Path(self.directory)
         if not directory.is_dir():
             return {}
-        found = spaces_beside(directory)
+        found = spaces_at(directory)
         if not found and adapters.is_adapter(directory):
-            found = spaces_beside(Path(adapters.base_directory(str(directory))))
+            found = spaces_at(Path(adapters.base_directory(str(directory))))
         return found
 
     def player(self) -> Player:
@@ -116,7 +116,7 @@ class Policies:
     ) -> None:
         self.config, self._store, self.registered, self.cache = config, store, registered, cache
         self._manifests: dict[str, Manifest] = {}
-        self._standing: list[str] = []  # adapters whose bases are being brought, the first one first
+        self._standing: list[str] = []  # adapters whose bases are being fetched, the first one first
 
     @cached_property
     def store(self) -> Store:

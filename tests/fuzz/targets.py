@@ -121,22 +121,22 @@ def configuration_file(data: bytes) -> None:
     file = PLACE / "c.yaml"
     file.write_bytes(data)
     with suppress(UserError):
-        _settled(configuration.load(file))
+        _checked(configuration.load(file))
 
 
 def override(data: bytes) -> None:
     text = _text(data)
     for given in (text, f"seed={text}", f"corpora={text}", f"cluster.pods={text}", f"gitops.push={text}"):
         with suppress(UserError):
-            _settled(configuration.load(None, [given]))
+            _checked(configuration.load(None, [given]))
 
 
 def configuration_json(data: bytes) -> None:
     with suppress(UserError):
-        _settled(Config.from_json(_text(data)))
+        _checked(Config.from_json(_text(data)))
 
 
-def _settled(config: Config) -> None:
+def _checked(config: Config) -> None:
     """It travels, and holds nothing secret."""
     text = config.to_json()
     assert Config.from_json(text).to_json() == text

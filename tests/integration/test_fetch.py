@@ -177,7 +177,7 @@ def test_two_fetches_into_one_directory_bring_it_once(published: tuple[Store, st
     assert contents(tmp_path / "model") == FILES
 
 
-def test_weights_that_were_changed_where_they_were_fetched_are_brought_again(
+def test_weights_that_were_changed_where_they_were_fetched_are_fetched_again(
     config: Config, published: tuple[Store, str, Manifest], tmp_path: Path
 ) -> None:
     out = tmp_path / "model"

@@ -12,19 +12,19 @@ from manifests.check import SCHEMAS
 from manifests.objects import Json, build, unresolved
 from manifests.order import argo
 from manifests.schemas import against_schemas
-from selfemo.registry.reference import Beside, Reference
+from selfemo.registry.reference import CanaryReference, Reference
 from tests.manifests.test_values import TAKEN, change, one, place, strings, take
 
 __all__ = ["place"]
 
-CANARY = Beside("8", "s3://b/8", "e" * 64, 10)
+CANARY = CanaryReference("8", "s3://b/8", "e" * 64, 10)
 HTTP_ROUTE = SCHEMAS / "gateway.networking.k8s.io_v1_HTTPRoute.json"
 
 
-def with_canary(place: Path, overlay: str, canary: Beside, version: str = "7") -> list[Json]:
+def with_canary(place: Path, overlay: str, canary: CanaryReference, version: str = "7") -> list[Json]:
     component = "canary-kserve" if overlay == "prod" else "canary-deployment"
     change(place, overlay, **TAKEN[component])
-    reference = Reference("self-emo", version, "s3://b/7", "f" * 64).beside(canary)
+    reference = Reference("self-emo", version, "s3://b/7", "f" * 64).with_canary(canary)
     (place / "overlays" / overlay / "model.yaml").write_text(reference.to_yaml())
     taken = component in (place / "overlays" / overlay / "kustomization.yaml").read_text()
     return build(place / "overlays" / overlay) if taken else take(place, overlay, component)
@@ -39,8 +39,8 @@ def env(container: Json) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("overlay", ["staging", "prod"])
-@pytest.mark.parametrize("canary", [CANARY, Beside.nobody()], ids=["a canary", "none"])
-def test_what_is_built_holds_together(place: Path, overlay: str, canary: Beside) -> None:
+@pytest.mark.parametrize("canary", [CANARY, CanaryReference.nobody()], ids=["a canary", "none"])
+def test_what_is_built_holds_together(place: Path, overlay: str, canary: CanaryReference) -> None:
     objects = with_canary(place, overlay, canary)
     assert list(unresolved(objects, build(place / "cluster-gpu"))) == []
     assert list(argo(objects)) == []
@@ -68,17 +68,17 @@ def test_a_canary_is_a_server_of_its_own_and_the_route_shares_out_the_traffic(pl
 
 
 def test_without_one_nothing_of_it_is_there_and_the_champion_gets_all(place: Path) -> None:
-    objects = with_canary(place, "staging", Beside.nobody())
+    objects = with_canary(place, "staging", CanaryReference.nobody())
     assert canaries(objects) == []
     (rule,) = one(objects, "HTTPRoute", "serving")["spec"]["rules"]
     assert [(b["name"], b["weight"]) for b in rule["backendRefs"]] == [("serving", 100)]
 
 
 def test_the_champions_pods_are_not_started_anew_for_a_canary(place: Path) -> None:
-    before = with_canary(place, "staging", Beside.nobody())
+    before = with_canary(place, "staging", CanaryReference.nobody())
     after = with_canary(place, "staging", CANARY)
     assert one(after, "Deployment", "serving") == one(before, "Deployment", "serving")
-    before, after = (with_canary(place, "prod", canary) for canary in (Beside.nobody(), CANARY))
+    before, after = (with_canary(place, "prod", canary) for canary in (CanaryReference.nobody(), CANARY))
     ours, theirs = (one(o, "InferenceService", "self-emo") for o in (before, after))
     assert ours["metadata"] == theirs["metadata"]  # KServe hands labels and annotations on to the pods
     assert ours["spec"]["predictor"] == theirs["spec"]["predictor"]
@@ -100,7 +100,10 @@ def test_kserve_gets_an_entry_of_its_own_kind(place: Path) -> None:
 
 
 def test_without_one_kserve_has_no_entry(place: Path) -> None:
-    assert "canary" not in one(with_canary(place, "prod", Beside.nobody()), "InferenceService", "self-emo")["spec"]
+    assert (
+        "canary"
+        not in one(with_canary(place, "prod", CanaryReference.nobody()), "InferenceService", "self-emo")["spec"]
+    )
 
 
 def test_the_rule_asks_the_two_servers_and_prometheus_and_has_no_right_in_the_cluster(place: Path) -> None:

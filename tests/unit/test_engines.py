@@ -14,7 +14,7 @@ from selfemo.policies import Policies
 from selfemo.policy import adapters
 from selfemo.policy.engine import Engine, Sampling
 from selfemo.policy.load import load_engine
-from selfemo.policy.stepping import Drawn, SampleAsk, ScoreAsk, Scored, stepper_of
+from selfemo.policy.stepping import AnswersScored, Drawn, SampleAsk, ScoreAsk, stepper_of
 from selfemo.policy.weights import load_model, load_tokenizer
 from selfemo.store.artifacts import Store
 
@@ -133,7 +133,7 @@ def test_a_server_works_on_requests_together_with_any_engine(engine: Engine, tin
         for event in stepper.step():
             if isinstance(event, Drawn):
                 drawn[event.ask].append(event.token)
-            elif isinstance(event, Scored):
+            elif isinstance(event, AnswersScored):
                 found = event.scores
     alone = engine.sample(PROMPTS, [1, 1, 1], Sampling(1, 6, 0.0))
     assert [tuple(drawn[ask]) for ask in samples] == [group[0].ids for group in alone]

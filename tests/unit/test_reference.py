@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from selfemo.config.platform import Gitops
 from selfemo.registry.git import proposed
-from selfemo.registry.reference import HEADER, Beside, Reference, knows_canaries, replicas_of
+from selfemo.registry.reference import HEADER, CanaryReference, Reference, knows_canaries, replicas_of
 from tests.unit.test_gitops import FILE, git, merge, remote, server, wanted
 
 __all__ = ["remote", "server"]
 
-CANARY = Beside("4", "s3://b/train-4", "e" * 64, 10)
+CANARY = CanaryReference("4", "s3://b/train-4", "e" * 64, 10)
 
 
 def data(text: str) -> dict[str, str]:
@@ -32,21 +32,21 @@ def test_where_there_are_no_canaries_it_is_the_file_that_it_always_was() -> None
 
 
 def test_it_names_both_and_the_shares_are_all_of_the_traffic() -> None:
-    row = data(wanted().beside(CANARY).to_yaml())
+    row = data(wanted().with_canary(CANARY).to_yaml())
     assert (row["version"], row["uri"], row["digest"]) == ("3", "s3://b/train-3", "d" * 64)
     assert (row["canary-version"], row["canary-uri"], row["canary-digest"]) == ("4", "s3://b/train-4", "e" * 64)
     assert (row["canary"], row["canary-share"], row["champion-share"]) == ("present", "10", "90")
 
 
 def test_of_no_canary_it_says_so_in_the_same_words() -> None:
-    one, none = (data(wanted().beside(canary).to_yaml()) for canary in (CANARY, Beside.nobody()))
+    one, none = (data(wanted().with_canary(canary).to_yaml()) for canary in (CANARY, CanaryReference.nobody()))
     assert one.keys() == none.keys()  # kustomize copies them, and refuses what is not there
     assert (none["canary"], none["canary-share"], none["champion-share"]) == ("absent", "0", "100")
 
 
 @given(st.integers(0, 50))
 def test_whatever_share_it_is_a_configmap_of_texts(share: int) -> None:
-    row = data(wanted().beside(Beside("4", "u", "d", share)).to_yaml())
+    row = data(wanted().with_canary(CanaryReference("4", "u", "d", share)).to_yaml())
     assert all(isinstance(value, str) for value in row.values())
     assert int(row["canary-share"]) + int(row["champion-share"]) == 100
 
@@ -54,7 +54,7 @@ def test_whatever_share_it_is_a_configmap_of_texts(share: int) -> None:
 @pytest.mark.parametrize("text", [None, "", "a: [", "data: 3", "data: {version: '1'}", "data: canary", "[" * 5000])
 def test_a_file_that_says_nothing_of_canaries_is_known_as_such(text: str | None) -> None:
     assert not knows_canaries(text)
-    assert knows_canaries(wanted().beside(Beside.nobody()).to_yaml())
+    assert knows_canaries(wanted().with_canary(CanaryReference.nobody()).to_yaml())
 
 
 BOMB = "\n".join(["a0: &a0 [x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)), ""])
@@ -71,10 +71,10 @@ def test_a_file_with_what_no_file_of_ours_may_have_says_nothing(more: str) -> No
 def test_a_canary_begins_gets_its_share_and_ends_each_by_a_change_of_its_own(
     server: Path, remote: Gitops, tmp_path: Path
 ) -> None:
-    beside = (None, Beside("4", "s3://b/train-4", "e" * 64, 0), CANARY, Beside.nobody())
+    beside = (None, CanaryReference("4", "s3://b/train-4", "e" * 64, 0), CANARY, CanaryReference.nobody())
     titles = []
     for turn, canary in enumerate(beside):
-        reference = wanted() if canary is None else wanted().beside(canary)
+        reference = wanted() if canary is None else wanted().with_canary(canary)
         branch = f"serve-self-emo-{reference.named}"
         assert proposed(remote, reference, "why") == f"committed on {branch}, pushed"
         assert "already holds" in proposed(remote, reference, "why")
@@ -94,7 +94,7 @@ def test_a_canary_begins_gets_its_share_and_ends_each_by_a_change_of_its_own(
 def test_a_file_that_manifests_read_for_canaries_goes_on_saying_that_there_is_none(
     server: Path, remote: Gitops, tmp_path: Path
 ) -> None:
-    proposed(remote, wanted().beside(Beside.nobody()), "why")
+    proposed(remote, wanted().with_canary(CanaryReference.nobody()), "why")
     merge(server, "serve-self-emo-3", tmp_path, squash=False)
     assert "already serves" in proposed(remote, wanted(), "the section canary was taken out")
     proposed(remote, wanted("5"), "why")
@@ -105,5 +105,7 @@ def test_the_references_that_are_shipped_are_of_this_form() -> None:
     for overlay in ("dev", "staging", "prod"):
         text = (Path(__file__).parents[2] / "manifests/overlays" / overlay / "model.yaml").read_text()
         row = data(text)
-        shipped = Reference(row["model"], row["version"], row["uri"], row["digest"]).beside(Beside.nobody())
+        shipped = Reference(row["model"], row["version"], row["uri"], row["digest"]).with_canary(
+            CanaryReference.nobody()
+        )
         assert yaml.safe_load(shipped.to_yaml(row["replicas"])) == yaml.safe_load(text)

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from selfemo.policy.engine import Sampling
-from selfemo.policy.stepping import Ask, Broken, Drawn, SampleAsk, ScoreAsk, Scored, Stepper
+from selfemo.policy.stepping import AnswersScored, Ask, Broken, Drawn, SampleAsk, ScoreAsk, Stepper
 from selfemo.policy.trees.sampler import TransformersEngine
 from selfemo.policy.trees.stepper import TreeStepper
 from selfemo.policy.weights import load_model, load_tokenizer
@@ -46,7 +46,7 @@ def run(stepper: Stepper, asks: Sequence[SampleAsk | ScoreAsk], each: int = 0) -
             if isinstance(event, Drawn):
                 drawn[event.ask][event.index].append(event.token)
             else:
-                assert isinstance(event, Scored)
+                assert isinstance(event, AnswersScored)
                 found[event.ask] = event.scores
     return found
 

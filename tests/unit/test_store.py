@@ -144,7 +144,7 @@ def _cut(file: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [_overwritten, _replaced, _cut, Path.unlink])
-def test_a_file_that_changes_after_it_was_verified_is_noticed_and_brought_again(
+def test_a_file_that_changes_after_it_was_verified_is_noticed_and_fetched_again(
     store: Store, tmp_path: Path, hashed: list[str], change: Callable[[Path], None]
 ) -> None:
     store.publish(_directory(tmp_path / "d", {"a": b"good"}), store.uri("x"), step="s")

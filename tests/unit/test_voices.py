@@ -89,7 +89,7 @@ def _turn(name: str, recogniser: list[str], responder: list[str], gold: str | No
 DOUBT = ["joy"] * 5 + ["fear"] * 4 + ["anger"]
 
 
-def test_the_responder_settles_what_the_recogniser_doubts() -> None:
+def test_the_responder_decides_what_the_recogniser_doubts() -> None:
     [sample] = filter_rollouts([_turn("u", DOUBT, ["fear"] * 9 + ["joy"])], SPACES, CONFIG).samples
     assert sample.target == ("fear",)
     [alone] = filter_rollouts([understanding(DOUBT)], SPACES, CONFIG).samples
@@ -147,7 +147,7 @@ def test_turns_without_a_word_are_no_bag_of_words(text: str) -> None:
     assert words_of([Dialogue(id="d", corpus="sample", split="train", turns=turns)], 0) == {}
 
 
-def test_words_can_settle_a_target(dialogues: list[Dialogue]) -> None:
+def test_words_can_decide_a_target(dialogues: list[Dialogue]) -> None:
     scared = next(u.text for d in dialogues for u in d.turns if u.gold == ("fear",))
     read = written(Words(dialogues, 0).read(scared, SPACE))
     turn = understanding(DOUBT)

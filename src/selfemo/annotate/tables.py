@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from itertools import count, islice
 from typing import Any
 
-from selfemo.annotate.write import CHUNK, Rows, beside, matched
+from selfemo.annotate.write import CHUNK, Rows, as_lists, matched
 from selfemo.data.intake.columns import listed
 from selfemo.data.needs import needed
 
@@ -27,7 +27,7 @@ def write(rows: Rows, origins: Iterator[tuple[int, int, int]]) -> None:
             values: dict[str, list[Any]]
             if rows.turns:
                 lengths = [len(listed(turn) or ()) for turn in batch.column(rows.turns).to_pylist()]
-                found = [beside(names, one, length) for one, length in zip(said, lengths, strict=True)]
+                found = [as_lists(names, one, length) for one, length in zip(said, lengths, strict=True)]
                 values = {name: [one[name] for one in found] for name in names}
             else:
                 values = {name: [one[0][name] if 0 in one else None for one in said] for name in names}

@@ -193,7 +193,7 @@ def _add(rows: Rows, row: Any, said: Mapping[int, Mapping[str, Any]]) -> None:
         for slot, turn in enumerate(turns):
             turn.update(said.get(slot) or none)
     elif isinstance(row, dict):
-        row.update(beside(rows.output.names(), said, len(listed(turns) or ())))
+        row.update(as_lists(rows.output.names(), said, len(listed(turns) or ())))
     else:
         raise UserError(
             "a list of text has no place for what is added",
@@ -202,7 +202,7 @@ def _add(rows: Rows, row: Any, said: Mapping[int, Mapping[str, Any]]) -> None:
         )
 
 
-def beside(names: Sequence[str], said: Mapping[int, Mapping[str, Any]], count: int) -> dict[str, list[Any]]:
+def as_lists(names: Sequence[str], said: Mapping[int, Mapping[str, Any]], count: int) -> dict[str, list[Any]]:
     """What is said of the turns of a row as lists, as long as that of the turns."""
     return {name: [said[i][name] if i in said else None for i in range(count)] for name in names}
 

@@ -23,7 +23,7 @@ from selfemo.errors import UserError
 from selfemo.method.gate import Decision, NotComparable
 from selfemo.registry.canary import ANSWERED, EVIDENCE, REASON, forced
 from selfemo.registry.moves import now
-from selfemo.registry.promotion import against_registry, alone, settle
+from selfemo.registry.promotion import against_registry, alone, recover
 from selfemo.registry.served import BY_HAND, reference, synchronise
 from selfemo.registry.versions import CANARY, CHAMPION, ENDED, STARTED
 from selfemo.store.lock import Lease
@@ -33,10 +33,15 @@ class Became(Enum):
     """What a look came to."""
 
     NONE = "none"
+    """There is no canary to look at."""
     WAITS = "waits"
+    """It gets no traffic yet, or there is no champion to compare it with."""
     GOES_ON = "goes on"
+    """Nothing is decided yet, and it keeps its share."""
     STOPPED = "rolled back"
+    """It is canary no more, and the champion stays."""
     CHAMPION = "champion"
+    """It has done well for long enough, and is champion now."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,7 @@ def stop(context: Context, reason: str) -> str:
 
 
 @dataclass(frozen=True)
-class State:
+class CanaryStatus:
     """What the registry knows of the canary, or of the last one.
 
     Attributes:
@@ -131,16 +136,16 @@ class State:
     reason: str = ""
 
 
-def state(context: Context) -> State:
+def status(context: Context) -> CanaryStatus:
     """Say how the canary stands; no server is asked."""
     registry = context.registry
     canary = registry.canary.running()
     if canary is None:
         last = registry.canary.moves.last()
         if last is None or last.kind != "end":
-            return State((f"{registry.model} has no canary",))
+            return CanaryStatus((f"{registry.model} has no canary",))
         said = f"{registry.model} has no canary; the last was version {last.before}: {last.reason}"
-        return State((said,), reason=last.reason)
+        return CanaryStatus((said,), reason=last.reason)
     started, answers, reason = (str(canary.tags.get(tag) or "") for tag in (STARTED, ANSWERED, REASON))
     share = context.config.canary.share if context.config.canary and answers else 0
     lines = (
@@ -149,12 +154,12 @@ def state(context: Context) -> State:
         f"its server answers: {'since ' + answers if answers else 'not seen yet'}",
         f"reason: {reason or BY_HAND}",
     )
-    return State(lines, share, started, answers, reason)
+    return CanaryStatus(lines, share, started, answers, reason)
 
 
 def _found(context: Context, lease: Lease) -> tuple[Any | None, Any | None]:
     """Canary and champion, when what was cut off is finished; an alias that a person moved gets its record."""
-    settle(context, lease)
+    recover(context, lease)
     registry = context.registry
     canary, champion = registry.canary.running(), registry.versions.alias(CHAMPION)
     if canary is not None and champion is not None and (canary.tags.get(ENDED) or not canary.tags.get(STARTED)):
@@ -165,14 +170,14 @@ def _found(context: Context, lease: Lease) -> tuple[Any | None, Any | None]:
 
 def _awaited(context: Context, canary: Any, bounds: Canary) -> tuple[str, ...]:
     """Whether its server answers by now, which is written down: from then on it gets its share."""
-    is_now = servers.state(bounds.canary, "canary.canary.url")
+    is_now = servers.health(bounds.canary, "canary.canary.url")
     if not is_now.answers:
         return (f"it gets no traffic yet: {is_now.words}",)
     if is_now.digest not in ("", reference(context, canary).digest):
         return ("it gets no traffic yet: its server has other weights; is the change in Git merged and applied?",)
 
     def answers(lease: Lease) -> bool:
-        settle(context, lease)
+        recover(context, lease)
         if there := _same(context, canary):
             lease.renew()
             versions = context.registry.versions
@@ -188,10 +193,10 @@ def _judged(
     context: Context, champion: Any, canary: Any, bounds: Canary, clock: float
 ) -> tuple[Became, tuple[str, ...]]:
     """What the rules say of a canary that has its share."""
-    of_champion = servers.state(bounds.champion, "canary.champion.url")
+    of_champion = servers.health(bounds.champion, "canary.champion.url")
     if not of_champion.answers:
         return Became.GOES_ON, (f"nothing is judged: {of_champion.words}",)
-    of_canary = servers.state(bounds.canary, "canary.canary.url")
+    of_canary = servers.health(bounds.canary, "canary.canary.url")
     if not of_canary.answers:
         return Became.STOPPED, (f"answers: {of_canary.words}",)
     for name, found, version in (("champion", of_champion, champion), ("canary", of_canary, canary)):
@@ -227,7 +232,7 @@ def _act(
     context: Context, lease: Lease, canary: Any, became: Became, words: tuple[str, ...]
 ) -> tuple[Became, str] | None:
     """Do what was decided; what was done, and in words. None if this is not the canary any more."""
-    settle(context, lease)
+    recover(context, lease)
     if not _same(context, canary):
         return None
     registry, number = context.registry, str(canary.version)

@@ -25,9 +25,13 @@ class Says(Enum):
     """What a rule says of a canary."""
 
     NOTHING_YET = "not enough seen"
+    """It has not answered often enough to tell."""
     WELL = "within its bound"
+    """Nothing speaks against it beyond chance."""
     BROKEN = "beyond its bound"
+    """It is worse than it may be, beyond chance: the canary is rolled back."""
     NEVER = "not judged"
+    """The figure cannot be had, and will not be by waiting."""
 
 
 @dataclass(frozen=True)

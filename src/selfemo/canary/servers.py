@@ -28,7 +28,7 @@ def key() -> str:
 
 
 @dataclass(frozen=True)
-class State:
+class Health:
     """What a server serves.
 
     Attributes:
@@ -42,7 +42,7 @@ class State:
     words: str = ""
 
 
-def state(server: Server, where: str, sleep: Callable[[float], None] = time.sleep) -> State:
+def health(server: Server, where: str, sleep: Callable[[float], None] = time.sleep) -> Health:
     """What a server serves, asked several times before it is taken for away.
 
     Args:
@@ -69,11 +69,11 @@ def state(server: Server, where: str, sleep: Callable[[float], None] = time.slee
         try:
             row = answer.json()["data"][0]
             if answer.status == 200:
-                return State(True, str(row.get("digest", "")))
+                return Health(True, str(row.get("digest", "")))
         except (ValueError, LookupError, TypeError, AttributeError):
             pass
         said = f"{server.url} answers {answer.status} at /v1/models"
-    return State(False, words=said)
+    return Health(False, words=said)
 
 
 def labels(server: Server, dialogue: Dialogue, where: str) -> frozenset[str] | None:

@@ -10,7 +10,7 @@ import click
 
 from selfemo.cli import complete
 from selfemo.cli.base import configured, needs_of, surroundings
-from selfemo.cli.data_import import column, options_of, settled, show
+from selfemo.cli.data_import import column, made_sure, options_of, show
 from selfemo.cli.output import Report, reports
 from selfemo.errors import UserError
 
@@ -129,7 +129,7 @@ def annotate(
     Source(source, plan).check(out)
     show(plan, f"{source.name}: what will be read", without=_SKIPPED)
     if not yes:
-        plan = settled(plan, options, lambda options: plan_of([source], options), "Annotate this?")
+        plan = made_sure(plan, options, lambda options: plan_of([source], options), "Annotate this?")
     context = surroundings(config, needs=needs_of(policy))
     found = context.policies.find(policy)
     spaces, usual = known_labels(config, found)

@@ -35,10 +35,10 @@ def show(config: Config) -> Report:
     Example:
       selfemo canary show --config prod.yaml
     """
-    from selfemo.canary.decide import state
+    from selfemo.canary.decide import status
 
     context = surroundings(config, needs=("mlflow",))
-    found = state(context)
+    found = status(context)
     said = "\n".join(found.lines)
     known = {"share": found.share, "started": found.started, "answers": found.answers, "reason": found.reason}
     return Report({**standing(context, said), **known}, said)

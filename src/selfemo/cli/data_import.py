@@ -100,7 +100,7 @@ def import_(files: tuple[Path, ...], out: Path, name: str | None, **given: Any) 
     plan = plans.make(files, options)
     show(plan, f"{name}: what will be read")
     if not given["yes"]:
-        plan = settled(plan, options, lambda options: plans.make(files, options), "Import this?")
+        plan = made_sure(plan, options, lambda options: plans.make(files, options), "Import this?")
     report = write.run(plan, out, name, skip_bad=given["skip_bad"], force=given["force"], redactor=redactor)
     values = {key: report[key] for key in ("name", "counts", "labels", "neutral", "masked")} | {
         "out": out,
@@ -166,7 +166,7 @@ def show(plan: Plan, title: str, without: tuple[str, ...] = ()) -> None:
     show_table(("", "guessed or given", ""), rows, title=title, left=("guessed or given",))
 
 
-def settled(plan: Plan, options: Options, make: Callable[[Options], Plan], question: str) -> Plan:
+def made_sure(plan: Plan, options: Options, make: Callable[[Options], Plan], question: str) -> Plan:
     """A plan of which all is sure: on a terminal, what is not is asked for.
 
     Args:
@@ -183,7 +183,7 @@ def settled(plan: Plan, options: Options, make: Callable[[Options], Plan], quest
     if sys.stdin.isatty() and sys.stdout.isatty():
         plan = _ask(plan, options, make)
         click.confirm(question, default=True, abort=True)
-    plans.settle(plan)
+    plans.check_sure(plan)
     return plan
 
 

@@ -72,9 +72,9 @@ def drift(config: Config, place: str | None, policy: str | None, days: int, boun
 def _show(measures: list[Measure], title: str) -> None:
     rows = []
     for m in measures:
-        verdict = f"fewer than {FEWEST} dialogues" if not m.decided else "drifted" if m.drifted else "as it was judged"
+        finding = f"fewer than {FEWEST} dialogues" if not m.decided else "drifted" if m.drifted else "as it was judged"
         moved = ", ".join(f"{name} {here:.0%} to {there:.0%}" for name, here, there in m.moved[:2] if m.decided)
         chance = "-" if not m.decided else f"< {CHANCE}" if m.chance < CHANCE else f"{m.chance:.2f}"
-        rows.append((m.name, m.reference, m.served, f"{m.psi:.2f} of {m.bound}", chance, verdict, moved))
-    head = ("what", "dialogues then", "now", "index", "chance", "verdict", "moved most")
-    show_table(head, rows, title=title, left=("verdict", "moved most"))
+        rows.append((m.name, m.reference, m.served, f"{m.psi:.2f} of {m.bound}", chance, finding, moved))
+    head = ("what", "dialogues then", "now", "index", "chance", "finding", "moved most")
+    show_table(head, rows, title=title, left=("finding", "moved most"))

@@ -44,9 +44,9 @@ def watch(config: Config, name: str | None, cluster: bool) -> Report:
     from selfemo.runs.state import folder_of
 
     given = click.get_current_context().params
-    settled = given.get("path") is not None or any(o.startswith("run=") for o in given.get("overrides") or ())
+    named = given.get("path") is not None or any(o.startswith("run=") for o in given.get("overrides") or ())
     context = Context(config)
-    name = name or (config.run if settled else newest(context.workdir) or config.run)
+    name = name or (config.run if named else newest(context.workdir) or config.run)
     if not cluster and (folder_of(context.workdir, name) / events.FILE).exists():
         return _ended(_here(context, name))
     if cluster or config.cluster.host:

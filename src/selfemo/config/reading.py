@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from selfemo.config.anchors import Loc, anchored
 from selfemo.config.overrides import apply
 from selfemo.config.run import Config
-from selfemo.data.corpora.load import labels_beside
+from selfemo.data.corpora.load import labels_at
 from selfemo.data.corpora.table import CORPORA
 from selfemo.data.label_file import LabelFile, read_label_file
 from selfemo.data.yamls import Yaml, read_yaml
@@ -45,7 +45,7 @@ def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
         set_by[apply(data, override)] = override
 
     here = Path.cwd()
-    beside = path.parent.resolve() if path is not None and path.is_file() else here  # a pipe lies nowhere
+    folder = path.parent.resolve() if path is not None and path.is_file() else here  # a pipe lies nowhere
 
     def given(loc: Loc) -> str | None:
         names = tuple(map(str, loc))
@@ -57,7 +57,7 @@ def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
             return f"--set {override}"
         return "config" if path is None else written.where(loc)
 
-    data = anchored(data, lambda loc: here if given(loc) is not None else beside, place)
+    data = anchored(data, lambda loc: here if given(loc) is not None else folder, place)
     return validate(with_labels(data, place), place)
 
 
@@ -100,7 +100,7 @@ def _corpus(corpus: Any, endpoint: str | None, where: Callable[[], str]) -> Any:
             raise
     elif named is None and isinstance(path, str):
         try:
-            labels = labels_beside(path, endpoint)
+            labels = labels_at(path, endpoint)
         except Unread:  # a command that needs no corpora needs no store either; who needs its labels is told
             return corpus
     return corpus if labels is None else {**corpus, "labels": labels.model_dump(mode="json")}

@@ -24,7 +24,7 @@ When = Annotated[AwareDatetime, AfterValidator(lambda when: when.astimezone(UTC)
 """A time, in UTC."""
 
 
-class Row(BaseModel):
+class OfTurn(BaseModel):
     """What readings and corrections share: a turn of a dialogue, its labels, and when they were given."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -35,7 +35,7 @@ class Row(BaseModel):
     when: When
 
 
-class Reading(Row):
+class Reading(OfTurn):
     """What the served policy read in a turn of a collected conversation.
 
     Attributes:
@@ -55,7 +55,7 @@ class Reading(Row):
     digest: Text = ""
 
 
-class Correction(Row):
+class Correction(OfTurn):
     """What a person says that a turn expresses.
 
     Attributes:
@@ -158,7 +158,7 @@ def line_of(row: dict[str, Any]) -> bytes:
     return json.dumps({"schema": row["schema"], **row}, ensure_ascii=False).encode() + b"\n"
 
 
-R = TypeVar("R", bound=Row)
+R = TypeVar("R", bound=OfTurn)
 
 
 def parsed(line: bytes, where: str, model: type[R]) -> R:

@@ -206,7 +206,7 @@ def write_spaces(path: Path, spaces: Spaces) -> None:
     path.write_text(json.dumps(rows, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
-def spaces_beside(directory: Path) -> dict[str, LabelSpace]:
+def spaces_at(directory: Path) -> dict[str, LabelSpace]:
     """The label spaces that a directory holds by corpus; none if it holds none."""
     return read_spaces(directory / SPACES) if (directory / SPACES).is_file() else {}
 

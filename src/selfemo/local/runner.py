@@ -119,7 +119,7 @@ def run_pipeline(context: Context) -> Ended:
         _told(context, happened),
         _screen(context) as show,
     ):
-        (folder / "config.json").write_text(context.settled.to_json())  # the same wherever a step runs
+        (folder / "config.json").write_text(context.portable.to_json())  # the same wherever a step runs
         before = log.tell()
         process = subprocess.Popen(
             command,  # where we are: relative paths of the configuration mean the same to the steps

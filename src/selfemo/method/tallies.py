@@ -17,7 +17,7 @@ from selfemo.method.rewards import Floats
 
 
 @dataclass(frozen=True)
-class Scores:
+class Measures:
     """Metrics of tallies, one for each leading index.
 
     Attributes:
@@ -33,7 +33,7 @@ class Scores:
     f1: Floats
 
 
-def scores_of(matrix: NDArray[np.integer]) -> Scores:
+def scores_of(matrix: NDArray[np.integer]) -> Measures:
     """Metrics of confusion matrices ``(..., m, m + 1)``: rows gold, columns predicted, the last unparseable."""
     return scores_of_tallies(tallies(matrix))
 
@@ -46,12 +46,12 @@ def tallies(matrix: NDArray[np.integer]) -> Floats:
     return np.stack([hits, counts.sum(-1), counts[..., :m].sum(-2)], axis=-2)
 
 
-def scores_of_tallies(tallied: Floats) -> Scores:
+def scores_of_tallies(tallied: Floats) -> Measures:
     """Metrics of :func:`tallies`, or of sums of them."""
     hits, support, named = np.moveaxis(tallied, -2, 0)
     f1 = 2 * hits / np.maximum(support + named, 1)
     total = np.maximum(support.sum(-1), 1)
-    return Scores(hits.sum(-1) / total, (f1 * support).sum(-1) / total, f1.mean(-1), f1)
+    return Measures(hits.sum(-1) / total, (f1 * support).sum(-1) / total, f1.mean(-1), f1)
 
 
 def micro_f1(tallied: Floats) -> Floats:
@@ -74,8 +74,8 @@ def resample(dialogues: int, times: int, seed: int) -> NDArray[np.int64]:
     return rng.multinomial(dialogues, np.full(dialogues, 1 / dialogues), size=times)
 
 
-def bootstrap(counts: NDArray[np.int64], times: int, seed: int) -> Scores:
-    """Scores of bootstrap resamples of confusion matrices ``(D, m, m + 1)``, leading shape ``(times,)``."""
+def bootstrap(counts: NDArray[np.int64], times: int, seed: int) -> Measures:
+    """Measures of bootstrap resamples of confusion matrices ``(D, m, m + 1)``, leading shape ``(times,)``."""
     return scores_of_tallies(resampled(tallies(counts), times, seed))
 
 

@@ -16,7 +16,7 @@ from selfemo.store import marks
 from selfemo.store.artifacts import sha256
 from selfemo.store.filelock import locked
 
-_SETTLED = 2_000_000_000
+_UNCHANGED = 2_000_000_000
 """Nanoseconds: a file that was changed less long ago can change once more without another time."""
 HASHED_WITHIN = 3600.0
 """Seconds that one process waits for another to hash: some hundred times what the largest models take."""
@@ -49,7 +49,7 @@ def digest(directory: Path, cache: Path) -> str:
         started = time.time_ns()
         with heartbeat(f"hashing {directory}"):
             found = hashlib.sha256(json.dumps([(n, sha256(directory / n)) for n in names]).encode()).hexdigest()
-        if all(changed < started - _SETTLED for _, changed, _ in now.values()):
+        if all(changed < started - _UNCHANGED for _, changed, _ in now.values()):
             marks.write(mark, found, now)
     return found
 

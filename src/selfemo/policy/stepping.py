@@ -73,7 +73,7 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class Scored:
+class AnswersScored:
     """All scores of an ask: for each prompt the log-probability of each answer."""
 
     ask: ScoreAsk
@@ -87,7 +87,7 @@ class Broken:
     ask: Ask
 
 
-Event = Drawn | Scored | Broken
+Event = Drawn | AnswersScored | Broken
 
 
 @dataclass

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Sequence
 
 from selfemo.policy.engine import Completion, Engine
-from selfemo.policy.stepping import Ask, Broken, Drawn, Event, Figures, SampleAsk, ScoreAsk, Scored
+from selfemo.policy.stepping import AnswersScored, Ask, Broken, Drawn, Event, Figures, SampleAsk, ScoreAsk
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class WholeCalls:
             prompts = [prompt for ask in scores for prompt in ask.prompts]
             found = iter(self.engine.score(prompts, [some for ask in scores for some in ask.answers]))
             self.figures.computed += sum(map(len, prompts))
-            events += [Scored(ask, tuple(next(found) for _ in ask.prompts)) for ask in scores]
+            events += [AnswersScored(ask, tuple(next(found) for _ in ask.prompts)) for ask in scores]
         return events
 
     def _tokens(self, ask: SampleAsk, index: int, completion: Completion) -> list[Event]:

@@ -71,7 +71,7 @@ class Canary:
             UserError: If another version is canary.
         """
         through(number, passed=passed, reason=reason, force=force)
-        self.settle(lease)
+        self.recover(lease)
         number, current = str(self.versions.get(number).version), self.moves.at()
         if current == number:
             return
@@ -111,7 +111,7 @@ class Canary:
         Raises:
             UserError: If there is no canary.
         """
-        finished = self.settle(lease)
+        finished = self.recover(lease)
         current, last = self.moves.at(), self.moves.last()
         if current:
             self.end(reason, lease)
@@ -120,7 +120,7 @@ class Canary:
             return last.before
         raise UserError("there is no canary", where=f"models:/{self.model}@{CANARY}", fix="nothing is to be stopped")
 
-    def settle(self, lease: Lease | None = None) -> bool:
+    def recover(self, lease: Lease | None = None) -> bool:
         """Finish what was cut off, and end a canary that has become champion, or whose champion is another by now.
 
         Args:

@@ -17,7 +17,7 @@ from selfemo.errors import UserError
 from selfemo.logs import printable
 from selfemo.places import temporary
 from selfemo.registry.git_commands import attempt, call, failed, git, run
-from selfemo.registry.reference import Beside, Reference, knows_canaries, replicas_of
+from selfemo.registry.reference import CanaryReference, Reference, knows_canaries, replicas_of
 from selfemo.store.lock import who
 
 _THERE = re.compile(r"already (exists|open)|another open merge request", re.IGNORECASE)
@@ -73,7 +73,7 @@ def proposed(settings: Gitops, wanted: Reference, why: str, memory: Memory | Non
             raise UserError("lies outside the repository", where=settings.reference, fix="set gitops.reference")
         now = _text(file, settings.reference)
         if wanted.canary is None and knows_canaries(now):
-            wanted = wanted.beside(Beside.nobody())
+            wanted = wanted.with_canary(CanaryReference.nobody())
         text = wanted.to_yaml(replicas_of(now))
         if now == text:
             return f"Git already serves version {wanted.named}"
@@ -102,8 +102,8 @@ def proposed(settings: Gitops, wanted: Reference, why: str, memory: Memory | Non
 def _exactly(wanted: Reference) -> str:
     """Digest and address of what is to be served."""
     there = wanted.canary is not None and wanted.canary.version and wanted.canary
-    beside = f"\nCanary: digest {there.digest}, {there.uri}" if there else ""
-    return f"Digest {wanted.digest}, {wanted.uri}{beside}"
+    canary = f"\nCanary: digest {there.digest}, {there.uri}" if there else ""
+    return f"Digest {wanted.digest}, {wanted.uri}{canary}"
 
 
 def _commit(tree: Path, settings: Gitops, branch: str, text: str, title: str, body: str) -> None:

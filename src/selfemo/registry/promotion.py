@@ -125,11 +125,13 @@ def after_decision(context: Surroundings, version: Any, decision: Decision, cham
         return decision.reason
 
     def promote(lease: Lease) -> str:
-        settle(context, lease)  # the promotion may have been cut off the last time
+        recover(context, lease)  # the promotion may have been cut off the last time
         now = registry.versions.get(version.version)
         if said := _before(now):
             return said
-        if stopped := _stopped(now):  # by another run's guard: this one began from it, and has nothing to say of it
+        if stopped := _stopped(
+            now
+        ):  # by another run's guard: this one began from it, and has nothing to say of it
             return stopped
         current = registry.versions.alias(CHAMPION)
         decided = decision
@@ -143,9 +145,9 @@ def after_decision(context: Surroundings, version: Any, decision: Decision, cham
                 decided = Decision(False, f"the registry's champion is not comparable: {error.message}")
         if not decided.promoted:
             return decided.reason
-        beside = registry.canary.running()
-        if context.config.canary is not None and beside is not None:  # nor does the loop wait: it may take days
-            return f"version {beside.version} is canary just now, and this one passed the gate: {decided.reason}"
+        running = registry.canary.running()
+        if context.config.canary is not None and running is not None:  # nor does the loop wait: it may take days
+            return f"version {running.version} is canary just now, and this one passed the gate: {decided.reason}"
         evidence = _evidence(decided, scores, current)
         return _put(context, str(version.version), current, decided, evidence, lease)
 
@@ -165,10 +167,10 @@ def _stopped(version: Any) -> str:
     return f"the guard stopped it: {why}" if why else ""
 
 
-def settle(context: Surroundings, lease: Lease) -> None:
+def recover(context: Surroundings, lease: Lease) -> None:
     """Finish what whoever held the lock before was killed at."""
     context.registry.champion.recover(lease)
-    context.registry.canary.settle(lease)
+    context.registry.canary.recover(lease)
 
 
 def _put(
@@ -189,7 +191,7 @@ def _put(
         registry.canary.start(number, str(champion.version), **gate_said, evidence=evidence, lease=lease)
         return f"canary of {registry.model}: version {number} beside version {champion.version}: {decision.reason}"
     previous = registry.champion.promote(number, **gate_said, evidence=evidence, lease=lease)
-    registry.canary.settle(lease)  # which served beside another champion
+    registry.canary.recover(lease)  # which served beside another champion
     return f"champion of {registry.model}: version {number} (was {previous or 'none'}): {decision.reason}"
 
 
@@ -225,16 +227,16 @@ def promote_version(
         reference(context, version)  # what cannot be served is not promoted
 
     def promote(lease: Lease) -> tuple[str, str]:
-        settle(context, lease)
+        recover(context, lease)
         version, champion = registry.versions.get(number), registry.versions.alias(CHAMPION)
         if champion is not None and str(champion.version) == str(version.version):
             already = f"version {number} is the champion already"
             if PROMOTED not in version.tags:
                 raise UserError(already, where=f"models:/{registry.model}@{CHAMPION}")
             return already, str(version.tags.get("selfemo.promotion_reason", ""))
-        beside = registry.canary.running()
-        if beside is not None and str(beside.version) == str(version.version) and not at_once:
-            return f"version {number} is canary already: selfemo canary show", beside.tags.get(canary.REASON, "")
+        running = registry.canary.running()
+        if running is not None and str(running.version) == str(version.version) and not at_once:
+            return f"version {number} is canary already: selfemo canary show", running.tags.get(canary.REASON, "")
         scores, stopped = version.tags.get("selfemo.scores", ""), _stopped(version)
         if force:
             decision = Decision(False, kept(reason or "forced"))
@@ -265,7 +267,7 @@ def roll_back(context: Surroundings, reason: str) -> str:
 
     def back(lease: Lease) -> tuple[str, str]:
         done = context.registry.champion.rollback(reason, lease)
-        context.registry.canary.settle(lease)  # which served beside the one that was rolled back
+        context.registry.canary.recover(lease)  # which served beside the one that was rolled back
         return done
 
     was, now = alone(context, back)

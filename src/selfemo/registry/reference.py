@@ -13,7 +13,7 @@ HEADER = "# Which model is served. Written by `selfemo promote`, `rollback` and 
 
 
 @dataclass(frozen=True)
-class Beside:
+class CanaryReference:
     """The version that serves beside the champion.
 
     Attributes:
@@ -48,9 +48,9 @@ class Reference:
     version: str
     uri: str
     digest: str
-    canary: Beside | None = None
+    canary: CanaryReference | None = None
 
-    def beside(self, canary: Beside) -> Reference:
+    def with_canary(self, canary: CanaryReference) -> Reference:
         """The same with a canary, or with nobody in its place."""
         return replace(self, canary=canary)
 
@@ -84,7 +84,7 @@ class Reference:
         """What is said of the canary: of none, that there is none, in the words of one, since kustomize copies them."""
         if self.canary is None:
             return {}
-        there = self.canary if self.canary.version else Beside("0", self.uri, self.digest, 0)
+        there = self.canary if self.canary.version else CanaryReference("0", self.uri, self.digest, 0)
         return {
             "canary": "present" if self.canary.version else "absent",
             "canary-version": there.version,

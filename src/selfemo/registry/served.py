@@ -7,7 +7,7 @@ from typing import Any
 from selfemo.errors import UserError
 from selfemo.registry import git as gitops
 from selfemo.registry.canary import ANSWERED, REASON
-from selfemo.registry.reference import Beside, Reference
+from selfemo.registry.reference import CanaryReference, Reference
 from selfemo.registry.status import follow
 from selfemo.registry.surroundings import Surroundings
 from selfemo.registry.versions import CHAMPION, Versions
@@ -47,10 +47,10 @@ def wanted(context: Surroundings, champion: Any) -> Reference:
         return made
     canary = context.registry.canary.running()
     if canary is None:
-        return made.beside(Beside.nobody())
+        return made.with_canary(CanaryReference.nobody())
     share = context.config.canary.share if canary.tags.get(ANSWERED) else 0
     other = reference(context, canary)
-    return made.beside(Beside(other.version, other.uri, other.digest, share))
+    return made.with_canary(CanaryReference(other.version, other.uri, other.digest, share))
 
 
 def synchronise(context: Surroundings, why: str = "") -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from selfemo.registry.rounds import RoundRow
-from selfemo.runs.state import FINISHED, OPEN, RUNNING, State
+from selfemo.runs.state import FINISHED, OPEN, RUNNING, RunState
 
 TITLES = {
     "prepare": "Prepare",
@@ -157,7 +157,7 @@ class Going:
     what: str = ""
     rounds: int = 0
     shards: int = 1
-    state: State = field(default_factory=lambda: State(OPEN))
+    state: RunState = field(default_factory=lambda: RunState(OPEN))
     began: float | None = None
     ended: float | None = None
     pieces: dict[tuple[int, str, int | None], Piece] = field(default_factory=dict)

@@ -92,7 +92,7 @@ def comparison(found: Comparison, sides: tuple[Side, Side], most: int) -> None:
         _say(f"both names are of one policy, {found.first}: name a round of a run as RUN:N")
     dialogues = _held_out(sides[0]) if most else {}
     for corpus in found.corpora:
-        _say(f"{corpus.corpus}: {verdict(corpus, found)}")
+        _say(f"{corpus.corpus}: {in_words(corpus, found)}")
         if corpus.only_first or corpus.only_second:
             alone = f"{corpus.only_first} turns of {found.first} and {corpus.only_second} of {found.second}"
             _say(f"{alone} were scored by one alone, and do not count here")
@@ -115,7 +115,7 @@ def comparison(found: Comparison, sides: tuple[Side, Side], most: int) -> None:
             _say(f"{name}: the same")
 
 
-def verdict(corpus: OnCorpus, found: Comparison) -> str:
+def in_words(corpus: OnCorpus, found: Comparison) -> str:
     """Which is better on a corpus, in a line."""
     if corpus.why_not:
         return f"not comparable: {corpus.why_not}"

@@ -24,7 +24,7 @@ WORDS = {"FINISHED": FINISHED, "FAILED": FAILED, "KILLED": ENDED_BY_HAND}
 
 
 @dataclass(frozen=True)
-class State:
+class RunState:
     """What became of a run.
 
     Attributes:
@@ -48,7 +48,7 @@ def last_attempt(happened: list[events.Event]) -> list[events.Event]:
     return happened[starts[-1] :] if starts else []
 
 
-def of_process(attempt: list[events.Event]) -> State | None:
+def of_process(attempt: list[events.Event]) -> RunState | None:
     """What a run's own record says of it; None if it has none.
 
     Args:
@@ -60,16 +60,16 @@ def of_process(attempt: list[events.Event]) -> State | None:
     for event in reversed(attempt):
         if (event.what, event.state) == (events.RUN, "ended"):
             word = str(event.values.get("word", ""))
-            return State(word if word in WORDS.values() else FAILED, printable(str(event.values.get("said", ""))))
+            return RunState(word if word in WORDS.values() else FAILED, printable(str(event.values.get("said", ""))))
     host = str(start.values.get("host", ""))
     if host != platform.node():
-        return State(OPEN, f"on {printable(host)}, which alone can say")
+        return RunState(OPEN, f"on {printable(host)}, which alone can say")
     if processes.alive(start.pid, float(start.values.get("began", 0.0))):
-        return State(RUNNING, "here")
-    return State(KILLED, "its process is gone, and did not say how it ended; the same command goes on from there")
+        return RunState(RUNNING, "here")
+    return RunState(KILLED, "its process is gone, and did not say how it ended; the same command goes on from there")
 
 
-def state_of(run: Run, workdir: Path) -> State:
+def state_of(run: Run, workdir: Path) -> RunState:
     """What became of a run, by MLflow and by what this machine knows.
 
     Args:
@@ -81,7 +81,7 @@ def state_of(run: Run, workdir: Path) -> State:
         return known
     if run.status != "RUNNING":
         first = run.error.splitlines()[0] if run.error else ""
-        return State(WORDS.get(run.status, run.status.lower()), printable(first) if run.status != "FINISHED" else "")
+        return RunState(WORDS.get(run.status, run.status.lower()), printable(first) if run.status != "FINISHED" else "")
     if known is not None and known.word != OPEN:
         return known
-    return known or State(OPEN, "MLflow says it runs; it was not started from here")
+    return known or RunState(OPEN, "MLflow says it runs; it was not started from here")

@@ -11,7 +11,7 @@ from selfemo.context import Context
 from selfemo.registry.rounds import RoundRow
 from selfemo.registry.versions import CHAMPION
 from selfemo.runs.find import Run, runs
-from selfemo.runs.state import State, state_of
+from selfemo.runs.state import RunState, state_of
 from selfemo.store.artifacts import Manifest
 
 TOGETHER = 8
@@ -62,7 +62,7 @@ class Line:
     seed: str
     rounds: int | None
     planned: str
-    state: State
+    state: RunState
     start: Figures | None
     best: Figures | None
     champion: str

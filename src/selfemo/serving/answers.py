@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from selfemo.data.dialogue import Utterance
-from selfemo.policy.stepping import ScoreAsk, Scored
+from selfemo.policy.stepping import AnswersScored, ScoreAsk
 from selfemo.serving.chat import Chat
 from selfemo.serving.collect import Collector
 from selfemo.serving.labels import Form, Unknown, form_of, space_named
@@ -174,7 +174,7 @@ def _nothing() -> None:
 async def _scores(work: Work) -> tuple[tuple[float, ...], ...]:
     async for events in work.events():
         for event in events:
-            if isinstance(event, Scored):
+            if isinstance(event, AnswersScored):
                 return event.scores
     raise AssertionError("events go on until there are scores")
 

@@ -70,10 +70,10 @@ def known_labels(config: Config, policy: Policy) -> tuple[dict[str, LabelSpace],
     Raises:
         UserError: If neither the policy nor the configuration says any labels.
     """
-    return labels_beside(config, policy.taught)
+    return labels_with(config, policy.taught)
 
 
-def labels_beside(config: Config, taught: Mapping[str, LabelSpace]) -> tuple[dict[str, LabelSpace], str]:
+def labels_with(config: Config, taught: Mapping[str, LabelSpace]) -> tuple[dict[str, LabelSpace], str]:
     """The same, of the labels that a policy was taught.
 
     What it was taught comes first, and decides: that of its gate corpus, unless the configuration says corpora, and the

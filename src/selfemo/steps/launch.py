@@ -94,7 +94,7 @@ def launch(
     logs = context.workdir / "runs" / config.run / f"{name}-{round}"
     logs.mkdir(parents=True, exist_ok=True)
     settings = logs / "config.json"
-    settings.write_text(context.settled.to_json())
+    settings.write_text(context.portable.to_json())
     _ = policy.directory  # copied to this machine once, not by every process at the same time
     processes.start(config.launch.processes, ["train", "--config", str(settings), *arguments], logs)
     if context.store.manifest(uri) is None:

@@ -241,9 +241,9 @@ class Store:
             CorruptArtifact: If a file differs from the manifest.
         """
         directory.mkdir()
-        return {name: self._brought(uri, manifest, name, directory) for name in manifest.files}
+        return {name: self._copied(uri, manifest, name, directory) for name in manifest.files}
 
-    def _brought(self, uri: str, manifest: Manifest, name: str, directory: Path) -> list[int]:
+    def _copied(self, uri: str, manifest: Manifest, name: str, directory: Path) -> list[int]:
         """Copy one file, its hash checked; once more if it was damaged on the way. What a mark holds of it."""
         path, source = directory / name, f"{uri}/{manifest.files_at}/{name}"
         path.parent.mkdir(parents=True, exist_ok=True)

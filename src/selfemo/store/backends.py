@@ -96,7 +96,7 @@ _UNABLE = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 @contextmanager
-def _beside(target: Path, data: bytes) -> Iterator[str]:
+def _temporary(target: Path, data: bytes) -> Iterator[str]:
     """A file next to another, whole and on the disk; it is gone afterwards, whatever becomes of it."""
     descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".tmp-")
     try:
@@ -130,7 +130,7 @@ class LocalBackend:
     def create(self, uri: str, data: bytes) -> bool:
         target = self.path(uri)
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _beside(target, data) as name:
+        with _temporary(target, data) as name:
             try:
                 os.link(name, target)  # fails if the target exists, so exactly one writer wins
             except FileExistsError:
@@ -150,7 +150,7 @@ class LocalBackend:
         with locked(target.parent / f".tmp-{target.name}.lock", f"changing {uri}", SWAP_SECONDS):
             if self.read(uri) != old:
                 return False
-            with _beside(target, new) as name:
+            with _temporary(target, new) as name:
                 os.replace(name, target)
         return True
 

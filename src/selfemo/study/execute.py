@@ -83,7 +83,7 @@ def execute(run: StudyRun, config: Config) -> dict[str, Any]:
     policy = str(decided[-1].result["policy"])
     with temporary("study") as directory:
         folder = directory
-        (folder / "config.json").write_text(context.settled.to_json())
+        (folder / "config.json").write_text(context.portable.to_json())
         command = [
             sys.executable,
             "-m",

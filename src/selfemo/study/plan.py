@@ -152,7 +152,7 @@ def study_runs(plan: Plan, path: Path) -> list[StudyRun]:
         UserError: For a configuration that is none.
     """
     found = []
-    beside = partial(_beside, path.parent.resolve())
+    base = partial(_folder, path.parent.resolve())
     for budget, settings in plan.budgets.items():
         for seed in plan.seeds:
             for variant, what in plan.variants.items():
@@ -167,7 +167,7 @@ def study_runs(plan: Plan, path: Path) -> list[StudyRun]:
                         raise UserError(f"{error.args[0]} is not a section", where=where) from None
                 data |= {"run": f"{plan.name}-{budget}-{variant}-{seed}", "seed": seed}
                 place = partial(_place, f"{path}: variant {variant}")
-                config = validate(with_labels(anchored(deepcopy(data), beside, place), place), place)
+                config = validate(with_labels(anchored(deepcopy(data), base, place), place), place)
                 start = "" if _own_start(what) else plan.start(variant)
                 # A record stands by its settings' hash: `start` is among them only where the plan states it.
                 said = data | {"start": what.start} if what.start else data
@@ -196,5 +196,5 @@ def _place(where: str, _: object) -> str:
     return where
 
 
-def _beside(folder: Path, _: object) -> Path:
+def _folder(folder: Path, _: object) -> Path:
     return folder

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from selfemo.canary.prometheus import REQUESTS, SECONDS
-from selfemo.canary.servers import compared, labels, state
+from selfemo.canary.servers import compared, health, labels
 from selfemo.config.canary import Server
 from selfemo.data.dialogue import Dialogue
 from selfemo.errors import UserError
@@ -22,7 +22,7 @@ def at(served: Served) -> Server:
 
 
 def test_it_says_what_it_serves_and_reads_the_last_turn(running: Served, dialogues: list[Dialogue]) -> None:
-    assert state(at(running), WHERE).digest == "d" * 64
+    assert health(at(running), WHERE).digest == "d" * 64
     read = labels(at(running), dialogues[0], WHERE)
     assert read
     unknown = dialogues[0].model_copy(update={"corpus": "nobodys"})
@@ -35,15 +35,15 @@ def test_it_is_given_the_key_and_one_that_is_not_taken_is_no_fault_of_the_canary
 ) -> None:
     served = start(key="secret")
     monkeypatch.setenv(KEY, "secret another")
-    assert state(at(served), WHERE).answers
+    assert health(at(served), WHERE).answers
     monkeypatch.setenv(KEY, "wrong")
     with pytest.raises(UserError, match="does not take the key"):
-        state(at(served), WHERE)
+        health(at(served), WHERE)
 
 
 def test_one_that_is_away_is_asked_several_times_before_it_is_believed() -> None:
     waited: list[float] = []
-    found = state(Server(url="http://127.0.0.1:9", series=""), WHERE, waited.append)
+    found = health(Server(url="http://127.0.0.1:9", series=""), WHERE, waited.append)
     assert not found.answers
     assert "Connection refused" in found.words
     assert len(waited) == 2

@@ -228,7 +228,7 @@ def test_a_bad_row_is_named_and_nothing_is_written(annotate: Annotator, text: st
     assert left(annotate) == []
 
 
-def test_a_name_that_comes_up_late_is_refused_and_a_prefix_settles_it(annotate: Annotator) -> None:
+def test_a_name_that_comes_up_late_is_refused_and_a_prefix_makes_room_for_it(annotate: Annotator) -> None:
     lines = ['{"text": "x"}'] * 400 + ['{"text": "y", "abstain": true}']
     source = annotate.write("in.jsonl", "\n".join(lines))
     done = annotate(source, "out.jsonl", "--yes")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import mlflow
 import pytest
 
-from selfemo.canary.decide import state, stop
+from selfemo.canary.decide import status, stop
 from selfemo.context import Context
 from selfemo.errors import GateClosed, UserError
 from selfemo.registry.promotion import promote_version
@@ -84,7 +84,7 @@ def test_a_person_stops_it_once_and_the_loop_does_not_begin_it_again(world: Worl
         halt(world, "another reason")
     assert world.by_the_loop(second).startswith("canary before")
     assert world.alias(CANARY) == ""
-    assert state(world.context).lines[0].endswith(f"the last was version {second}: stopped: it swears")
+    assert status(world.context).lines[0].endswith(f"the last was version {second}: stopped: it swears")
     world.by_the_loop(third)
     assert world.alias(CANARY) == third
 

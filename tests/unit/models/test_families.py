@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from selfemo.errors import UserError
 from selfemo.policy.engine import Sampling
 from selfemo.policy.miniature import shrink
-from selfemo.policy.stepping import Drawn, SampleAsk, ScoreAsk, Scored
+from selfemo.policy.stepping import AnswersScored, Drawn, SampleAsk, ScoreAsk
 from selfemo.policy.trees import check
 from selfemo.policy.trees.attention import PackedAttention, block_mask, enable
 from selfemo.policy.trees.layer import Layer
@@ -69,9 +69,9 @@ def test_a_servers_steps_give_what_whole_calls_give_or_the_family_is_not_stepped
     found: dict[object, object] = {}
     for ask in asks:  # each joins when the one before has begun
         stepper.add(ask)
-        found |= {event.ask: event.scores for event in stepper.step() if isinstance(event, Scored)}
+        found |= {event.ask: event.scores for event in stepper.step() if isinstance(event, AnswersScored)}
     while not stepper.idle():
-        found |= {event.ask: event.scores for event in stepper.step() if isinstance(event, Scored)}
+        found |= {event.ask: event.scores for event in stepper.step() if isinstance(event, AnswersScored)}
     for ask, expected in zip(asks, engine.score(prompts, [[a] for a in answers]), strict=True):
         assert found[ask] == (pytest.approx(expected, abs=1e-3),)
     draw = SampleAsk(prompts[0], 5, Sampling(2, 12))

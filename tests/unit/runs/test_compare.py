@@ -22,7 +22,7 @@ def compared(context: Context, first: str, second: str) -> Comparison:
     return compare(side(context, first), side(context, second), context.config)
 
 
-def test_the_verdict_is_what_the_gate_says_of_the_same_two(made: Made, context: Context) -> None:
+def test_the_result_is_what_the_gate_says_of_the_same_two(made: Made, context: Context) -> None:
     """Round 1 was promoted over round 0 by the gate, whose evidence lies in the decision."""
     found = compared(context, "hotter:0", "hotter").corpora[0]
     decision = decisions(Context(made.config("hotter")))[1]

@@ -156,7 +156,7 @@ def test_an_answer_that_is_cut_off_is_asked_for_again(serve: Callable[[str], Ser
         backend.read("s3://bucket/x")
 
 
-def test_bytes_that_were_damaged_on_the_way_are_brought_again(serve: Callable[[str], Server], tmp_path: Path) -> None:
+def test_bytes_that_were_damaged_on_the_way_are_fetched_again(serve: Callable[[str], Server], tmp_path: Path) -> None:
     server = serve("new")
     store = store_on(server, tmp_path / "cache")
     (tmp_path / "d").mkdir()

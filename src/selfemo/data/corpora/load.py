@@ -92,7 +92,7 @@ def expanded(path: str) -> str:
     return found
 
 
-def labels_beside(path: str, endpoint: str | None = None) -> LabelFile | None:
+def labels_at(path: str, endpoint: str | None = None) -> LabelFile | None:
     """The label space that lies in a corpus's directory, or None if none is found there from here.
 
     Args:

@@ -9,7 +9,7 @@ from pathlib import Path
 from selfemo.data.corpora import dailydialog, emorynlp, iemocap, meld, sample
 from selfemo.data.corpora.rows import Rows
 from selfemo.data.dialogue import Dialogue
-from selfemo.data.label_file import shipped_space, spaces_beside
+from selfemo.data.label_file import shipped_space, spaces_at
 from selfemo.data.labels import LabelSpace
 
 
@@ -48,7 +48,7 @@ CORPORA: dict[str, Corpus] = {
 
 def spaces_in(directory: Path) -> dict[str, LabelSpace]:
     """The label spaces that go with prepared data or scores; of what an older version made, those shipped."""
-    return spaces_beside(directory) or shipped_spaces()
+    return spaces_at(directory) or shipped_spaces()
 
 
 def shipped_spaces() -> dict[str, LabelSpace]:

@@ -121,7 +121,7 @@ def guess(
     Args:
         sample: Rows, one a turn.
         given: Columns that a layout or a flag names.
-        stated: Roles that are settled, with or without a column.
+        stated: Roles that are stated, with or without a column.
         inherited: Columns that belong to a dialogue, not to a turn.
     """
     names = list(dict.fromkeys(name for row in sample for name in row))
@@ -129,7 +129,7 @@ def guess(
     found: dict[str, Any] = {}
     unsure: list[str] = []
 
-    def settle(role: str, column: str | tuple[str, ...], sure: bool = True) -> None:
+    def fill(role: str, column: str | tuple[str, ...], sure: bool = True) -> None:
         found[role] = (column,) if role in ("dialogue", "label", "votes") and isinstance(column, str) else column
         if not sure:
             unsure.append(role)
@@ -142,7 +142,7 @@ def guess(
             if name in free:
                 free.remove(name)
     if given.turns in free and "text" not in stated:
-        settle("text", given.turns)  # turns that are text alone
+        fill("text", given.turns)  # turns that are text alone
     for role in ("split", "dialogue", "turn", "speaker", "text", "votes", "rater", "label", "time"):
         if role in stated or role in found:
             continue
@@ -150,16 +150,16 @@ def guess(
         fitting.sort(key=lambda name: name in inherited)  # a turn's own column first
         own = [name for name in fitting if name not in inherited] or fitting
         if own:
-            settle(role, own[0], len(own) == 1)
+            fill(role, own[0], len(own) == 1)
     if "text" not in stated and "text" not in found:
         lengths = {name: sum(len(text_of(row.get(name))) for row in sample) for name in free}
         if lengths and max(lengths.values()):
             best = max(lengths, key=lambda name: lengths[name])
-            settle("text", best, len(names) == 1)
+            fill("text", best, len(names) == 1)
     if not {"label", "votes"} & (stated | found.keys()):
         indicators = tuple(name for name in free if _indicator(name, sample))
         if len(indicators) >= LEAST_INDICATORS:
-            settle("label", indicators, False)
+            fill("label", indicators, False)
     columns = replace(given, **found)
     columns, sure = _dialogue(columns, "dialogue" in stated, free)
     if not sure:

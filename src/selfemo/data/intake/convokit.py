@@ -20,8 +20,8 @@ def rows(path: Path, lines: Lines) -> Iterator[tuple[int, dict[str, Any]]]:
     Raises:
         UserError: If a file beside the utterances is not what it should be.
     """
-    conversations = _beside(path / "conversations.json")
-    speakers = _beside(path / "speakers.json") or _beside(path / "users.json")
+    conversations = _by_id(path / "conversations.json")
+    speakers = _by_id(path / "speakers.json") or _by_id(path / "users.json")
     for number, row in lines(path / "utterances.jsonl"):
         key = str(row.get("conversation_id", row.get("root")))
         who = row.get("speaker", row.get("user"))
@@ -41,7 +41,7 @@ def _meta(known: Any) -> Any:
     return known.get("meta", known) if isinstance(known, dict) else None
 
 
-def _beside(path: Path) -> dict[str, Any]:
+def _by_id(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:

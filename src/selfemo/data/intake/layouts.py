@@ -20,7 +20,7 @@ class Layout:
     Attributes:
         name: What it is called.
         has: Columns, in their plain spelling, that tell it from others.
-        columns: What they mean, given the first rows; only the roles that it states are settled.
+        columns: What they mean, given the first rows; only the roles that it states count.
         roles: Which those are.
         fits: Whether rows of such columns are of this form.
     """
@@ -154,7 +154,7 @@ LAYOUTS = (
 
 
 def recognise(sample: Sample) -> tuple[Columns, frozenset[str]]:
-    """The columns of a known layout and the roles that it settles; nothing is settled if it is none."""
+    """The columns of a known layout and the roles that it states; it states none if it is no known one."""
     names = {plain(name) for row in sample for name in row}
     for layout in LAYOUTS:
         if layout.has <= names and layout.fits(sample):

@@ -111,24 +111,24 @@ def make(paths: Sequence[Path], options: Options) -> Plan:
         for table in tables:
             list(table.rows(Refusals()))  # all rows are bad: the first says why
         raise UserError("has no rows", where=str(sources[0].path), fix="give a file that has some")
-    given, settled = layouts.of_form(sources[0].form)
-    if not settled:
-        given, settled = layouts.recognise(sample)
-    if "turns" not in settled:
+    given, certain = layouts.of_form(sources[0].form)
+    if not certain:
+        given, certain = layouts.recognise(sample)
+    if "turns" not in certain:
         given = replace(given, turns=roles.turns_column(sample))
     own = frozenset().union(*(inherited(row, given) for row in sample))
     flat = [turn for row in sample for turn in exploded(row, given)]
     names = list(dict.fromkeys(name for row in flat for name in row if not name.startswith("@")))
-    given, settled = _stated(given, settled, options, names, str(sources[0].path))
+    given, certain = _stated(given, certain, options, names, str(sources[0].path))
     labels = read_label_names(options.labels) if options.labels else LabelNames()
     stated = next((known for table in tables for name, known in table.names.items() if name in given.label), ())
     given = replace(given, names=labels.by_number or given.names or stated)
-    columns = roles.guess(flat, given, settled, own)
+    columns = roles.guess(flat, given, certain, own)
     if not columns.names:
         known = next((known for table in tables for name, known in table.names.items() if name in columns.label), ())
         columns = _sure(replace(columns, names=known), "names") if known else columns
     if not columns.names and "names" in columns.unsure:
-        labels = _beside(sources[0].path)
+        labels = _label_names(sources[0].path)
         columns = _sure(replace(columns, names=labels.by_number), "names") if labels.by_number else columns
     if not columns.text:
         raise UserError("no column has text", where=str(sources[0].path), fix=f"give --text: {_list(names)}")
@@ -155,7 +155,7 @@ def _sample(tables: Sequence[Table]) -> list[dict[str, Any]]:
 
 
 def _stated(
-    given: Columns, settled: frozenset[str], options: Options, names: Sequence[str], where: str
+    given: Columns, certain: frozenset[str], options: Options, names: Sequence[str], where: str
 ) -> tuple[Columns, frozenset[str]]:
     """The columns that flags name, above those of a layout."""
     known = {f.name for f in fields(Columns)}
@@ -164,7 +164,7 @@ def _stated(
         if option.name not in known or value in (None, (), ""):
             continue
         if option.name == "label_of":
-            given, settled = replace(given, label_of=value), settled | {"label_of"}
+            given, certain = replace(given, label_of=value), certain | {"label_of"}
             continue
         columns = value if isinstance(value, tuple) else (value,)
         for name in columns:
@@ -176,15 +176,15 @@ def _stated(
         stated = tuple(name for name in columns if name != NONE)
         column: Any = stated if option.name in _TUPLES else "".join(stated)
         given = replace(given, **{option.name: column})
-        settled |= {option.name}
+        certain |= {option.name}
         if option.name == "dialogue":
             given = replace(given, unique=False)
         if option.name in ("label", "votes"):  # one of them is enough
-            settled |= {"label", "votes"}
-    return given, settled
+            certain |= {"label", "votes"}
+    return given, certain
 
 
-def _beside(path: Path) -> LabelNames:
+def _label_names(path: Path) -> LabelNames:
     """Names of labels that are numbers, from the list that GoEmotions and others have beside their files."""
     for name in ("emotions.txt", "labels.txt"):
         for folder in (path.parent, path.parent.parent):
@@ -197,7 +197,7 @@ def _list(names: Sequence[str]) -> str:
     return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
 
 
-def settle(plan: Plan) -> None:
+def check_sure(plan: Plan) -> None:
     """Refuse a plan that is not sure.
 
     Raises:

@@ -71,7 +71,7 @@ def run(plan: Plan, out: Path, name: str, *, skip_bad: bool, force: bool, redact
         UserError: For a bad row, or if nothing is left.
     """
     check_free(out, force)
-    with _beside(out, force) as partial:
+    with _in_place_of(out, force) as partial:
         refusals = Refusals(partial / QUARANTINE if skip_bad else None, hide=redactor is not None)
         file = plan.labels.file
         naming = Naming(plan.columns.names, file.space() if file else None)
@@ -211,7 +211,7 @@ def check_free(out: Path, force: bool) -> None:
 
 
 @contextmanager
-def _beside(out: Path, force: bool) -> Iterator[Path]:
+def _in_place_of(out: Path, force: bool) -> Iterator[Path]:
     """A directory that takes its place when all is written, and is gone if anything fails."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ SPARSE = 0.5
 
 
 @dataclass(frozen=True)
-class Part:
+class NewNodes:
     """New nodes of one tree.
 
     Attributes:
@@ -45,7 +45,7 @@ class Pass:
         device: Of the model.
     """
 
-    def __init__(self, parts: Sequence[Part], device: torch.device) -> None:
+    def __init__(self, parts: Sequence[NewNodes], device: torch.device) -> None:
         self.parts, self.device = parts, device
         bounds = np.cumsum([0, *(len(p.ids) for p in parts)]).tolist()
         by_slab: dict[Slab, list[int]] = {}

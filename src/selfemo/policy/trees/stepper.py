@@ -13,11 +13,11 @@ import numpy as np
 import torch
 
 from selfemo.policy.compute import free_memory, tokens_held
-from selfemo.policy.stepping import Ask, Event, Figures, SampleAsk, ScoreAsk, Scored
+from selfemo.policy.stepping import AnswersScored, Ask, Event, Figures, SampleAsk, ScoreAsk
 from selfemo.policy.trees.attention import inputs
 from selfemo.policy.trees.draws import Draws
 from selfemo.policy.trees.growth import Growth, Sampling, Scoring
-from selfemo.policy.trees.passes import Part, Pass, Shapes
+from selfemo.policy.trees.passes import NewNodes, Pass, Shapes
 from selfemo.policy.trees.sampler import TransformersEngine, batches
 from selfemo.policy.trees.slabs import Slabs
 from selfemo.policy.trees.tree import Ints, shared_prefix
@@ -119,21 +119,21 @@ class TreeStepper:
                 nodes = growth.take(left)
                 left -= len(nodes)
                 seen = growth.sees(nodes, int(nodes.max()) + 1)
-                parts.append(Part(growth.place, growth.ids[nodes], growth.depth[nodes], nodes, seen))
+                parts.append(NewNodes(growth.place, growth.ids[nodes], growth.depth[nodes], nodes, seen))
                 asked.append((growth, nodes))
         if not parts:
             return []
         with torch.no_grad():
             return self._computed(parts, asked)
 
-    def _live(self, growth: Sampling) -> Part:
+    def _live(self, growth: Sampling) -> NewNodes:
         growth.place = self.slabs.larger(growth.place, growth.size)
         ids, depth, slots = (
             np.array([getattr(x, name) for x in growth.live], dtype=np.int64) for name in ("token", "depth", "node")
         )
-        return Part(growth.place, ids, depth, slots, growth.sees_of_live(int(slots.max()) + 1))
+        return NewNodes(growth.place, ids, depth, slots, growth.sees_of_live(int(slots.max()) + 1))
 
-    def _computed(self, parts: list[Part], asked: list[tuple[Growth, Ints]]) -> list[Event]:
+    def _computed(self, parts: list[NewNodes], asked: list[tuple[Growth, Ints]]) -> list[Event]:
         """Run the pass, and give each request the distributions that it asked for."""
         ids, depth = np.concatenate([p.ids for p in parts]), np.concatenate([p.depth for p in parts])
         self.figures.computed += len(ids)
@@ -189,7 +189,7 @@ class TreeStepper:
         if len(found) < len(growth.ask.prompts):
             return []
         del self._scores[growth.ask]
-        return [Scored(growth.ask, tuple(found[i] for i in range(len(found))))]
+        return [AnswersScored(growth.ask, tuple(found[i] for i in range(len(found))))]
 
     def _end(self, growth: Growth) -> None:
         """Keep what later requests may go on from, and give the place back."""

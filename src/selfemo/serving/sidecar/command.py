@@ -11,7 +11,7 @@ from selfemo.config import Config
 from selfemo.context import Context
 from selfemo.data.feedback import Feedback
 from selfemo.errors import UserError
-from selfemo.serving.command import FLUSHED_WITHIN, HOSTS, LOCAL, Collect, collector_of, key_for, labels_beside
+from selfemo.serving.command import FLUSHED_WITHIN, HOSTS, LOCAL, Collect, collector_of, key_for, labels_with
 from selfemo.serving.server import bound, more_files, server
 from selfemo.serving.sidecar.app import sidecar
 from selfemo.serving.sidecar.upstream import Upstream
@@ -41,7 +41,7 @@ def collect(
         raise UserError("is this server itself", where="--upstream", fix="give the two different ports")
     sockets = bound(host, port)
     taught = Context(config).policies.find(policy).taught if policy else {}
-    spaces, labels = labels_beside(config, taught)
+    spaces, labels = labels_with(config, taught)
     more_files()
     collector = collector_of(place, collect)
     made = sidecar(
