@@ -23,7 +23,7 @@ from selfemo.errors import UserError
 from selfemo.method.gate import Decision, NotComparable
 from selfemo.registry.canary import ANSWERED, EVIDENCE, REASON, forced
 from selfemo.registry.moves import now
-from selfemo.registry.promotion import against_registry, alone, recover
+from selfemo.registry.promotion import against_registry, alone, recover, stopped_by_guard
 from selfemo.registry.served import BY_HAND, reference, synchronise
 from selfemo.registry.versions import CANARY, CHAMPION, ENDED, STARTED
 from selfemo.store.lock import Lease
@@ -236,7 +236,10 @@ def _act(
     if not _same(context, canary):
         return None
     registry, number = context.registry, str(canary.version)
-    if became is Became.CHAMPION and not canary.tags.get(EVIDENCE):  # a person moved the alias, past the gate
+    stopped = "" if forced(canary) else stopped_by_guard(registry.versions.get(number))
+    if became is Became.CHAMPION and stopped:  # a person moved the alias, or another run stopped it meanwhile
+        became, words = Became.STOPPED, (stopped,)
+    elif became is Became.CHAMPION and not canary.tags.get(EVIDENCE):  # a person moved the alias, past the gate
         try:
             decision = against_registry(context, canary.tags.get("selfemo.scores", ""))
         except NotComparable as error:

@@ -129,7 +129,7 @@ def after_decision(context: Surroundings, version: Any, decision: Decision, cham
         now = registry.versions.get(version.version)
         if said := _before(now):
             return said
-        if stopped := _stopped(
+        if stopped := stopped_by_guard(
             now
         ):  # by another run's guard: this one began from it, and has nothing to say of it
             return stopped
@@ -161,7 +161,7 @@ def _before(version: Any) -> str:
     return "rolled back before" if version.tags.get(ROLLED_BACK) else canary.before(version)
 
 
-def _stopped(version: Any) -> str:
+def stopped_by_guard(version: Any) -> str:
     """That the collapse guard stopped a version, and why; empty if it did not."""
     why = version.tags.get("selfemo.stopped", "")
     return f"the guard stopped it: {why}" if why else ""
@@ -237,7 +237,7 @@ def promote_version(
         running = registry.canary.running()
         if running is not None and str(running.version) == str(version.version) and not at_once:
             return f"version {number} is canary already: selfemo canary show", running.tags.get(canary.REASON, "")
-        scores, stopped = version.tags.get("selfemo.scores", ""), _stopped(version)
+        scores, stopped = version.tags.get("selfemo.scores", ""), stopped_by_guard(version)
         if force:
             decision = Decision(False, kept(reason or "forced"))
         elif stopped:

@@ -165,6 +165,22 @@ def test_an_alias_that_a_person_moved_is_watched_too_and_asked_for_at_the_gate_b
     assert "rolled back: it went past the gate, which says no: " in world.tags("2")["selfemo.canary_ended"]
 
 
+@pytest.mark.parametrize("force", [False, True])
+def test_one_that_the_guard_of_any_run_stopped_is_champion_by_force_alone(
+    world: World, pair: Pair, tmp_path: Path, force: bool
+) -> None:
+    begun(world, pair, tmp_path)
+    if force:
+        world.context.registry.canary.stop("again, by hand")
+        world.by_hand("2")
+    look(world)
+    versions = world.context.registry.versions
+    versions.client.set_model_version_tag(versions.model, "2", "selfemo.stopped", "collapse: one label")
+    assert look(world, hours=25).became is (Became.CHAMPION if force else Became.STOPPED)
+    assert state(world) == ("2" if force else "1", "")
+    assert ("the guard stopped it: collapse" in world.tags("2")["selfemo.canary_ended"]) is not force
+
+
 def test_a_champion_that_a_person_moved_ends_it(world: World, pair: Pair, tmp_path: Path) -> None:
     begun(world, pair, tmp_path)
     third = world.context.registry.versions.register("s3://b/3", world.context.registry.round(1), {})
