@@ -28,19 +28,26 @@ _ENGINES = (
 )
 """What samples is looked up in a table of names, which no import shows: it counts, and all of policy/."""
 
-ENTRIES: dict[str, tuple[str, ...]] = {
-    "feedback": ("selfemo.steps.feedback",),
-    "prepare": ("selfemo.steps.prepare",),
-    "warmup": ("selfemo.steps.warmup", "selfemo.policy.packaged"),
-    "generate": ("selfemo.steps.generate", "selfemo.policies", *_ENGINES),
-    "gather": ("selfemo.steps.gather", "selfemo.policies", *_ENGINES),
-    "filter": ("selfemo.steps.filter",),
-    "train": ("selfemo.steps.train", "selfemo.policies", *_ENGINES),
-    "evaluate": ("selfemo.steps.evaluate", "selfemo.policies", *_ENGINES),
-    "score": ("selfemo.steps.score", "selfemo.policies", *_ENGINES),
-    "decide": ("selfemo.steps.decide", "selfemo.registry.rounds"),
+_MORE: dict[str, tuple[str, ...]] = {
+    "warmup": ("selfemo.policy.packaged",),
+    "generate": ("selfemo.policies", *_ENGINES),
+    "gather": ("selfemo.policies", *_ENGINES),
+    "train": ("selfemo.policies", *_ENGINES),
+    "evaluate": ("selfemo.policies", *_ENGINES),
+    "score": ("selfemo.policies", *_ENGINES),
+    "decide": ("selfemo.registry.rounds",),
 }
-"""Where each artifact's code begins: the module of its step, and what that uses by way of its context alone."""
+"""What a step uses by way of its context alone, which no import of its module shows."""
+
+
+def entries(step: str) -> tuple[str, ...]:
+    """Where an artifact's code begins: the module of its step, and what that uses by way of its context alone.
+
+    Args:
+        step: Name of the step.
+    """
+    return (f"selfemo.steps.{step}", *_MORE.get(step, ()))
+
 
 SURROUNDINGS = (
     "selfemo.addresses",
@@ -75,9 +82,9 @@ def of_step(name: str) -> str:
     """Hash of the code behind an artifact.
 
     Args:
-        name: A key of :data:`ENTRIES`.
+        name: Of its step.
     """
-    return of_modules(ENTRIES[name])
+    return of_modules(entries(name))
 
 
 def of_modules(entries: tuple[str, ...], package: Path = PACKAGE) -> str:

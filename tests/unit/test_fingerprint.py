@@ -27,7 +27,7 @@ def ours() -> dict[str, str]:
 
 
 def hashes(package: Path) -> dict[str, str]:
-    return {step: fingerprint.of_modules(entries, package) for step, entries in fingerprint.ENTRIES.items()}
+    return {step: fingerprint.of_modules(fingerprint.entries(step), package) for step in SECTIONS}
 
 
 @pytest.fixture
@@ -48,8 +48,8 @@ def changed(package: Path) -> set[str]:
 
 
 def test_every_step_with_an_address_has_an_entry_that_is_a_module() -> None:
-    assert set(fingerprint.ENTRIES) == set(SECTIONS)
-    for name in {*sum(fingerprint.ENTRIES.values(), ()), *fingerprint.SURROUNDINGS}:
+    assert set(fingerprint._MORE) <= set(SECTIONS)
+    for name in {*sum(map(fingerprint.entries, SECTIONS), ()), *fingerprint.SURROUNDINGS}:
         assert importlib.util.find_spec(name), f"{name} has moved: say where to"
 
 
@@ -177,10 +177,11 @@ ELSEWHERE = {
 def sections_read(step: str) -> set[str]:
     """Sections that a step's own modules name, with all that they import but other steps."""
     found: set[str] = set()
-    waiting, seen = list(fingerprint.ENTRIES[step]), set[str]()
+    entries, seen = fingerprint.entries(step), set[str]()
+    waiting = list(entries)
     while waiting:
         module = waiting.pop()
-        if module in seen or (module not in fingerprint.ENTRIES[step] and module.startswith("selfemo.steps.")):
+        if module in seen or (module not in entries and module.startswith("selfemo.steps.")):
             continue
         seen.add(module)
         if fingerprint._surrounds(module):
@@ -206,7 +207,8 @@ def test_a_score_is_made_anew_where_its_smoothing_is_another(context: Context) -
 
 
 def test_every_step_that_brings_a_policy_to_life_depends_on_what_runs_it() -> None:
-    for step, entries in fingerprint.ENTRIES.items():
+    for step in SECTIONS:
+        entries = fingerprint.entries(step)
         found = fingerprint.modules(entries)
         lively = [m for m in found if ".steps." in m and ".player()" in fingerprint._source(m, fingerprint.PACKAGE)]
         own = [m for m in lively if m in entries or step in ("score", "gather")]
@@ -218,7 +220,7 @@ def test_every_python_comes_to_the_same(other: str) -> None:
     program = shutil.which(other)
     if program is None or subprocess.run([program, "-V"], capture_output=True, check=False).returncode:
         pytest.skip(f"no {other} here")
-    code = "from selfemo import fingerprint as f; print({s: f.of_step(s) for s in f.ENTRIES})"
+    code = f"from selfemo import fingerprint as f; print({{s: f.of_step(s) for s in {list(SECTIONS)}}})"
     done = subprocess.run(
         [program, "-c", code],
         capture_output=True,

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from selfemo import fingerprint, logs
+from selfemo.config import SECTIONS
 from selfemo.errors import Exit
 from selfemo.local.forkclient import ENDED, Request, receive
 from selfemo.places import temporary
@@ -117,7 +118,7 @@ def main() -> None:
             found = importlib.import_module(module)
             if attribute:  # a lazy module loads it when it is asked for
                 getattr(found, attribute)
-    for name in fingerprint.ENTRIES:  # every step asks for some, and remembers the sources that it has read
+    for name in SECTIONS:  # every step asks for some, and remembers the sources that it has read
         fingerprint.of_step(name)
     gc.freeze()  # or the first collection of each fork would copy the pages of everything
     ending = _Ending()
