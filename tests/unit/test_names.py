@@ -78,6 +78,15 @@ def test_every_member_of_an_enumeration_has_a_sentence() -> None:
     assert [f"{e}.{m}" for e, said in enums.items() for m, text in said.items() if not text.endswith(".")] == []
 
 
+def test_every_room_and_every_module_at_the_ground_is_on_the_page_of_the_architecture() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    package = ROOT / "src" / "selfemo"
+    rooms = {f"{place.parent.name}/" for place in package.glob("*/__init__.py")}
+    modules = {file.name for file in package.glob("*.py") if not file.name.startswith("__")}
+    assert {"policies.py", "method/"} <= rooms | modules
+    assert {name for name in rooms | modules if not re.search(rf"\b{re.escape(name)}", page)} == set()
+
+
 def test_layers_are_twelve_at_most() -> None:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
         "contracts"
