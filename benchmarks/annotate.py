@@ -1,12 +1,14 @@
 """Many turns at once against one request a turn, in turns a second; with --memory, what it holds as files grow.
 
-python benchmarks/annotate.py [--dialogues 60] [--processes 1 2] [--pairs 3]
+python benchmarks/annotate.py [--dialogues 60] [--processes 1 2] [--pairs 3] [--servers CHECKOUT ...]
 python benchmarks/annotate.py --memory 10000 100000
 
 *ours* is `selfemo annotate` from the file to the file: rows read, put in order, read by the policy, written; the policy
 is loaded anew each time. *one request a turn* asks the same engine, loaded before, for a turn at a time with the turns
-before it; nothing is sent over a network. MELD's dev split where SELFEMO_DATA has it, else the sample corpus. --memory
-takes a randomly initialised model of two layers, and synthetic dialogues of ten turns.
+before it; nothing is sent over a network. *one request a turn to CHECKOUT* asks `selfemo serve` of a checkout for the
+newest turn of each conversation so far, one client, over HTTP. MELD's dev split where SELFEMO_DATA has it, else the
+sample corpus; servers read the sample corpus's labels, which are MELD's. --memory takes a randomly initialised model of
+two layers, and synthetic dialogues of ten turns.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import httpx
 from harness import machine
+from serving import serving
 from subjects import directory
 
 from selfemo import config as configuration
@@ -104,6 +108,17 @@ def one_by_one(policy: str, labels: str, found: list[Dialogue]) -> float:
     return time.perf_counter() - started
 
 
+def served(address: str, found: list[Dialogue]) -> float:
+    """Seconds of a request a turn to a server."""
+    with httpx.Client(base_url=address, timeout=None) as client:
+        started = time.perf_counter()
+        for dialogue in found:
+            turns = [{"speaker": u.speaker, "text": u.text} for u in dialogue.turns]
+            for end in range(1, len(turns) + 1):
+                client.post("/v1/emotions", json={"turns": turns[:end], "last_only": True}).raise_for_status()
+        return time.perf_counter() - started
+
+
 def speed(given: argparse.Namespace) -> None:
     labels, found = dialogues(given.dialogues)
     policy = directory(given.model)
@@ -111,20 +126,26 @@ def speed(given: argparse.Namespace) -> None:
     print(machine())
     print(f"{labels}: {len(found)} dialogues, {len(turns)} turns; medians of {given.pairs}, taking turns", flush=True)
     took: dict[str, list[float]] = {}
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as place, contextlib.ExitStack() as stack:
         source = table(Path(place) / "in.csv", turns)
+        servers = {checkout: stack.enter_context(serving(checkout, [])) for checkout in given.servers}
+        for address in servers.values():
+            served(address, found[:1])
         for number in range(given.pairs):
             took.setdefault("one request a turn", []).append(one_by_one(policy, labels, found))
+            for checkout, address in servers.items():
+                took.setdefault(f"one request a turn to {checkout.name}", []).append(served(address, found))
             for count in given.processes:
                 out = Path(place) / f"{number}-{count}.csv"
                 name = f"annotate, {count} process{'es' * (count > 1)}"
                 took.setdefault(name, []).append(annotated(*arguments(source, out, policy, labels, count)))
-    base = took["one request a turn"]
+    ways = [name for name in took if name.startswith("one")]
     for name, seconds in took.items():
-        ratios = [one / other for one, other in zip(base, seconds, strict=True)]
-        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
-        rate = len(turns) / statistics.median(seconds)
-        print(f"{name:<24}{rate:>8.1f} turns/s   ratio {statistics.median(ratios):.2f} ({spread})", flush=True)
+        print(f"{name:<36}{len(turns) / statistics.median(seconds):>8.1f} turns/s", flush=True)
+        for other in ways if name not in ways else ():
+            ratios = [one / mine for one, mine in zip(took[other], seconds, strict=True)]
+            spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+            print(f"  {statistics.median(ratios):.2f} times {other} ({spread})", flush=True)
 
 
 def memory(given: argparse.Namespace) -> None:
@@ -172,6 +193,7 @@ def main() -> None:
     parser.add_argument("--dialogues", type=int, default=60)
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--servers", type=Path, nargs="*", default=[], help="checkouts whose servers are asked as well")
     parser.add_argument("--memory", type=int, nargs="+", help="turns of files to measure memory with")
     given = parser.parse_args()
     memory(given) if given.memory else speed(given)
