@@ -29,9 +29,9 @@ from selfemo.runs.going import (
     Stage,
 )
 from selfemo.runs.samples import Samples
-from selfemo.runs.show import clock, duration
+from selfemo.runs.show import clock
 from selfemo.runs.state import FINISHED, RUNNING
-from selfemo.shown import printable
+from selfemo.shown import duration, printable
 from selfemo.terminal import colours, lively
 
 COLOURS = {DONE: "green", THERE: "green", RUNS: "cyan", FAILED: "bold red", CUT_OFF: "red"}

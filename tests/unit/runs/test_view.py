@@ -25,9 +25,10 @@ from selfemo.runs.going import Going
 from selfemo.runs.here import Here
 from selfemo.runs.recorded import recorded
 from selfemo.runs.samples import Samples
-from selfemo.runs.show import clock, duration
+from selfemo.runs.show import clock
 from selfemo.runs.view import draw, drawable, plain, waiting
 from selfemo.runs.watching import drawn
+from selfemo.shown import duration
 from selfemo.store.artifacts import Store
 from tests.unit.runs.happened import Happened
 from tests.unit.runs.made import Made
