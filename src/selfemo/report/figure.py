@@ -40,6 +40,7 @@ class Figure:
         headers: Of its table.
         rows: The numbers that are drawn.
         wide: Whether a chart wants the page's whole width.
+        one_legend: Whether a picture of all its charts has one legend, since their colours mean the same.
     """
 
     key: str
@@ -49,6 +50,7 @@ class Figure:
     headers: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     wide: bool = False
+    one_legend: bool = False
 
 
 @dataclass(frozen=True)
