@@ -85,6 +85,21 @@ def test_a_view_tells_rounds_steps_shards_rates_and_what_waits_for_what(run: Hap
     assert "next: Filter of round 1 waits for Self-play, shard 2; SELF-GRPO waits for Filter" in drawn
 
 
+@pytest.mark.parametrize("width", [76, 80, 99, 100])
+def test_what_became_of_rounds_is_never_cut_where_there_is_room_for_all_columns(
+    run: Happened, tmp_path: Path, width: int
+) -> None:
+    """A run that was there already has the longest cells; 80 columns are the commonest width of all."""
+    run.starts(rounds=2, shards=2)
+    for name in ("prepare", "warmup", "evaluate"):
+        run.note(events.STEP, "there", step=name, round=0, uri="u")
+    run.step("decide", 0, 2)
+    drawn = text(tmp_path, width)
+    row = next(line for line in drawn.splitlines() if line.split()[0] == "0")
+    assert "there" in row and "promoted" in row and "6 of 47" in row and "0.400" in row
+    assert "…" not in drawn.split("accepted in")[0]
+
+
 def test_what_waits_for_a_place_to_run_in_is_told_with_why(run: Happened, tmp_path: Path) -> None:
     going = Here(tmp_path, "e2e").look()
     going.pieces[1, "generate", 0].said = "0/3 nodes are available"
