@@ -15,12 +15,10 @@ from hypothesis import strategies as st
 from selfemo.data.records import Scored
 from selfemo.errors import UserError
 from selfemo.method.tallies import scores_of
-from selfemo.report import draw
-from selfemo.report.figure import Figure
-from selfemo.study import charts, command, page
+from selfemo.study import command, page
 from selfemo.study.execute import counts
 from selfemo.study.plan import Plan, load, study_runs
-from selfemo.study.stats import Estimate, Variants, dense
+from selfemo.study.stats import Variants, dense
 from tests.spaces import SPACES
 
 ROOT = Path(__file__).parents[2]
@@ -283,25 +281,6 @@ def test_the_page_has_a_row_for_each_finished_variant_and_its_data(tmp_path: Pat
     rounds = list(csv.DictReader((tmp_path / "rounds.csv").open()))
     assert [r["reasons_trivial"] for r in rounds if r["variant"] == "ours"] == ["", "3"]
     assert [line for line in table.split("\n") if not line.isprintable()] == []
-
-
-def test_the_charts_of_rounds_have_one_legend_of_what_is_drawn_and_no_title_is_cut() -> None:
-    """Each of seven charts had a legend of its own, and two variants whose titles begin alike looked the same."""
-    long = "a variant whose title says at some length what it does, and in what it differs"
-    panels = {m: {"no rounds": [[]], "ours": [[(1, 0.5)]], long: [[(1, 0.25)]]} for m in ("kept right", "acceptance")}
-    figure = charts.curves(panels, "Rounds")
-    domains = [panel.spec["encoding"]["color"]["scale"]["domain"] for panel in figure.panels]
-    assert domains == [["ours", long]] * 2
-    assert picture_of(figure).count(f">{long}</text>") == 1
-    gains = charts.gains([long], {"accuracy": [Estimate(0.1, 0.0, 0.2)]}, "Gains")
-    assert f">{long}</text>" in picture_of(gains)
-
-
-def picture_of(figure: Figure) -> str:
-    """A figure's picture as SVG, in which its words can be read."""
-    import vl_convert
-
-    return str(vl_convert.vegalite_to_svg(draw.whole(figure), config=draw.on_paper()))
 
 
 def test_entropies_stand_under_the_names_that_they_have_today_whatever_a_record_calls_them(tmp_path: Path) -> None:
