@@ -11,8 +11,8 @@ from selfemo.study.stats import Estimate
 def test_the_charts_of_rounds_have_one_legend_of_what_is_drawn_and_no_title_is_cut() -> None:
     """Each of seven charts had a legend of its own, and two variants whose titles begin alike looked the same."""
     long = "a variant whose title says at some length what it does, and in what it differs"
-    panels = {m: {"no rounds": [[]], "ours": [[(1, 0.5)]], long: [[(1, 0.25)]]} for m in ("kept right", "acceptance")}
-    figure = charts.curves(panels, "Rounds")
+    runs: dict[str, list[list[tuple[float, float]]]] = {"no rounds": [[]], "ours": [[(1, 0.5)]], long: [[(1, 0.25)]]}
+    figure = charts.curves({"kept right": runs, "acceptance": runs}, "Rounds")
     domains = [panel.spec["encoding"]["color"]["scale"]["domain"] for panel in figure.panels]
     assert domains == [["ours", long]] * 2
     assert picture_of(figure).count(f">{long}</text>") == 1
