@@ -156,8 +156,8 @@ def tiles(rounds: Sequence[Round]) -> list[tuple[str, str, str]]:
         ]
     gain = last.decision.gains.get(last.after.corpora[0])
     if gain:
-        beside = f"in {gain.figure}, p\u00a0{gain.p:.4f}: {outcome(last.row)}"
-        shown.append(("Last challenger's gain", f"{gain.gain:+.3f}", beside))
+        note = f"in {gain.figure}, p\u00a0{gain.p:.4f}: {outcome(last.row)}"
+        shown.append(("Last challenger's gain", f"{gain.gain:+.3f}", note))
     played = [r for r in rounds if r.row.accepted is not None]
     if played:
         accepted = sum(r.row.accepted or 0 for r in played)

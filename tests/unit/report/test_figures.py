@@ -161,7 +161,7 @@ def test_the_run_in_two_sentences_says_who_was_promoted(rounds: list[Round]) -> 
 
 
 def test_the_numbers_on_top_say_what_a_gain_is_in_and_times_as_people_say_them(rounds: list[Round]) -> None:
-    shown = {name: (value, beside) for name, value, beside in tiles(rounds)}
+    shown = {name: (value, note) for name, value, note in tiles(rounds)}
     gain = rounds[-1].decision.gains["sample"]
     assert shown["Last challenger's gain"][1].startswith(f"in {gain.figure}, p\u00a0{gain.p:.4f}: ")
     assert shown["Time of all steps"][0] == duration(sum(r.row.seconds for r in rounds))
