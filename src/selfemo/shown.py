@@ -1,7 +1,7 @@
 """Text from elsewhere as it may be shown: in a terminal, a log, a page. Corpora, models, servers and users write parts.
 
 No control characters, which a terminal obeys; no credentials of addresses, which logs and pages hand on; and no more
-than a screen or two of one line.
+than a screen or two of one line. And seconds, as people say them.
 """
 
 from __future__ import annotations
@@ -39,3 +39,15 @@ def printable(line: str) -> str:
 def shown(message: object) -> str:
     """A message of one or more lines, as it may be shown."""
     return "\n".join(map(printable, str(message).split("\n")))
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as people say them: ``42 s``, ``3 min 10 s``, ``2 h 05 min``; ``?`` where it is not known."""
+    if seconds is None:
+        return "?"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"

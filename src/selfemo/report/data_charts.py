@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from selfemo.method.flywheel.reasons import Reason
 from selfemo.report.evidence import Kept, Round
 from selfemo.report.figure import SHARES, Figure, Panel, number, short, spec_of
 
@@ -29,6 +30,17 @@ FEW = 12
 """Steps that have a dot each."""
 BINS = 20
 """Of a histogram of rewards or confidences, from 0 to 1."""
+
+
+def words_of(reason: str) -> str:
+    """What became of a candidate, in words."""
+    return reason.replace("_", " ")
+
+
+REASONS = tuple(words_of(reason.name.lower()) for reason in Reason)
+"""What becomes of candidates, in the order in which it is asked."""
+COLOURED = (*REASONS[:2], *REASONS[:1:-1])
+"""The same by the number of its colour, which is one in all figures of a run: the commonest have the clearest."""
 
 
 def label_mix(kept: Kept, gold: Mapping[str, Counter[str]]) -> list[Figure]:
@@ -70,7 +82,11 @@ def label_mix(kept: Kept, gold: Mapping[str, Counter[str]]) -> list[Figure]:
                 y=alt.Y("label:N", sort=names, title=None),
                 yOffset=alt.YOffset("what:N", sort=list(counts)),
                 x=alt.X("share:Q", title="share of turns", axis=alt.Axis(format="%", tickCount=5)),
-                color=alt.Color("what:N", scale=alt.Scale(domain=sorted(counts, key=lambda what: what != "kept"))),
+                color=alt.Color(
+                    "what:N",
+                    scale=alt.Scale(domain=sorted(counts, key=lambda what: what != "kept")),
+                    legend=alt.Legend(values=list(counts)),
+                ),
                 tooltip=["label:N", "what:N", alt.Tooltip("share:Q", format=".1%"), "turns:Q"],
             )
         )
@@ -99,19 +115,21 @@ def reasons(rounds: Sequence[Round]) -> Figure | None:
         for task, found in (r.kept.told["reasons"] if r.kept else {}).items():
             total = sum(found.values())
             for reason, count in sorted(found.items(), key=lambda item: (item[0] != "kept", -item[1])):
-                words = reason.replace("_", " ")
+                words = words_of(reason)
                 points.append(dict(round=f"round {r.number}, {task}", reason=words, candidates=count))
                 rows.append((str(r.number), task, words, str(count), f"{count / total:.1%}"))
     if not points:
         return None
-    order = list(dict.fromkeys(p["reason"] for p in sorted(points, key=lambda p: p["reason"] != "kept")))
+    there = dict.fromkeys(str(p["reason"]) for p in points)
+    others = [reason for reason in there if reason not in REASONS]  # of another version
+    order = [*(reason for reason in REASONS if reason in there), *others]
     chart = (
         alt.Chart(alt.Data(values=points))
         .mark_bar()
         .encode(
             y=alt.Y("round:N", title=None, sort=None),
             x=alt.X("candidates:Q", title="candidates", stack="zero", axis=alt.Axis(tickMinStep=1, tickCount=8)),
-            color=alt.Color("reason:N", scale=alt.Scale(domain=order)),
+            color=alt.Color("reason:N", scale=alt.Scale(domain=[*COLOURED, *others]), legend=alt.Legend(values=order)),
             order=alt.Order("rank:Q"),
             tooltip=["round:N", "reason:N", "candidates:Q"],
         )

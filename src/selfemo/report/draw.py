@@ -22,17 +22,27 @@ def png(figure: Figure) -> bytes:
     """All charts of a figure as one PNG, on white, under its title."""
     import vl_convert
 
+    return bytes(vl_convert.vegalite_to_png(whole(figure), config=on_paper(), scale=SCALE))
+
+
+def whole(figure: Figure) -> Spec:
+    """All charts of a figure as one specification, under its title."""
     panels = [_sized(panel.spec, WIDTH) | ({"title": panel.title} if panel.title else {}) for panel in figure.panels]
-    whole: Spec = {
+    scales = "shared" if figure.one_legend else "independent"
+    together: Spec = {
         "$schema": panels[0].get("$schema", ""),
         "title": {"text": figure.title, "fontSize": 16, "offset": 14},
         "concat": [{k: v for k, v in panel.items() if k not in ("$schema", "autosize")} for panel in panels],
         "columns": 2 if len(panels) == 4 else COLUMNS,
         "spacing": 32,
-        "resolve": {"scale": dict.fromkeys(("color", "shape", "strokeDash", "size"), "independent")},
+        "resolve": {"scale": dict.fromkeys(("color", "shape", "strokeDash", "size"), scales)},
     }
-    config = theme(PAPER) | {"background": PAPER.page, "padding": 16}
-    return bytes(vl_convert.vegalite_to_png(drawable(whole), config=config, scale=SCALE))
+    return drawable(together)
+
+
+def on_paper() -> Spec:
+    """The theme of a picture on white."""
+    return theme(PAPER) | {"background": PAPER.page, "padding": 16}
 
 
 def svg(spec: Spec, width: int = WIDTH) -> str:

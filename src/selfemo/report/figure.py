@@ -40,6 +40,7 @@ class Figure:
         headers: Of its table.
         rows: The numbers that are drawn.
         wide: Whether a chart wants the page's whole width.
+        one_legend: Whether a picture of all its charts has one legend, since their colours mean the same.
     """
 
     key: str
@@ -49,6 +50,7 @@ class Figure:
     headers: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     wide: bool = False
+    one_legend: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,8 @@ class Palette:
         dim: Of axes and what is secondary.
         line: Of grids.
         page: Behind everything.
-        series: Of the series, in order; each can be told from the others by people who see colours otherwise.
+        series: Of the series, in order, as many as there are fates of a candidate; the first six can be told from each
+            other by people who see colours otherwise.
     """
 
     ink: str
@@ -70,10 +73,17 @@ class Palette:
     series: tuple[str, ...]
 
 
-PAGE = Palette("var(--ink)", "var(--dim)", "var(--line)", "var(--page)", tuple(f"var(--c{n})" for n in range(1, 7)))
+PAGE = Palette("var(--ink)", "var(--dim)", "var(--line)", "var(--page)", tuple(f"var(--c{n})" for n in range(1, 12)))
 """Those of the page it stands in, which has them for light and for dark."""
 PAPER = Palette(
-    "#1b1d22", "#565b66", "#d5d8de", "#ffffff", ("#2563a8", "#c2570c", "#2c7a4b", "#7a4bb0", "#b3261e", "#6b7280")
+    "#1b1d22",
+    "#565b66",
+    "#d5d8de",
+    "#ffffff",
+    (
+        *("#2563a8", "#c2570c", "#2c7a4b", "#7a4bb0", "#b3261e", "#6b7280"),
+        *("#0e7c86", "#b5338a", "#7a6a00", "#6d4530", "#39406e"),
+    ),
 )
 """On white, as a picture is shown."""
 
@@ -95,6 +105,7 @@ def theme(palette: Palette) -> Spec:
             "domainColor": palette.line,
             "tickColor": palette.line,
             "labelLimit": 150,
+            "labelSeparation": 6,
         },
         "legend": {
             **text,
@@ -118,6 +129,7 @@ def theme(palette: Palette) -> Spec:
         "text": {"color": palette.ink, "fontSize": 12},
         "point": {"filled": True, "size": 60, "opacity": 1},
         "line": {"strokeWidth": 2},
+        "bar": {"stroke": palette.page, "strokeWidth": 0.5},
     }
 
 

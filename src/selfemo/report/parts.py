@@ -11,6 +11,7 @@ from selfemo.report import data_charts, run_charts, score_charts
 from selfemo.report.evidence import Round, Scores
 from selfemo.report.figure import Figure, number, with_interval
 from selfemo.report.loop import Stage, outcome, stages
+from selfemo.shown import duration
 
 PROBABILITIES = {
     "calibration_error": "calibration error",
@@ -155,7 +156,8 @@ def tiles(rounds: Sequence[Round]) -> list[tuple[str, str, str]]:
         ]
     gain = last.decision.gains.get(last.after.corpora[0])
     if gain:
-        shown.append(("Last challenger's gain", f"{gain.gain:+.3f}", f"p {gain.p:.3f}: {outcome(last.row)}"))
+        note = f"in {gain.figure}, p\u00a0{gain.p:.4f}: {outcome(last.row)}"
+        shown.append(("Last challenger's gain", f"{gain.gain:+.3f}", note))
     played = [r for r in rounds if r.row.accepted is not None]
     if played:
         accepted = sum(r.row.accepted or 0 for r in played)
@@ -164,9 +166,7 @@ def tiles(rounds: Sequence[Round]) -> list[tuple[str, str, str]]:
     seconds, on_gpu = (
         sum(values) for values in zip(*((r.row.seconds, r.row.accelerator_seconds) for r in rounds), strict=True)
     )
-    shown.append(
-        ("Time of all steps", f"{seconds / 60:.1f} min", f"{on_gpu / 3600:.1f} GPU hours" if on_gpu else "no GPU")
-    )
+    shown.append(("Time of all steps", duration(seconds), f"{on_gpu / 3600:.1f} GPU hours" if on_gpu else "no GPU"))
     return shown
 
 
@@ -203,7 +203,7 @@ def _trust(name: str, scores: Scores) -> list[tuple[str, ...]]:
 def _rejected(round: Round) -> list[tuple[str, str, str]]:
     found = round.kept.told.get("rejected_examples", {}) if round.kept else {}
     return [
-        (task, reason.replace("_", " "), text)
+        (task, data_charts.words_of(reason), text)
         for task, reasons in sorted(found.items())
         for reason, texts in sorted(reasons.items())
         for text in texts

@@ -84,7 +84,8 @@ def by_label(round: Round, corpus: str) -> Figure:
         for label in order:
             if label in values.get("f1", {}):
                 single, several = values["f1"][label], values.get("sets_f1", {}).get(label)
-                points.append(dict(label=label, f1=short(single), which=name, turns=support.get(label, 0)))
+                size = 60 if scores is round.after else 190
+                points.append(dict(label=label, f1=short(single), which=name, turns=support.get(label, 0), size=size))
                 rows.append((name, label, str(support.get(label, "-")), number(single), number(several)))
     base = alt.Chart(alt.Data(values=points)).encode(y=alt.Y("label:N", sort=order, title=None))
     names = [name for name, _ in pairs(round)]
@@ -93,6 +94,7 @@ def by_label(round: Round, corpus: str) -> Figure:
         x=alt.X("f1:Q", title="F1", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(values=SHARES)),
         color=alt.Color("which:N", scale=alt.Scale(domain=names)),
         shape=alt.Shape("which:N", scale=alt.Scale(domain=names)),
+        size=alt.Size("size:Q", scale=None),  # what did not change is seen around what came after
         tooltip=["label:N", "which:N", alt.Tooltip("f1:Q", format=".3f"), "turns:Q"],
     )
     return Figure(

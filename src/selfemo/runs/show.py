@@ -12,23 +12,11 @@ from selfemo.runs.differences import UNRECORDED, Comparison
 from selfemo.runs.sides import Side
 from selfemo.runs.state import FINISHED, RUNNING
 from selfemo.runs.table import Line
-from selfemo.shown import printable
+from selfemo.shown import duration, printable
 from selfemo.terminal import show_table
 
 LONGEST = 60
 """Characters of a value that are shown."""
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds as people say them: ``42 s``, ``3 min 10 s``, ``2 h 05 min``; ``?`` where it is not known."""
-    if seconds is None:
-        return "?"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
 
 
 def clock(seconds: float) -> str:

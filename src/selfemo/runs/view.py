@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import IO
+from typing import IO, Literal
 
 from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
@@ -29,9 +29,9 @@ from selfemo.runs.going import (
     Stage,
 )
 from selfemo.runs.samples import Samples
-from selfemo.runs.show import clock, duration
+from selfemo.runs.show import clock
 from selfemo.runs.state import FINISHED, RUNNING
-from selfemo.shown import printable
+from selfemo.shown import duration, printable
 from selfemo.terminal import colours, lively
 
 COLOURS = {DONE: "green", THERE: "green", RUNS: "cyan", FAILED: "bold red", CUT_OFF: "red"}
@@ -91,7 +91,9 @@ def _rounds(run: Going, now: float, width: int) -> Table:
     if width >= NARROW:
         headers.insert(-1, "accepted")
     for header in headers:
-        table.add_column(header, justify="right" if header in ("round", "accepted") else "left", no_wrap=True)
+        justify: Literal["left", "right"] = "right" if header in ("round", "accepted") else "left"
+        least = {"decide": len("promoted"), "F1": len("0.123")}.get(header) if width >= NARROW else None
+        table.add_column(header, justify=justify, no_wrap=True, min_width=least)
     stages: dict[int, dict[str, Stage]] = {}
     for stage in run.stages():
         stages.setdefault(stage.round, {})[stage.step] = stage
@@ -128,7 +130,7 @@ def _cell(stage: Stage, now: float, width: int) -> Text:
         over = sum(p.state in OVER for p in stage.pieces)
         spent = f"{clock(max(0.0, now - stage.began))}..." if stage.began is not None else "..."
         return Text(f"{what}{f'{over}/{count} ' if count > 1 else ''}{spent}", style)
-    words = {WAITS: "-", NEVER: "", THERE: "was there"}
+    words = {WAITS: "-", NEVER: "", THERE: "was there" if width >= WIDE else "there"}
     return Text(what + words.get(state, state), style)
 
 

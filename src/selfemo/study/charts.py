@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from selfemo.report.draw import COLUMNS
 from selfemo.report.figure import Figure, Panel, short, spec_of
 from selfemo.study.stats import Estimate
+
+LONGEST = 480
+"""Dots of a variant's title: it is not cut off, which would make two of them one."""
 
 
 def gains(names: Sequence[str], measures: Mapping[str, Sequence[Estimate]], title: str) -> Figure:
@@ -24,7 +28,7 @@ def gains(names: Sequence[str], measures: Mapping[str, Sequence[Estimate]], titl
         for name, e in zip(names, estimates, strict=True)
     ]
     base = alt.Chart(alt.Data(values=points)).encode(
-        y=alt.Y("name:N", sort=list(names), title=None, axis=alt.Axis(labelLimit=320)),
+        y=alt.Y("name:N", sort=list(names), title=None, axis=alt.Axis(labelLimit=LONGEST)),
         yOffset=alt.YOffset("measure:N", sort=list(measures)),
         color=alt.Color("measure:N", scale=alt.Scale(domain=list(measures))),
     )
@@ -49,7 +53,8 @@ def curves(panels: Mapping[str, Mapping[str, Sequence[Sequence[tuple[float, floa
     import altair as alt
 
     drawn, rows = [], []
-    order = list(dict.fromkeys(name for names in panels.values() for name in names))
+    order = list(dict.fromkeys(name for names in panels.values() for name, runs in names.items() if any(runs)))
+    legend = alt.Legend(columns=COLUMNS, labelLimit=LONGEST)
     for measure, names in panels.items():
         points = [
             dict(name=name, run=f"{name} {number}", round=x, value=short(y))
@@ -64,9 +69,10 @@ def curves(panels: Mapping[str, Mapping[str, Sequence[Sequence[tuple[float, floa
             .encode(
                 x=alt.X("round:O", axis=alt.Axis(labelAngle=0)),
                 y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False)),
-                color=alt.Color("name:N", scale=alt.Scale(domain=order), legend=alt.Legend(columns=1, labelLimit=320)),
+                color=alt.Color("name:N", scale=alt.Scale(domain=order), legend=legend),
                 detail="run:N",
             )
         )
         drawn.append(Panel(measure, spec_of(chart.properties(height=170))))
-    return Figure("rounds", title, "", tuple(drawn), ("measure", "run", "round", "value"), tuple(rows))
+    headers = ("measure", "run", "round", "value")
+    return Figure("rounds", title, "", tuple(drawn), headers, tuple(rows), one_legend=True)

@@ -25,9 +25,10 @@ from selfemo.runs.going import Going
 from selfemo.runs.here import Here
 from selfemo.runs.recorded import recorded
 from selfemo.runs.samples import Samples
-from selfemo.runs.show import clock, duration
+from selfemo.runs.show import clock
 from selfemo.runs.view import draw, drawable, plain, waiting
 from selfemo.runs.watching import drawn
+from selfemo.shown import duration
 from selfemo.store.artifacts import Store
 from tests.unit.runs.happened import Happened
 from tests.unit.runs.made import Made
@@ -82,6 +83,21 @@ def test_a_view_tells_rounds_steps_shards_rates_and_what_waits_for_what(run: Hap
     assert "0.5/s, 12 s left" in drawn
     assert "running for" in drawn and ", ? left" in drawn  # nobody knows yet how long SELF-GRPO takes
     assert "next: Filter of round 1 waits for Self-play, shard 2; SELF-GRPO waits for Filter" in drawn
+
+
+@pytest.mark.parametrize("width", [76, 80, 99, 100])
+def test_what_became_of_rounds_is_never_cut_where_there_is_room_for_all_columns(
+    run: Happened, tmp_path: Path, width: int
+) -> None:
+    """A run that was there already has the longest cells; 80 columns are the commonest width of all."""
+    run.starts(rounds=2, shards=2)
+    for name in ("prepare", "warmup", "evaluate"):
+        run.note(events.STEP, "there", step=name, round=0, uri="u")
+    run.step("decide", 0, 2)
+    drawn = text(tmp_path, width)
+    row = next(line for line in drawn.splitlines() if line.split()[0] == "0")
+    assert "there" in row and "promoted" in row and "6 of 47" in row and "0.400" in row
+    assert "…" not in drawn.split("accepted in")[0]
 
 
 def test_what_waits_for_a_place_to_run_in_is_told_with_why(run: Happened, tmp_path: Path) -> None:
