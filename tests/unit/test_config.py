@@ -64,6 +64,8 @@ def test_overrides_are_yaml_and_win_over_the_file(tmp_path: Path) -> None:
         ("run: x\ncluster:\n  environment: {AWS_SECRET_ACCESS_KEY: x}\n", ":3", "put it into cluster.secret"),
         ("run: x\ncluster:\n  environment: {SELFEMO_TRAINER: pod}\n", ":3", "is set by the pipeline itself"),
         ("run: [\n", ":2", "not YAML"),
+        ("run: x\nseed: 010\n", ":2", "'010' is one number to some readers of YAML"),
+        ("run: x\nloop:\n  rounds: 1:05\n", ":3", "'1:05' is one number to some readers of YAML"),
         ("just text\n", "", "not a mapping"),
         ("run: Bad Name\n", ":1", "run"),
     ],
@@ -88,6 +90,7 @@ def test_a_bad_file_is_an_error_that_names_the_line(tmp_path: Path, text: str, p
             "--set corpora=[{name: sample}, {name: sample}]: corpora: sample is",
         ),
         ("a={", "--set a={: the value is not YAML"),
+        ("seed=1:30", "--set seed=1:30: the value is not YAML: '1:30' is one number to some readers of YAML"),
     ],
 )
 def test_a_bad_override_is_named(tmp_path: Path, override: str, problem: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,10 @@ from selfemo.errors import UserError
 
 MOST_NODES = 100_000
 """Of a document: what people write is far below, and anchors can make more of a few lines than fits into memory."""
+
+
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_OTHERWISE = re.compile(r"[-+]?(?:0[0-9_]+|[0-9_]+(?::[0-5]?[0-9])+(?:\.[0-9_]*)?)")
 
 
 class NotYaml(Exception):
@@ -91,9 +96,15 @@ def parse(text: str) -> tuple[yaml.Node | None, Any]:
 
 
 class _Whole(yaml.SafeLoader):
-    """A loader that says on which line a value stands that cannot be made."""
+    """A loader that says on which line a value stands that cannot be made, or that YAML's versions read differently.
+
+    Of those, ``010`` is 8 in one and 10 in the other, ``1:30`` 90 and text: nobody who writes them thinks of it.
+    """
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        if isinstance(node, yaml.ScalarNode) and node.tag in _NUMBERS and _OTHERWISE.fullmatch(node.value):
+            words = f"{node.value[:40]!r} is one number to some readers of YAML, and another or text to others"
+            raise NotYaml(words, node.start_mark.line + 1)
         try:
             return super().construct_object(node, deep)
         except (ValueError, KeyError, IndexError, OverflowError, AttributeError, TypeError) as error:

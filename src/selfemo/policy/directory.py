@@ -47,6 +47,9 @@ def check_config(directory: Path) -> dict[str, Any]:
     file = directory / "config.json"
     _no_pointers(directory, (file.name,))
     config = read_object(file)
+    if (ends := directory / "generation_config.json").is_file():
+        _no_pointers(directory, (ends.name,))
+        read_object(ends)  # transformers passes over one that is damaged, and the tokens that end an answer go with it
     kind = config.get("model_type")
     if kind in CONFIG_MAPPING_NAMES:
         return config
@@ -133,7 +136,7 @@ def read_object(file: Path) -> dict[str, Any]:
         UserError: If it is not there, or holds something else.
     """
     try:
-        value = json.loads(file.read_bytes())
+        value = json.loads(file.read_text(encoding="utf-8"))  # as transformers reads it: no mark, no UTF-16
     except OSError as error:
         raise UserError(error.strerror or "cannot be read", where=str(file), fix=_AGAIN) from None
     except (ValueError, RecursionError) as error:

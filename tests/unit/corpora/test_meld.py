@@ -58,6 +58,8 @@ def test_windows_1252_copies_read_like_clean_ones(tmp_path: Path) -> None:
         ("2,Hi,Ross,joy,x,0,1,1,1,a,b", "Utterance_ID", "Dialogue_ID 0, Utterance_ID 1 was there in line 2"),
         ("Hi,Ross,neutral,neutral,0,1,1,1,a,b", "EndTime", "wrong number of fields"),
         ("1,,Ross,joy,x,0,0,1,1,a,b", "Utterance", "no text"),
+        ('1,"Hi,Ross,joy,x,0,0,1,1,a,b\r\n2,"Ho",Ben,joy,x,0,2,1,1,a,b', "Utterance", "not CSV from here on"),
+        ('1,"Hi,Ross,joy,x,0,0,1,1,a,b\r\n2,",Ben,joy,x,0,2,1,1,a,b', "Utterance", "a cell holds other rows"),
         ("1,Hi,Ross", "Emotion", "wrong number of fields"),
     ],
 )

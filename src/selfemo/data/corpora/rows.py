@@ -11,6 +11,7 @@ from pathlib import Path
 
 from selfemo.data.corpora.files import read_text
 from selfemo.data.labels import LabelSpace
+from selfemo.data.quotes import swallowed
 from selfemo.data.scripts import fold
 from selfemo.data.text import nfc
 from selfemo.errors import UserError
@@ -104,12 +105,13 @@ def read_csv(path: Path, columns: Sequence[str], rows: Rows) -> Iterator[tuple[i
     """Rows of a CSV file with their line numbers.
 
     A row with fewer cells than the header is bad, even where only columns that nobody reads are missing: a cell was
-    lost, and those after it stand one column too far to the left.
+    lost, and those after it stand one column too far to the left. So is one with text after a closing quote: a quote
+    that nobody closed has taken the rows up to there into one cell.
 
     Raises:
         UserError: If a column is missing from the header, or stands there twice.
     """
-    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
     try:
         header = tuple(reader.fieldnames or ())
     except csv.Error as error:
@@ -123,15 +125,19 @@ def read_csv(path: Path, columns: Sequence[str], rows: Rows) -> Iterator[tuple[i
     if twice:
         raise UserError(f"column {twice[0]!r} stands there twice", where=f"{path}:1", fix="remove or rename one")
     while True:
+        begins = reader.reader.line_num + 1
         try:
             row = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            rows.bad(path, reader.line_num, columns[0], f"not CSV: {error}", "")
+            rows.bad(path, begins, columns[0], f"not CSV from here on: {error}", "")
             continue
         short = next((c for c in (*columns, *header) if row[c] is None), None)
         if short is not None or None in row:
             rows.bad(path, reader.line_num, short or "(beyond the last)", "wrong number of fields", row)
+            continue
+        if swallowed(list(row.values())):
+            rows.bad(path, begins, columns[0], "a quote that is not closed: a cell holds other rows", row)
             continue
         yield reader.line_num, row

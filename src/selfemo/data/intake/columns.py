@@ -161,7 +161,7 @@ def guess(
         if len(indicators) >= LEAST_INDICATORS:
             fill("label", indicators, False)
     columns = replace(given, **found)
-    columns, sure = _dialogue(columns, "dialogue" in stated, free)
+    columns, sure = _dialogue(columns, "dialogue" in stated, free, inherited)
     if not sure:
         unsure.append("dialogue")
     if columns.label and "label_of" not in stated and set(columns.label) <= inherited and columns.speaker:
@@ -172,12 +172,13 @@ def guess(
     return replace(columns, unsure=tuple(dict.fromkeys(unsure)))
 
 
-def _dialogue(columns: Columns, stated: bool, free: list[str]) -> tuple[Columns, bool]:
+def _dialogue(columns: Columns, stated: bool, free: list[str], inherited: frozenset[str]) -> tuple[Columns, bool]:
     """Where dialogue ids come from if no column is called so, and whether that is sure."""
     ids = [name for name in free if plain(name) in _KNOWN["id"]]
     if stated or columns.dialogue:
         return columns, True
     if columns.turns:
+        ids = [name for name in ids if name in inherited]  # a turn's own id is a message's
         return replace(columns, dialogue=(ids[0],) if len(ids) == 1 else (ROW,), unique=True), True
     if columns.time and columns.speaker:
         return replace(columns, dialogue=(FILE,)), True

@@ -15,6 +15,7 @@ from pathlib import Path
 from selfemo.data.intake.cells import order_of
 from selfemo.data.intake.columns import is_known
 from selfemo.data.intake.encodings import Encoding, check, find_encoding, pieces
+from selfemo.data.quotes import swallowed
 from selfemo.errors import UserError
 
 DELIMITERS = (",", ";", "\t", "|")
@@ -157,7 +158,10 @@ def _quoted(path: Path, encoding: str, delimiter: str, skip: int, must: bool) ->
         reader = csv.reader(file, delimiter=delimiter, strict=True)
         try:
             with _wide():
-                for _ in reader:
+                for row in reader:
+                    if swallowed(row, delimiter):
+                        problem, line = "a cell holds other rows", line + 1
+                        break
                     line = reader.line_num
         except csv.Error as error:
             problem, line = str(error), line + 1
@@ -201,8 +205,8 @@ def _header(rows: list[list[str]]) -> tuple[bool, bool]:
     first, rest = rows[0], rows[1:]
     if not all(_NAME.fullmatch(cell.strip()) for cell in first if cell.strip()):
         return False, True
-    if any(row[i : i + 1] == [cell] for i, cell in enumerate(first) for row in rest):
-        return False, True  # a name stands in no other row of its column
+    if any(cell.strip() and row[i : i + 1] == [cell] for i, cell in enumerate(first) for row in rest):
+        return False, True  # a name stands in no other row of its column; spreadsheets leave columns without one
     above_numbers = any(all(_is_number(row[i : i + 1]) for row in rest) for i in range(len(first)))
     return True, any(map(is_known, first)) or (bool(rest) and above_numbers)
 

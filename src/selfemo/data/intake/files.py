@@ -39,6 +39,7 @@ _SUFFIXES: dict[str, Form] = {
     ".arrow": "arrow",
     ".feather": "arrow",
 }
+_MARKUP = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<!doctype|<html|<\?xml|\{\\rtf)", re.IGNORECASE)
 _KNOWN = "CSV, TSV, JSON, JSON Lines, Parquet, Arrow, or a directory of a Hugging Face dataset, ConvoKit or IEMOCAP"
 
 
@@ -102,8 +103,12 @@ def _file(path: Path, split: str | None = None) -> Source:
         form = "parquet"
     elif start.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
         form = "arrow"
-    elif start.startswith((b"\x1f\x8b", b"PK\x03\x04", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")):
+    elif start.startswith((b"\x1f\x8b", b"PK\x03\x04", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"\xd0\xcf\x11\xe0")):
         raise UserError("is an archive or a spreadsheet", where=str(path), fix="unpack it, or export it as CSV")
+    elif _MARKUP.match(start):
+        raise UserError("is a web page, XML or RTF", where=str(path), fix="fetch it again, or export it as CSV")
+    elif start.startswith(b"version https://git-lfs"):
+        raise UserError("is a pointer of Git LFS, not the file", where=str(path), fix="fetch it with: git lfs pull")
     elif path.suffix.lower() in _SUFFIXES:
         form = _SUFFIXES[path.suffix.lower()]
         if form in ("parquet", "arrow"):

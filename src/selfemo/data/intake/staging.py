@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,13 +99,13 @@ class Staging:
         self._base.execute("CREATE INDEX IF NOT EXISTS sorted ON turn (dialogue, place, number)")
         current = -1
         rows: list[list[Any]] = []
-        with closing(self._base.cursor()) as cursor:
-            for number, body in cursor.execute("SELECT dialogue, body FROM turn ORDER BY dialogue, place, number"):
-                if number != current and rows:
-                    yield current, rows
-                    rows = []
-                current = number
-                rows.append(json.loads(body))
+        # No cursor is closed here: after a bad row, this ends when the base is closed, and with it its cursors.
+        for number, body in self._base.execute("SELECT dialogue, body FROM turn ORDER BY dialogue, place, number"):
+            if number != current and rows:
+                yield current, rows
+                rows = []
+            current = number
+            rows.append(json.loads(body))
         if rows:
             yield current, rows
 

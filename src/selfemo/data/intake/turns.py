@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from selfemo.data.intake.refusals import Refusals
 
 _NO_TURNS = ("system", "developer", "tool", "function")
 """Roles of a chat's messages that nobody says."""
+_CUT = re.compile(r"[1-9](?:[.,]\d{1,5})?E\+\d{2,3}")
+"""What Excel makes of a long number: other ids may have become the same."""
 _MILLISECONDS = 1e11
 """A time beyond this is counted in milliseconds: in seconds it would be of the year 5138."""
 
@@ -156,6 +159,9 @@ class Reader:
             found = key_of(value) if not isinstance(value, dict | list) else ""
             if not found:
                 self.refuse(self.path, number, name, "no id of a dialogue")
+                return None
+            if _CUT.fullmatch(found):
+                self.refuse(self.path, number, name, f"{found}: a spreadsheet has cut this id; format it as text there")
                 return None
             key.append(found)
         return tuple(key)
