@@ -8,6 +8,7 @@ and what stands in the store, the registry and the directory is held against wha
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import subprocess
 import sys
@@ -98,17 +99,29 @@ def _run(world: World, point: Point) -> tuple[End, str]:
     command = [sys.executable, "-m", "selfemo", "run", "--config", str(file)]
     number = signal.Signals[point.details["signal"]]
     with log.open("ab") as out:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out, start_new_session=True)
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=out, stderr=out, start_new_session=True, preexec_fn=_heed_signals
+        )
         try:
             process.wait(10 + point.place * 40)
         except subprocess.TimeoutExpired:
             process.send_signal(number)
-        process.wait(120)
+        try:
+            process.wait(120)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            return End("hung", f"no end 120 s after {number.name}"), ""
         first = End("done" if process.returncode == 0 else "killed", f"exit {process.returncode}")
         second = subprocess.run(command, cwd=ROOT, stdout=out, stderr=out, timeout=600, check=False)
     if second.returncode:
         return first, f"again: exit {second.returncode}"
     return first, checked(world, config, "decide", _decided(config, log))
+
+
+def _heed_signals() -> None:
+    """Who runs the matrix in the background, or under nohup, ignores some, and what it starts would too."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _decided(config: Config, log: Path) -> str:
