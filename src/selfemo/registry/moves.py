@@ -155,6 +155,11 @@ class Moves:
         except (ValueError, TypeError):
             return None
 
+    def cut_off(self) -> bool:
+        """Whether the last move is not done: who made it was killed, or is at it just now."""
+        last = self.last()
+        return last is not None and not last.done
+
     def _point(self, version: str, lease: Lease | None) -> None:
         if version:
             self.versions.set_alias(self.alias, version, lease)

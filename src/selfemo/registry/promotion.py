@@ -119,6 +119,8 @@ def after_decision(context: Surroundings, version: Any, decision: Decision, cham
     """
     registry = context.registry
     if said := _before(version):
+        if registry.champion.moves.cut_off() or registry.canary.moves.cut_off():  # after the last tag that tells of it
+            alone(context, lambda lease: recover(context, lease), LOOP_WAITS)
         return said
     registry.versions.set_alias(CHALLENGER, version.version)
     if not decision.promoted:

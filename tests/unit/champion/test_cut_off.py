@@ -32,6 +32,7 @@ def test_a_promotion_that_was_cut_off_anywhere_ends_right_when_it_is_tried_again
         assert tags["selfemo.promotion_reason"] == "better", at
         told = ("promoted_at", "promoted_by", "promotion_evidence", "promotion_forced")
         assert all(tags[f"selfemo.{name}"] for name in told), at
+        assert not world.context.registry.champion.moves.cut_off(), at
         world.back()
         assert world.champion() == first, at
         # the loop, resumed, undoes nobody's rollback
