@@ -15,9 +15,9 @@ from selfemo.errors import UserError
 MOST_NODES = 100_000
 """Of a document: what people write is far below, and anchors can make more of a few lines than fits into memory."""
 
-
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _OTHERWISE = re.compile(r"[-+]?(?:0[0-9_]+|[0-9_]+(?::[0-5]?[0-9])+(?:\.[0-9_]*)?)")
+"""Octal numbers of YAML 1.1, and those of base 60."""
 
 
 class NotYaml(Exception):

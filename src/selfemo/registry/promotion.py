@@ -131,9 +131,7 @@ def after_decision(context: Surroundings, version: Any, decision: Decision, cham
         now = registry.versions.get(version.version)
         if said := _before(now):
             return said
-        if stopped := stopped_by_guard(
-            now
-        ):  # by another run's guard: this one began from it, and has nothing to say of it
+        if stopped := stopped_by_guard(now):  # in another run: this one began from it, and has nothing to say of it
             return stopped
         current = registry.versions.alias(CHAMPION)
         decided = decision

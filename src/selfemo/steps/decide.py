@@ -160,7 +160,8 @@ def _draw(context: Context, decided: Sequence[str], uri: str, run: str) -> None:
             for file, figure in drawn.items():
                 file.write_bytes(png(figure))
             registry.artifacts(where, list(drawn), "plots")
-    registry.tags(run, {DRAWN: uri})
+    if len(wanted) > 1:
+        registry.tags(run, {DRAWN: uri})
 
 
 def _publish_card(context: Context, done: Published, policy: Policy, version: str, run: str) -> None:

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from importlib.resources import files
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -92,7 +93,7 @@ def test_reasons_are_those_of_the_candidates_one_by_one(rounds: list[Round]) -> 
 
 def filtered(number: int, reasons: dict[str, int]) -> Round:
     """A round of which nothing is known but what the filter made of its replies."""
-    return SimpleNamespace(number=number, kept=SimpleNamespace(told={"reasons": {"expression": reasons}}))  # type: ignore[return-value]
+    return cast(Round, SimpleNamespace(number=number, kept=SimpleNamespace(told={"reasons": {"expression": reasons}})))
 
 
 def test_what_became_of_a_candidate_has_one_colour_in_all_figures_and_shares_it_with_nothing_else() -> None:
