@@ -181,8 +181,8 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 SMALL = (
-    "warmup.dialogues=24",
-    "warmup.epochs=8",
+    "warmup.dialogues=12",
+    "warmup.epochs=6",
     "warmup.learning_rate=0.005",
     "selfplay.episodes=4",
     "selfplay.corpus_dialogues=4",

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+import pytest
 import yaml
 from click.testing import CliRunner
 
@@ -14,40 +19,88 @@ from components.report.component import report
 from selfemo import steps
 from selfemo.cli import main
 from selfemo.config import Config
+from selfemo.config.platform import Corpus
 from selfemo.context import Context
+from selfemo.data.dialogue import Dialogue, write_jsonl
+from selfemo.data.label_file import LabelFile
 from tests.component import plain
-from tests.conftest import there
+from tests.conftest import local_of, there
 
 
-def test_the_plain_functions_make_a_round(small_local: Config) -> None:
-    play = small_local.selfplay.model_copy(update={"corpus_dialogues": 1000})  # each round sees the whole pool
-    grpo = small_local.grpo.model_copy(update={"replay": 1})
-    replaying = small_local.model_copy(update={"grpo": grpo, "selfplay": play})
-    text = replaying.to_json()
-    data = plain.prepare(text)
-    policy = plain.warmup(text, data)
-    scores = plain.scores(text, policy, data, 0)
-    champion, champion_scores, misses, go_on = plain.decide(text, "", "", 0, policy, scores, 0)
-    assert (champion, champion_scores, misses, go_on) == (policy, scores, 0, True)
-    rollouts = plain.rollouts(text, policy, data, 1)
-    samples = plain.samples(text, rollouts, 1)
-    challenger = plain.train(text, policy, samples, data, 1)
-    assert challenger != policy
-    history = json.loads((Context(replaying).store.fetch(challenger) / "training.json").read_text())
+@dataclass
+class Rounds:
+    """The warm-up and a round: what each step and decision gave, and what Kubeflow was told last."""
+
+    config: Config
+    text: str
+    data: str
+    policy: str
+    samples: str
+    challenger: str
+    decided: Any
+    told: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def made(
+    tiny: Path, dialogues: list[Dialogue], empty_mlflow: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Rounds]:
+    """A round that sees its whole pool, of a corpus that is small, once for all that look at it."""
+    place = tmp_path_factory.mktemp("rounds")
+    (place / "mlflow.db").write_bytes(empty_mlflow)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)  # MLflow without a server puts artifacts there
+        config = local_of(tiny, place, f"sqlite:///{place / 'mlflow.db'}")
+        play = config.selfplay.model_copy(update={"corpus_dialogues": 1000})
+        grpo = config.grpo.model_copy(update={"replay": 1})
+        labels = yaml.safe_load((files("selfemo.data") / "spaces" / "sample.yaml").read_text())
+        corpora = (Corpus(name="few", path=few(dialogues, place / "few"), labels=LabelFile.model_validate(labels)),)
+        replaying = config.model_copy(update={"grpo": grpo, "selfplay": play, "corpora": corpora})
+        text = replaying.to_json()
+        data = plain.prepare(text)
+        policy = plain.warmup(text, data)
+        scores = plain.scores(text, policy, data, 0)
+        first = plain.decide(text, "", "", 0, policy, scores, 0)
+        assert tuple(first) == (policy, scores, 0, True)
+        samples = plain.samples(text, plain.rollouts(text, policy, data, 1), 1)
+        challenger = plain.train(text, policy, samples, data, 1)
+        after = plain.decide(text, policy, scores, 0, challenger, plain.scores(text, challenger, data, 1), 1)
+        yield Rounds(replaying, text, data, policy, samples, challenger, after, dict(plain.SHOWN))
+
+
+def few(dialogues: list[Dialogue], directory: Path) -> str:
+    """A corpus of one's own: 12 of the sample's dialogues to warm up on and ten for the pool, and those held out."""
+    directory.mkdir()
+    train = [d for d in dialogues if d.split == "train"][: 12 + 10]
+    kept = train + [d for d in dialogues if d.split != "train"]
+    write_jsonl(directory / "dialogues.jsonl", kept)
+    return str(directory)
+
+
+def test_the_plain_functions_make_a_round(made: Rounds) -> None:
+    assert made.challenger != made.policy
+    history = json.loads((Context(made.config).store.fetch(made.challenger) / "training.json").read_text())
     assert all("replay_loss" in row for row in history)
-    new_scores = plain.scores(text, challenger, data, 1)
-    after = plain.decide(text, champion, champion_scores, misses, challenger, new_scores, 1)
-    assert after[0] in (policy, challenger)
-    assert after[3] is True
-    _the_next_round_knows_what_the_policy_was_taught(replaying, challenger, samples, data)
-    report.python_func(text, "", "", SimpleNamespace(state="FAILED", error_message="<b>it broke</b>"))
-    page = (Path(small_local.workdir) / "runs" / small_local.run / "report.html").read_text()
+    assert made.decided[0] in (made.policy, made.challenger)
+    assert made.decided[3] is True
+
+
+def test_the_next_round_knows_what_the_policy_was_taught(made: Rounds) -> None:
+    store = Context(made.config).store
+    again = plain.samples(made.text, plain.rollouts(made.text, made.challenger, made.data, 2), 2)
+    before, now = (json.loads((store.fetch(uri) / "targets.json").read_text()) for uri in (made.samples, again))
+    told = json.loads((store.fetch(again) / "filter.json").read_text())
+    assert told["metrics"]["seen_again"] == len(before)
+    assert before.keys() == now.keys()
+    assert sum(told["flips"].values()) == sum(label != now[turn] for turn, label in before.items())
+
+
+def test_a_run_that_failed_has_a_page_which_can_be_written_again_by_its_name(made: Rounds) -> None:
+    config = made.config
+    report.python_func(made.text, "", "", SimpleNamespace(state="FAILED", error_message="<b>it broke</b>"))
+    page = (Path(config.workdir) / "runs" / config.run / "report.html").read_text()
     assert "&lt;b&gt;it broke&lt;/b&gt;" in page
     assert "Round 1" in page
-    _the_page_can_be_written_again_by_the_runs_name(replaying)
-
-
-def _the_page_can_be_written_again_by_the_runs_name(config: Config) -> None:
     Path("run.yaml").write_text(config.to_json())  # JSON is YAML
     given = ["--config", "run.yaml", "--out", "again.html", "--json"]
     done = CliRunner().invoke(main, ["report", config.run, *given, "--set", "run=another"])
@@ -60,16 +113,6 @@ def _the_page_can_be_written_again_by_the_runs_name(config: Config) -> None:
     assert config.run in wrong.output
 
 
-def _the_next_round_knows_what_the_policy_was_taught(config: Config, policy: str, samples: str, data: str) -> None:
-    store, text = Context(config).store, config.to_json()
-    again = plain.samples(text, plain.rollouts(text, policy, data, 2), 2)
-    before, now = (json.loads((store.fetch(uri) / "targets.json").read_text()) for uri in (samples, again))
-    told = json.loads((store.fetch(again) / "filter.json").read_text())
-    assert told["metrics"]["seen_again"] == len(before)
-    assert before.keys() == now.keys()
-    assert sum(told["flips"].values()) == sum(label != now[turn] for turn, label in before.items())
-
-
 def test_rollouts_of_a_policy_that_is_no_artifact_are_filtered_too(small_local: Config, tiny: Path) -> None:
     text = small_local.to_json()
     data = plain.prepare(text)
@@ -77,35 +120,27 @@ def test_rollouts_of_a_policy_that_is_no_artifact_are_filtered_too(small_local: 
     assert samples.manifest.result["seen_again"] == 0
 
 
-def test_the_user_interface_is_told_what_there_is_to_see(small_local: Config) -> None:
-    text = small_local.to_json()
-    data = plain.prepare(text)
-    policy = plain.warmup(text, data)
-    scores = plain.scores(text, policy, data, 0)
-    plain.decide(text, "", "", 0, policy, scores, 0)
-    samples = plain.samples(text, plain.rollouts(text, policy, data, 1), 1)
-    challenger = plain.train(text, policy, samples, data, 1)
-    plain.decide(text, policy, scores, 0, challenger, plain.scores(text, challenger, data, 1), 1)
-    store = Context(small_local).store
+def test_the_user_interface_is_told_what_there_is_to_see(made: Rounds) -> None:
+    told, store, samples, challenger = made.told, Context(made.config).store, made.samples, made.challenger
     for name, uri, counts in (
         ("filter/rollouts", there(store.manifest(samples)).inputs["rollouts"], {"rollouts"}),
         ("filter/dataset", samples, {"samples"}),
         ("train/model", challenger, {"samples", "steps"}),
     ):
-        shown = plain.SHOWN[name]
+        shown = told[name]
         manifest = store.manifest(uri)
         assert manifest is not None
         assert (shown.metadata["store_uri"], shown.metadata["sha256"]) == (uri, manifest.digest)
-        assert (shown.metadata["round"], shown.metadata["base_model"]) == (1, small_local.policy.base)
+        assert (shown.metadata["round"], shown.metadata["base_model"]) == (1, made.config.policy.base)
         assert counts <= set(shown.metadata)
         assert json.loads(Path(shown.path).read_text()) == shown.metadata  # small: the data stay in the store
-    assert 0 <= plain.SHOWN["decide/metrics"].metadata["weighted_f1"] <= 1
-    assert plain.SHOWN["filter/metrics"].metadata["candidates"] > 0
-    rows = plain.SHOWN["decide/confusion"].metadata["confusionMatrix"]["rows"]
-    assert sum(sum(r["row"]) for r in rows) == plain.SHOWN["decide/metrics"].metadata["turns"]
-    summary = Path(plain.SHOWN["decide/summary.md"].path).read_text()
+    assert 0 <= told["decide/metrics"].metadata["weighted_f1"] <= 1
+    assert told["filter/metrics"].metadata["candidates"] > 0
+    rows = told["decide/confusion"].metadata["confusionMatrix"]["rows"]
+    assert sum(sum(r["row"]) for r in rows) == told["decide/metrics"].metadata["turns"]
+    summary = Path(told["decide/summary.md"].path).read_text()
     assert summary.startswith("## Round 1: ") and "| weighted F1 [95 %] |" in summary
-    page = Path(plain.SHOWN["decide/page.html"].path).read_text()
+    page = Path(told["decide/page.html"].path).read_text()
     for what in (
         "Training curves",
         "Label mix",
@@ -119,13 +154,13 @@ def test_the_user_interface_is_told_what_there_is_to_see(small_local: Config) ->
     assert len(page) < 2_000_000
     assert not re.search(r"<script|src=\"(?!data:)|href=|url\((?!#)", page)  # self-contained, nothing runs
 
-    registry = Context(small_local).registry
+    registry = Context(made.config).registry
     version = next(v for v in registry.client.search_model_versions("name='self-emo'") if v.source == challenger)
     card = (store.backend(challenger).read(f"{challenger}/README.md") or b"").decode()
     front = yaml.safe_load(card.split("---\n")[1])
-    assert (front["license"], front["base_model"]) == ("unknown", small_local.policy.base)
-    assert front["metrics"][1]["name"] == "weighted_f1 on sample dev"
-    assert front["metrics"][1]["value"] == round(plain.SHOWN["decide/metrics"].metadata["weighted_f1"], 4)
+    assert (front["license"], front["base_model"]) == ("unknown", made.config.policy.base)
+    assert front["metrics"][1]["name"] == "weighted_f1 on few dev"
+    assert front["metrics"][1]["value"] == round(told["decide/metrics"].metadata["weighted_f1"], 4)
     for what in (
         f"version {version.version}\n",
         "Nobody has stated the base",
@@ -141,7 +176,7 @@ def test_the_user_interface_is_told_what_there_is_to_see(small_local: Config) ->
         assert what in card
     assert version.description.startswith("**Status:** ")
     assert len(version.description) <= 5_000  # what MLflow keeps
-    for what in ("### Gate", "### Where it comes from", data, challenger, registry.page(registry.round(1))):
+    for what in ("### Gate", "### Where it comes from", made.data, challenger, registry.page(registry.round(1))):
         assert what in version.description
     assert "weighted F1 [95 %]" in registry.client.get_run(registry.parent).data.tags["mlflow.note.content"]
     assert "It made [version " in registry.client.get_run(registry.round(1)).data.tags["mlflow.note.content"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -118,13 +119,19 @@ def test_a_server_whose_port_is_taken_while_it_starts_gets_another(
         log_a_file(again, "elsewhere-too.txt")
 
 
-def test_a_dead_mlflow_whose_children_hold_its_port_comes_back_there(context: Context) -> None:
+def test_a_dead_mlflow_whose_children_hold_its_port_comes_back_there_and_outlives_the_step_that_started_it(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(of_the_run := tmp_path / "tmp"))
+    of_the_run.mkdir()
     before = context.services.processes["mlflow"]
     os.kill(before.pid, signal.SIGKILL)
     psutil.wait_procs([psutil.Process(before.pid)] if psutil.pid_exists(before.pid) else [], 30)
     after = Context(context.config).services.processes["mlflow"]
     assert (after.url, answers_mlflow(after.url)) == (before.url, True)
     assert after.pid != before.pid
+    shutil.rmtree(of_the_run)
+    log_a_file(Context(context.config), "after-the-run.txt")  # MLflow takes it through a temporary file
 
 
 def test_an_s3_that_died_with_its_record_takes_mlflow_along_to_where_it_comes_back(context: Context) -> None:

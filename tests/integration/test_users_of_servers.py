@@ -24,11 +24,13 @@ from selfemo.registry.served import synchronise
 from selfemo.registry.versions import CHAMPION
 from selfemo.services.network import answers_mlflow, answers_s3, free_ports
 from selfemo.steps.prepare import prepare as run_prepare
+from tests import forks
 from tests.conftest import there
 from tests.unit.test_gitops import version
 
 Servers = tuple[str, dict[str, str]]
 """URL of S3, and the secrets by file and key."""
+Prepare = Callable[[dict[str, str]], "subprocess.CompletedProcess[str]"]
 
 
 def read(files: dict[str, str]) -> dict[str, str]:
@@ -111,13 +113,14 @@ def test_serving_reads_the_bucket_and_writes_nothing(store: Servers) -> None:
     flywheel.Object("weights").delete()
 
 
-def prepare(env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "ignore", "-m", "selfemo.services.mlflow_admin", "migrate"]
-    return subprocess.run(command, env={**os.environ, **env}, capture_output=True, text=True, check=False)
+@pytest.fixture(scope="module")
+def prepare(python: str) -> Prepare:
+    """The command of MLflow's pod, given its environment."""
+    return lambda env: forks.run(python, "selfemo.services.mlflow_admin", "migrate", **env)
 
 
 @pytest.fixture(scope="module")
-def prepared(place: Path, store: Servers) -> dict[str, str]:
+def prepared(place: Path, store: Servers, prepare: Prepare) -> dict[str, str]:
     """What MLflow's pod is told, with both databases prepared."""
     pytest.importorskip("flask_wtf", reason="MLflow's users want mlflow[auth]")
     auth = configparser.ConfigParser(interpolation=None)
@@ -138,7 +141,7 @@ def prepared(place: Path, store: Servers) -> dict[str, str]:
     return env
 
 
-def test_a_password_that_is_changed_in_the_secret_is_changed(prepared: dict[str, str]) -> None:
+def test_a_password_that_is_changed_in_the_secret_is_changed(prepared: dict[str, str], prepare: Prepare) -> None:
     assert prepare(prepared).stdout == "admin: as it was\nselfemo: as it was\n"
     other = prepare({**prepared, "MLFLOW_CLIENT_PASSWORD": "another password"})
     assert other.stdout == "admin: as it was\nselfemo: password and rights set\n"
@@ -155,7 +158,7 @@ def test_a_password_that_is_changed_in_the_secret_is_changed(prepared: dict[str,
     ],
 )
 def test_what_cannot_be_is_said_without_a_password(
-    prepared: dict[str, str], changed: dict[str, str], said: str
+    prepared: dict[str, str], prepare: Prepare, changed: dict[str, str], said: str
 ) -> None:
     done = prepare({**prepared, **changed})
     assert done.returncode == 2
@@ -163,22 +166,25 @@ def test_what_cannot_be_is_said_without_a_password(
     assert "hidden" not in done.stderr + done.stdout
 
 
-@pytest.fixture
-def config(
-    place: Path, store: Servers, prepared: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Config]:
-    """A configuration that uses both servers as pods do, with the Secret `selfemo`."""
+@pytest.fixture(scope="module")
+def mlflow_server(place: Path, prepared: dict[str, str]) -> Iterator[str]:
+    """URL of an MLflow with users, as its pod serves it."""
     (port,) = free_ports(1)
-    url, secrets = f"http://127.0.0.1:{port}", store[1]
+    url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--serve-artifacts", "--artifacts-destination", f"file://{place / 'art'}", "--app-name", "basic-auth"]
     with running(command, {**prepared, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}, place / "mlflow.log"):
         until(lambda: answers_mlflow(url), place / "mlflow.log")
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_USERNAME"):
-            monkeypatch.setenv(name, secrets[f"selfemo.env:{name}"])
-        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", secrets["selfemo.env:MLFLOW_TRACKING_PASSWORD"])
-        places = ["store.root=s3://selfemo/x", f"store.endpoint={store[0]}", f"mlflow.tracking_uri={url}"]
-        yield configuration.load(None, [*places, f"workdir={tmp_path / 'w'}"])
+        yield url
+
+
+@pytest.fixture
+def config(store: Servers, mlflow_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    """A configuration that uses both servers as pods do, with the Secret `selfemo`."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(name, store[1][f"selfemo.env:{name}"])
+    places = ["store.root=s3://selfemo/x", f"store.endpoint={store[0]}", f"mlflow.tracking_uri={mlflow_server}"]
+    return configuration.load(None, [*places, f"workdir={tmp_path / 'w'}"])
 
 
 def test_the_first_night_and_the_reconciler_find_no_model_yet(config: Config, tmp_path: Path) -> None:

@@ -180,6 +180,11 @@ def _launch(workdir: Path, services: Services, name: str, url: str, command: lis
     """Start a server in a session of its own, so that it outlives this process and Ctrl-C."""
     import psutil
 
+    # Its temporary files are its own: those of a run, whose steps may start a server, go with the run.
+    temporary = workdir.resolve() / "services" / "tmp" / name
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    places = {"TMPDIR": str(temporary), PLACE: str(workdir.resolve())}
     with _log(workdir, name).open("ab") as log:
         process = subprocess.Popen(
             command,
@@ -187,7 +192,7 @@ def _launch(workdir: Path, services: Services, name: str, url: str, command: lis
             stderr=log,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
-            env={**os.environ, **env, PLACE: str(workdir.resolve()), NAME: name, URL: url},
+            env={**os.environ, **env, **places, NAME: name, URL: url},
             cwd=workdir / "services",
         )
     services.processes[name] = Process(process.pid, psutil.Process(process.pid).create_time(), url)
