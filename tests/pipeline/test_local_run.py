@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -28,8 +29,7 @@ from selfemo.runs.here import Here, measured
 from selfemo.runs.samples import Samples
 from selfemo.steps import finished_rounds
 from tests.conftest import small_of, there
-from tests.docs.pages import blocks
-from tests.docs.shell import simple_commands
+from tests.docs.test_commands import SHELL
 from tests.pipeline.test_secrets import CANARIES, contents
 
 SHARDS = 2
@@ -133,18 +133,23 @@ def test_all_rounds(config: Config, first: First) -> None:
     assert page.count('class="round"') == 3
 
 
-def test_the_commands_of_the_demos_page_do_what_they_say(config: Config, first: First, tmp_path: Path) -> None:
+LOOKS = ("canary show", "compare", "data", "doctor", "evaluate", "gc", "report", "runs", "ui", "watch")
+"""Commands that look at a run or at the sample corpus and change nothing."""
+OTHERS = re.compile(r"data import|--open|--delete|colder|nightly|://|meld|qwen3|support|mine\.yaml|cluster\.yaml")
+"""Words of those that want another run, other data, a cluster or a browser, or that remove something."""
+
+
+def test_the_commands_of_the_pages_do_what_they_say(config: Config, first: First, tmp_path: Path) -> None:
     assert first.code == 0, first.printed
     (path := tmp_path / "config.yaml").write_text(config.to_json())
-    (block,) = [b for b in blocks("docs/demo.md") if "selfemo watch" in b.text]
-    commands = [words[1:] for words in simple_commands(block.text) if words[0] == "selfemo"]
-    ended = [words[0] for words in commands if words[0] not in ("play", "serve", "services")]  # the tutorial has these
-    assert ended == ["watch", "runs", "compare", "ui", "report", "data", "evaluate"]
-    for words in commands:
-        if words[0] in ended:
-            mine = [w.replace("demo:", "e2e:").replace("configs/demo.yaml", str(path)) for w in words]
-            done = CliRunner().invoke(main, mine)
-            assert (done.exit_code, bool(done.stdout.strip())) == (0, True), (words, done.output)
+    typed = {shlex.join(words[1:]) for commands in SHELL.values() for words in commands if words[0] == "selfemo"}
+    given = [line for line in typed if line.startswith(LOOKS) and not OTHERS.search(line)]
+    assert {line for line in LOOKS if any(g.startswith(line) for g in given)} == set(LOOKS)
+    for line in given:
+        mine = re.sub(r"\bdemo\b(?!\.)", "e2e", line).replace("configs/demo.yaml", "FILE").replace("FILE", str(path))
+        mine += "" if "--config" in mine or mine.startswith("data") else f" --config {path}"
+        done = CliRunner().invoke(main, shlex.split(mine.replace("demo.html", str(tmp_path / "demo.html"))))
+        assert (done.exit_code, bool(done.stdout.strip())) == (0, True), (mine, done.output)
 
 
 def test_what_happened_was_noted_for_whoever_watches(config: Config, first: First) -> None:
