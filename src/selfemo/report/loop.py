@@ -56,7 +56,7 @@ def stages(round: Round, trained_by: Mapping[str, int]) -> list[Stage]:
     seen = (f"gain {gain.gain:+.3f}", f"p {gain.p:.4f}, one-sided") if gain else (round.decision.reason,)
     decided = Stage("gate", outcome(row), seen)
     learnt = round.challenger.result if round.challenger else {}
-    steps = f"{learnt['steps']} steps" if "steps" in learnt else "-"
+    steps = f"{learnt['steps']} step{'s' if learnt['steps'] != 1 else ''}" if "steps" in learnt else "-"
     if round.kept is None:
         labelled = round.prepared.get("warmup_dialogues", learnt.get("dialogues", "-"))
         start = Stage("base policy", "as it comes", ())

@@ -87,7 +87,8 @@ def by_label(round: Round, corpus: str) -> Figure:
                 size = 60 if scores is round.after else 190
                 points.append(dict(label=label, f1=short(single), which=name, turns=support.get(label, 0), size=size))
                 rows.append((name, label, str(support.get(label, "-")), number(single), number(several)))
-    base = alt.Chart(alt.Data(values=points)).encode(y=alt.Y("label:N", sort=order, title=None))
+    aside = alt.Axis(labelPadding=12)  # a dot at 0 leaves its label to be read
+    base = alt.Chart(alt.Data(values=points)).encode(y=alt.Y("label:N", sort=order, title=None, axis=aside))
     names = [name for name, _ in pairs(round)]
     span = base.mark_line(opacity=0.35).encode(x="f1:Q", detail="label:N")
     dots = base.mark_point(size=90).encode(
