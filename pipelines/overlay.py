@@ -59,14 +59,14 @@ def overlay_to(overlay: Path) -> list[Path]:
         made["form.yaml"] = HEAD + form.read_text()
         version, objects = version_of(form), resources_of(form, config.cluster.namespace)
     made["release.yaml"] = HEAD + _dump(_release(version, values["cron"], made["config.yaml"]))
-    # A version comes after its Pipeline, and stays when the next one comes: schedules and runs name it.
+    # A version comes after its Pipeline, and both stay when the next ones come: schedules and runs name versions, and
+    # Kubeflow makes a Pipeline, in whose name the rounds are, the owner of its versions: they would go with it.
     waves = {"Pipeline": ("pipeline", "0"), "PipelineVersion": ("version", "1")}
+    kept = {"argocd.argoproj.io/sync-options": "Prune=false", "kustomize.toolkit.fluxcd.io/prune": "disabled"}
     for one in objects:
         step, wave = waves[one["kind"]]
         one["metadata"]["labels"] = {"selfemo/step": step}
-        one["metadata"]["annotations"] = {"argocd.argoproj.io/sync-wave": wave}
-    kept = {"argocd.argoproj.io/sync-options": "Prune=false", "kustomize.toolkit.fluxcd.io/prune": "disabled"}
-    objects[1]["metadata"]["annotations"].update(kept)
+        one["metadata"]["annotations"] = {"argocd.argoproj.io/sync-wave": wave, **kept}
     made["native/pipeline.yaml"] = HEAD + forms.dump(objects)
     component = {"apiVersion": "kustomize.config.k8s.io/v1alpha1", "kind": "Component", "resources": ["pipeline.yaml"]}
     made["native/kustomization.yaml"] = HEAD + _dump(component)

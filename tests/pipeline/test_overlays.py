@@ -104,6 +104,15 @@ def test_both_stores_know_one_pipeline_and_one_version(name: str) -> None:
     assert documents(overlay / "release.yaml")[0]["data"]["version"] == version["metadata"]["name"]
 
 
+@pytest.mark.parametrize("name", ["dev", "staging", "prod"])
+def test_a_pipeline_and_its_version_stay_when_git_has_others(name: str) -> None:
+    """Other rounds are a Pipeline of another name, and with the one before Kubernetes would remove its versions."""
+    for one in documents(OVERLAYS / name / "native" / "pipeline.yaml"):
+        noted = one["metadata"]["annotations"]
+        assert noted["kustomize.toolkit.fluxcd.io/prune"] == "disabled", one["kind"]
+        assert noted["argocd.argoproj.io/sync-options"] == "Prune=false", one["kind"]
+
+
 def test_a_person_who_compiles_with_the_overlays_images_gets_gits_version(tmp_path: Path) -> None:
     from components.images import Images
 
