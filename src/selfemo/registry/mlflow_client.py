@@ -114,7 +114,8 @@ class Client:
                     raise Unreachable(
                         f"MLflow does not answer: {_words(error)}",
                         where=self.shown,
-                        fix="see whether it runs, and mlflow.tracking_uri; then give the same command again",
+                        fix="see whether it runs, what its log says (services/mlflow.log in workdir, if it is embedded), "
+                        "and mlflow.tracking_uri; then give the same command again",
                     ) from error
                 if not waited:
                     log.warning("MLflow at %s: trying again, for %.0f s: %s", self.shown, left, _words(error, 300))
