@@ -246,7 +246,7 @@ def test_dev_fits_two_cores_and_16_gb(place: Path) -> None:
         assert cpu <= 1.8 and memory <= 14 * 2**30
 
 
-def test_training_drives_no_step_away() -> None:
-    """A TrainJob of one run evicted a step of another, whose pods have no class."""
-    work = one(build(MANIFESTS / "cluster"), "PriorityClass", "selfemo-work")
-    assert work["preemptionPolicy"] == "Never"
+@pytest.mark.parametrize("name", ["selfemo-work", "selfemo-serving"])
+def test_a_pod_of_ours_drives_no_step_away(name: str) -> None:
+    """A TrainJob of one run evicted a step of another, and a new server the driver of the run that promoted it."""
+    assert one(build(MANIFESTS / "cluster"), "PriorityClass", name)["preemptionPolicy"] == "Never"

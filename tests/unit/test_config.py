@@ -90,6 +90,11 @@ def test_a_bad_file_is_an_error_that_names_the_line(tmp_path: Path, text: str, p
             "--set corpora=[{name: sample}, {name: sample}]: corpora: sample is",
         ),
         ("a={", "--set a={: the value is not YAML"),
+        (
+            "cluster.environment.A=1",
+            "--set cluster.environment.A=1: cluster.environment.A: Input should be a valid string\n"
+            "  fix: write it in quotes, as text: '1' and not 1",
+        ),
         ("seed=1:30", "--set seed=1:30: the value is not YAML: '1:30' is one number to some readers of YAML"),
     ],
 )

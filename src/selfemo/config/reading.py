@@ -18,6 +18,12 @@ from selfemo.data.label_file import LabelFile, read_label_file
 from selfemo.data.yamls import Yaml, read_yaml
 from selfemo.errors import Unread, UserError
 
+FIXES = {
+    "extra_forbidden": "remove it or correct its name",
+    "string_type": "write it in quotes, as text: '1' and not 1",
+}
+"""What to do, by the kind of error."""
+
 
 def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
     """Read a configuration, and the label files that it names.
@@ -122,6 +128,6 @@ def validate(data: dict[str, Any], place: Callable[[Loc], str]) -> Config:
         first = error.errors()[0]
         at = tuple(part for part in first["loc"] if part != "[key]")
         name = ".".join(map(str, at))
-        fix = "remove it or correct its name" if first["type"] == "extra_forbidden" else None
+        fix = FIXES.get(first["type"])
         message = f"{name}: {first['msg'].removeprefix('Value error, ')}"
         raise UserError(message, where=place(at), fix=fix) from None
