@@ -29,6 +29,7 @@ HALF = re.compile(r"\.selfemo-(learn|judge)(?:-(\d+))?\(")
 SHARD = re.compile(r"\.iteration-iterations\((\d+):")
 PROGRAM = re.compile(r"\.([a-z]+)\(\d+\)\.executor$")
 DRIVER = re.compile(r"\.([a-z]+)-driver$")
+REPORT = re.compile(r"\.report(?:\(\d+\)\.executor|-driver)$")
 
 
 def looks(client: Any, run: str, poll: float) -> Iterator[tuple[Any, Json | None]]:
@@ -107,7 +108,21 @@ def tell_end(client: Any, run: str, name: str, found: Any, manifest: Json | None
     say(f"run {name} has ended: {ended.lower()}{detail}")
     if ended == "FAILED" and manifest and (said := failure(client, run, manifest)):
         say(said)  # the last line: what is to be mended
+    if ended == "SUCCEEDED" and manifest and not has_report(manifest):
+        say("its report failed, so MLflow has it running: submit it again, finished steps return at once")
     return ended
+
+
+def has_report(manifest: Json) -> bool:
+    """Whether the last step was not seen to fail: Kubeflow calls a run succeeded all the same.
+
+    Args:
+        manifest: Its Workflow.
+    """
+    try:
+        return not any(node.phase in FAILED for place, node in nodes(manifest).items() if REPORT.search(place))
+    except UNLIKE_ARGO:
+        return True
 
 
 def failure(client: Any, run: str, manifest: Json) -> str:

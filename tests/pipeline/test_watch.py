@@ -1,8 +1,8 @@
 """What is told of a run, from real answers of Kubeflow Pipelines 2.17.0 (multi-user, Argo 4.0.5).
 
-``answers/`` holds Workflows as its API gave them, without what steps are given and give. One failed; the other had
-grown so large that Argo had packed its nodes. The log is that of a pod that failed so, with Argo's lines and those of
-Kubeflow's launcher around the step's own.
+``answers/`` holds Workflows as its API gave them, without what steps are given and give. One failed; another had
+grown so large that Argo had packed its nodes; those of the third, whose report failed, were packed here. The log is
+that of a pod that failed so, with Argo's lines and those of Kubeflow's launcher around the step's own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from pipelines.nodes import nodes
-from pipelines.watch import failure, lines, plain, watch
+from pipelines.watch import failure, has_report, lines, plain, tell_end, watch
 
 ANSWERS = Path(__file__).parent / "answers"
 PREPARE = "(0).root(0).exit-handler-1(0).prepare(0).executor"
@@ -55,6 +55,16 @@ def test_what_failed_is_told_with_why_and_the_command_that_shows_its_log() -> No
         "  see: kubectl -n self-emo logs -c main $(kubectl -n self-emo get pods -o name | grep 3165189000)",
         "Report: succeeded in 21 s",
     ]
+
+
+def test_of_a_run_that_succeeded_without_its_report_the_last_line_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """A driver was evicted and made again, so a task was there twice; Kubeflow calls the run succeeded."""
+    manifest = answer("succeeded_without_report")
+    found = SimpleNamespace(state="SUCCEEDED", error=None, state_history=[])
+    assert tell_end(None, "id", "fl", found, manifest) == "SUCCEEDED"
+    assert "its report failed" in capsys.readouterr().err.splitlines()[-1]
+    assert list(lines(manifest, "n"))[-1].startswith("Report: Kubeflow's driver failed")
+    assert has_report(answer("failed_in_prepare"))
 
 
 POD = "selfemo-5-67hcm-retry-system-container-impl-3165189000"
