@@ -127,7 +127,7 @@ def loop(rounds: int, cluster: Cluster, images: Images) -> BaseComponent:
             for number in range(1, rounds + 1):
                 fields = {f: state.outputs[f] for f in LoopState._fields}
                 challenger = learning(round=number, policy=fields["policy"], go_on=fields["go_on"], **where)
-                challenger.set_display_name(f"Round {number}: play and learn")
+                challenger.set_display_name(f"Round {number}: learn")
                 state = judging(challenger=challenger.output, round=number, **fields, **where)
                 state.set_display_name(f"Round {number}: judge")
 

@@ -117,6 +117,9 @@ def settings_of(overlay: Path, values: dict[str, str]) -> Json:
                 f"{section}.{twice[0]} is said twice", where=str(file), fix="take it out: values.yaml says it"
             )
         settings[section] = {**(settings.get(section) or {}), **given}
+    host = values.get("gateway-host", "")
+    if host and not host.endswith("localhost"):  # which is who made a port-forward
+        settings["mlflow"].setdefault("public_uri", f"https://{host}")
     _series(settings, values["namespace"])
     if proxy := _proxy(values, overlay / "values.yaml"):
         settings["cluster"]["environment"] = {**(settings["cluster"].get("environment") or {}), **proxy}

@@ -48,7 +48,7 @@ def decide(
     with logs.step("decide", round):
         settings = Config.from_json(config)
         scores = steps.score(settings, shards, challenger, prepared, round).uri
-        kubeflow.scores(metrics, confusion, settings, scores)
+        kubeflow.scores(metrics, confusion, settings, scores, round)
         state = LoopState(champion, champion_scores, misses)
         after, record = steps.decide(settings, state, challenger, scores, round)
         kubeflow.pages(summary, page, settings, record)

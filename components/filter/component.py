@@ -41,5 +41,5 @@ def filter(
         kubeflow.describe(rollouts, settings, gathered, round)
         done = steps.filter(settings, gathered, round)
         kubeflow.describe(dataset, settings, done.uri, round)
-        kubeflow.scalars(metrics, done.result)
+        kubeflow.scalars(metrics, done.result, round)
         return done.uri

@@ -136,6 +136,8 @@ def test_the_user_interface_is_told_what_there_is_to_see(made: Rounds) -> None:
         assert json.loads(Path(shown.path).read_text()) == shown.metadata  # small: the data stay in the store
     assert 0 <= told["decide/metrics"].metadata["weighted_f1"] <= 1
     assert told["filter/metrics"].metadata["candidates"] > 0
+    rounds = [told[name].metadata["round"] for name in ("filter/metrics", "decide/metrics", "decide/page.html")]
+    assert rounds == [1, 1, 1]  # Kubeflow lays rounds side by side, under one name
     rows = told["decide/confusion"].metadata["confusionMatrix"]["rows"]
     assert sum(sum(r["row"]) for r in rows) == told["decide/metrics"].metadata["turns"]
     summary = Path(told["decide/summary.md"].path).read_text()

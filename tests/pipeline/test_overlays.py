@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from pipelines import forms
 from pipelines.compile import COMPILED, compile_to, version_of
@@ -65,8 +66,20 @@ def test_every_place_comes_from_the_values_and_the_method_from_the_settings(over
     assert (config.store.root, config.store.endpoint) == ("s3://emotions/dev", None)
     assert config.corpora[0].path == "s3://emotions/meld"
     assert config.mlflow.tracking_uri == "http://mlflow:5000"  # of the same namespace, whatever it is called
+    assert config.mlflow.public_uri is None  # dev's host is that of a port-forward
     assert config.warmup.dialogues == 24
     assert {o["metadata"]["namespace"] for o in documents(overlay / "native" / "pipeline.yaml")} == {"other"}
+
+
+def test_links_go_to_the_gateways_host_unless_the_settings_say_where(overlay: Path) -> None:
+    edit(overlay / "values.yaml", "gateway-host: mlflow.localhost", "gateway-host: mlflow.example.org")
+    overlay_to(overlay)
+    assert configuration.load(overlay / "config.yaml").mlflow.public_uri == "https://mlflow.example.org"
+    settings = yaml.safe_load((overlay / "settings.yaml").read_text())
+    settings.setdefault("mlflow", {})["public_uri"] = "http://gateway.example.org/mlflow"
+    (overlay / "settings.yaml").write_text(yaml.safe_dump(settings))
+    overlay_to(overlay)
+    assert configuration.load(overlay / "config.yaml").mlflow.public_uri == "http://gateway.example.org/mlflow"
 
 
 def test_the_proxy_of_the_values_reaches_the_steps(overlay: Path) -> None:

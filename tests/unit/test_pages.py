@@ -141,6 +141,15 @@ def test_a_table_holds_its_cells() -> None:
     assert table(("a", "b"), [(escaped("x|y"), "z")]) == "| a | b |\n|---|---|\n| x&#124;y | z |"
 
 
+def test_links_go_where_people_open_mlflow(registry: Registry) -> None:
+    """On a cluster its Service has a name that no browser knows."""
+    public = registry.config.mlflow.model_copy(update={"public_uri": "https://mlflow.example.org/"})
+    seen = Registry(registry.tracking_uri, registry.config.model_copy(update={"mlflow": public}))
+    run = seen.round(1)
+    assert seen.link(1).startswith(f"https://mlflow.example.org/#/experiments/{seen.experiment}/runs/{run}?")
+    assert str(seen.pages()[1]).startswith("https://mlflow.example.org/#/experiments/")
+
+
 def test_addresses_are_of_what_is_there_and_nothing_is_made(registry: Registry, tmp_path: Path) -> None:
     assert registry.pages() == (None, registry.tracking_uri)  # a database has no pages
     assert registry.client.get_experiment_by_name("self-emo") is None

@@ -43,7 +43,7 @@ def run(config: Config) -> Report:
     ended = run_pipeline(context)
     folder = context.workdir / "runs" / config.run
     values: dict[str, Any] = dict(succeeded=ended.succeeded, error=ended.error, rounds=[], champion=None)
-    values |= {"run": config.run, "mlflow": context.registry.tracking_uri, "report": folder / "report.html"}
+    values |= {"run": config.run, "mlflow": context.registry.public_uri, "report": folder / "report.html"}
     try:
         values |= _show(context)
     except UserError as error:  # MLflow may be what failed
@@ -123,7 +123,7 @@ def _show(context: Context) -> dict[str, Any]:
     champion = context.registry.versions.alias("champion")
     if champion is not None:
         click.echo(f"champion: models:/{context.registry.model}@champion is version {champion.version}")
-    click.echo(f"MLflow:   {context.registry.tracking_uri}")
+    click.echo(f"MLflow:   {context.registry.public_uri}")
     click.echo(f"report:   {context.workdir / 'runs' / context.config.run / 'report.html'}")
     if context.embedded:
         click.echo("servers go on running; stop them with: selfemo services stop")

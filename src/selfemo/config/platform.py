@@ -185,6 +185,8 @@ class Mlflow(Section):
 
     tracking_uri: str | None = None
     """null is MLFLOW_TRACKING_URI, else an embedded server."""
+    public_uri: str | None = None
+    """Where people open it, if that is another address, such as a gateway's: links go there. null is tracking_uri."""
     experiment: str = "self-emo"
     """Where runs are listed."""
     model: str = Field("self-emo", pattern=r"^[^/:]+$")
@@ -196,6 +198,11 @@ class Mlflow(Section):
     @classmethod
     def _keeps_runs(cls, uri: str | None) -> str | None:
         return None if uri is None else addresses.tracking(uri)
+
+    @field_validator("public_uri")
+    @classmethod
+    def _has_pages(cls, uri: str | None) -> str | None:
+        return None if uri is None else addresses.web(uri)
 
     @field_validator("experiment")
     @classmethod

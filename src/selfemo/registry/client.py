@@ -121,15 +121,20 @@ class Registry:
     def _ours(self) -> dict[str, str]:
         return {"selfemo.run": self.config.run, "selfemo.kind": "pipeline"}
 
+    @property
+    def public_uri(self) -> str:
+        """Where people open MLflow."""
+        return self.config.mlflow.public_uri or self.tracking_uri
+
     def pages(self) -> tuple[str | None, str]:
         """Addresses of the pipeline's run, if it is there, and of its experiment; nothing is made.
 
         Where there is no experiment yet, or MLflow is a database without pages, that is where MLflow itself is.
         """
         found = self.client.get_experiment_by_name(self.config.mlflow.experiment)
-        if found is None or not self.tracking_uri.startswith(("http://", "https://")):
-            return None, self.tracking_uri
-        place = f"{self.tracking_uri.rstrip('/')}/#/experiments/{found.experiment_id}/runs"
+        if found is None or not self.public_uri.startswith(("http://", "https://")):
+            return None, self.public_uri
+        place = f"{self.public_uri.rstrip('/')}/#/experiments/{found.experiment_id}/runs"
         run = self.client.patiently(lambda mlflow: _first(mlflow, str(found.experiment_id), self._ours))
         return f"{place}/{run}?{PAGE}" if run else None, f"{place}?{PAGE}"
 
@@ -146,9 +151,9 @@ class Registry:
 
     def link(self, number: int) -> str:
         """Where the run of a round is shown; empty where MLflow has no pages of its own."""
-        if not self.tracking_uri.startswith(("http://", "https://")):
+        if not self.public_uri.startswith(("http://", "https://")):
             return ""
-        return f"{self.tracking_uri.rstrip('/')}/{self.page(self.round(number))}"
+        return f"{self.public_uri.rstrip('/')}/{self.page(self.round(number))}"
 
     def page(self, run: str) -> str:
         """Where a run is shown, within MLflow's pages."""

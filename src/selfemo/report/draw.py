@@ -14,6 +14,8 @@ COLUMNS = 3
 """Of a picture with several charts."""
 DRAWN = ("LATIN", "GREEK", "CYRILLIC")
 """How the names of the characters begin that every machine's fonts have."""
+MEASURED = "'Liberation Sans', Arial, Helvetica, sans-serif"
+"""Fonts of one width, which vl-convert has measured: with another that the browser has, labels would be cut off."""
 SCALE = 2.0
 """Dots of a PNG for each of the chart's, so that it is sharp on today's screens."""
 
@@ -49,7 +51,7 @@ def svg(spec: Spec, width: int = WIDTH) -> str:
     """One chart as SVG, in the colours of the page that it is put into."""
     import vl_convert
 
-    return str(vl_convert.vegalite_to_svg(_sized(spec, width), config=theme(PAGE)))
+    return str(vl_convert.vegalite_to_svg(_sized(spec, width), config=theme(PAGE) | {"font": MEASURED}))
 
 
 @cache

@@ -55,22 +55,25 @@ def describe(artifact: Artifact, config: Config, uri: str, round: int) -> None:
     path.write_text(json.dumps(dict(artifact.metadata), indent=1) + "\n")
 
 
-def scalars(metrics: Any, values: Mapping[str, Any]) -> None:
-    """Log the numbers among a step's results."""
-    for name, value in values.items():
+def scalars(metrics: Any, values: Mapping[str, Any], round: int) -> None:
+    """Log the numbers among a step's results, and of which round they are: Kubeflow lays rounds side by side."""
+    for name, value in {"round": round, **values}.items():
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             metrics.log_metric(name, float(value))
 
 
-def scores(metrics: Any, matrix: Any, config: Config, uri: str) -> None:
+def scores(metrics: Any, matrix: Any, config: Config, uri: str, round: int) -> None:
     """Log the figures of an evaluation, and the confusion matrix of the gate corpus."""
     context = Context(config)
     manifest = context.store.manifest(uri)
     assert manifest is not None
-    scalars(metrics, manifest.result)
+    scalars(metrics, manifest.result, round)
     found = json.loads((context.store.fetch(uri, manifest) / "metrics.json").read_text())[config.corpora[0].name]
-    labels = [*found["labels"], "none"]  # KFP's matrix is square: no turn's gold is "none"
-    matrix.log_confusion_matrix(labels, [*found["confusion"], [0] * len(labels)])
+    labels, counts = list(found["labels"]), [list(row) for row in found["confusion"]]
+    if any(row[-1] for row in counts):  # KFP's matrix is square: no turn's gold is "none"
+        matrix.log_confusion_matrix([*labels, "none"], [*counts, [0] * (len(labels) + 1)])
+    else:
+        matrix.log_confusion_matrix(labels, [row[:-1] for row in counts])
 
 
 def pages(markdown: Artifact, html: Artifact, config: Config, decision: str) -> None:
@@ -85,3 +88,4 @@ def pages(markdown: Artifact, html: Artifact, config: Config, decision: str) -> 
         path = Path(artifact.path)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
+        artifact.metadata["round"] = round.row.round

@@ -56,7 +56,7 @@ def write_report(context: Context, rows: Sequence[RoundRow], page: Path, succeed
     given = {
         **_about(context),
         "code": tags.get("selfemo.code", ""),
-        "mlflow": redacted(registry.tracking_uri),
+        "mlflow": redacted(registry.public_uri),
         "root": context.store.root,
         "failure": None if succeeded else redacted(error),
     }
@@ -128,10 +128,12 @@ def round_summary(context: Context, round: Round) -> str:
     row = round.row
     parts = [f"## Round {row.round}: {outcome(row)}"]
     parts.append(table(("measure", "value"), list(zip(HEADERS, cells(row), strict=True))))
-    if seen := round.decision.cells():
+    if seen := round.decision.cells():  # Kubeflow's pages set tables one right under the other
+        parts.append("### Gate")
         parts.append(table(gate.HEADERS, seen))
     if row.reasons:
         most_first = sorted(row.reasons.items(), key=lambda i: -i[1])
+        parts.append("### What became of the candidates")
         parts.append(table(("candidates", "count"), [(reason, str(count)) for reason, count in most_first]))
     return "\n\n".join([*parts, f"MLflow: {redacted(context.registry.link(row.round)) or '-'}"]) + "\n"
 

@@ -88,6 +88,6 @@ def test_descriptions_are_there_to_be_read(spec: dict[str, Any]) -> None:
         "Evaluate",
         "Decide",
         "Report",
-        "Round 1: play and learn",
+        "Round 1: learn",
         "Round 1: judge",
     } <= names
