@@ -98,7 +98,7 @@ def again(whole: Submission, most: int) -> str | None:
     last = tried[0] if tried else night
     if active(last):
         say(f"{cycle} is active: run {last.run_id}")
-    elif (ended := how_it_ended(last)) != "FAILED":
+    elif (ended := how_it_ended(last, workflow(client, last.run_id))) != "FAILED":
         say(f"{cycle} is left alone: {ended.lower()}")
     elif len(tried) >= most:
         say(f"{cycle} is left alone: it was started again {len(tried)} times, and failed")

@@ -86,7 +86,8 @@ class There:
             manifest: Its Workflow.
         """
         config = self.config
-        state = RunState(WORDS.get(how_it_ended(found), RUNNING), printable(found.error.message) if found.error else "")
+        said = printable(found.error.message) if found.error else ""
+        state = RunState(WORDS.get(how_it_ended(found, manifest), RUNNING), said)
         what = f"{config.policy.start or config.policy.base} on {', '.join(c.name for c in config.corpora)}"
         run = Going(self.name, what, config.loop.rounds, config.launch.shards, state)
         run.began, run.ended = (_seconds(getattr(found, at, None)) for at in ("created_at", "finished_at"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -21,7 +22,7 @@ FAILED = ("Failed", "Error")
 """Argo's words: the program failed; the pod was lost."""
 GONE = 3600
 """Seconds after which a run that is being terminated has no Workflow any more that could end."""
-UNLIKE_ARGO = (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError)
+UNLIKE_ARGO = (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, zlib.error)
 """What a Workflow raises that is not as Argo writes it."""
 FAULTS = 20
 """Looks in a row that may fail."""
@@ -104,17 +105,17 @@ def tell_end(client: Any, run: str, name: str, found: Any, manifest: Json | None
         manifest: Its Workflow.
     """
     detail = f": {printable(found.error.message or '')}" if found.error else ""
-    ended = how_it_ended(found)
+    ended = how_it_ended(found, manifest)
+    if ended == "FAILED" and found.state == "SUCCEEDED":
+        detail = ": its report was not made, so MLflow has it running; a run of the same name makes it, and no more"
     say(f"run {name} has ended: {ended.lower()}{detail}")
     if ended == "FAILED" and manifest and (said := failure(client, run, manifest)):
         say(said)  # the last line: what is to be mended
-    if ended == "SUCCEEDED" and manifest and not has_report(manifest):
-        say("its report failed, so MLflow has it running: submit it again, finished steps return at once")
     return ended
 
 
 def has_report(manifest: Json) -> bool:
-    """Whether the last step was not seen to fail: Kubeflow calls a run succeeded all the same.
+    """Whether the last step was not seen to fail.
 
     Args:
         manifest: Its Workflow.
@@ -158,11 +159,18 @@ def log_of(client: Any, run: str, pod: str) -> str:
     return text(client, f"/apis/v1alpha1/runs/{run}/nodes/{quote(pod, safe='')}/log")
 
 
-def how_it_ended(run: Any) -> str:
-    """Kubeflow's word for it, of :data:`ENDED`.
+def how_it_ended(run: Any, manifest: Json | None) -> str:
+    """Kubeflow's word for it, of :data:`ENDED`, but for two things that 2.17.0 says.
 
-    One that was terminated is ``CANCELED``, also where Kubeflow says ``FAILED`` in the end, as 2.17.0 does.
+    One that was terminated is ``CANCELED``, also where it says ``FAILED`` in the end. One without its report is
+    ``FAILED``, though it says ``SUCCEEDED``: nobody has told MLflow that it ended.
+
+    Args:
+        run: As Kubeflow has it.
+        manifest: Its Workflow, if there is one.
     """
+    if run.state == "SUCCEEDED" and manifest and not has_report(manifest):
+        return "FAILED"
     terminated = "CANCELING" in [past.state for past in run.state_history or []]
     return "CANCELED" if terminated and run.state == "FAILED" else str(run.state)
 

@@ -199,7 +199,7 @@ def test_a_night_that_failed_is_started_again_and_a_schedule_that_was_paused_sta
         backend.client.disable_recurring_run(schedules[0])
         until(lambda: all_ended(nights(backend, schedules[0])), SECONDS_A_STEP, "it has ended")
         night = nights(backend, schedules[0])[0]
-        assert how_it_ended(night) == "FAILED"
+        assert how_it_ended(night, None) == "FAILED"
 
         started = backend.submit("bad-nights", *given, "--again", "1")
         assert started.returncode == 0, started.stderr

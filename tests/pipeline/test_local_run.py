@@ -134,7 +134,7 @@ def test_all_rounds(config: Config, first: First) -> None:
 
 
 LOOKS = ("canary show", "compare", "data", "doctor", "evaluate", "gc", "report", "runs", "ui", "watch")
-"""Commands that look at a run or at the sample corpus and change nothing."""
+"""Commands that look at a run or at the sample corpus, and need nothing else."""
 OTHERS = re.compile(r"data import|--open|--delete|colder|nightly|://|meld|qwen3|support|mine\.yaml|cluster\.yaml")
 """Words of those that want another run, other data, a cluster or a browser, or that remove something."""
 
@@ -145,7 +145,7 @@ def test_the_commands_of_the_pages_do_what_they_say(config: Config, first: First
     typed = {shlex.join(words[1:]) for commands in SHELL.values() for words in commands if words[0] == "selfemo"}
     given = [line for line in typed if line.startswith(LOOKS) and not OTHERS.search(line)]
     assert {line for line in LOOKS if any(g.startswith(line) for g in given)} == set(LOOKS)
-    for line in given:
+    for line in sorted(given):
         mine = re.sub(r"\bdemo\b(?!\.)", "e2e", line).replace("configs/demo.yaml", "FILE").replace("FILE", str(path))
         mine += "" if "--config" in mine or mine.startswith("data") else f" --config {path}"
         done = CliRunner().invoke(main, shlex.split(mine.replace("demo.html", str(tmp_path / "demo.html"))))

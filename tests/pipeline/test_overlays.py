@@ -120,7 +120,9 @@ def test_both_stores_know_one_pipeline_and_one_version(name: str) -> None:
 @pytest.mark.parametrize("name", ["dev", "staging", "prod"])
 def test_a_pipeline_and_its_version_stay_when_git_has_others(name: str) -> None:
     """Other rounds are a Pipeline of another name, and with the one before Kubernetes would remove its versions."""
-    for one in documents(OVERLAYS / name / "native" / "pipeline.yaml"):
+    both = documents(OVERLAYS / name / "native" / "pipeline.yaml")
+    assert [one["kind"] for one in both] == ["Pipeline", "PipelineVersion"]
+    for one in both:
         noted = one["metadata"]["annotations"]
         assert noted["kustomize.toolkit.fluxcd.io/prune"] == "disabled", one["kind"]
         assert noted["argocd.argoproj.io/sync-options"] == "Prune=false", one["kind"]

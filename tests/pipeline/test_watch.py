@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from pipelines.nodes import nodes
-from pipelines.watch import failure, has_report, lines, plain, tell_end, watch
+from pipelines.watch import failure, has_report, how_it_ended, lines, plain, tell_end, watch
 
 ANSWERS = Path(__file__).parent / "answers"
 PREPARE = "(0).root(0).exit-handler-1(0).prepare(0).executor"
@@ -57,14 +57,18 @@ def test_what_failed_is_told_with_why_and_the_command_that_shows_its_log() -> No
     ]
 
 
-def test_of_a_run_that_succeeded_without_its_report_the_last_line_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    """A driver was evicted and made again, so a task was there twice; Kubeflow calls the run succeeded."""
+def test_a_run_without_its_report_has_failed_whatever_kubeflow_calls_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """A driver was evicted and made again, so a task was there twice, and the report's driver fell over it."""
     manifest = answer("succeeded_without_report")
     found = SimpleNamespace(state="SUCCEEDED", error=None, state_history=[])
-    assert tell_end(None, "id", "fl", found, manifest) == "SUCCEEDED"
-    assert "its report failed" in capsys.readouterr().err.splitlines()[-1]
+    assert tell_end(None, "id", "fl", found, manifest) == "FAILED"
+    assert "failed: its report was not made" in capsys.readouterr().err.splitlines()[-1]
     assert list(lines(manifest, "n"))[-1].startswith("Report: Kubeflow's driver failed")
-    assert has_report(answer("failed_in_prepare"))
+    other = answer("failed_in_prepare")
+    assert has_report(other) and how_it_ended(found, other) == "SUCCEEDED"
+    named(other, "(0).root(0).exit-handler-1.onExit(0).report(0).executor")["phase"] = "Failed"
+    assert how_it_ended(found, other) == "FAILED"
+    assert has_report({"status": {"compressedNodes": "none"}})
 
 
 POD = "selfemo-5-67hcm-retry-system-container-impl-3165189000"

@@ -93,8 +93,10 @@ def test_a_bad_file_is_an_error_that_names_the_line(tmp_path: Path, text: str, p
         (
             "cluster.environment.A=1",
             "--set cluster.environment.A=1: cluster.environment.A: Input should be a valid string\n"
-            "  fix: write it in quotes, as text: '1' and not 1",
+            "  fix: write it as text, in quotes that YAML sees: '1' in a file, "
+            "--set \"cluster.environment.A='1'\" in a shell",
         ),
+        ("policy.base=null", "--set policy.base=null: policy.base: Input should be a valid string"),
         ("seed=1:30", "--set seed=1:30: the value is not YAML: '1:30' is one number to some readers of YAML"),
     ],
 )

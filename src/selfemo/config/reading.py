@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,12 +18,6 @@ from selfemo.data.corpora.table import CORPORA
 from selfemo.data.label_file import LabelFile, read_label_file
 from selfemo.data.yamls import Yaml, read_yaml
 from selfemo.errors import Unread, UserError
-
-FIXES = {
-    "extra_forbidden": "remove it or correct its name",
-    "string_type": "write it in quotes, as text: '1' and not 1",
-}
-"""What to do, by the kind of error."""
 
 
 def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
@@ -128,6 +123,9 @@ def validate(data: dict[str, Any], place: Callable[[Loc], str]) -> Config:
         first = error.errors()[0]
         at = tuple(part for part in first["loc"] if part != "[key]")
         name = ".".join(map(str, at))
-        fix = FIXES.get(first["type"])
+        fix = "remove it or correct its name" if first["type"] == "extra_forbidden" else None
+        if first["type"] == "string_type" and isinstance(first["input"], (bool, int, float)):
+            text = f"'{json.dumps(first['input'])}'"
+            fix = f'write it as text, in quotes that YAML sees: {text} in a file, --set "{name}={text}" in a shell'
         message = f"{name}: {first['msg'].removeprefix('Value error, ')}"
         raise UserError(message, where=place(at), fix=fix) from None

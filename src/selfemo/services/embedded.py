@@ -146,6 +146,7 @@ def stop(workdir: Path) -> list[str]:
             record.end_orphans(workdir, name)
         services.processes = {}
         record.write(workdir, services)
+        shutil.rmtree(workdir / "services" / "tmp", ignore_errors=True)
     return names
 
 
@@ -183,7 +184,7 @@ def _launch(workdir: Path, services: Services, name: str, url: str, command: lis
     # Its temporary files are its own: those of a run, whose steps may start a server, go with the run.
     temporary = workdir.resolve() / "services" / "tmp" / name
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    temporary.mkdir(parents=True, exist_ok=True)
     places = {"TMPDIR": str(temporary), PLACE: str(workdir.resolve())}
     with _log(workdir, name).open("ab") as log:
         process = subprocess.Popen(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,15 @@ def test_a_model_without_a_chat_template_is_refused(tiny: Path, tmp_path: Path) 
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(UserError, match="no chat template"):
         load_tokenizer(str(tmp_path))
+
+
+def test_gguf_is_as_it_was_when_a_conversion_fails() -> None:
+    gguf = pytest.importorskip("gguf", reason="gguf comes with the local extra")
+    before = gguf.GGUFReader, gguf.get_tensor_name_map
+    with suppress(ValueError), packaged._gguf_read_once():
+        assert gguf.GGUFReader is not before[0]
+        raise ValueError
+    assert (gguf.GGUFReader, gguf.get_tensor_name_map) == before
 
 
 def test_the_demos_model_is_converted_once_by_each_code(
