@@ -44,7 +44,7 @@ lint: $(VENV)/.dev  ## ruff, mypy, yamllint, hadolint, the direction of imports,
 
 compile: $(VENV)/.local  ## Write pipelines/compiled, and what is compiled of each overlay
 	$(BIN)/python -m pipelines.compile
-	for overlay in dev staging prod; do $(BIN)/python -m pipelines.compile --overlay manifests/overlays/$$overlay; done
+	for overlay in manifests/overlays/*/; do $(BIN)/python -m pipelines.compile --overlay $$overlay || exit; done
 
 manifests: $(VENV)/.dev $(VENV)-checkov/.done  ## Check every overlay offline: kustomize, schemas, names, policy
 	$(BIN)/python manifests/dev_secrets.py

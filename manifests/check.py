@@ -29,8 +29,22 @@ from selfemo.places import temporary
 HERE = Path(__file__).resolve().parent
 SCHEMAS = Path(os.environ.get("SELFEMO_SCHEMAS") or HERE.parents[1] / "shared" / "schemas")
 """JSON Schemas of custom resources, GROUP_VERSION_KIND.json."""
-OVERLAYS = {"dev": "cluster", "staging": "cluster", "prod": "cluster-gpu"}
-"""Each with the cluster-scoped objects that it names."""
+WANT_GPUS = ("components/kueue", "components/trainer")
+"""Components that name what only cluster-gpu has."""
+
+
+def overlays(place: Path) -> dict[str, str]:
+    """All overlays, yours too, each with the cluster-scoped objects that it names.
+
+    Args:
+        place: Directory of the manifests.
+    """
+    files = sorted((place / "overlays").glob("*/kustomization.yaml"))
+    texts = {file.parent.name: file.read_text(encoding="utf-8") for file in files}
+    return {name: "cluster-gpu" if any(w in text for w in WANT_GPUS) else "cluster" for name, text in texts.items()}
+
+
+OVERLAYS = overlays(HERE)
 GITOPS = ("gitops/argocd", "gitops/argocd/apps", "gitops/flux", "gitops/flux-native")
 FLUX = {"gitops/flux", "gitops/flux-native"}
 TARGETS = ("cluster", "cluster-gpu", *(f"overlays/{o}" for o in OVERLAYS), *GITOPS)

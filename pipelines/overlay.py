@@ -102,7 +102,7 @@ def settings_of(overlay: Path, values: dict[str, str]) -> Json:
         UserError: If both say it.
     """
     file = overlay / "settings.yaml"
-    settings = _read(file, values["bucket"])
+    settings = _read(file, bucket=values["bucket"], model=values["model"])
     if not isinstance(settings, dict):
         raise UserError("not a mapping of sections", where=str(file), fix="see manifests/overlays/dev/settings.yaml")
     placed: dict[str, Json] = {
@@ -141,9 +141,13 @@ def with_label_files(settings: dict[str, Any], overlay: Path) -> dict[str, Any]:
     return with_labels(settings, lambda _: f"{overlay}/settings.yaml")
 
 
-def _read(file: Path, bucket: str = "{bucket}") -> Any:
+def _read(file: Path, **values: str) -> Any:
+    """A file's YAML, in which what stands in braces, such as ``{bucket}``, is a value."""
     try:
-        return parse(file.read_text(encoding="utf-8").replace("{bucket}", bucket))[1]
+        text = file.read_text(encoding="utf-8")
+        for name, value in values.items():
+            text = text.replace(f"{{{name}}}", value)
+        return parse(text)[1]
     except NotYaml as error:
         where = f"{file}:{error.line}" if error.line else str(file)
         raise UserError(f"not YAML: {error.message}", where=where, fix="quote it, or mend it") from None

@@ -12,6 +12,9 @@ from selfemo.cluster.trainjob import KEYS, WORKDIR
 from selfemo.config.cluster import CA_DIRECTORY, TRAINER, Cluster, Pod
 from selfemo.runs.going import TITLES
 
+BACKOFF = "10s"
+"""Before the second try of a step; twice as long before the third, and so on."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -88,7 +91,7 @@ def place(task: dsl.PipelineTask, step: str, cluster: Cluster, images: Images) -
     # KFP's cache key holds the image's name and nothing of the library inside; the manifests of the store are ours.
     task.set_caching_options(False)
     if step != "report":  # exit tasks are not retried by KFP
-        task.set_retry(what.retries, "10s", 2.0, _window(what.retries, minutes))
+        task.set_retry(what.retries, BACKOFF, 2.0, _window(what.retries, minutes))
     cpu, memory = pod.requests
     task.set_cpu_request(cpu).set_cpu_limit(pod.cpu).set_memory_request(memory).set_memory_limit(pod.memory)
     if pod.accelerators:

@@ -58,7 +58,6 @@ class Backend:
         self.overlay = place / "manifests" / "overlays" / "dev"
         self._set("values.yaml", {"namespace": namespace, "prefix": namespace, "model": namespace, **values})
         settings = yaml.safe_load((self.overlay / "settings.yaml").read_text())
-        settings["policy"]["start"] = f"models:/{namespace}@champion"
         settings.setdefault("loop", {})["rounds"] = 1
         (self.overlay / "settings.yaml").write_text(yaml.safe_dump(settings))
         dev_secrets.write(place / "manifests" / "components" / "dev-secrets" / "secrets")

@@ -7,11 +7,13 @@ import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 import yaml
 
+from pipelines.kubeflow import COOKIE, USER, authorities, token
 from tests.backend.backend import Backend
 
 
@@ -29,8 +31,14 @@ def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
     if not kubeconfig or not host:
         pytest.skip("no cluster: set SELFEMO_TEST_KUBECONFIG and SELFEMO_TEST_KFP, and run `make test-cluster`")
     given = os.environ.get("SELFEMO_TEST_VALUES")
-    values = yaml.safe_load(Path(given).read_text()) if given else {}
-    kubeflow = requests.get(f"{host}/apis/v2beta1/healthz", timeout=60).json()
+    values: dict[str, Any] = yaml.safe_load(Path(given).read_text()) if given else {}
+    values = values.get("data", values)  # a file of an overlay has them there
+    bearer = token()
+    who: dict[str, str | None] = {"Authorization": bearer and f"Bearer {bearer}", "Cookie": os.environ.get(COOKIE)}
+    who["kubeflow-userid"] = os.environ.get(USER)
+    answer = requests.get(f"{host}/apis/v2beta1/healthz", headers=who, verify=authorities() or True, timeout=60)
+    answer.raise_for_status()
+    kubeflow = answer.json()
     if not kubeflow.get("multi_user"):
         pytest.skip("this Kubeflow is for one user: steps would run in its own namespace, where nothing of ours is")
     place = tmp_path_factory.mktemp("backend")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from manifests import dev_secrets
+from manifests import check, dev_secrets
 from manifests.objects import Json, build, pods, unresolved
 from manifests.order import argo
 from tests.conftest import ROOT
@@ -251,3 +251,11 @@ def test_a_pod_of_ours_drives_no_step_away() -> None:
     classes = [o for o in build(MANIFESTS / "cluster") if o["kind"] == "PriorityClass"]
     assert {c["metadata"]["name"] for c in classes} == {"selfemo-serving", "selfemo-work"}
     assert {c["preemptionPolicy"] for c in classes} == {"Never"}
+
+
+def test_an_overlay_of_ones_own_is_compiled_and_checked_as_the_shipped_ones_are(tmp_path: Path) -> None:
+    for name, mine in (("staging", "emotions"), ("prod", "emotions-gpu")):
+        shutil.copytree(MANIFESTS / "overlays" / name, tmp_path / "overlays" / mine)
+    assert check.overlays(tmp_path) == {"emotions": "cluster", "emotions-gpu": "cluster-gpu"}
+    assert check.OVERLAYS == {"dev": "cluster", "staging": "cluster", "prod": "cluster-gpu"}
+    assert "for overlay in manifests/overlays/*/;" in (MANIFESTS.parent / "Makefile").read_text()

@@ -63,6 +63,7 @@ def test_every_place_comes_from_the_values_and_the_method_from_the_settings(over
     overlay_to(overlay)
     config = configuration.load(overlay / "config.yaml")
     assert (config.cluster.namespace, config.mlflow.model) == ("other", "empath")
+    assert config.policy.start == "models:/empath@champion"
     assert (config.store.root, config.store.endpoint) == ("s3://emotions/dev", None)
     assert config.corpora[0].path == "s3://emotions/meld"
     assert config.mlflow.tracking_uri == "http://mlflow:5000"  # of the same namespace, whatever it is called

@@ -52,6 +52,10 @@ def test_every_task_has_its_title_and_retries_and_none_is_cached_by_kfp(spec: di
         assert task.get("retryPolicy", {}).get("maxRetryCount", 0) == (0 if name == "report" else STEPS[name].retries)
         if name != "report":
             assert task["retryPolicy"]["backoffFactor"] == 2
+            # It is counted from the first start: all tries have to have their time in it.
+            minutes = getattr(Cluster().pods, STEPS[name].kind).minutes
+            window = int(task["retryPolicy"]["backoffMaxDuration"].removesuffix("s"))
+            assert window >= (STEPS[name].retries + 1) * minutes * 60
     assert seen == set(STEPS)
 
 
