@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import configparser
 import os
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +169,23 @@ def test_what_cannot_be_is_said_without_a_password(
 
 @pytest.fixture(scope="module")
 def mlflow_server(place: Path, prepared: dict[str, str]) -> Iterator[str]:
-    """URL of an MLflow with users, as its pod serves it."""
+    """URL of an MLflow with users, as its pod serves it.
+
+    Their passwords are kept as hashes that cost nothing: MLflow makes the real ones several times a request.
+    """
+    from werkzeug.security import generate_password_hash
+
+    auth = configparser.ConfigParser(interpolation=None)
+    auth.read(prepared["MLFLOW_AUTH_CONFIG_PATH"])
+    users = {
+        auth["mlflow"]["admin_username"]: auth["mlflow"]["admin_password"],
+        prepared["MLFLOW_CLIENT_USERNAME"]: prepared["MLFLOW_CLIENT_PASSWORD"],
+    }
+    with closing(sqlite3.connect(place / "auth.db")) as database, database:
+        for name, password in users.items():
+            kept = generate_password_hash(password, "pbkdf2:sha256:1")
+            changed = database.execute("UPDATE users SET password_hash = ? WHERE username = ?", (kept, name))
+            assert changed.rowcount == 1
     (port,) = free_ports(1)
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
