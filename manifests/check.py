@@ -29,7 +29,7 @@ from selfemo.places import temporary
 HERE = Path(__file__).resolve().parent
 SCHEMAS = Path(os.environ.get("SELFEMO_SCHEMAS") or HERE.parents[1] / "shared" / "schemas")
 """JSON Schemas of custom resources, GROUP_VERSION_KIND.json."""
-WANT_GPUS = ("components/kueue", "components/trainer")
+WANT_GPUS = {"../../components/kueue", "../../components/trainer"}
 """Components that name what only cluster-gpu has."""
 
 
@@ -39,9 +39,11 @@ def overlays(place: Path) -> dict[str, str]:
     Args:
         place: Directory of the manifests.
     """
-    files = sorted((place / "overlays").glob("*/kustomization.yaml"))
-    texts = {file.parent.name: file.read_text(encoding="utf-8") for file in files}
-    return {name: "cluster-gpu" if any(w in text for w in WANT_GPUS) else "cluster" for name, text in texts.items()}
+    found = {}
+    for file in sorted((place / "overlays").glob("*/kustomization.yaml")):
+        taken = yaml.safe_load(file.read_text(encoding="utf-8")).get("components") or []
+        found[file.parent.name] = "cluster" if WANT_GPUS.isdisjoint(taken) else "cluster-gpu"
+    return found
 
 
 OVERLAYS = overlays(HERE)

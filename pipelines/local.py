@@ -61,17 +61,11 @@ def form_of(config: Config, directory: Path) -> Path:
 def run(config: Config) -> bool:
     """Run the loop; whether it succeeded."""
     warnings.filterwarnings("ignore")
-    from kfp import components, dsl, local
-
-    from pipelines.place import BACKOFF
+    from kfp import components, local
 
     with temporary("forms") as forms:
         form = form_of(config, forms).read_text(encoding="utf-8")
-        # The local runner knows no such placeholder, and falls over it; nothing was scheduled here.
-        form = form.replace(dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER, "")
-        # Nor does a step that fails here do better in half a minute: that is for pods that were lost with their node.
-        form = form.replace(f"backoffDuration: {BACKOFF}", "backoffDuration: 0s")
-        pipeline = components.load_component_from_text(form)
+        pipeline = components.load_component_from_text(for_here(form))
     with temporary("outputs") as outputs:
         local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(outputs), raise_on_error=True)
         try:
@@ -81,6 +75,23 @@ def run(config: Config) -> bool:
             print(error, file=sys.stderr)
             return False
     return True
+
+
+def for_here(form: str) -> str:
+    """A form as KFP's local runner takes it: it says of no time when it was scheduled, and waits for nothing.
+
+    The runner falls over that placeholder. And a step that failed here does no better in half a minute, which is for
+    pods that were lost with their node.
+
+    Args:
+        form: The text of a compiled form.
+    """
+    from kfp import dsl
+
+    from pipelines.place import BACKOFF
+
+    form = form.replace(dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER, "")
+    return form.replace(f"backoffDuration: {BACKOFF}", "backoffDuration: 0s")
 
 
 @contextmanager

@@ -69,7 +69,7 @@ def scores(metrics: Any, matrix: Any, config: Config, uri: str, round: int) -> N
     assert manifest is not None
     scalars(metrics, manifest.result, round)
     found = json.loads((context.store.fetch(uri, manifest) / "metrics.json").read_text())[config.corpora[0].name]
-    labels, counts = list(found["labels"]), [list(row) for row in found["confusion"]]
+    labels, counts = found["labels"], found["confusion"]
     if any(row[-1] for row in counts):  # KFP's matrix is square: no turn's gold is "none"
         matrix.log_confusion_matrix([*labels, "none"], [*counts, [0] * (len(labels) + 1)])
     else:

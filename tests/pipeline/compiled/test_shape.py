@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+
+from kfp import dsl
 
 from components.carry.component import carry
 from components.decide.component import decide
 from components.images import DEFAULT
-from pipelines.compile import SIZES
+from pipelines.compile import COMPILED, SIZES
+from pipelines.local import for_here
 from pipelines.loop import judge
-from pipelines.place import STEPS
+from pipelines.place import BACKOFF, STEPS
 from selfemo.config.cluster import Cluster
 from selfemo.loop import LoopState
 from tests.pipeline.compiled.forms import executors, steps, tasks
@@ -57,6 +61,16 @@ def test_every_task_has_its_title_and_retries_and_none_is_cached_by_kfp(spec: di
             window = int(task["retryPolicy"]["backoffMaxDuration"].removesuffix("s"))
             assert window >= (STEPS[name].retries + 1) * minutes * 60
     assert seen == set(STEPS)
+
+
+def test_on_one_machine_no_try_is_waited_for() -> None:
+    form = (COMPILED / "selfemo-5.yaml").read_text()
+    waits = re.findall(r"backoffDuration: \S+", form)
+    assert set(waits) == {f"backoffDuration: {BACKOFF}"}
+    here = for_here(form)
+    assert re.findall(r"backoffDuration: \S+", here) == len(waits) * ["backoffDuration: 0s"]
+    assert dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER in form
+    assert dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER not in here
 
 
 def test_self_play_and_evaluation_fan_out_over_the_shards_that_prepare_counts(spec: dict[str, Any]) -> None:
