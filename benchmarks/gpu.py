@@ -174,7 +174,7 @@ def memory(config: Config, shape: Shape, saved: float, tokens: Tokens) -> dict[s
         "listener": 2 * n / GB,
         "kept between layers": 4 * shape.hidden * shape.layers * pack / GB,
         "one layer, or a gathered matrix": largest,
-        "distributions": (2 * 2 * ends + 2 * 4 * ROWS)
+        "distributions": (2 * 2 * ends + 2 * 4 * ROWS["cuda"])
         * shape.vocabulary
         / GB,  # bfloat16 with gradients, float32 parts
     }

@@ -1,6 +1,6 @@
 """Replies to learn from: sampled ones that one listener reads back, or two with different views; or real next turns.
 
-python benchmarks/hindsight.py --place DIRECTORY [--corpus sample] [--replies 52]
+python benchmarks/hindsight.py --place DIRECTORY [--corpus sample] [--replies 52] [--seed 1]
 
 The policy after the warm-up replies to unlabelled prefixes, four times each. How many of the replies that are kept
 express what they declare? Nobody labelled them, so another judge says it: logistic regression on words, or on sentence
@@ -95,20 +95,29 @@ def heard(trial: Trial, policy: Path, chosen: Sequence[Cut]) -> tuple[list[Heard
     return found[0], found[1]
 
 
+def kept_in(trial: Trial) -> list[Path]:
+    """Files of what was heard: sampled replies, and real turns."""
+    return [trial.place / f"hindsight-{kind}.jsonl.gz" for kind in ("sampled", "real")]
+
+
+def keep_heard(trial: Trial, policy: Path, count: int) -> None:
+    """Write what a policy replies to so many prefixes, and what is read in that."""
+    chosen = cuts(trial.pool, count, trial.config.seed)
+    for file, rows in zip(kept_in(trial), heard(trial, policy, chosen), strict=True):
+        write(file, rows)
+
+
 def main() -> None:
     options = parser(__doc__)
+    options.add_argument("--seed", type=int, default=1)
     options.add_argument("--replies", type=int, default=52, help="prefixes that are replied to")
     options.add_argument("--corpus", default="meld", choices=("meld", "sample"), help="sample: the demo's policy")
     given = options.parse_args()
     demo = configuration.load(DEMO, [f"seed={given.seed}"])
-    trial = Trial.meld(given) if given.corpus == "meld" else Trial.sample(given.place, demo)
-    files = [trial.place / f"hindsight-{kind}.jsonl.gz" for kind in ("sampled", "real")]
-    if not all(f.is_file() for f in files):
-        for file, rows in zip(
-            files, heard(trial, trial.warmed(), cuts(trial.pool, given.replies, given.seed)), strict=True
-        ):
-            write(file, rows)
-    sampled, real = ([*read_records(f, Heard)] for f in files)
+    trial = Trial.meld(given, given.seed) if given.corpus == "meld" else Trial.sample(given.place, demo)
+    if not all(f.is_file() for f in kept_in(trial)):
+        keep_heard(trial, trial.warmed(), given.replies)
+    sampled, real = ([*read_records(f, Heard)] for f in kept_in(trial))
     space = SPACES[given.corpus]
     corpora, unseen = corpora_of(trial.config), {d.id for d in trial.pool}
     taught = [d for d in (*corpora.training, *corpora.held_out) if d.id not in unseen]

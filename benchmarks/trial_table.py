@@ -22,11 +22,6 @@ Answers = Mapping[str, Mapping[int, Sequence[Scored]]]
 """By name of a policy and by seed, what it answers; all of the same turns of one corpus."""
 
 
-def halves(scored: Sequence[Dialogue], half: int) -> dict[str, list[Dialogue]]:
-    """The dialogues that are scored, by what they are for: the first so many to choose on."""
-    return {"to choose on": [*scored[:half]], "for claims": [*scored[half:]]}
-
-
 def table(
     title: str, answers: Answers, purposes: Mapping[str, Sequence[Dialogue]], over: Mapping[str, str], config: Config
 ) -> None:

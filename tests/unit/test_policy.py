@@ -69,12 +69,13 @@ def test_packed_log_probabilities_and_gradients_equal_separate_ones(
     tiny_of_each_kind: Path, monkeypatch: pytest.MonkeyPatch, rows: int, heat: float
 ) -> None:
     """Also where distributions are worked through a few at a time."""
-    monkeypatch.setattr(packing, "ROWS", rows)
+    monkeypatch.setitem(packing.ROWS, "cpu", rows)
     model = load_model(str(tiny_of_each_kind))
     enable(model)
     prompts, answers = _tree()
-    scores = log_probs(model, prompts, answers, heat)
+    scores = log_probs(model, prompts, answers, heat, entropies=True)
     packed, entropy = scores.logprobs, scores.entropies
+    assert entropy is not None
     packed.sum().backward()
     gradient = model.model.layers[0].mlp.up_proj.weight.grad.clone()
     model.zero_grad()
@@ -97,13 +98,15 @@ def test_packs_score_as_one_pass_does_and_logits_are_divided_by_the_temperature(
     enable(model)
     prompts, answers = _tree()
     with torch.no_grad():
-        whole = log_probs(model, prompts, answers, temperature=0.7)
+        whole = log_probs(model, prompts, answers, temperature=0.7, entropies=True)
         packs = split([[*p, *a] for p, a in zip(prompts, answers, strict=True)], 40)
-        parts = log_probs_of_packs(model, prompts, answers, packs, temperature=0.7)
+        parts = log_probs_of_packs(model, prompts, answers, packs, temperature=0.7, entropies=True)
         logits = model(torch.tensor([prompts[0] + answers[0]])).logits[0, len(prompts[0]) - 1 : -1]
     assert len(packs) >= 3
     assert torch.allclose(whole.logprobs, parts.logprobs, atol=1e-5)
+    assert whole.entropies is not None and parts.entropies is not None
     assert torch.allclose(whole.entropies, parts.entropies, atol=1e-5)
+    assert log_probs(model, prompts, answers).entropies is None
     plain = torch.log_softmax(logits / 0.7, -1)[range(len(answers[0])), answers[0]]
     assert torch.allclose(whole.logprobs[0, : len(answers[0])], plain, atol=1e-4)
 

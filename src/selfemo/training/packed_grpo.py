@@ -50,11 +50,13 @@ class PackedGrpoTrainer(PackedStep, GRPOTrainer):  # type: ignore[misc]  # trans
             sequences = [p + a for p, a in zip(prompts, answers, strict=True)]
             packs = agreed_packs(sequences, self.pack_tokens, self.accelerator)
         with self.accelerator.autocast():
-            scores = log_probs_of_packs(model, prompts, answers, packs, self.temperature)
+            scores = log_probs_of_packs(model, prompts, answers, packs, self.temperature, entropies=compute_entropy)
+        room = (0, logits_to_keep - scores.logprobs.shape[1])
         logprobs, entropies = (
-            torch.nn.functional.pad(t, (0, logits_to_keep - t.shape[1])) for t in (scores.logprobs, scores.entropies)
+            None if t is None else torch.nn.functional.pad(t, room) for t in (scores.logprobs, scores.entropies)
         )
-        return logprobs, entropies if compute_entropy else None, None
+        assert logprobs is not None
+        return logprobs, entropies, None
 
     def rows(self, inputs: Any) -> list[list[int]]:
         """See :meth:`PackedStep.rows`."""

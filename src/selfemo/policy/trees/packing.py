@@ -14,8 +14,9 @@ from selfemo.policy.trees.attention import PackedAttention, inputs
 from selfemo.policy.trees.lengths import check_length
 from selfemo.policy.trees.tree import TokenIds, grow
 
-ROWS = 512
-"""Distributions over the vocabulary that are held in float32 at once."""
+ROWS = {"cpu": 32, "cuda": 512}
+"""Distributions over the vocabulary that are held in float32 at once. On two CPU cores 3,000 of 49,152 tokens took 76
+ms by 32, which fit the cache, and 498 by 512; on a GPU 512 were measured (docs/gpu.md), and fewer are more launches."""
 
 
 @dataclass(frozen=True)
@@ -24,15 +25,20 @@ class LogProbs:
 
     Attributes:
         logprobs: Natural log-probability of each token; differentiable.
-        entropies: Of the distribution that each token was drawn from, in nats; without gradient.
+        entropies: Of the distribution that each token was drawn from, in nats, if they are asked for; without gradient.
     """
 
     logprobs: torch.Tensor
-    entropies: torch.Tensor
+    entropies: torch.Tensor | None
 
 
 def log_probs(
-    model: Any, prompts: Sequence[TokenIds], answers: Sequence[TokenIds], temperature: float = 1.0
+    model: Any,
+    prompts: Sequence[TokenIds],
+    answers: Sequence[TokenIds],
+    temperature: float = 1.0,
+    *,
+    entropies: bool = False,
 ) -> LogProbs:
     """Log-probabilities of answers given their prompts in one pass over their tree.
 
@@ -41,6 +47,7 @@ def log_probs(
         prompts: Token ids, each non-empty; any number of them may be equal or share their start.
         answers: Token ids, one non-empty sequence a prompt.
         temperature: Logits are divided by it.
+        entropies: Find these as well: a pass over every distribution of its own, which takes as long as all else here.
     """
     # Nothing comes after an answer's last token: it is no node.
     tree = grow([[*p, *a[:-1]] for p, a in zip(prompts, answers, strict=True)])
@@ -54,13 +61,12 @@ def log_probs(
     where = torch.from_numpy(row).to(device)
     feed = inputs(tree.ids, tree.depth, PackedAttention(tree, device), device)
     logits = model(**feed, logits_to_keep=torch.from_numpy(keep).to(device)).logits[0]
-    chosen, entropies = _Scores.apply(logits, where, torch.from_numpy(tokens).to(device), temperature)  # type: ignore[no-untyped-call]  # torch does not annotate it
-    entropy = entropies[where]
+    chosen, entropy = _Scores.apply(logits, where, torch.from_numpy(tokens).to(device), temperature, entropies)  # type: ignore[no-untyped-call]  # torch does not annotate it
     owner = np.repeat(np.arange(len(lengths)), lengths)
     offset = np.arange(len(owner)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     place = (torch.from_numpy(owner).to(device), torch.from_numpy(offset).to(device))
     empty = torch.zeros((len(lengths), int(lengths.max())), device=device)
-    return LogProbs(empty.index_put(place, chosen), empty.index_put(place, entropy))
+    return LogProbs(empty.index_put(place, chosen), empty.index_put(place, entropy[where]) if entropies else None)
 
 
 class _Scores(torch.autograd.Function):
@@ -72,16 +78,24 @@ class _Scores(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, logits: torch.Tensor, where: torch.Tensor, tokens: torch.Tensor, temperature: float
+        ctx: Any,
+        logits: torch.Tensor,
+        where: torch.Tensor,
+        tokens: torch.Tensor,
+        temperature: float,
+        entropies: bool,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-probabilities ``(A,)`` of ``tokens``, each from the row that ``where`` names, and each row's entropy."""
         normaliser = torch.empty(len(logits), device=logits.device)
-        entropy = torch.empty_like(normaliser)
-        for part in _parts(len(logits)):
-            scaled = logits[part].float() / temperature
+        entropy = torch.empty_like(normaliser)  # left as it is, unless it is asked for
+        for part in _parts(logits):
+            scaled = logits[part].float()
+            if temperature != 1:
+                scaled = scaled / temperature
             normaliser[part] = scaled.logsumexp(-1)
-            chances = torch.exp(scaled - normaliser[part, None])
-            entropy[part] = normaliser[part] - chances.mul_(scaled).sum(-1)
+            if entropies:
+                chances = torch.exp(scaled - normaliser[part, None])
+                entropy[part] = normaliser[part] - chances.mul_(scaled).sum(-1)
         ctx.save_for_backward(logits, where, tokens, normaliser)
         ctx.temperature = temperature
         ctx.mark_non_differentiable(entropy)
@@ -94,17 +108,18 @@ class _Scores(torch.autograd.Function):
         scaled_grad = grad / ctx.temperature
         of_row = torch.zeros_like(normaliser).index_add_(0, where, scaled_grad)
         result = torch.empty_like(logits)
-        for part in _parts(len(logits)):
+        for part in _parts(logits):
             chances = torch.exp(logits[part].float() / ctx.temperature - normaliser[part, None])
             mine = (where >= part.start) & (where < part.stop)
             chances.mul_(-of_row[part, None])
             chances.index_put_((where[mine] - part.start, tokens[mine]), scaled_grad[mine], accumulate=True)
             result[part] = chances
-        return result, None, None, None
+        return result, None, None, None, None
 
 
-def _parts(rows: int) -> Iterator[slice]:
-    return (slice(first, min(first + ROWS, rows)) for first in range(0, rows, ROWS))
+def _parts(logits: torch.Tensor) -> Iterator[slice]:
+    rows, most = len(logits), ROWS[logits.device.type]
+    return (slice(first, min(first + most, rows)) for first in range(0, rows, most))
 
 
 def log_probs_of_packs(
@@ -113,6 +128,8 @@ def log_probs_of_packs(
     answers: Sequence[TokenIds],
     packs: Sequence[Sequence[int]],
     temperature: float = 1.0,
+    *,
+    entropies: bool = False,
 ) -> LogProbs:
     """The same in one pass for each pack.
 
@@ -122,12 +139,17 @@ def log_probs_of_packs(
         answers: As for :func:`log_probs`.
         packs: Indices of all rows, as :func:`selfemo.policy.trees.tree.split` gives them.
         temperature: As for :func:`log_probs`.
+        entropies: As for :func:`log_probs`.
     """
-    parts = [log_probs(model, [prompts[i] for i in pack], [answers[i] for i in pack], temperature) for pack in packs]
+    parts = [
+        log_probs(model, [prompts[i] for i in pack], [answers[i] for i in pack], temperature, entropies=entropies)
+        for pack in packs
+    ]
     longest = max(map(len, answers))
     back = torch.from_numpy(np.argsort(np.concatenate(packs), kind="stable"))
-    logprobs, entropies = (
-        torch.cat([torch.nn.functional.pad(t, (0, longest - t.shape[1])) for t in tensors])[back]
-        for tensors in ([p.logprobs for p in parts], [p.entropies for p in parts])
-    )
-    return LogProbs(logprobs, entropies)
+
+    def joined(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+        return torch.cat([torch.nn.functional.pad(t, (0, longest - t.shape[1])) for t in tensors])[back]
+
+    found = [p.entropies for p in parts if p.entropies is not None]
+    return LogProbs(joined([p.logprobs for p in parts]), joined(found) if entropies else None)

@@ -1,0 +1,117 @@
+"""Rounds of the method on MELD in many variants, seeds and label budgets, several at a time on one GPU.
+
+python benchmarks/rounds.py DO --place DIRECTORY --try 32/1,2,3/choose 104/1/study-own,study-replay/2 [--together 14]
+
+DO is `run`, and `table` for the figures of what has been run. Each --try names label budget, seeds, variants and
+rounds. Understanding alone, all unlabelled dialogues in every round. Choices are made on one half of 400 train
+dialogues that nobody learns from, claims on the other and on dev.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from rounds_jobs import LARGEST, Case, Planner, answers_of, policies_of, settings
+from rounds_variants import VARIANTS
+from side_by_side import work
+from subjects import SPACES
+from trial import Trial, parser
+from trial_table import table
+
+from selfemo.data.records import Scored
+from selfemo.method.player import likeliest
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one ``--try`` asks for.
+
+    Attributes:
+        cases: Where.
+        names: Variants.
+        rounds: At most.
+    """
+
+    cases: tuple[Case, ...]
+    names: tuple[str, ...]
+    rounds: int
+
+    @classmethod
+    def of(cls, text: str) -> Asked:
+        """Read ``BUDGET/SEEDS/VARIANTS[/ROUNDS[/WORDING]]``; of a variant the first part of its name is enough."""
+        budget, seeds, names, *more = text.split("/")
+        rounds, wording = int(more[0]) if more else 3, int(more[1]) if len(more) > 1 else 0
+        cases = tuple(Case(int(budget), int(seed), wording) for seed in seeds.split(","))
+        return cls(cases, tuple(n for n in VARIANTS if any(map(n.startswith, names.split(",")))), rounds)
+
+
+def scored(mine: Trial, name: str) -> list[Scored]:
+    """What a policy's job kept, as records."""
+    chances_NA = np.load(answers_of(mine.place, name), allow_pickle=False) / LARGEST
+    turns = [(d, t) for d in mine.scored for t, turn in enumerate(d.turns) if turn.gold]
+    return [
+        Scored(
+            corpus=d.corpus,
+            dialogue=d.id,
+            turn=t,
+            gold=d.turns[t].gold or (),
+            predicted=likeliest(row, SPACES[d.corpus]),
+            posterior=tuple(map(float, row)),
+        )
+        for (d, t), row in zip(turns, chances_NA, strict=True)
+    ]
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("do", choices=("run", "table"), metavar="DO")
+    options.add_argument("--try", dest="asked", nargs="+", required=True, metavar="BUDGET/SEEDS/VARIANTS[/ROUNDS]")
+    options.add_argument("--pool", type=int, help="only so many unlabelled dialogues")
+    options.add_argument("--replies", type=int, default=0, help="prefixes that hindsight.py will look at")
+    options.add_argument("--together", type=int, default=1, help="jobs at a time")
+    options.add_argument("--seconds", type=float, default=float("inf"), help="after which what runs is stopped")
+    given = options.parse_args()
+    asked = [Asked.of(text) for text in given.asked]
+    trials = {case: case.trial(given) for case in dict.fromkeys(case for one in asked for case in one.cases)}
+    if given.pool:
+        trials = {case: replace(mine, pool=mine.pool[: given.pool]) for case, mine in trials.items()}
+    if given.do == "table":
+        return show(asked, trials)
+    planner = Planner(any(settings(o.cases[0], VARIANTS[n]).selfplay.cross_role for o in asked for n in o.names))
+    for one in asked:
+        for name in one.names:
+            for case in one.cases:
+                planner.rounds(case, trials[case], name, one.rounds)
+    for case in asked[0].cases if given.replies else ():
+        planner.replies(case, trials[case], given.replies)
+    ended = work(planner.tidy(given.place), given.together, given.seconds, given.place / "logs")
+    (given.place / "ended.json").write_text(json.dumps(ended, indent=1))
+
+
+def show(asked: Sequence[Asked], trials: Mapping[Case, Trial]) -> None:
+    """Tables of what is there, budget by budget and wording by wording."""
+    for budget, wording in dict.fromkeys((c.budget, c.wording) for c in trials):
+        mine = {c.seed: t for c, t in trials.items() if (c.budget, c.wording) == (budget, wording)}
+        policies = [
+            policy
+            for one in asked
+            for name in one.names
+            for policy in policies_of(name, one.rounds)
+            if any((c.budget, c.wording) == (budget, wording) for c in one.cases)
+        ]
+        first, answers = next(iter(mine.values())), {}
+        for policy in dict.fromkeys(policies):
+            there = {s: t for s, t in mine.items() if answers_of(t.place, policy).is_file()}
+            if there:
+                answers[f"{policy} ({len(there)})"] = {s: scored(t, policy) for s, t in there.items()}
+        base = next(iter(answers))
+        over = {name: base for name in answers if name != base}
+        title = f"{budget} labelled, wording {wording}, seeds {sorted(mine)}"
+        table(title, answers, first.purposes, over, first.config)
+
+
+if __name__ == "__main__":
+    main()

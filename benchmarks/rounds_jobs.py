@@ -1,0 +1,227 @@
+"""The jobs of `rounds.py`: warm-ups, what policies read, rounds, and what waits for what."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from hindsight import keep_heard
+from rounds_variants import VARIANTS, WORDINGS, Variant
+from side_by_side import Job
+from subjects import SPACES
+from transformers import TrainingArguments
+from trial import Trial, variant, with_settings
+from trl import GRPOConfig
+
+from selfemo.config import Config
+from selfemo.data.records import Rollout
+from selfemo.method.evaluation import predict
+from selfemo.method.prompts import Prompter
+from selfemo.method.voices import RESPONDER, WORDS
+from selfemo.policy import compute
+from selfemo.training import selfgrpo, selftraining, warmup
+
+PACK, NODES, FOREST = 3_000, 8_192, 64_000
+"""On a GPU: tokens of a training pass, nodes of a scoring pass, nodes of a forest."""
+LARGEST = 65_535
+"""What a probability of 1 is kept as."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Where a variant is tried.
+
+    Attributes:
+        budget: Labelled dialogues.
+        seed: Of all that is drawn.
+        wording: Number of the wording of the two questions.
+    """
+
+    budget: int
+    seed: int
+    wording: int = 0
+
+    @property
+    def name(self) -> str:
+        """Of its directory and jobs."""
+        return f"{self.budget}-{self.seed}" + (f"-wording-{self.wording}" if self.wording else "")
+
+    def trial(self, given: argparse.Namespace) -> Trial:
+        """Its dialogues."""
+        found = Trial.meld(given, self.seed, self.budget)
+        return replace(found, place=given.place / self.name)
+
+
+def settings(case: Case, of: Variant) -> Config:
+    """A variant's configuration."""
+    given = {"grpo__save_steps": 100_000, "flywheel__samples": 100_000, **of.settings}
+    return variant(case.seed, of.of_study, case.budget, **given)
+
+
+def policies_of(name: str, rounds: int) -> list[str]:
+    """Names of a variant's policies, from the warm-up to the last of so many rounds."""
+    which = VARIANTS[name]
+    shared = policies_of(which.first, min(which.shared, rounds)) if which.first else ["warm-up"]
+    return [*shared, *(f"{name}-{r}" for r in range(len(shared), rounds + 1))]
+
+
+class Planner:
+    """The jobs of all that is to be tried, each once, in the order in which it was asked for.
+
+    Attributes:
+        jobs: By name.
+        cross_role: Whether any variant asks the responder of the warm-up.
+    """
+
+    def __init__(self, cross_role: bool) -> None:
+        self.jobs: dict[str, Job] = {}
+        self.cross_role = cross_role
+
+    def rounds(self, case: Case, mine: Trial, name: str, most: int) -> None:
+        """Take up a variant's rounds, and what comes before them."""
+        which, config = VARIANTS[name], settings(case, VARIANTS[name])
+        self._add(case, mine, "warm-up", _warm)
+        everyone = {"selfplay__cross_role": self.cross_role}
+        self._add(case, mine, "read/warm-up", partial(_read, "warm-up", everyone), "warm-up")
+        chain = policies_of(name, min(which.rounds, most))
+        for round in range(1, len(chain)):
+            policy, before = chain[round], chain[:round]
+            teachers = (before if which.teacher == "mean" else before[-1:]) if which.reads else ["warm-up"]
+            asked = {"selfplay__cross_role": config.selfplay.cross_role}
+            for teacher in teachers:
+                self._add(case, mine, f"read/{teacher}", partial(_read, teacher, asked), teacher)
+            start = "warm-up" if which.again else before[-1]
+            todo = partial(_round, policy, start, teachers, config, which)
+            self._add(case, mine, policy, todo, start, *(f"read/{t}" for t in teachers))
+
+    def replies(self, case: Case, mine: Trial, count: int) -> None:
+        """Take up what `hindsight.py` looks at."""
+        self._add(case, mine, "warm-up", _warm)
+        self._add(case, mine, "replies", partial(_replies, count), "warm-up")
+
+    def tidy(self, place: Path) -> list[Job]:
+        """The jobs; a policy that none of them starts from is removed once it is scored."""
+        wanted = {need for job in self.jobs.values() for need in job.needs}
+        return [
+            job
+            if job.name in wanted or job.name.split("/")[1] in ("read", "replies")
+            else replace(job, do=partial(_removed, job.do, place / job.name.replace("/", "/policies/", 1)))
+            for job in self.jobs.values()
+        ]
+
+    def _add(self, case: Case, mine: Trial, name: str, do: Callable[[Trial], None], *needs: str) -> None:
+        whole = f"{case.name}/{name}"
+        if whole not in self.jobs:
+            self.jobs[whole] = Job(
+                whole, partial(_prepared, case, mine, do), tuple(f"{case.name}/{need}" for need in needs)
+            )
+
+
+def _prepared(case: Case, mine: Trial, do: Callable[[Trial], None]) -> None:
+    """In a job's own process: what a GPU wants, and the case's words."""
+    Prompter.READ, Prompter.REPLY = WORDINGS[case.wording]
+    if torch.cuda.is_available():
+        torch.set_num_threads(1)
+        compute.FLEX_TOKENS = 1 << 30  # it would be compiled in each process
+        compute.pack_tokens = lambda config, device: PACK
+        compute.SCORE_TOKENS, compute.CACHE_TOKENS = NODES, FOREST
+    roomy = torch.cuda.is_available() and torch.cuda.mem_get_info()[1] > 100e9
+    changed = {"save_strategy": "no"} | ({"gradient_checkpointing": False} if roomy else {})
+    for module in (warmup, selftraining, selfgrpo):
+        module.TrainingArguments = lambda **given: TrainingArguments(**{**given, **changed})  # type: ignore[attr-defined]
+    selfgrpo.GRPOConfig = lambda **given: GRPOConfig(**{**given, **changed})  # type: ignore[attr-defined,assignment]
+    do(mine)
+
+
+def _removed(do: Callable[[], None], policy: Path) -> None:
+    """A round whose policy nobody starts from."""
+    if not answers_of(policy.parent.parent, policy.name).is_file():
+        do()
+        shutil.rmtree(policy)
+
+
+def _warm(mine: Trial) -> None:
+    policy = mine.warmed()
+    _answers(mine, "warm-up", policy)
+
+
+def _replies(count: int, mine: Trial) -> None:
+    keep_heard(mine, mine.place / "policies" / "warm-up", count)
+
+
+def _read(policy: str, asked: Mapping[str, Any], mine: Trial) -> None:
+    rows = mine.read(policy, mine.place / "policies" / policy, mine.pool, with_settings(mine.config, **asked))
+    file = mine.place / "readings" / f"{policy}.npz"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    found: dict[str, Any] = {voice: _small([r.posteriors[voice] for r in rows]) for voice in rows[0].posteriors}
+    np.savez(file, **found)
+
+
+def _round(policy: str, start: str, teachers: Sequence[str], config: Config, which: Variant, mine: Trial) -> None:
+    """A round: what is read is filtered and learnt, and the policy scored."""
+    weights = mine.place / "policies" / policy
+    if weights.is_dir() and answers_of(mine.place, policy).is_file():
+        return
+    began = time.perf_counter()
+    read = [mine.read(t, Path(), mine.pool, mine.config) for t in (teachers if which.reads else ["warm-up"])]
+    rows = [voices_of(row, config) for row in (mean(read) if len(read) > 1 else read[0])]
+    found = mine.filtered(rows, config)
+    samples = found.samples
+    if not which.reads:  # so many steps, of nothing but the labelled dialogues
+        steps = round(len(samples) / config.grpo.prompts_per_step)
+        samples, config = samples[:steps], with_settings(config, grpo__prompts_per_step=1)
+    filtered = time.perf_counter()
+    mine.learnt(policy, mine.place / "policies" / start, samples, config)
+    learnt = time.perf_counter()
+    _answers(mine, policy, weights)
+    took = {"filter": filtered - began, "learn": learnt - filtered, "score": time.perf_counter() - learnt}
+    figures = {k: v for k, v in found.metrics.items() if isinstance(v, (int, float))}
+    kept = mine.place / "filter" / f"{policy}.json"
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_text(json.dumps({"seconds": took, **figures}))
+
+
+def _answers(mine: Trial, name: str, policy: Path) -> None:
+    """What a policy reads in all turns that are scored: posteriors ``(N, A)``, in their order."""
+    file = answers_of(mine.place, name)
+    if not file.is_file():
+        rows = predict(mine.player(policy), mine.scored, SPACES)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.save(file, _small([r.posterior for r in rows]))
+
+
+def answers_of(place: Path, policy: str) -> Path:
+    """Where a case keeps what a policy reads in all turns that are scored."""
+    return place / "posteriors" / f"{policy}.npy"
+
+
+def _small(chances: Sequence[Sequence[float]]) -> np.ndarray:
+    """Probabilities in two bytes each."""
+    return np.round(np.array(chances) * LARGEST).astype(np.uint16)
+
+
+def voices_of(row: Rollout, config: Config) -> Rollout:
+    """A reading by the voices, and the views, that a variant asks."""
+    play = config.selfplay
+    views = {str(v) for v in play.views or (config.policy.history_turns,)}
+    wanted = views | ({RESPONDER} if play.cross_role else set()) | ({WORDS} if play.words else set())
+    return row.model_copy(update={"posteriors": {k: p for k, p in row.posteriors.items() if k in wanted}})
+
+
+def mean(read: Sequence[Sequence[Rollout]]) -> list[Rollout]:
+    """The mean of what several policies read in the same turns, voice by voice."""
+    found = []
+    for rows in zip(*read, strict=True):
+        voices = [v for v in rows[-1].posteriors if all(v in r.posteriors for r in rows)]
+        means = {v: tuple(map(float, np.mean([r.posteriors[v] for r in rows], axis=0))) for v in voices}
+        found.append(rows[-1].model_copy(update={"posteriors": means}))
+    return found
