@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from selfemo.errors import UserError
 from selfemo.policy.engine import Sampling
 from selfemo.policy.miniature import shrink
 from selfemo.policy.stepping import AnswersScored, Drawn, SampleAsk, ScoreAsk
-from selfemo.policy.trees import check
+from selfemo.policy.trees import check, pieces
 from selfemo.policy.trees.attention import PackedAttention, block_mask, enable
 from selfemo.policy.trees.layer import Layer
 from selfemo.policy.trees.packing import log_probs
@@ -85,7 +86,8 @@ def test_a_servers_steps_give_what_whole_calls_give_or_the_family_is_not_stepped
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_gradients_of_a_pack_are_those_of_separate_sequences(family: str) -> None:
+def test_gradients_of_a_pack_are_those_of_separate_sequences(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pieces, "ROWS", 10)
     packed, apart = model(config(family)).train(), model(config(family)).train()
     enable(packed)
     prompts, answers = _prompts()
@@ -108,14 +110,17 @@ def test_their_architectures_pass_the_check(family: str) -> None:
 sequences = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=12), min_size=1, max_size=8)
 
 
-@given(sequences, st.integers(1, 14), st.integers(0, 3))
-@settings(max_examples=60)
-def test_a_window_holds_the_nearest_tokens_of_a_nodes_own_path(rows: list[list[int]], window: int, seed: int) -> None:
-    """Attention over the tree, with and without FlexAttention, against attention over each sequence."""
+@given(sequences, st.integers(1, 14), st.integers(1, 20), st.integers(0, 3))
+@settings(max_examples=100)
+def test_a_window_holds_the_nearest_tokens_of_a_nodes_own_path(
+    rows: list[list[int]], window: int, size: int, seed: int
+) -> None:
+    """Attention over the tree, in pieces of any size, and FlexAttention's mask, against attention over each path."""
     tree = grow(rows, 0.5)
     draw = torch.Generator().manual_seed(seed)
     query, key, value = (torch.randn(1, 2, len(tree.ids), 4, generator=draw) for _ in range(3))
-    found = PackedAttention(tree, CPU, flex=False).attend(Layer(None, 0.7, window), query, key, value)
+    with patch.object(pieces, "ROWS", size):
+        found = PackedAttention(tree, CPU, flex=False).attend(Layer(None, 0.7, window), query, key, value)
     seen = torch.zeros(len(tree.ids), len(tree.ids), dtype=torch.bool)
     for path in tree.paths:
         for place, node in enumerate(path):
@@ -126,6 +131,21 @@ def test_a_window_holds_the_nearest_tokens_of_a_nodes_own_path(rows: list[list[i
     blocks = block_mask(tree.end, CPU, tree.depth, window)
     places = torch.arange(len(tree.ids))
     assert torch.equal(blocks.mask_mod(0, 0, places[:, None], places[None, :]), seen)
+
+
+def test_a_piece_has_the_keys_that_its_rows_see_and_no_ended_branch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pieces, "ROWS", 4)
+    trunk = list(range(12))
+    tree = grow([[*trunk[:n], *range(100 * n, 100 * n + 6)] for n in (6, 9, 12)])
+    found = list(pieces.pieces(tree, None, CPU, torch.float32))
+    assert tree.spans == [(0, 30)] and [(p.start, p.stop) for p in found] == [
+        (n, min(n + 4, 30)) for n in range(0, 30, 4)
+    ]
+    for piece in found:
+        keys = range(piece.stop) if piece.keys is None else piece.keys.tolist()
+        seen = {int(n) for row in range(piece.start, piece.stop) for n in range(row + 1) if row < tree.end[n]}
+        assert piece.bias is not None and set(keys) == seen
+    assert sum(p.bias.numel() for p in found if p.bias is not None) < len(tree.ids) ** 2 / 2
 
 
 @given(st.lists(st.tuples(st.integers(1, 300), st.integers(1, 150)), min_size=1, max_size=4), st.integers(1, 400))

@@ -21,6 +21,7 @@ from transformers.masking_utils import sdpa_mask
 from selfemo.errors import UserError
 from selfemo.policy import compute, onednn
 from selfemo.policy.trees.layer import Layer
+from selfemo.policy.trees.pieces import Piece, pieces
 from selfemo.policy.trees.tree import Ints, Tree
 
 NAME = "selfemo_tree"
@@ -159,7 +160,7 @@ class PackedAttention:
     def __init__(self, tree: Tree, device: torch.device, flex: bool | None = None) -> None:
         self.tree, self.device, self.flex = tree, device, flex
         self._blocks: dict[int | None, Any] = {}
-        self._biases: dict[int | None, list[torch.Tensor | None]] = {}
+        self._pieces: dict[tuple[int | None, torch.dtype], list[Piece]] = {}
 
     @cached_property
     def _longest(self) -> int:
@@ -183,22 +184,11 @@ class PackedAttention:
             self._blocks[window] = block_mask(self.tree.end, self.device, depth, window or 0)
         return self._blocks[window]
 
-    def _biases_of(self, window: int | None) -> list[torch.Tensor | None]:
-        """For each separate tree the additive mask ``(L, L)``; None for a plain sequence."""
-        if window not in self._biases:
-            self._biases[window] = [self._bias(start, stop, window) for start, stop in self.tree.spans]
-        return self._biases[window]
-
-    def _bias(self, start: int, stop: int, window: int | None) -> torch.Tensor | None:
-        end = torch.from_numpy(self.tree.end[start:stop] - start)
-        if bool((end == stop - start).all()) and (window is None or stop - start <= window):
-            return None
-        place = torch.arange(stop - start)
-        hidden = (place[None, :] > place[:, None]) | (place[:, None] >= end[None, :])
-        if window is not None:
-            depth = torch.from_numpy(self.tree.depth[start:stop])
-            hidden |= depth[:, None] - depth[None, :] >= window
-        return torch.zeros(hidden.shape).masked_fill_(hidden, float("-inf")).to(self.device)
+    def _pieces_of(self, window: int | None, dtype: torch.dtype) -> list[Piece]:
+        """The rows of the separate trees, piece by piece, with their masks."""
+        if (window, dtype) not in self._pieces:
+            self._pieces[window, dtype] = list(pieces(self.tree, window, self.device, dtype))
+        return self._pieces[window, dtype]
 
     def attend(self, layer: Layer, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """See :class:`Attend`."""
@@ -211,9 +201,9 @@ class PackedAttention:
             blocks = self._blocks_of(window)
             return flex_attention_forward(layer.module, query, key, value, blocks, scaling=layer.scaling)[0]  # type: ignore[no-any-return]  # the library has no types
         parts = []
-        for (start, stop), bias in zip(self.tree.spans, self._biases_of(window), strict=True):
-            q, k, v = (x[:, :, start:stop] for x in (query, key, value))
-            mask = None if bias is None else bias.to(q.dtype)[None, None]
+        for piece in self._pieces_of(window, dtype):
+            q, k, v = query[:, :, piece.start : piece.stop], piece.seen(key), piece.seen(value)
+            mask = None if piece.bias is None else piece.bias[None, None]
             if layer.plain:
                 out = scaled_dot_product_attention(
                     q, k, v, mask, is_causal=mask is None, scale=layer.scaling, enable_gqa=True
