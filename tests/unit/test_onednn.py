@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -27,6 +28,7 @@ def both(inputs: int, outputs: int, bias: bool) -> tuple[torch.nn.Linear, torch.
 
 
 def test_only_float32_outside_of_autocast_takes_the_other_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onednn, "is_faster", lambda: True)
     taken = []
     real = onednn._multiply
 
@@ -43,6 +45,37 @@ def test_only_float32_outside_of_autocast_takes_the_other_way(monkeypatch: pytes
         assert ours(rows).dtype == torch.bfloat16
     assert ours.bfloat16()(rows.bfloat16()).dtype == torch.bfloat16
     assert taken == [1]
+
+
+@given(st.integers(1, 100_000))
+def test_rows_are_filled_up_by_a_sixteenth_at_most(rows: int) -> None:
+    assert rows <= onednn.filled(rows) <= rows * 17 / 16
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_whatever_numbers_of_rows_come_the_product_is_made_for_few(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """oneDNN keeps what it compiled for each."""
+    monkeypatch.setattr(onednn, "is_faster", lambda: True)
+    made: set[int] = set()
+    multiply, linear = onednn._multiply, torch.nn.functional.linear
+
+    def noted(of: Any) -> Any:
+        def call(rows: torch.Tensor, *others: Any) -> torch.Tensor:
+            made.add(len(rows))
+            found: torch.Tensor = of(rows, *others)
+            return found
+
+        return call
+
+    monkeypatch.setattr(onednn, "_multiply", noted(multiply))
+    monkeypatch.setattr(torch.nn.functional, "linear", noted(linear))
+    stock, ours = (layer.to(dtype).requires_grad_(False) for layer in both(3, 2, True))
+    for count in range(1, 2048):
+        rows = torch.randn(1, count, 3).to(dtype)
+        assert torch.allclose(ours(rows).float(), linear(rows, stock.weight, stock.bias).float(), atol=1e-2)
+    assert made == {onednn.filled(n) for n in range(1, 2048)} and len(made) <= 128
 
 
 shapes = st.sampled_from([(), (1,), (7,), (2, 3), (1, 33), (0,), (0, 5)])
@@ -74,16 +107,10 @@ def test_values_and_gradients_are_those_of_torch(
             torch.testing.assert_close(mine, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_a_model_keeps_its_names_and_weights_and_is_as_it_was_elsewhere(
-    tiny_of_each_kind: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_keeps_its_names_and_weights(tiny_of_each_kind: Path) -> None:
     before = load_model(str(tiny_of_each_kind))
     weights = {name: tensor.clone() for name, tensor in before.state_dict().items()}
-    monkeypatch.setattr(onednn, "is_faster", lambda: False)
     enable(before)
-    assert not any(type(m) is onednn.OneDnnLinear for m in before.modules())
-    monkeypatch.setattr(onednn, "is_faster", lambda: True)
-    onednn.use(before)
     linear = [m for m in before.modules() if isinstance(m, torch.nn.Linear)]
     assert linear and all(type(m) is onednn.OneDnnLinear for m in linear)
     after = before.state_dict()

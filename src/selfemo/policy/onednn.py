@@ -1,9 +1,13 @@
-"""Float32 linear layers through oneDNN, on processors where what torch takes by itself is slow.
+"""Linear layers on a CPU: what oneDNN does well, and what it must be spared.
 
 torch multiplies float32 matrices with MKL, which does not use AVX-512 on AMD's processors; oneDNN, which comes in the
 same wheel, does, and is about twice as fast there (docs/performance.md). torch has no switch for that in full
 precision (`torch.backends.mkldnn.matmul.fp32_precision` lowers it), so layers call the operator that torch's own
-compiler emits. Defined here.
+compiler emits.
+
+oneDNN compiles a product anew for each number of rows, and keeps what it compiled with room for the weights: a thousand
+of them. Trees of tokens hardly ever have as many nodes twice, so a process that works on many grows by a gigabyte and
+more. So rows are filled up to one of a few numbers. Defined here.
 """
 
 from __future__ import annotations
@@ -29,24 +33,40 @@ def is_faster() -> bool:
 
 
 def use(model: torch.nn.Module) -> None:
-    """Let all linear layers of a model multiply with oneDNN, where that is faster; weights and names stay."""
-    if is_faster():
-        for module in model.modules():
-            if type(module) is torch.nn.Linear:
-                module.__class__ = OneDnnLinear
+    """Let all linear layers of a model multiply as this module says; weights and names stay."""
+    for module in model.modules():
+        if type(module) is torch.nn.Linear:
+            module.__class__ = OneDnnLinear
+
+
+def filled(rows: int) -> int:
+    """The number that so many rows are filled up to: sixteen in each octave, so that a sixteenth is added at most."""
+    step = 1 << max(0, rows.bit_length() - 5)
+    return -(-rows // step) * step
 
 
 class OneDnnLinear(torch.nn.Linear):
-    """A linear layer that multiplies float32 on the CPU with oneDNN, and all else as torch does."""
+    """A linear layer that on the CPU multiplies with oneDNN, in half precision and where that is faster in float32."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """See :class:`torch.nn.Linear`."""
-        plain = input.device.type != "cpu" or torch.is_autocast_enabled("cpu") or input.dim() < 2 or not input.numel()
-        if plain or not input.dtype == self.weight.dtype == torch.float32:
+        if input.device.type != "cpu" or input.dim() < 2 or not input.numel():
             return super().forward(input)
-        if not torch.is_grad_enabled():
-            return _multiply(input, self.weight, self.bias)
-        return _Linear.apply(input, self.weight, self.bias)  # type: ignore[no-untyped-call,no-any-return]  # torch does not annotate it
+        half = torch.is_autocast_enabled("cpu") or input.dtype == torch.bfloat16
+        if not half and not (input.dtype == self.weight.dtype == torch.float32 and is_faster()):
+            return super().forward(input)
+        rows = input.flatten(0, -2)
+        count = len(rows)
+        if more := filled(count) - count:
+            rows = torch.nn.functional.pad(rows, (0, 0, 0, more))
+        found: torch.Tensor
+        if half:
+            found = super().forward(rows)
+        elif not torch.is_grad_enabled():
+            found = _multiply(rows, self.weight, self.bias)
+        else:
+            found = _Linear.apply(rows, self.weight, self.bias)  # type: ignore[no-untyped-call]  # torch does not annotate it
+        return found[:count].view(*input.shape[:-1], found.shape[-1])
 
 
 def _multiply(left: torch.Tensor, right: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
