@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from secrets import randbits
 from typing import TYPE_CHECKING, Any
 
 from selfemo.data.dialogue import Utterance
@@ -87,7 +87,7 @@ class Service:
         if room < 1:
             raise TooLong(f"the messages are {len(prompt)} tokens long; {self.context - 1} are answered")
         random = request.seed is None or request.seed < 0
-        seed = secrets.randbits(31) if random else int(request.seed or 0)
+        seed = randbits(31) if random else int(request.seed or 0)
         sampling = Sampling(request.n, min(room, request.room), request.temperature, request.top_p)
         return SampleAsk(prompt, seed, sampling, request.top_logprobs, space=space)
 

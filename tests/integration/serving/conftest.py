@@ -40,6 +40,13 @@ def service(player: Player) -> Service:
     return Service(player, "self-emo", "sample", SPACES, {"digest": "d" * 64})
 
 
+@pytest.fixture(autouse=True)
+def seed_of_who_names_none(monkeypatch: pytest.MonkeyPatch) -> int:
+    """A request without a seed gets this one: what a test sees hangs on no chance."""
+    monkeypatch.setattr("selfemo.serving.service.randbits", lambda _: 1)
+    return 1
+
+
 @dataclass
 class Served:
     """A server that listens.

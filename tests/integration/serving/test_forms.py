@@ -58,10 +58,16 @@ def test_a_developer_is_a_system_and_parts_are_lines(running: Served) -> None:
     assert one["choices"] == other["choices"]
 
 
-def test_a_seed_below_nought_is_one_at_random(running: Served) -> None:
-    asked = {"seed": -1, "max_tokens": 24, "temperature": 2}
-    texts = {chat(running, **asked)[1]["choices"][0]["message"]["content"] for _ in range(4)}
-    assert len(texts) > 1
+@pytest.mark.parametrize("none", [-1, None])
+def test_who_names_no_seed_gets_one_drawn_for_the_request(
+    running: Served, monkeypatch: pytest.MonkeyPatch, none: int | None
+) -> None:
+    asked = {"max_tokens": 24, "temperature": 2}
+    seeded = [chat(running, seed=seed, **asked)[1]["choices"] for seed in (5, 6)]
+    assert seeded[0] != seeded[1]
+    drawn = iter([5, 6])
+    monkeypatch.setattr("selfemo.serving.service.randbits", lambda _: next(drawn))
+    assert [chat(running, seed=none, **asked)[1]["choices"] for _ in seeded] == seeded
 
 
 def test_more_tokens_than_there_is_room_for_are_cut_to_the_room(running: Served) -> None:
