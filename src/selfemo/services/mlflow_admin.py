@@ -62,7 +62,8 @@ def _alone(uri: str) -> Iterator[None]:
     from sqlalchemy import exc, text
 
     try:
-        engine = sqlalchemy.create_engine(uri)
+        # No transaction is left open meanwhile: servers may end a session that is idle in one, and its lock with it.
+        engine = sqlalchemy.create_engine(uri, isolation_level="AUTOCOMMIT")
         if engine.dialect.name != "postgresql":  # a file, which one server has
             yield
             return
