@@ -16,7 +16,9 @@ from typing import Any
 
 from components.images import DEFAULT, Images
 from pipelines import forms
+from pipelines.admission import admit
 from pipelines.shrink import shrink
+from pipelines.size import LIMIT, fitting, kilobytes
 from selfemo.config import Config
 from selfemo.config.cluster import Cluster
 from selfemo.errors import Exit
@@ -110,6 +112,25 @@ def version_of(form: Path) -> str:
     return f"{spec['pipelineInfo']['name']}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
 
 
+def growth_of(config: Config) -> list[str]:
+    """What becomes of the Workflow in each form that has room for a configuration's rounds, a line each.
+
+    The configuration's own rounds are what its run has; but a run may be submitted with more, as many as the form has.
+
+    Raises:
+        UserError: If a run of the smallest of these forms, as it is configured, is too large for a cluster.
+    """
+    said: list[str] = []
+    shards = config.launch.shards
+    for room in (most for most in SIZES if most >= config.loop.rounds):
+        if not said:
+            said.append(f"selfemo-{room}: {admit(config, room)}")
+        most = fitting(shards, room, room)
+        full = f"with all of its rounds, some {kilobytes(room, shards):.0f} of {LIMIT} KB"
+        said.append(f"selfemo-{room}: {full}" + ("" if most == room else f", which is too large: play {most} or fewer"))
+    return said
+
+
 def form_for(rounds: int) -> Path:
     """The smallest checked-in form with room for so many rounds."""
     return COMPILED / f"selfemo-{next(s for s in SIZES if s >= rounds)}.yaml"
@@ -128,7 +149,7 @@ def main() -> int:
 def _main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="compare with the checked-in form instead of writing it")
-    parser.add_argument("--config", type=Path, help="a configuration, as JSON; its cluster section counts")
+    parser.add_argument("--config", type=Path, help="a configuration, as JSON; its cluster section is compiled in")
     parser.add_argument("--out", type=Path, help="directory for forms and manifests")
     parser.add_argument("--overlay", type=Path, help="directory of manifests/overlays that is compiled")
     given = parser.parse_args()
@@ -138,8 +159,12 @@ def _main() -> int:
         print(*overlay_to(given.overlay), sep="\n")
         return Exit.DONE
     if given.out:
+        cluster = Cluster()
+        if given.config:
+            config = Config.from_json(given.config.read_text(encoding="utf-8"))
+            cluster = config.cluster
+            print(*growth_of(config), sep="\n", file=sys.stderr)
         given.out.mkdir(parents=True, exist_ok=True)
-        cluster = Config.from_json(given.config.read_text()).cluster if given.config else Cluster()
         print(*manifests_to(given.out, cluster, Images.from_environment()), sep="\n")
         return Exit.DONE
     if not given.check:

@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 
 from components.images import Images
-from pipelines import forms, size
+from pipelines import forms
+from pipelines.admission import admit
 from pipelines.compile import compile_to, resources_of, version_of
 from selfemo import config as configuration
 from selfemo.config.reading import with_labels
@@ -49,9 +50,7 @@ def overlay_to(overlay: Path) -> list[Path]:
     values = values_of(overlay)
     settings = with_label_files(settings_of(overlay, values), overlay)
     config = configuration.validate(settings, lambda _: f"{overlay}: settings.yaml or values.yaml")
-    config.check_dealt_out("train")
-    config.spaces()  # a pod finds no label file
-    size.check(config)
+    admit(config)
     made = {"config.yaml": HEAD + yaml.safe_dump(settings, sort_keys=False, width=1000)}
     images = Images(**{kind.name: values[f"{kind.name}-image"] for kind in fields(Images)})
     with temporary("overlay") as directory:

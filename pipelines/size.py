@@ -18,24 +18,42 @@ MARGIN = 0.95
 """Of the limit: messages of failed pods, and retries, come on top."""
 
 
-def kilobytes(rounds: int, shards: int) -> float:
-    """Size of a run's Workflow at its end, in KB, without retries."""
-    return BASE + rounds * (ROUND + SHARD * shards)
+def kilobytes(rounds: int, shards: int, room: int = 0) -> float:
+    """Size of a run's Workflow at its end, in KB, without retries.
+
+    Args:
+        rounds: That are played.
+        shards: Of each.
+        room: Rounds that the form was compiled for, if more: those too have templates and nodes.
+    """
+    return BASE + max(rounds, room) * ROUND + rounds * SHARD * shards
 
 
-def check(config: Config) -> str:
+def fitting(shards: int, most: int, room: int = 0) -> int:
+    """Rounds of so many shards that a cluster takes; at most `most`, in a form with `room` for more."""
+    return next(n for n in range(most, -1, -1) if kilobytes(n, shards, room) <= MARGIN * LIMIT)
+
+
+def check(config: Config, room: int = 0) -> str:
     """The size that a run will have, in words.
+
+    Args:
+        config: Of the run, as it is started.
+        room: Rounds that the form was compiled for; 0 is those that are played.
 
     Raises:
         UserError: If no cluster takes it; says what fits.
     """
     rounds, shards = config.loop.rounds, config.launch.shards
-    size = kilobytes(rounds, shards)
+    size = kilobytes(rounds, shards, room)
+    form = f" in a form for {room}" if room > rounds else ""
     if size > MARGIN * LIMIT:
-        most = int(((MARGIN * LIMIT - BASE) / rounds - ROUND) / SHARD)
+        narrower = int((MARGIN * LIMIT - kilobytes(rounds, 0, room)) / (rounds * SHARD))
+        shorter = fitting(shards, rounds, room)
         raise UserError(
-            f"{rounds} rounds of {shards} shards make a Workflow of some {size:.0f} KB, and a cluster takes {LIMIT}",
+            f"{rounds} rounds of {shards} shards{form} make a Workflow of some {size:.0f} KB, and a cluster takes"
+            f" {LIMIT}, of which {LIMIT - MARGIN * LIMIT:.0f} are kept for retries",
             where="loop.rounds, launch.shards",
-            fix=f"set launch.shards to {most} or fewer, or play fewer rounds",
+            fix=f"set launch.shards to {narrower} or fewer, or loop.rounds to {shorter} or fewer",
         )
-    return f"the Workflow grows to some {size:.0f} of {LIMIT} KB with rounds: {rounds}, shards: {shards}"
+    return f"the Workflow grows to some {size:.0f} of {LIMIT} KB with rounds: {rounds}{form}, shards: {shards}"

@@ -18,7 +18,8 @@ from typing import Any
 import yaml
 
 from components.images import Images
-from pipelines import forms, size
+from pipelines import forms
+from pipelines.admission import admit
 from pipelines.compile import compile_to, version_of
 from pipelines.cron import checked
 from pipelines.kubeflow import connect, ended, listed, named, say, spoken
@@ -175,19 +176,21 @@ def pipeline_of(form: Path) -> str:
         raise UserError("no compiled pipeline", where=str(form), fix="write it with `make compile`") from None
 
 
-def has_room(form: Path, config: Config) -> None:
-    """Whether a form has all the rounds that are wanted.
+def room_of(form: Path, config: Config) -> int:
+    """Rounds that a form has room for: all that are wanted; 0 if it is no form of the loop's.
 
     Raises:
         UserError: If it has fewer: the run would end before its last round.
     """
-    room = re.fullmatch(r"selfemo-(\d+)", pipeline_of(form))
-    if room and int(room[1]) < config.loop.rounds:
+    found = re.fullmatch(r"selfemo-(\d+)", pipeline_of(form))
+    room = int(found[1]) if found else 0
+    if found and room < config.loop.rounds:
         raise UserError(
-            f"the form has room for {room[1]} rounds, and loop.rounds is {config.loop.rounds}",
+            f"the form has room for {room} rounds, and loop.rounds is {config.loop.rounds}",
             where=str(form),
             fix="compile it for that configuration (`make compile` for an overlay), or ask for fewer rounds",
         )
+    return room
 
 
 def main() -> int:
@@ -217,12 +220,8 @@ def _main(given: argparse.Namespace) -> Exit:
     if recurring and (given.cycle or given.wait):
         raise UserError("a schedule is made, not run", where="--recurring", fix="leave out --cycle and --wait")
     config = Config.from_json(given.config.read_text(encoding="utf-8"))
-    config.check_dealt_out("train")
-    config.spaces()  # a pod finds no label file
-    say(size.check(config))
+    say(admit(config, room_of(given.form, config) if given.form else 0))
     with redirect_stdout(sys.stderr), spoken(config):  # kfp tells of links there; ours is the id alone
-        if given.form:
-            has_room(given.form, config)
         submission = Submission(config, connect(config), given.form, cycle=given.cycle)
         if given.again is not None:
             made = schedule.again(submission, given.again)

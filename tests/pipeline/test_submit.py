@@ -10,7 +10,7 @@ import pytest
 from pipelines.compile import COMPILED, compile_to, version_of
 from pipelines.kubeflow import TOKEN, USER, connect
 from pipelines.schedule import recurring
-from pipelines.submit import Submission, has_room, main
+from pipelines.submit import Submission, main, room_of
 from selfemo import config as configuration
 from selfemo.config import Config
 from selfemo.errors import UserError
@@ -212,6 +212,6 @@ def test_a_run_that_was_terminated_is_not_started_again(stub: Stub, capsys: pyte
 
 def test_a_form_with_too_few_rounds_is_refused(stub: Stub, tmp_path: Path) -> None:
     (form,) = compile_to(tmp_path, sizes=(2,))
-    has_room(form, settings(stub, "loop.rounds=2"))
+    room_of(form, settings(stub, "loop.rounds=2"))
     with pytest.raises(UserError, match=r"room for 2 rounds, and loop.rounds is 3"):
-        has_room(form, settings(stub, "loop.rounds=3"))
+        room_of(form, settings(stub, "loop.rounds=3"))

@@ -24,6 +24,7 @@ def compile_(config: Config, out: Path) -> Report | None:
 
     Pods ask for what the configuration's cluster section gives them. Images come from SELFEMO_IMAGE_PIPELINE,
     SELFEMO_IMAGE_GENERATION and SELFEMO_IMAGE_TRAINING: name them by digest. The same input gives the same bytes.
+    A run that would be larger than a cluster takes is refused, as by submit, and the size of each form is told.
 
     \b
     Example:
