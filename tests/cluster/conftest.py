@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from kmock import KubernetesEmulator, ResourceInfo, Server
+from kmock import KubernetesEmulator, KubernetesError, ResourceInfo, Server
 from kubernetes import client
 
 from selfemo import config as configuration
@@ -20,6 +20,28 @@ from selfemo.cluster.trainjob import manifest
 JOBS = "trainer.kubeflow.org/v1alpha1/trainjobs"
 PODS = "v1/pods"
 NAME = "demo-train-1-abc"
+
+
+class Versions(KubernetesEmulator):
+    """A cluster that gives every change of an object a version, and refuses one of a version that is gone."""
+
+    async def _handle(self, request: Any) -> Any:
+        key = (request.resource, request.namespace, request.name)
+        changes = request.method.value if key[2] and key in self.objects and not self.objects[key].deleted else ""
+        if changes in ("PATCH", "DELETE"):
+            given = request.data if isinstance(request.data, dict) else {}
+            seen = given.get("metadata" if changes == "PATCH" else "preconditions", {}).get("resourceVersion")
+            if seen not in (None, self.objects[key].raw["metadata"].get("resourceVersion")):
+                raise KubernetesError(409, "Conflict", "the object has been modified")
+        answer = await super()._handle(request)
+        if changes == "PATCH":
+            self.change(key)
+        return answer
+
+    def change(self, key: Any, **fields: Any) -> None:
+        """Change an object, as a controller does."""
+        version = int(self.objects[key].raw["metadata"].get("resourceVersion", "1"))
+        self.objects[key].patch({"metadata": {"resourceVersion": str(version + 1)}, **fields})
 
 
 class Api:
@@ -40,9 +62,8 @@ class Api:
         self, name: str, kind: str, reason: str = "Because", status: str = "True", message: str = "as it is"
     ) -> None:
         """Give a TrainJob a condition, as its controller does."""
-        self.objects[JOBS, "self-emo", name].patch(
-            {"status": {"conditions": [{"type": kind, "status": status, "reason": reason, "message": message}]}}
-        )
+        condition = {"type": kind, "status": status, "reason": reason, "message": message}
+        self.server.change((JOBS, "self-emo", name), status={"conditions": [condition]})
 
     @property
     def objects(self) -> Any:
@@ -89,6 +110,14 @@ class Time:
             self.acts.pop(0)()
 
 
+def collect_garbage(api: Api, name: str = NAME) -> None:
+    """What Kubernetes does with a job that has owners: it goes when none of them is there any more."""
+    owners = [o["name"] for o in api.objects[JOBS, "self-emo", name].raw["metadata"]["ownerReferences"]]
+    there = [key[2] for key in api.objects if key[0].plural == "pods" and not api.objects[key].deleted]
+    if not set(owners) & set(there):
+        del api.objects[JOBS, "self-emo", name]
+
+
 def kubeconfig(api: Api, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the served API the cluster that this process's kubeconfig points to."""
     file = directory / "kubeconfig"
@@ -118,7 +147,7 @@ def api() -> Iterator[Api]:
     over = asyncio.Event()
 
     async def serve() -> None:
-        async with KubernetesEmulator() as server, Server(server) as socket:
+        async with Versions() as server, Server(server) as socket:
             server.resources[JOBS] = ResourceInfo(kind="TrainJob", namespaced=True)
             server.resources[PODS] = ResourceInfo(kind="Pod", namespaced=True)
             ready.update(server=server, url=str(socket.url).rstrip("/"))

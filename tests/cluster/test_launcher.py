@@ -13,7 +13,7 @@ from selfemo.cluster import launcher as module
 from selfemo.cluster.launcher import Launcher
 from selfemo.cluster.trainjob import HASH
 from selfemo.errors import UserError
-from tests.cluster.conftest import JOBS, NAME, PODS, Api, Time, job
+from tests.cluster.conftest import JOBS, NAME, PODS, Api, Time, collect_garbage, job
 
 
 def test_a_job_is_created_waited_for_and_left_where_it_ended(api: Api, launcher: Launcher, time: Time) -> None:
@@ -47,14 +47,6 @@ def test_the_same_job_that_is_there_already_is_adopted(api: Api, launcher: Launc
     time.meanwhile(lambda: api.say(NAME, "Complete"))
     launcher.run(job(), minutes=10)
     assert not api.calls("delete")
-
-
-def collect_garbage(api: Api) -> None:
-    """What Kubernetes does with a job that has owners: it goes when none of them is there any more."""
-    owners = [o["name"] for o in api.objects[JOBS, "self-emo", NAME].raw["metadata"]["ownerReferences"]]
-    there = [key[2] for key in api.objects if key[0].plural == "pods" and not api.objects[key].deleted]
-    if not set(owners) & set(there):
-        del api.objects[JOBS, "self-emo", NAME]
 
 
 def test_an_adopted_job_stays_when_the_pod_that_made_it_goes(api: Api, launcher: Launcher, time: Time) -> None:
@@ -200,6 +192,40 @@ def test_when_we_are_stopped_the_job_is_deleted(api: Api, launcher: Launcher, ti
         launcher.run(job(), minutes=10)
     assert not api.exists(NAME)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize("moment", ["_created", "_own"])
+def test_when_we_are_stopped_while_the_job_is_made_or_adopted_it_is_deleted(
+    api: Api, launcher: Launcher, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    if moment == "_own":
+        api.objects[JOBS, "self-emo", NAME] = job(owner=("first", "uid-1"))
+    _stopped_after(launcher, moment, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        launcher.run(job(owner=("second", "uid-2")), minutes=10)
+    assert not api.exists(NAME)
+
+
+def test_when_we_are_stopped_while_another_spec_stands_under_the_name_it_is_left(
+    api: Api, launcher: Launcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.objects[JOBS, "self-emo", NAME] = job(AWS_REGION="elsewhere")
+    _stopped_after(launcher, "_created", monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        launcher.run(job(), minutes=10)
+    assert api.exists(NAME)
+
+
+def _stopped_after(launcher: Launcher, moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the process told to stop when a method of the launcher's has done its work."""
+    whole = getattr(launcher, moment)
+
+    def done(*given: Any) -> Any:
+        found = whole(*given)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return found
+
+    monkeypatch.setattr(launcher, moment, done)
 
 
 def test_a_launcher_in_another_thread_leaves_signals_alone(api: Api, launcher: Launcher, time: Time) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -86,7 +87,7 @@ def controller(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python
     """A cluster that this process's kubeconfig points to."""
     kubeconfig(api, tmp_path, monkeypatch)
     monkeypatch.setenv("SELFEMO_IMAGE_TRAINING", "selfemo/training@sha256:" + "0" * 64)
-    monkeypatch.setattr(launcher.Launcher, "poll", 0.05)
+    monkeypatch.setattr(launcher, "Launcher", functools.partial(launcher.Launcher, poll=0.05))
     work = tmp_path / "pod"
     work.mkdir()
     found = Controller(api, work, python)

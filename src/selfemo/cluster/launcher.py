@@ -68,13 +68,17 @@ class Launcher:
         """
         name, namespace = job["metadata"]["name"], job["metadata"]["namespace"]
         with _stoppable():
-            self._create(job)
-            with following(self.api, name, namespace, self.poll):
-                try:
-                    end = self._wait(name, namespace, minutes * 60)
-                except BaseException:
-                    self._delete(name, namespace)  # at once: the log may hang, and this process be killed meanwhile
-                    raise
+            try:
+                self._create(job)
+                with following(self.api, name, namespace, self.poll):
+                    try:
+                        end = self._wait(name, namespace, minutes * 60)
+                    except BaseException:
+                        self._delete(name, namespace)  # at once: the log may hang, and this process be killed meanwhile
+                        raise
+            except KeyboardInterrupt:
+                self._delete_if_ours(job)  # it may have been made, or adopted, in the moment in which we are stopped
+                raise
         if end["type"] == "Failed":
             raise UserError(
                 f"training failed: {end.get('reason') or 'no reason given'}: {end.get('message') or 'no message'}",
@@ -222,6 +226,19 @@ class Launcher:
             ) from None
         log.warning("the Kubernetes API failed (%s); looking again", said)
         return faults + 1
+
+    def _delete_if_ours(self, job: Json) -> None:
+        """Delete the job under this name, if it is of this spec and neither has ended nor is being deleted."""
+        name, namespace = job["metadata"]["name"], job["metadata"]["namespace"]
+        try:
+            found = self._found(name, namespace)
+        except (ApiException, HTTPError) as error:
+            log.warning("TrainJob %s could not be looked for (%s)", name, type(error).__name__)
+            return
+        metadata = (found or {}).get("metadata", {})
+        same = metadata.get("annotations", {}).get(HASH) == job["metadata"]["annotations"][HASH]
+        if found and same and not metadata.get("deletionTimestamp") and ending(found) is None:
+            self._delete(name, namespace)
 
     def _delete(self, name: str, namespace: str) -> None:
         try:
