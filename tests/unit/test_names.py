@@ -98,3 +98,20 @@ def test_no_line_is_kept_from_the_formatter() -> None:
     mark = "# fmt: " + "skip"
     files = [file for folder in (*FOLDERS, "tests") for file in (ROOT / folder).rglob("*.py")]
     assert [str(file) for file in files if mark in file.read_text(encoding="utf-8")] == []
+
+
+def test_a_word_of_several_meanings_names_one_thing_at_the_top_of_modules() -> None:
+    """`PARTS` are a reward's, and to decide is what the gate does with a round."""
+    found: dict[str, set[str]] = {"PARTS": set(), "decide": set(), "decided": set()}
+    for file, tree in trees("src"):
+        names = {file.stem} | {n for node in tree.body for n in top(node)}
+        for word in found.keys() & names:
+            found[word].add(file.as_posix().removeprefix("src/selfemo/"))
+    assert found == {"PARTS": {"training/reward_functions.py"}, "decide": {"steps/decide.py"}, "decided": set()}
+
+
+def top(node: ast.stmt) -> set[str]:
+    """What a statement of a module gives a name to there."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return {node.name}
+    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}

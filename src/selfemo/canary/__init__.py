@@ -1,1 +1,1 @@
-"""A version that serves beside the champion: watched, and decided by rule."""
+"""A version that serves beside the champion: watched, and ended by rule."""

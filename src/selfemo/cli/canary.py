@@ -35,7 +35,7 @@ def show(config: Config) -> Report:
     Example:
       selfemo canary show --config prod.yaml
     """
-    from selfemo.canary.decide import status
+    from selfemo.canary.watch import status
 
     context = surroundings(config, needs=("mlflow",))
     found = status(context)
@@ -57,8 +57,8 @@ def check(config: Config) -> Report:
     Example:
       selfemo canary check --config prod.yaml
     """
-    from selfemo.canary.decide import Became
-    from selfemo.canary.decide import check as look
+    from selfemo.canary.watch import Became
+    from selfemo.canary.watch import check as look
 
     context = surroundings(config)
     outcome = look(context)
@@ -78,7 +78,7 @@ def stop(config: Config, reason: str) -> Report:
     Example:
       selfemo canary stop --config prod.yaml --reason "it swears"
     """
-    from selfemo.canary.decide import stop as end
+    from selfemo.canary.watch import stop as end
 
     context = surroundings(config)
     said = end(context, reason)

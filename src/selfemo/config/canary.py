@@ -32,7 +32,7 @@ class Canary(Section):
     hours: float = Field(24.0, gt=0)
     """For which it serves at least before it becomes champion."""
     most_hours: float = Field(168.0, gt=0)
-    """From its start: a canary that is not decided by then is stopped."""
+    """From its start: a canary that has not ended by then is stopped."""
     judged_from: int = Field(50, ge=20)
     """Fewest requests of each of the two with which they are compared."""
     requests: int = Field(500, ge=20)

@@ -24,7 +24,7 @@ MAX_LABELS = 64
 MAX_LENGTH = 60
 """Characters of a label or an alias."""
 _PARTING = ',;:|=~"[]{}<>，、；：｜\\`'
-"""What parts labels, their answers, or their pairs: no label has it."""
+"""What separates labels, their answers, or their pairs: no label has it."""
 
 Mask = int
 """A set of emotions: bit ``i`` stands for ``LabelSpace.labels[i]``. 0 is "no parseable set"."""

@@ -65,7 +65,7 @@ def folded(messages: Messages) -> list[dict[str, Any]]:
 
 
 def merged(messages: Messages) -> list[dict[str, Any]]:
-    """The same with neighbours of one role as one turn, parted by an empty line."""
+    """The same with neighbours of one role as one turn, separated by an empty line."""
     found: list[dict[str, Any]] = []
     for message in messages:
         if found and found[-1]["role"] == message["role"]:

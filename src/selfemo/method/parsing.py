@@ -105,7 +105,7 @@ def parse_expression(text: str, space: LabelSpace) -> Answer:
 
 
 def _plain(text: str, space: LabelSpace) -> tuple[str, ...]:
-    """An answer of the form that is taught, spellings parted by commas: read as it stands, whatever labels are like."""
+    """An answer of the form that is taught, spellings separated by commas: read as it stands, whatever labels are."""
     first = _first_line(text)
     said = [space.words.get(fold(part)) for part in first.split(",")] if len(first) < 10_000 else []
     return _unique(label for label in said if label) if None not in said else ()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 TokenIds = tuple[int, ...]
 
 ANSWER_TOKENS = 16
-"""Least room for a label set, and the words that part it from a reply."""
+"""Least room for a label set, and the words that separate it from a reply."""
 
 _PREFILL = "Emotion:"
 _SLOT = "SELFEMO-DIALOGUE-SLOT"
@@ -85,7 +85,7 @@ class Prompter:
         return (*self._encode(text), int(self.tokenizer.eos_token_id))
 
     def room(self, spaces: Iterable[LabelSpace]) -> int:
-        """Most tokens of a label set in an answer, and of what parts it from a reply: of the longest one allowed.
+        """Most tokens of a label set in an answer, and of what separates it from a reply: of the longest one allowed.
 
         A label is few tokens in English, and can be twenty in another script.
         """
@@ -202,6 +202,6 @@ def _without(markers: Sequence[str], text: str) -> str:
 
 
 def _broken(marker: str) -> str:
-    """A marker parted at the first two characters that are no spaces; a space where there are none, or no others."""
+    """A marker split at the first two characters that are no spaces; a space where there are none, or no others."""
     at = next((i for i in range(1, len(marker)) if not (marker[i - 1].isspace() or marker[i].isspace())), 0)
     return f"{marker[:at]} {marker[at:]}" if at and len(marker) > 2 else " "

@@ -20,9 +20,9 @@ COLUMNS = ("dialogue", "turn", "why", "history", "speaker", "text", "read", "lab
 WANTED = ("dialogue", "turn", "labels")
 """What is read back."""
 _FORMULA = re.compile(r"(^(?=[\t\r])|(?:^|[,;\t\r\n])\s*(?=[=+\-@＝＋－＠]))")
-"""What begins so is computed by spreadsheets, whoever wrote it: a cell, and what they take for one where they part by
-semicolons or tabs."""
-_PARTS = re.compile(r"[,;|\n]")
+"""What begins so is computed by spreadsheets, whoever wrote it: a cell, and what they take for one whose separator is a
+semicolon or a tab."""
+_SEPARATORS = re.compile(r"[,;|\n]")
 _LONGEST = 16_000
 """Characters of a turn that are written: enough to label it, and spreadsheets and csv take no cell of any length."""
 _DIGITS = 9
@@ -57,7 +57,7 @@ def read(
     """The labels that a person gave, of rows that have some.
 
     Args:
-        path: UTF-8, parted by commas, semicolons or tabs, as spreadsheets save it. Columns in any order, others too.
+        path: UTF-8, separated by commas, semicolons or tabs, as spreadsheets save it. Columns in any order, others too.
         spaces: Labels by corpus, which a dialogue's id begins with.
         turns: How many turns each dialogue has, by its id.
         who: Gave them.
@@ -126,7 +126,7 @@ def _correction(
             f"{turn[:20]!r} is no turn", where=f"{where}: turn", fix="leave the columns as they were exported"
         )
     labels = given(
-        [part for part in _PARTS.split(row["labels"].removeprefix("'")) if part.strip()], dialogue, spaces, where
+        [name for name in _SEPARATORS.split(row["labels"].removeprefix("'")) if name.strip()], dialogue, spaces, where
     )
     known(dialogue, int(turn), turns, where)
     return Correction(dialogue=dialogue, turn=int(turn), labels=labels, who=who, when=when, source="review")

@@ -12,8 +12,8 @@ from selfemo.events import Event
 from selfemo.runs.going import DONE, FAILED, RUNS, SHARDED, THERE, TITLES, Going, Piece, Work
 from selfemo.runs.state import folder_of, last_attempt, of_process
 
-PARTS = {"gather": "filter", "score": "decide", "feedback": "prepare"}
-"""Artifacts that a step makes before its own, and that step."""
+INNER = {"gather": "filter", "score": "decide", "feedback": "prepare"}
+"""Steps that have no pod of their own, and the step that they run at the beginning of."""
 
 
 class Here:
@@ -80,7 +80,7 @@ def _apply(run: Going, event: Event) -> None:
     if event.what != events.STEP:
         return
     step, round = str(told["step"]), int(told["round"])
-    part, step = step in PARTS, PARTS.get(step, step)
+    inner, step = step in INNER, INNER.get(step, step)
     if step not in TITLES:
         return
     if event.state == "failed":
@@ -89,17 +89,17 @@ def _apply(run: Going, event: Event) -> None:
         return
     for piece in _pieces(run, step, round, told):
         if event.state == "starts":
-            _begin(piece, event, again=not part and piece.state == FAILED)
-        elif part:
+            _begin(piece, event, again=not inner and piece.state == FAILED)
+        elif inner:
             _begin(piece, event, again=False)
         elif event.state == "published":
             piece.state, piece.ended, piece.uri, piece.work = DONE, event.at, str(told["uri"]), None
         elif piece.state != DONE:  # who trains in several processes finds what they have published
             piece.state, piece.uri, piece.ended = THERE, str(told["uri"]), event.at
     result = told.get("result") or {}
-    if not part and step == "decide" and "row" in result:
+    if not inner and step == "decide" and "row" in result:
         run.decided(round, result)
-    if step == "filter" and not part and event.state != "starts":
+    if step == "filter" and not inner and event.state != "starts":
         run.samples = (str(told["uri"]), round)
 
 

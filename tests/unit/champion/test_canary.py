@@ -7,7 +7,7 @@ from collections.abc import Callable
 import mlflow
 import pytest
 
-from selfemo.canary.decide import status, stop
+from selfemo.canary.watch import status, stop
 from selfemo.context import Context
 from selfemo.errors import GateClosed, UserError
 from selfemo.registry.promotion import promote_version

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from selfemo.canary import servers
-from selfemo.canary.decide import Became, Outcome, check
+from selfemo.canary.watch import Became, Outcome, check
 from selfemo.cli import main
 from selfemo.context import Context
 from selfemo.errors import UserError

@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -28,7 +28,7 @@ _NAME = re.compile(r"[^\W\d][\w .\-/#()?%:]{0,60}|#")
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a file of values parted by delimiters is written.
+    """How a file of values separated by delimiters is written.
 
     Attributes:
         encoding: See :class:`selfemo.data.intake.encodings.Encoding`.
@@ -97,11 +97,6 @@ def find_dialect(
         )
     names = tuple(name or f"(column {number})" for number, name in enumerate(names, 1))
     return Dialect(known, delimiter, quoted, names, header, skip, unsure)
-
-
-def decided(dialect: Dialect) -> Dialect:
-    """The same, with what was guessed taken as it is."""
-    return replace(dialect, unsure=())
 
 
 def _numbers(count: int) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """What can be said of a reply from its text alone, in any script (:mod:`selfemo.data.scripts`).
 
-Words, where a script parts them by spaces; where it does not, characters. So distinct-2 and shingles are of words or of
-characters, and figures of two languages are not compared.
+Words, where a script separates them by spaces; where it does not, characters. So distinct-2 and shingles are of words
+or of characters, and figures of two languages are not compared.
 """
 
 from __future__ import annotations

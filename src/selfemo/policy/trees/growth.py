@@ -96,7 +96,7 @@ class Live:
 
 
 class Sampling(Growth):
-    """Samples of one prompt, which part only where they draw different tokens.
+    """Samples of one prompt, which diverge only where they draw different tokens.
 
     Args:
         ask: What is asked.

@@ -54,7 +54,7 @@ def log_probs(
     lengths = np.array([len(a) for a in answers])
     tokens = np.concatenate([np.asarray(a, dtype=np.int64) for a in answers])
     before = np.concatenate([path[len(p) - 1 :] for path, p in zip(tree.paths, prompts, strict=True)])
-    # Answers part from one node in many ways: its distribution is computed once.
+    # Answers branch off one node in many ways: its distribution is computed once.
     keep, row = np.unique(before, return_inverse=True)
     check_length(model, max(len(p) + len(a) for p, a in zip(prompts, answers, strict=True)))
     device = next(model.parameters()).device

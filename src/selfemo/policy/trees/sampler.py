@@ -1,6 +1,6 @@
 """Sampling and scoring on trees of tokens: what prompts share, and what answers share, is computed once.
 
-The prompts of a call are grown into trees. Samples of a prompt start as one node and part only where they
+The prompts of a call are grown into trees. Samples of a prompt start as one node and diverge only where they
 draw different tokens, so a group of eight that agrees costs one. Given answers are branches of the same tree. Defined
 here.
 """

@@ -1,7 +1,7 @@
-"""A canary watched and decided: it waits for its server, goes on, is rolled back, or becomes champion.
+"""A canary watched: it waits for its server, goes on, is rolled back, or becomes champion.
 
-Each call looks once and does at most one thing, so it may be killed and called again anywhere. What is decided is
-decided under the lock of promotion, for the canary that was looked at, if it is still the canary then.
+Each call looks once and does at most one thing, so it may be killed and called again anywhere. A canary is ended
+under the lock of promotion, if the one that was looked at is still the canary then.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Became(Enum):
     WAITS = "waits"
     """It gets no traffic yet, or there is no champion to compare it with."""
     GOES_ON = "goes on"
-    """Nothing is decided yet, and it keeps its share."""
+    """The rule says nothing yet, and it keeps its share."""
     STOPPED = "rolled back"
     """It is canary no more, and the champion stays."""
     CHAMPION = "champion"
@@ -65,7 +65,7 @@ def bounds_of(context: Context) -> Canary:
 
 
 def check(context: Context, clock: Callable[[], float] = time.time) -> Outcome:
-    """Look at the canary once, and decide what can be decided.
+    """Look at the canary once, and end it if the rule or its time says so.
 
     Args:
         context: With a section ``canary``.
@@ -231,7 +231,7 @@ def _enough(findings: tuple[Finding, ...], requests: int, hours: float, bounds: 
 def _act(
     context: Context, lease: Lease, canary: Any, became: Became, words: tuple[str, ...]
 ) -> tuple[Became, str] | None:
-    """Do what was decided; what was done, and in words. None if this is not the canary any more."""
+    """End the canary as it became; what was done, and in words. None if this is not the canary any more."""
     recover(context, lease)
     if not _same(context, canary):
         return None
