@@ -169,3 +169,52 @@ def test_what_a_run_does_not_deal_out_may_be_odd(overrides: list[str]) -> None:
     settings = config.load(None, overrides)
     settings.check_dealt_out("warmup")
     settings.check_dealt_out("train")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "meant"),
+    [
+        ("loop.rouns", "3", "loop.rounds"),
+        ("lop.rounds", "3", "loop"),
+        ("rouns", "3", "loop.rounds"),  # the section is left out
+        ("learning_rate", "1", "warmup.learning_rate or grpo.learning_rate"),
+        ("cluster.pods.train.memry", "1Gi", "cluster.pods.train.memory"),
+        ("canary.shar", "5", "canary.share"),  # of a section that may be none
+    ],
+)
+def test_a_setting_that_is_none_names_the_one_that_is_most_like_it_in_a_file_and_as_an_override(
+    tmp_path: Path, name: str, value: str, meant: str
+) -> None:
+    file = tmp_path / "c.yaml"
+    sections, inner = name.split("."), value
+    for section in reversed(sections):
+        inner = f"{{{section}: {inner}}}"
+    file.write_text(f"{inner}\n")
+    for given, place in (((file, []), f"{file}:1"), ((None, [f"{name}={value}"]), f"--set {name}={value}")):
+        with pytest.raises(UserError) as raised:
+            config.load(*given)
+        assert (raised.value.where, raised.value.fix) == (place, f"did you mean {meant}? Else remove it")
+
+
+def test_a_misspelt_key_of_a_corpus_is_what_is_told_and_not_that_its_name_is_missing() -> None:
+    with pytest.raises(UserError, match=r"corpora\.0\.nme") as raised:
+        config.load(None, ["corpora=[{nme: sample}]"])
+    assert raised.value.fix == "did you mean corpora.0.name? Else remove it"
+
+
+def test_a_setting_that_is_like_none_is_said_to_be_wrong_and_nothing_is_guessed() -> None:
+    with pytest.raises(UserError) as raised:
+        config.load(None, ["grpo.zzz=1"])
+    assert raised.value.fix == "remove it or correct its name"
+
+
+def test_a_section_of_the_file_is_blamed_for_itself_and_one_that_only_overrides_make_on_them(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("run: x\nlop: {}\n")
+    with pytest.raises(UserError) as raised:
+        config.load(file, ["lop.rounds=3"])
+    assert raised.value.where == f"{file}:2"
+    file.write_text("run: x\n")
+    with pytest.raises(UserError) as raised:
+        config.load(file, ["lop.rounds=3"])
+    assert raised.value.where == "--set lop.rounds=3"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from selfemo.config.anchors import Loc, anchored
+from selfemo.config.nearest import nearest
 from selfemo.config.overrides import apply
 from selfemo.config.run import Config
 from selfemo.data.corpora.load import labels_at
@@ -41,6 +43,7 @@ def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
     data: Any = {} if written.data is None else written.data
     if not isinstance(data, dict):
         raise UserError("not a mapping of sections", where=str(path), fix="see configs/demo.yaml")
+    in_file = deepcopy(data)
     set_by: dict[tuple[str, ...], str] = {}
     for override in overrides:
         set_by[apply(data, override)] = override
@@ -50,8 +53,12 @@ def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
 
     def given(loc: Loc) -> str | None:
         names = tuple(map(str, loc))
+        said = list(reversed(set_by.items()))
         # The last that says it: a section may be given after one of its settings.
-        return next((o for keys, o in reversed(set_by.items()) if names[: len(keys)] == keys), None)
+        whole = (o for keys, o in said if names[: len(keys)] == keys)
+        # A section that is in no file is there for the sake of its setting.
+        below = (o for keys, o in said if keys[: len(names)] == names and not _has(in_file, loc))
+        return next(whole, None) or next(below, None)
 
     def place(loc: Loc) -> str:
         if (override := given(loc)) is not None:
@@ -60,6 +67,16 @@ def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
 
     data = anchored(data, lambda loc: here if given(loc) is not None else folder, place)
     return validate(with_labels(data, place), place)
+
+
+def _has(data: Any, loc: Loc) -> bool:
+    """Whether nested data has something at a place."""
+    for key in loc:
+        try:
+            data = data[key]
+        except (KeyError, IndexError, TypeError):
+            return False
+    return True
 
 
 def with_labels(data: dict[str, Any], place: Callable[[Loc], str]) -> dict[str, Any]:
@@ -120,10 +137,14 @@ def validate(data: dict[str, Any], place: Callable[[Loc], str]) -> Config:
     try:
         return Config.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
+        # A name that is misspelt comes first: that another one is missing then follows from it.
+        first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
         at = tuple(part for part in first["loc"] if part != "[key]")
         name = ".".join(map(str, at))
-        fix = "remove it or correct its name" if first["type"] == "extra_forbidden" else None
+        fix = None
+        if first["type"] == "extra_forbidden":
+            meant = nearest(at)
+            fix = f"did you mean {' or '.join(meant)}? Else remove it" if meant else "remove it or correct its name"
         if first["type"] == "string_type" and isinstance(first["input"], (bool, int, float)):
             text = f"'{json.dumps(first['input'])}'"
             fix = f'write it as text, in quotes that YAML sees: {text} in a file, --set "{name}={text}" in a shell'
