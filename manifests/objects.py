@@ -43,22 +43,28 @@ def name_of(one: Json) -> str:
 
 def pods(one: Json) -> Iterator[Json]:
     """Pod specs inside an object: templates of workloads, jobs, runtimes and predictors."""
+    return (spec for spec, _ in templates(one))
 
-    def walk(node: Any) -> Iterator[Json]:
+
+def templates(one: Json) -> Iterator[tuple[Json, dict[str, str]]]:
+    """Pod specs inside an object, each with the labels that its pods get."""
+
+    def walk(node: Any, labels: dict[str, str]) -> Iterator[tuple[Json, dict[str, str]]]:
         if isinstance(node, dict):
             if isinstance(node.get("containers"), list) and all(isinstance(c, dict) for c in node["containers"]):
-                yield node
+                yield node, labels
             elif "model" in node and "initContainers" in node:  # KServe's predictor
-                yield {**node, "containers": [{"name": "model", **node["model"]}]}
+                yield {**node, "containers": [{"name": "model", **node["model"]}]}, node.get("labels") or {}
             else:
+                labels = (node.get("metadata") or {}).get("labels") or {}
                 for value in node.values():
-                    yield from walk(value)
+                    yield from walk(value, labels)
         elif isinstance(node, list):
             for value in node:
-                yield from walk(value)
+                yield from walk(value, {})
 
     if one["kind"] not in ("PipelineVersion", "Pipeline"):
-        yield from walk(one.get("spec", {}))
+        yield from walk({"metadata": one["metadata"], "spec": one.get("spec", {})}, {})
 
 
 def references(one: Json) -> Iterator[tuple[str, str, str]]:

@@ -25,9 +25,13 @@ def made(*overrides: str, **extra: Any) -> dict[str, Any]:
     return manifest(config, "a-job", "image@sha256:1", ["train"], environment={}, **extra)
 
 
-def node(job: dict[str, Any]) -> dict[str, Any]:
+def template(job: dict[str, Any]) -> dict[str, Any]:
     (replicated,) = job["spec"]["runtimePatches"][0]["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
-    return dict(replicated["template"]["spec"]["template"]["spec"])
+    return dict(replicated["template"]["spec"]["template"])
+
+
+def node(job: dict[str, Any]) -> dict[str, Any]:
+    return dict(template(job)["spec"])
 
 
 def test_nodes_processes_and_resources_come_from_the_configuration() -> None:
@@ -55,6 +59,11 @@ def test_the_queue_is_a_label_of_the_job() -> None:
     job = made("cluster.pods.train.queue=gpus")
     assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gpus"
     assert "kueue.x-k8s.io/queue-name" not in made()["metadata"]["labels"]
+
+
+def test_its_pods_get_no_sidecar_and_are_known_to_network_policies_whichever_runtime_makes_them() -> None:
+    labels = template(made("cluster.runtime=torch-distributed"))["metadata"]["labels"]
+    assert labels == {"sidecar.istio.io/inject": "false", "app.kubernetes.io/component": "train"}
 
 
 def test_secrets_are_named_and_never_given() -> None:

@@ -86,6 +86,14 @@ PLANTED: dict[str, tuple[Plant, str]] = {
         edit("base/mlflow/budget.yaml", "component: mlflow", "component: mlfow"),
         "selects component mlfow",
     ),
+    "a pod that gets a sidecar": (
+        edit("components/values/no-sidecar.yaml", "kind: CronJob", "kind: CronJobs"),
+        "CronJob/sync-registry: a pod without the label sidecar.istio.io/inject",
+    ),
+    "a training pod that gets a sidecar": (
+        edit("cluster-gpu/runtime.yaml", 'sidecar.istio.io/inject: "false"', 'sidecar.istio.io/inject: "true"'),
+        "ClusterTrainingRuntime/selfemo-torch: a pod without the label",
+    ),
     "an image without a digest": (
         edit("overlays/prod/values.yaml", f"@sha256:{'0' * 64}", ":v1"),
         "is not named by digest",

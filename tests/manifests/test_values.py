@@ -91,6 +91,12 @@ def test_two_installations_share_a_cluster(place: Path) -> None:
     } == set()
 
 
+def test_steps_are_left_to_kubeflow_which_keeps_sidecars_from_them() -> None:
+    """It annotates the pods of every run, where the form has not: v2_template.go of 2.17.0."""
+    for overlay in check.OVERLAYS:
+        assert "sidecar.istio.io" not in (MANIFESTS / "overlays" / overlay / "form.yaml").read_text()
+
+
 def test_values_are_read_and_never_applied() -> None:
     for overlay in ("staging", "prod"):
         names = {o["metadata"]["name"] for o in build(MANIFESTS / "overlays" / overlay) if o["kind"] == "ConfigMap"}
@@ -185,6 +191,7 @@ def test_every_component_can_be_taken(place: Path, component: str) -> None:
         assert value in text
     assert list(argo(objects)) == []
     assert list(unresolved(objects, build(place / "cluster-gpu"))) == []
+    assert list(check.in_a_mesh(objects)) == []
     for owner in objects:
         cluster_wide = owner["kind"] in ("Namespace", "Profile")
         assert owner["metadata"].get("namespace") == (None if cluster_wide else "emotions"), owner["metadata"]["name"]
