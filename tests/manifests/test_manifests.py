@@ -134,13 +134,13 @@ PLANTED: dict[str, tuple[Plant, str]] = {
     "steps of Flux that wait for each other": (
         edit(
             "gitops/flux-native/apply.yaml",
-            "- name: self-emo-cluster\n  components",
+            "- name: self-emo-namespace\n  components",
             "- name: self-emo-version\n  components",
         ),
         "depends on itself",
     ),
     "a pipeline and its version at once": (
-        edit("gitops/flux-native/apply.yaml", "in (pipeline, version)", "in (version)"),
+        edit("gitops/flux-native/apply.yaml", "in (namespace, pipeline, version)", "in (namespace, version)"),
         "is of self-emo-pipeline and of self-emo",
     ),
     "YAML that is untidy": (edit("components/kueue/queue.yaml", "  name: selfemo", "  name:  selfemo"), "(colons)"),
