@@ -13,6 +13,7 @@ import yaml
 from manifests import check, dev_secrets
 from manifests.objects import Json, build, pods, unresolved
 from manifests.order import argo
+from manifests.schemas import against_schemas
 from tests.conftest import ROOT
 
 MANIFESTS = ROOT / "manifests"
@@ -179,12 +180,20 @@ TAKEN: dict[str, dict[str, str]] = {
     "drift": {},
 }
 
+WITHOUT_SCHEMA = "Profile|PodMonitor|PrometheusRule|HTTPRoute"
+"""Kinds whose schemas need not lie in SELFEMO_SCHEMAS; where they do, they are asked."""
+
+
+def alone(place: Path, component: str) -> list[Json]:
+    """An overlay that it fits, with this component and no other added, in another namespace."""
+    overlay = "prod" if component.endswith("-kserve") else "staging"  # they go with serving-kserve
+    change(place, overlay, namespace="emotions", **TAKEN[component])
+    return take(place, overlay, component, instead_of="namespace" if component == "profile" else "")
+
 
 @pytest.mark.parametrize("component", TAKEN)
 def test_every_component_can_be_taken(place: Path, component: str) -> None:
-    overlay = "prod" if component.endswith("-kserve") else "staging"  # they go with serving-kserve
-    change(place, overlay, namespace="emotions", **TAKEN[component])
-    objects = take(place, overlay, component, instead_of="namespace" if component == "profile" else "")
+    objects = alone(place, component)
     text = yaml.safe_dump_all(objects)
     assert "set-from-" not in text
     for value in TAKEN[component].values():
@@ -197,10 +206,23 @@ def test_every_component_can_be_taken(place: Path, component: str) -> None:
         assert owner["metadata"].get("namespace") == (None if cluster_wide else "emotions"), owner["metadata"]["name"]
 
 
-def test_each_pod_of_an_annotation_has_a_shard_of_its_own(place: Path) -> None:
-    from manifests.check import SCHEMAS
-    from manifests.schemas import against_schemas
+@pytest.mark.skipif(not check.SCHEMAS.is_dir(), reason="no CRD schemas: set SELFEMO_SCHEMAS")
+@pytest.mark.parametrize("component", TAKEN)
+def test_every_component_is_of_the_schemas(place: Path, component: str) -> None:
+    """What a component adds, and what it makes of other objects; what has no schema here is named in docs/deploy.md."""
+    found = list(against_schemas(alone(place, component), check.SCHEMAS))
+    assert [line for line in found if not re.search(f"no schema of .* ({WITHOUT_SCHEMA})$", line)] == []
 
+
+def test_a_field_that_a_component_gets_wrong_is_seen(place: Path) -> None:
+    if not check.SCHEMAS.is_dir():
+        pytest.skip("no CRD schemas: set SELFEMO_SCHEMAS")
+    file = place / "components" / "resubmit" / "resubmit.yaml"
+    file.write_text(file.read_text().replace("concurrencyPolicy:", "concurrency:"))
+    assert any("concurrency" in line for line in against_schemas(alone(place, "kueue"), check.SCHEMAS))
+
+
+def test_each_pod_of_an_annotation_has_a_shard_of_its_own(place: Path) -> None:
     change(place, "staging", **TAKEN["annotate"])
     objects = take(place, "staging", "annotate")
     job = one(objects, "Job", "annotate")
@@ -215,7 +237,7 @@ def test_each_pod_of_an_annotation_has_a_shard_of_its_own(place: Path) -> None:
         given = given.replace(f"$({name})", value)
     assert "annotate /data/tickets.parquet /data/read.parquet " in given
     assert "--shard=3/16 " in given
-    assert list(against_schemas([job], SCHEMAS)) == []
+    assert list(against_schemas([job], check.SCHEMAS)) == []
 
 
 def test_all_components_are_tried_here_or_taken_by_an_overlay() -> None:
