@@ -3,7 +3,7 @@
 Built by kustomize, validated against the schemas of core kinds and of custom resources with unknown fields refused;
 every ConfigMap, Secret, ServiceAccount, claim, priority and queue that is named exists; images have digests or tags;
 what GitOps applies waits for nothing that comes later; what is compiled is what values and settings give; no value is
-left unset; no pod gets a sidecar; YAML is tidy. `make manifests` adds a policy scan.
+left unset; no pod gets a sidecar, or disk without a bound; YAML is tidy. `make manifests` adds a policy scan.
 """
 
 from __future__ import annotations
@@ -87,6 +87,14 @@ def in_a_mesh(objects: list[Json]) -> Iterator[str]:
                     yield f'{name_of(one)}: a pod without the label sidecar.istio.io/inject: "false"'
 
 
+def unbounded(objects: list[Json]) -> Iterator[str]:
+    """Directories on a node's own disk that may grow until the node evicts others."""
+    for one in objects:
+        for volume in (v for pod in pods(one) for v in pod.get("volumes", [])):
+            if "emptyDir" in volume and not (volume["emptyDir"] or {}).get("sizeLimit"):
+                yield f"{name_of(one)}: volume {volume['name']} has no sizeLimit"
+
+
 def drifted(overlay: Path) -> Iterator[str]:
     """Files that are not what values, settings and components give."""
     with temporary("manifests") as directory:
@@ -130,7 +138,8 @@ def check(place: Path = HERE, schemas: Path = SCHEMAS, targets: Sequence[str] = 
             findings.append(f"{target}: {error}")
     for target, objects in built.items():
         shared = built.get(OVERLAYS.get(target.rpartition("/")[2], target), [])
-        found = [*against_schemas(objects, schemas), *unresolved(objects, shared), *unset(objects), *in_a_mesh(objects)]
+        found = [*against_schemas(objects, schemas), *unresolved(objects, shared), *unset(objects)]
+        found += [*in_a_mesh(objects), *unbounded(objects)]
         found += images(objects, by_digest=target in ("overlays/staging", "overlays/prod"))
         findings += [f"{target}: {line}" for line in found]
     for overlay in overlays:

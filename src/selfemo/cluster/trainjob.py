@@ -114,7 +114,8 @@ def _patch(config: Config) -> Json:
     if pod.shm:
         volumes.append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": pod.shm}})
         mounts.append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108
-    claim = {"persistentVolumeClaim": {"claimName": cluster.volume}} if cluster.volume else {"emptyDir": {}}
+    disk: Json = {"emptyDir": {"sizeLimit": pod.disk} if pod.disk else {}}
+    claim = {"persistentVolumeClaim": {"claimName": cluster.volume}} if cluster.volume else disk
     volumes.append({"name": "work", **claim})
     mounts.append({"name": "work", "mountPath": WORKDIR})
     if cluster.ca_bundle:
