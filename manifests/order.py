@@ -92,6 +92,9 @@ def flux(place: Path, steps: list[Json]) -> Iterator[str]:
             for kind, made, _ in provided(one):
                 there[kind, made], makers[kind, made] = name, one
     for name, objects in built.items():
+        for namespace in _awaited(kustomizations[name]):
+            if ("Namespace", namespace) not in there:
+                yield f"Kustomization/{name}: waits for Namespace {namespace}, which no Kustomization makes"
         kinds = {one["kind"] for one in objects}
         if {"Pipeline", "PipelineVersion"} <= kinds:
             yield f"Kustomization/{name}: a PipelineVersion is refused before its Pipeline is there, and all with it"

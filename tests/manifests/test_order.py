@@ -82,6 +82,14 @@ def test_flux_waits_until_a_profile_has_made_the_namespace(place: Path, way: str
 
 
 @pytest.mark.parametrize("way", WAYS)
+def test_a_namespace_that_flux_waits_for_in_vain_is_seen(place: Path, way: str) -> None:
+    """values.yaml has another one than the health check: all that comes after would wait for ever."""
+    change(place, "prod", namespace="emotions")
+    said = "Kustomization/self-emo-namespace: waits for Namespace self-emo, which no Kustomization makes"
+    assert found(place, way) == [said]
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_a_profile_in_one_go_with_what_lives_in_it_is_refused(place: Path, way: str) -> None:
     with_profile(place)
     given = [o for o in steps(place, way) if o["metadata"]["name"] != "self-emo-namespace"]
