@@ -32,7 +32,7 @@ fi
 revision=$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 for image in "$@"; do
   name=${image%-cpu}
-  tag="$PREFIX/$name-python" lock=requirements.txt packages=git model=
+  tag="$PREFIX/$name-python" lock=requirements.txt packages="git openssh-client" model=
   if [ "$name" != pipeline ]; then
     packages="gcc libc6-dev" # Triton compiles kernels as they are needed
   fi

@@ -3,7 +3,7 @@
 Built by kustomize, validated against the schemas of core kinds and of custom resources with unknown fields refused;
 every ConfigMap, Secret, ServiceAccount, claim, priority and queue that is named exists; images have digests or tags;
 what GitOps applies waits for nothing that comes later; what is compiled is what values and settings give; no value is
-left unset; YAML is tidy. `make manifests` adds a policy scan.
+left unset; no pod gets a sidecar, or disk without a bound; YAML is tidy. `make manifests` adds a policy scan.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import yaml
 from yamllint import linter
 from yamllint.config import YamlLintConfig
 
-from manifests.objects import Json, build, name_of, pods, unresolved
+from manifests.objects import Json, build, name_of, pods, templates, unresolved
 from manifests.order import argo, flux
 from manifests.schemas import against_schemas
 from selfemo.errors import Exit
@@ -75,6 +75,26 @@ def unset(objects: list[Json]) -> Iterator[str]:
             yield f"{name_of(one)}: a value is left unset: no replacement writes it"
 
 
+def in_a_mesh(objects: list[Json]) -> Iterator[str]:
+    """Pods that Istio gives a sidecar where the namespace asks for one in all, as that of a Profile does.
+
+    Kubeflow's steps have none, and what has one lets in nobody who has not.
+    """
+    for one in objects:
+        if one["kind"] != "ServingRuntime":  # its pods are the InferenceService's
+            for _, labels in templates(one):
+                if labels.get("sidecar.istio.io/inject") != "false":
+                    yield f'{name_of(one)}: a pod without the label sidecar.istio.io/inject: "false"'
+
+
+def unbounded(objects: list[Json]) -> Iterator[str]:
+    """Directories on a node's own disk that may grow until the node evicts others."""
+    for one in objects:
+        for volume in (v for pod in pods(one) for v in pod.get("volumes", [])):
+            if "emptyDir" in volume and not (volume["emptyDir"] or {}).get("sizeLimit"):
+                yield f"{name_of(one)}: volume {volume['name']} has no sizeLimit"
+
+
 def drifted(overlay: Path) -> Iterator[str]:
     """Files that are not what values, settings and components give."""
     with temporary("manifests") as directory:
@@ -119,6 +139,7 @@ def check(place: Path = HERE, schemas: Path = SCHEMAS, targets: Sequence[str] = 
     for target, objects in built.items():
         shared = built.get(OVERLAYS.get(target.rpartition("/")[2], target), [])
         found = [*against_schemas(objects, schemas), *unresolved(objects, shared), *unset(objects)]
+        found += [*in_a_mesh(objects), *unbounded(objects)]
         found += images(objects, by_digest=target in ("overlays/staging", "overlays/prod"))
         findings += [f"{target}: {line}" for line in found]
     for overlay in overlays:

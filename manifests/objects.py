@@ -17,8 +17,10 @@ MADE_ELSEWHERE = {
     ("ServiceAccount", "default"),
     ("ClusterSecretStore", "platform"),
     ("ConfigMap", "kube-root-ca.crt"),
+    ("Namespace", "argocd"),
+    ("Namespace", "flux-system"),
 }
-"""What the platform has: Kubeflow's own settings, certificates of its authority, and its store of secrets."""
+"""What the platform has: Kubeflow's own settings, certificates of its authority, its store of secrets, GitOps."""
 
 
 def build(target: Path) -> list[Json]:
@@ -43,26 +45,34 @@ def name_of(one: Json) -> str:
 
 def pods(one: Json) -> Iterator[Json]:
     """Pod specs inside an object: templates of workloads, jobs, runtimes and predictors."""
+    return (spec for spec, _ in templates(one))
 
-    def walk(node: Any) -> Iterator[Json]:
+
+def templates(one: Json) -> Iterator[tuple[Json, dict[str, str]]]:
+    """Pod specs inside an object, each with the labels that its pods get."""
+
+    def walk(node: Any, labels: dict[str, str]) -> Iterator[tuple[Json, dict[str, str]]]:
         if isinstance(node, dict):
             if isinstance(node.get("containers"), list) and all(isinstance(c, dict) for c in node["containers"]):
-                yield node
+                yield node, labels
             elif "model" in node and "initContainers" in node:  # KServe's predictor
-                yield {**node, "containers": [{"name": "model", **node["model"]}]}
+                yield {**node, "containers": [{"name": "model", **node["model"]}]}, node.get("labels") or {}
             else:
+                labels = (node.get("metadata") or {}).get("labels") or {}
                 for value in node.values():
-                    yield from walk(value)
+                    yield from walk(value, labels)
         elif isinstance(node, list):
             for value in node:
-                yield from walk(value)
+                yield from walk(value, {})
 
     if one["kind"] not in ("PipelineVersion", "Pipeline"):
-        yield from walk(one.get("spec", {}))
+        yield from walk({"metadata": one["metadata"], "spec": one.get("spec", {})}, {})
 
 
 def references(one: Json) -> Iterator[tuple[str, str, str]]:
     """Kind and name of every object that an object names, and the key it wants of it or an empty string."""
+    if namespace := one["metadata"].get("namespace"):
+        yield "Namespace", namespace, ""
     for pod in pods(one):
         if account := pod.get("serviceAccountName"):
             yield "ServiceAccount", account, ""
@@ -124,14 +134,19 @@ def provided(one: Json) -> Iterator[tuple[str, str, frozenset[str] | None]]:
         yield "Secret", target.get("name", name), frozenset(keys)
     else:
         yield one["kind"], name, None
+    if one["kind"] == "Profile":  # Kubeflow's controller makes it
+        yield "Namespace", name, None
 
 
 def unresolved(objects: list[Json], cluster: list[Json]) -> Iterator[str]:
-    """Names that nothing stands for, and keys that are not there."""
+    """Names that nothing stands for or two things do, and keys that are not there."""
     there: dict[tuple[str, str], frozenset[str] | None] = dict.fromkeys(MADE_ELSEWHERE)
+    makers: dict[tuple[str, str], str] = {}
     for one in (*objects, *cluster):
         for kind, name, keys in provided(one):
             there[kind, name] = keys
+            if makers.setdefault((kind, name), name_of(one)) != name_of(one):
+                yield f"{name_of(one)}: makes {kind} {name}, and so does {makers[kind, name]}"
     for one in objects:
         for kind, name, key in references(one):
             if (kind, name) not in there:

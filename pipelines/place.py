@@ -54,17 +54,17 @@ IMAGES = {"light": "pipeline", "generate": "generation", "evaluate": "generation
 
 
 QUEUED_DAYS = 14
-"""A step that waits for a TrainJob may wait in a queue, for no more than this if it is to be retried."""
+"""A step, or the TrainJob that it waits for, may wait in a queue, for no more than this if it is to be retried."""
 
 
-def _window(retries: int, minutes: int) -> str:
+def _window(retries: int, minutes: int, queued: bool) -> str:
     """How long a step may be retried.
 
     KFP hands ``backoff_max_duration`` to Argo as ``maxDuration``, which counts from the start of the first try: a
-    retry that begins later is not made, and one that runs then is killed. So it is all tries together, and some more
-    for the pods to come.
+    retry that begins later is not made, and one that runs then is killed. So it is all tries together, with what each
+    may wait in a queue, and some more for the pods to come.
     """
-    longest = minutes * 60 if minutes else QUEUED_DAYS * 86_400
+    longest = minutes * 60 + (QUEUED_DAYS * 86_400 if queued else 0)
     return f"{(retries + 1) * (longest + 600)}s"
 
 
@@ -91,7 +91,7 @@ def place(task: dsl.PipelineTask, step: str, cluster: Cluster, images: Images) -
     # KFP's cache key holds the image's name and nothing of the library inside; the manifests of the store are ours.
     task.set_caching_options(False)
     if step != "report":  # exit tasks are not retried by KFP
-        task.set_retry(what.retries, BACKOFF, 2.0, _window(what.retries, minutes))
+        task.set_retry(what.retries, BACKOFF, 2.0, _window(what.retries, minutes, bool(pod.queue) or not minutes))
     cpu, memory = pod.requests
     task.set_cpu_request(cpu).set_cpu_limit(pod.cpu).set_memory_request(memory).set_memory_limit(pod.memory)
     if pod.accelerators:
@@ -101,7 +101,7 @@ def place(task: dsl.PipelineTask, step: str, cluster: Cluster, images: Images) -
     if cluster.volume and pod is cluster.pods.train:
         kubernetes.mount_pvc(task, cluster.volume, WORKDIR)  # a retry finds its checkpoints there
     else:
-        kubernetes.empty_dir_mount(task, "work", WORKDIR)
+        kubernetes.empty_dir_mount(task, "work", WORKDIR, size_limit=pod.disk or None)
     if pod.shm:
         kubernetes.empty_dir_mount(task, "shm", "/dev/shm", medium="Memory", size_limit=pod.shm)  # noqa: S108
     for key, value in sorted(pod.node_selector.items()):

@@ -25,9 +25,13 @@ def made(*overrides: str, **extra: Any) -> dict[str, Any]:
     return manifest(config, "a-job", "image@sha256:1", ["train"], environment={}, **extra)
 
 
-def node(job: dict[str, Any]) -> dict[str, Any]:
+def template(job: dict[str, Any]) -> dict[str, Any]:
     (replicated,) = job["spec"]["runtimePatches"][0]["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
-    return dict(replicated["template"]["spec"]["template"]["spec"])
+    return dict(replicated["template"]["spec"]["template"])
+
+
+def node(job: dict[str, Any]) -> dict[str, Any]:
+    return dict(template(job)["spec"])
 
 
 def test_nodes_processes_and_resources_come_from_the_configuration() -> None:
@@ -57,6 +61,11 @@ def test_the_queue_is_a_label_of_the_job() -> None:
     assert "kueue.x-k8s.io/queue-name" not in made()["metadata"]["labels"]
 
 
+def test_its_pods_get_no_sidecar_and_are_known_to_network_policies_whichever_runtime_makes_them() -> None:
+    labels = template(made("cluster.runtime=torch-distributed"))["metadata"]["labels"]
+    assert labels == {"sidecar.istio.io/inject": "false", "app.kubernetes.io/component": "train"}
+
+
 def test_secrets_are_named_and_never_given() -> None:
     names = {e["name"]: e for e in made("cluster.secret=s3-access")["spec"]["trainer"]["env"]}
     assert names["AWS_SECRET_ACCESS_KEY"] == {
@@ -78,7 +87,8 @@ def test_its_pods_are_told_of_a_proxy_and_of_the_authorities_to_trust() -> None:
 def test_checkpoints_go_to_the_volume_where_there_is_one() -> None:
     claimed = {v["name"]: v for v in node(made("cluster.volume=checkpoints"))["volumes"]}
     assert claimed["work"]["persistentVolumeClaim"] == {"claimName": "checkpoints"}
-    assert {v["name"]: v for v in node(made())["volumes"]}["work"] == {"name": "work", "emptyDir": {}}
+    assert {"name": "work", "emptyDir": {"sizeLimit": "40Gi"}} in node(made())["volumes"]
+    assert {"name": "work", "emptyDir": {}} in node(made("cluster.pods.train.disk=''"))["volumes"]
 
 
 def test_the_pod_that_waits_owns_the_job() -> None:

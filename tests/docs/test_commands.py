@@ -40,7 +40,21 @@ SHARED = [ROOT / "benchmarks" / f"{name}.py" for name in ("harness", "subjects",
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TARGETS = set(re.findall(r"^([a-z][a-z-]*):", MAKEFILE, re.MULTILINE))
 VARIABLES = set(re.findall(r"^(\w+) [?:]?=", MAKEFILE, re.MULTILINE))
-ELSEWHERE = {"aws", "cd", "curl", "docker", "eval", "export", "for", "git", "kubectl", "pg_dump", "pip", "source"}
+ELSEWHERE = {
+    "aws",
+    "cd",
+    "curl",
+    "docker",
+    "eval",
+    "export",
+    "for",
+    "git",
+    "kubectl",
+    "pg_dump",
+    "pip",
+    "source",
+    "ssh-keygen",
+}
 """Programs that are not ours."""
 OURS = {"selfemo", "make", "python", "images/build.sh"}
 

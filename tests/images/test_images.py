@@ -81,6 +81,13 @@ def podman(runtime: str, image: str, *command: str, options: tuple[str, ...] = (
     )
 
 
+def test_ssh_runs_as_the_images_user(images: dict[str, str], runtime: str) -> None:
+    """A pod's user has the name that the image gives it, and no other: podman would add one."""
+    given = ("--passwd=false", "--entrypoint=ssh")
+    done = podman(runtime, images["pipeline"], "-F", "none", "-G", "git.example.org", options=given)
+    assert done.returncode == 0 and "user selfemo" in done.stdout, done.stderr
+
+
 class Pods:
     """Runs tasks of the compiled form, each in its image, by Kubeflow's own executor."""
 

@@ -35,6 +35,7 @@ def test_who_submits_may_do_exactly_this(place: Path) -> None:
     roles = listed(build(place / "overlays" / "staging"))
     assert roles["selfemo-submit"] == yaml.safe_load((HERE / "submitters.yaml").read_text())
     assert set(roles["selfemo-schedule"]) < set(roles["selfemo-submit"])
+    assert set(roles["selfemo-resubmit"]) < set(roles["selfemo-submit"])
 
 
 def workloads(objects: list[Json]) -> dict[str, Json]:
@@ -46,6 +47,17 @@ def test_a_token_is_mounted_only_where_the_api_server_is_asked(place: Path) -> N
     assert [name for name, pod in found.items() if pod.get("automountServiceAccountToken")] == [
         "CronJob/reap-trainjobs"
     ]
+
+
+def test_pods_of_one_account_do_the_same_by_the_api_server(place: Path) -> None:
+    """An account with a right is that of one workload: the rights of a Job are not those of another."""
+    objects = build(place / "overlays" / "prod")
+    found: dict[str, set[str]] = {}
+    for name, pod in workloads(objects).items():
+        if account := pod.get("serviceAccountName"):
+            found.setdefault(account, set()).add(name)
+    shared = {account for account, names in found.items() if len(names) > 1}
+    assert "selfemo-sync" in shared and not {account for account in shared if rights(objects)[account]}
 
 
 def secrets_of(pod: Json) -> set[str]:

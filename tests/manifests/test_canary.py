@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from manifests.check import SCHEMAS
+from manifests.check import SCHEMAS, in_a_mesh, unbounded
 from manifests.objects import Json, build, unresolved
 from manifests.order import argo
 from manifests.schemas import against_schemas
@@ -44,6 +44,7 @@ def test_what_is_built_holds_together(place: Path, overlay: str, canary: CanaryR
     objects = with_canary(place, overlay, canary)
     assert list(unresolved(objects, build(place / "cluster-gpu"))) == []
     assert list(argo(objects)) == []
+    assert [*in_a_mesh(objects), *unbounded(objects)] == []
     assert not any("set-from-" in text for o in objects for text in strings(o))
     known = [o for o in objects if o["kind"] != "HTTPRoute" or HTTP_ROUTE.is_file()]
     if SCHEMAS.is_dir():

@@ -86,6 +86,18 @@ PLANTED: dict[str, tuple[Plant, str]] = {
         edit("base/mlflow/budget.yaml", "component: mlflow", "component: mlfow"),
         "selects component mlfow",
     ),
+    "a pod that gets a sidecar": (
+        edit("components/values/no-sidecar.yaml", "kind: CronJob", "kind: CronJobs"),
+        "CronJob/sync-registry: a pod without the label sidecar.istio.io/inject",
+    ),
+    "a training pod that gets a sidecar": (
+        edit("cluster-gpu/runtime.yaml", 'sidecar.istio.io/inject: "false"', 'sidecar.istio.io/inject: "true"'),
+        "ClusterTrainingRuntime/selfemo-torch: a pod without the label",
+    ),
+    "a disk without a bound": (
+        edit("base/pipelines/sync.yaml", "sizeLimit: 5Gi", "medium: ''"),
+        "CronJob/sync-registry: volume tmp has no sizeLimit",
+    ),
     "an image without a digest": (
         edit("overlays/prod/values.yaml", f"@sha256:{'0' * 64}", ":v1"),
         "is not named by digest",
@@ -126,13 +138,13 @@ PLANTED: dict[str, tuple[Plant, str]] = {
     "steps of Flux that wait for each other": (
         edit(
             "gitops/flux-native/apply.yaml",
-            "- name: self-emo-cluster\n  components",
+            "- name: self-emo-namespace\n  components",
             "- name: self-emo-version\n  components",
         ),
         "depends on itself",
     ),
     "a pipeline and its version at once": (
-        edit("gitops/flux-native/apply.yaml", "in (pipeline, version)", "in (version)"),
+        edit("gitops/flux-native/apply.yaml", "in (namespace, pipeline, version)", "in (namespace, version)"),
         "is of self-emo-pipeline and of self-emo",
     ),
     "YAML that is untidy": (edit("components/kueue/queue.yaml", "  name: selfemo", "  name:  selfemo"), "(colons)"),
@@ -177,39 +189,6 @@ def built(name: str) -> list[dict[str, Any]]:
 
 def one(objects: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
     return next(o for o in objects if (o["kind"], o["metadata"]["name"]) == (kind, name))
-
-
-def test_what_is_served_is_what_the_reference_names() -> None:
-    for overlay in ("staging", "prod"):
-        objects = built(f"overlays/{overlay}")
-        data = one(objects, "ConfigMap", "served-model")["data"]
-        if overlay == "prod":
-            predictor = one(objects, "InferenceService", "self-emo")["spec"]["predictor"]
-            (container,), annotations = predictor["initContainers"], predictor["annotations"]
-            notes = one(objects, "InferenceService", "self-emo")["metadata"]["annotations"]
-            assert notes["serving.kserve.io/stop"] == data["stop"] == "true"  # there is no version yet
-        else:
-            assert one(objects, "Deployment", "serving")["spec"]["replicas"] == int(data["replicas"]) == 0
-            template = one(objects, "Deployment", "serving")["spec"]["template"]
-            (container,), annotations = template["spec"]["containers"], template["metadata"]["annotations"]
-        env = {e["name"]: e.get("value") for e in container["env"]}
-        assert (env["POLICY"], env["DIGEST"]) == (data["uri"], data["digest"])
-        assert annotations["selfemo/version"] == data["version"]
-        assert {"--policy=$(POLICY)", "--digest=$(DIGEST)"} <= set(container["args"])
-        assert not any(str(v).startswith("set-from") for v in env.values())
-
-
-def test_a_new_reference_changes_the_pods(place: Path) -> None:
-    from selfemo.registry.reference import Reference
-
-    dev_secrets.write(place / "components" / "dev-secrets" / "secrets")
-    before = one(build(place / "overlays/dev"), "Deployment", "serving")["spec"]["template"]
-    reference = Reference("self-emo", "7", "s3://selfemo/dev/x", "f" * 64)
-    (place / "overlays/dev/model.yaml").write_text(reference.to_yaml())
-    after = one(build(place / "overlays/dev"), "Deployment", "serving")["spec"]["template"]
-    assert after != before
-    assert after["metadata"]["annotations"]["selfemo/version"] == "7"
-    assert one(build(place / "overlays/dev"), "Deployment", "serving")["spec"]["replicas"] == 1
 
 
 CALLS = {"create": "create", "read": "get", "get": "get", "list": "list", "delete": "delete", "patch": "patch"}

@@ -21,6 +21,9 @@ CONFIG = "SELFEMO_CONFIG_JSON"
 """Variable in which a pod finds its configuration."""
 WORKDIR = "/work"
 """Where pods may write."""
+POD_LABELS = {"app.kubernetes.io/component": "train", "sidecar.istio.io/inject": "false"}
+"""Of a TrainJob's pods, whichever runtime they are made from: by the first network policies let them find each other;
+by the second Istio gives them no sidecar, as Kubeflow's steps have none, also where a namespace asks for one in all."""
 
 Json = dict[str, Any]
 
@@ -103,7 +106,7 @@ def manifest(
 
 
 def _patch(config: Config) -> Json:
-    """What the runtime's pods are changed in: account, place, shared memory, authorities, a volume for checkpoints."""
+    """What the runtime's pods are changed in: labels, account, place, memory they share, authorities, checkpoints."""
     cluster = config.cluster
     pod = cluster.pods.train
     volumes: list[Json] = []
@@ -111,7 +114,8 @@ def _patch(config: Config) -> Json:
     if pod.shm:
         volumes.append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": pod.shm}})
         mounts.append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108
-    claim = {"persistentVolumeClaim": {"claimName": cluster.volume}} if cluster.volume else {"emptyDir": {}}
+    disk: Json = {"emptyDir": {"sizeLimit": pod.disk} if pod.disk else {}}
+    claim = {"persistentVolumeClaim": {"claimName": cluster.volume}} if cluster.volume else disk
     volumes.append({"name": "work", **claim})
     mounts.append({"name": "work", "mountPath": WORKDIR})
     if cluster.ca_bundle:
@@ -123,7 +127,8 @@ def _patch(config: Config) -> Json:
         spec["nodeSelector"] = dict(pod.node_selector)
     if pod.tolerations:
         spec["tolerations"] = [{k: v for k, v in t.model_dump().items() if v} for t in pod.tolerations]
-    job = {"name": NODE, "template": {"spec": {"template": {"spec": spec}}}}
+    pods: Json = {"metadata": {"labels": dict(POD_LABELS)}, "spec": spec}
+    job = {"name": NODE, "template": {"spec": {"template": pods}}}
     return {"template": {"spec": {"replicatedJobs": [job]}}}
 
 

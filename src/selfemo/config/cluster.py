@@ -60,6 +60,8 @@ class Pod(Section):
     """How many."""
     shm: Memory | Literal[""] = ""
     """Size of /dev/shm, out of the memory: processes that train together need more than the 64 MiB there are."""
+    disk: Memory | Literal[""] = ""
+    """Most that /work may hold on the node's own disk: a pod that writes more is evicted; empty is no bound."""
     node_selector: dict[str, str] = Field({})
     """Labels that its node must have."""
     tolerations: tuple[Toleration, ...] = ()
@@ -95,19 +97,39 @@ class Pods(Section):
         return light
 
 
-_LIGHT = {"cpu": "1", "memory": "4Gi", "minutes": 30}
+# /work has room for twice what a step is reckoned to write, so that one that runs wild is evicted, and not its
+# neighbours: corpora and predictions; the weights of a few policies; of training, three checkpoints of up to 16 bytes a
+# parameter besides.
+_LIGHT = {"cpu": "1", "memory": "4Gi", "disk": "20Gi", "minutes": 30}
 _GPU = {"tolerations": [{"key": "nvidia.com/gpu"}]}
+_L4 = {"cpu": "6", "memory": "24Gi", "accelerators": 1, "shm": "4Gi", **_GPU}
+_OF_EIGHT = {"cpu": "12", "memory": "120Gi", "accelerators": 1, "shm": "16Gi", "disk": "120Gi", **_GPU}
 PROFILES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     # A cluster on a laptop, or CI: everything on the CPU, SmolLM2-135M, on nodes from two cores and 16 GB on: what is
     # set aside leaves room for MLflow, the stores and Argo's own container in each pod.
     "cpu": {
         "light": {**_LIGHT, "cpu_request": "250m", "memory_request": "1Gi"},
-        "generate": {"cpu": "2", "memory": "6Gi", "minutes": 120, "cpu_request": "500m", "memory_request": "3Gi"},
-        "evaluate": {"cpu": "2", "memory": "6Gi", "minutes": 60, "cpu_request": "500m", "memory_request": "3Gi"},
+        "generate": {
+            "cpu": "2",
+            "memory": "6Gi",
+            "disk": "20Gi",
+            "minutes": 120,
+            "cpu_request": "500m",
+            "memory_request": "3Gi",
+        },
+        "evaluate": {
+            "cpu": "2",
+            "memory": "6Gi",
+            "disk": "20Gi",
+            "minutes": 60,
+            "cpu_request": "500m",
+            "memory_request": "3Gi",
+        },
         "train": {
             "cpu": "2",
             "memory": "12Gi",
             "shm": "1Gi",
+            "disk": "40Gi",
             "minutes": 240,
             "cpu_request": "500m",
             "memory_request": "6Gi",
@@ -116,16 +138,24 @@ PROFILES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     # Nodes with one L4 or A10 (24 GB): bases up to about 1.5B parameters, 4B with adapters.
     "l4": {
         "light": _LIGHT,
-        "generate": {"cpu": "6", "memory": "24Gi", "accelerators": 1, "shm": "4Gi", "minutes": 120, **_GPU},
-        "evaluate": {"cpu": "6", "memory": "24Gi", "accelerators": 1, "shm": "4Gi", "minutes": 60, **_GPU},
-        "train": {"cpu": "6", "memory": "24Gi", "accelerators": 1, "shm": "4Gi", "minutes": 480, **_GPU},
+        "generate": {"minutes": 120, "disk": "60Gi", **_L4},
+        "evaluate": {"minutes": 60, "disk": "60Gi", **_L4},
+        "train": {"minutes": 480, "disk": "200Gi", **_L4},
     },
     # A node of eight 80 GB GPUs: Qwen3-4B and 8B, all weights; sampling needs one or two of them.
     "node8": {
         "light": _LIGHT,
-        "generate": {"cpu": "12", "memory": "120Gi", "accelerators": 1, "shm": "16Gi", "minutes": 120, **_GPU},
-        "evaluate": {"cpu": "12", "memory": "120Gi", "accelerators": 1, "shm": "16Gi", "minutes": 60, **_GPU},
-        "train": {"cpu": "88", "memory": "900Gi", "accelerators": 8, "shm": "64Gi", "minutes": 480, **_GPU},
+        "generate": {"minutes": 120, **_OF_EIGHT},
+        "evaluate": {"minutes": 60, **_OF_EIGHT},
+        "train": {
+            "cpu": "88",
+            "memory": "900Gi",
+            "accelerators": 8,
+            "shm": "64Gi",
+            "disk": "1000Gi",
+            "minutes": 480,
+            **_GPU,
+        },
     },
 }
 

@@ -72,7 +72,7 @@ class Reference:
         """The file's text: a ConfigMap, the same for the same versions.
 
         Args:
-            replicas: Pods that serve it, where a Deployment does; ``stop`` is KServe's word for none.
+            replicas: Pods that serve it; ``stop`` is KServe's word for none.
         """
         metadata = {"name": "served-model", "labels": {"app.kubernetes.io/name": "selfemo"}}
         served = {"replicas": replicas, "stop": "true" if replicas == "0" else "false"}

@@ -11,10 +11,10 @@ import pytest
 from pipelines.compile import COMPILED
 from pipelines.forms import parse
 from pipelines.local import form_of
-from pipelines.place import STEPS
+from pipelines.place import QUEUED_DAYS, STEPS
 from selfemo import config as configuration
 from selfemo.config.cluster import TRAINER
-from tests.pipeline.compiled.forms import environment, executors, placed
+from tests.pipeline.compiled.forms import environment, executors, placed, steps
 
 pytestmark = pytest.mark.no_cover  # no library code, which it would only slow down
 
@@ -35,10 +35,27 @@ def test_steps_hold_what_their_profile_gives_and_light_ones_never_an_accelerator
         assert STEPS[name].kind != "light" or not held
         where = placed(form)[name]
         mounts = {m["mountPath"]: m for m in where["emptyDirMounts"]}
-        assert "/work" in mounts
+        assert mounts["/work"]["sizeLimit"] == pod.disk != ""
         assert mounts.get("/dev/shm", {}).get("sizeLimit", "") == pod.shm
         assert where["activeDeadlineSeconds"] == str(pod.minutes * 60)
         assert [t["key"] for t in where.get("tolerations", [])] == [t.key for t in pod.tolerations]
+
+
+def test_a_disk_without_a_bound_may_be_asked_for(forms: Callable[..., list[dict[str, Any]]]) -> None:
+    (work,) = placed(forms("pods.generate.disk=''"))["generate"]["emptyDirMounts"]
+    assert (work["mountPath"], work.get("sizeLimit", "")) == ("/work", "")
+
+
+def test_a_step_that_waits_in_a_queue_may_be_retried_all_the_same(forms: Callable[..., list[dict[str, Any]]]) -> None:
+    """Kubeflow counts the time for retries from the first start of all: of days in a queue nothing would be left."""
+
+    def windows(*overrides: str) -> dict[str, int]:
+        tasks = dict(steps(forms(*overrides)[0]))
+        return {n: int(tasks[n]["retryPolicy"]["backoffMaxDuration"].removesuffix("s")) for n in ("generate", "filter")}
+
+    queued, other = windows("pods.generate.queue=gpus"), windows()
+    assert queued["generate"] - other["generate"] == (STEPS["generate"].retries + 1) * QUEUED_DAYS * 86_400
+    assert queued["filter"] == other["filter"]
 
 
 def test_places_queues_and_secrets_are_named(forms: Callable[..., list[dict[str, Any]]]) -> None:
