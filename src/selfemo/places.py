@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 _PREFIX, _LOCK = "selfemo-", "owner.lock"
 
@@ -42,15 +43,28 @@ def temporary(kind: str) -> Iterator[Path]:
     """
     top = Path(tempfile.gettempdir())
     _sweep(top)
-    made = Path(tempfile.mkdtemp(prefix=_PREFIX + f"{kind}-", dir=top))
+    made, lock = _owned(top, kind)
     try:
-        with (made / _LOCK).open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with lock:
             work = made / "work"
             work.mkdir()
             yield work
     finally:
         shutil.rmtree(made, ignore_errors=True)
+
+
+def _owned(top: Path, kind: str) -> tuple[Path, IO[str]]:
+    """A new directory and its lock, which is held: another process may take it for a dead one's before that."""
+    while True:
+        made = Path(tempfile.mkdtemp(prefix=_PREFIX + f"{kind}-", dir=top))
+        try:
+            lock = (made / _LOCK).open("w")
+        except FileNotFoundError:
+            continue
+        fcntl.flock(lock, fcntl.LOCK_EX)  # waits for who is removing it
+        if (made / _LOCK).exists():
+            return made, lock
+        lock.close()
 
 
 def _sweep(top: Path) -> None:

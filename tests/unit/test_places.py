@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import fcntl
 import os
 import signal
 import stat
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,6 +36,25 @@ def test_a_killed_process_leaves_nothing_that_the_next_one_does_not_remove(top: 
         assert [p.name for p in top.iterdir()] == [mine.parent.name]
         with temporary("z"):
             assert mine.is_dir(), "who lives keeps his"
+    assert list(top.iterdir()) == []
+
+
+def test_a_directory_that_another_process_takes_for_a_dead_ones_is_made_again(
+    top: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its lock's being there and being held."""
+    real, taken = fcntl.flock, list[Path]()
+
+    def flock(lock: Any, how: int) -> None:
+        if how == fcntl.LOCK_EX and not taken:
+            taken.extend(top.iterdir())
+            places._sweep(top)
+            assert list(top.iterdir()) == []
+        real(lock, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with temporary("x") as mine:
+        assert mine.is_dir() and len(taken) == 1 and mine.parent != taken[0]
     assert list(top.iterdir()) == []
 
 
