@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from rounds_jobs import LARGEST, Case, Planner, answers_of, policies_of, settings
-from rounds_variants import VARIANTS
+from rounds_jobs import LARGEST, Case, Planner, answers_of, policies_of
+from rounds_variants import VARIANTS, WORDINGS
 from side_by_side import work
 from subjects import SPACES
 from trial import Trial, parser
@@ -23,6 +23,8 @@ from trial_table import table
 
 from selfemo.data.records import Scored
 from selfemo.method.player import likeliest
+
+BUDGETS = (32, 104)
 
 
 @dataclass(frozen=True)
@@ -41,16 +43,25 @@ class Asked:
 
     @classmethod
     def of(cls, text: str) -> Asked:
-        """Read ``BUDGET/SEEDS/VARIANTS[/ROUNDS[/WORDING]]``; of a variant the first part of its name is enough."""
+        """Read ``BUDGET/SEEDS/VARIANTS[/ROUNDS[/WORDING]]``; of a variant the first part of its name is enough.
+
+        Raises:
+            ValueError: Says what is wrong.
+        """
         budget, seeds, names, *more = text.split("/")
         rounds, wording = int(more[0]) if more else 3, int(more[1]) if len(more) > 1 else 0
         cases = tuple(Case(int(budget), int(seed), wording) for seed in seeds.split(","))
+        if int(budget) not in BUDGETS or wording not in range(len(WORDINGS)):
+            raise ValueError(f"budgets are {BUDGETS}, wordings 0 to {len(WORDINGS) - 1}")
+        for name in names.split(","):
+            if not any(n.startswith(name) for n in VARIANTS):
+                raise ValueError(f"no variant begins with {name!r}: {', '.join(VARIANTS)}")
         return cls(cases, tuple(n for n in VARIANTS if any(map(n.startswith, names.split(",")))), rounds)
 
 
 def scored(mine: Trial, name: str) -> list[Scored]:
     """What a policy's job kept, as records."""
-    chances_NA = np.load(answers_of(mine.place, name), allow_pickle=False) / LARGEST
+    chances_NA = np.load(answers_of(mine, name), allow_pickle=False) / LARGEST
     turns = [(d, t) for d in mine.scored for t, turn in enumerate(d.turns) if turn.gold]
     return [
         Scored(
@@ -74,20 +85,19 @@ def main() -> None:
     options.add_argument("--together", type=int, default=1, help="jobs at a time")
     options.add_argument("--seconds", type=float, default=float("inf"), help="after which what runs is stopped")
     given = options.parse_args()
-    asked = [Asked.of(text) for text in given.asked]
+    try:
+        asked = [Asked.of(text) for text in given.asked]
+    except ValueError as error:
+        options.error(f"--try: {error}")
     trials = {case: case.trial(given) for case in dict.fromkeys(case for one in asked for case in one.cases)}
     if given.pool:
         trials = {case: replace(mine, pool=mine.pool[: given.pool]) for case, mine in trials.items()}
     if given.do == "table":
         return show(asked, trials)
-    planner = Planner(any(settings(o.cases[0], VARIANTS[n]).selfplay.cross_role for o in asked for n in o.names))
-    for one in asked:
-        for name in one.names:
-            for case in one.cases:
-                planner.rounds(case, trials[case], name, one.rounds)
+    planner = Planner([(case, name, one.rounds) for one in asked for name in one.names for case in one.cases], trials)
     for case in asked[0].cases if given.replies else ():
         planner.replies(case, trials[case], given.replies)
-    ended = work(planner.tidy(given.place), given.together, given.seconds, given.place / "logs")
+    ended = work(planner.tidy(trials), given.together, given.seconds, given.place / "logs")
     (given.place / "ended.json").write_text(json.dumps(ended, indent=1))
 
 
@@ -104,9 +114,12 @@ def show(asked: Sequence[Asked], trials: Mapping[Case, Trial]) -> None:
         ]
         first, answers = next(iter(mine.values())), {}
         for policy in dict.fromkeys(policies):
-            there = {s: t for s, t in mine.items() if answers_of(t.place, policy).is_file()}
+            there = {s: t for s, t in mine.items() if answers_of(t, policy).is_file()}
             if there:
                 answers[f"{policy} ({len(there)})"] = {s: scored(t, policy) for s, t in there.items()}
+        if not answers:
+            print(f"{budget} labelled, wording {wording}: nothing was run")
+            continue
         base = next(iter(answers))
         over = {name: base for name in answers if name != base}
         title = f"{budget} labelled, wording {wording}, seeds {sorted(mine)}"

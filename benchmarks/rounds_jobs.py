@@ -19,7 +19,7 @@ from rounds_variants import VARIANTS, WORDINGS, Variant
 from side_by_side import Job
 from subjects import SPACES
 from transformers import TrainingArguments
-from trial import Trial, variant, with_settings
+from trial import Trial, digest, variant, with_settings
 from trl import GRPOConfig
 
 from selfemo.config import Config
@@ -63,7 +63,7 @@ class Case:
 
 def settings(case: Case, of: Variant) -> Config:
     """A variant's configuration."""
-    given = {"grpo__save_steps": 100_000, "flywheel__samples": 100_000, **of.settings}
+    given = {"grpo__save_steps": 20, "flywheel__samples": 100_000, **of.settings}
     return variant(case.seed, of.of_study, case.budget, **given)
 
 
@@ -74,49 +74,66 @@ def policies_of(name: str, rounds: int) -> list[str]:
     return [*shared, *(f"{name}-{r}" for r in range(len(shared), rounds + 1))]
 
 
+def rounds_of(name: str, most: int) -> list[tuple[str, str, list[str]]]:
+    """A variant's rounds, so many at most: the policy, the one it starts from, and those whose readings it learns."""
+    which = VARIANTS[name]
+    chain = policies_of(name, min(which.rounds, most))
+    found = []
+    for round in range(1, len(chain)):
+        before = chain[:round]
+        teachers = (before if which.teacher == "mean" else before[-1:]) if which.reads else ["warm-up"]
+        found.append((chain[round], "warm-up" if which.again else before[-1], teachers))
+    return found
+
+
 class Planner:
     """The jobs of all that is to be tried, each once, in the order in which it was asked for.
 
+    Args:
+        asked: Every case with the name of a variant and its rounds, at most.
+        trials: By case.
+
     Attributes:
         jobs: By name.
-        cross_role: Whether any variant asks the responder of the warm-up.
     """
 
-    def __init__(self, cross_role: bool) -> None:
+    def __init__(self, asked: Sequence[tuple[Case, str, int]], trials: Mapping[Case, Trial]) -> None:
         self.jobs: dict[str, Job] = {}
-        self.cross_role = cross_role
-
-    def rounds(self, case: Case, mine: Trial, name: str, most: int) -> None:
-        """Take up a variant's rounds, and what comes before them."""
-        which, config = VARIANTS[name], settings(case, VARIANTS[name])
-        self._add(case, mine, "warm-up", _warm)
-        everyone = {"selfplay__cross_role": self.cross_role}
-        self._add(case, mine, "read/warm-up", partial(_read, "warm-up", everyone), "warm-up")
-        chain = policies_of(name, min(which.rounds, most))
-        for round in range(1, len(chain)):
-            policy, before = chain[round], chain[:round]
-            teachers = (before if which.teacher == "mean" else before[-1:]) if which.reads else ["warm-up"]
-            asked = {"selfplay__cross_role": config.selfplay.cross_role}
-            for teacher in teachers:
-                self._add(case, mine, f"read/{teacher}", partial(_read, teacher, asked), teacher)
-            start = "warm-up" if which.again else before[-1]
-            todo = partial(_round, policy, start, teachers, config, which)
-            self._add(case, mine, policy, todo, start, *(f"read/{t}" for t in teachers))
+        heard = {
+            (case, teacher)
+            for case, name, most in asked
+            for _, _, teachers in rounds_of(name, most)
+            for teacher in teachers
+            if settings(case, VARIANTS[name]).selfplay.cross_role
+        }
+        for case, name, most in asked:
+            which, mine = VARIANTS[name], trials[case]
+            config = settings(case, which)
+            self._add(case, mine, "warm-up", _warm)
+            for policy, start, teachers in rounds_of(name, most):
+                read = {t: with_settings(mine.config, selfplay__cross_role=(case, t) in heard) for t in teachers}
+                for teacher in teachers:
+                    self._add(case, mine, f"read/{teacher}", partial(_read, teacher, read[teacher]), teacher)
+                todo = partial(_round, policy, start, read, config, which)
+                self._add(case, mine, policy, todo, start, *(f"read/{t}" for t in teachers))
 
     def replies(self, case: Case, mine: Trial, count: int) -> None:
         """Take up what `hindsight.py` looks at."""
         self._add(case, mine, "warm-up", _warm)
         self._add(case, mine, "replies", partial(_replies, count), "warm-up")
 
-    def tidy(self, place: Path) -> list[Job]:
+    def tidy(self, trials: Mapping[Case, Trial]) -> list[Job]:
         """The jobs; a policy that none of them starts from is removed once it is scored."""
         wanted = {need for job in self.jobs.values() for need in job.needs}
-        return [
-            job
-            if job.name in wanted or job.name.split("/")[1] in ("read", "replies")
-            else replace(job, do=partial(_removed, job.do, place / job.name.replace("/", "/policies/", 1)))
-            for job in self.jobs.values()
-        ]
+        places = {case.name: mine for case, mine in trials.items()}
+        found = []
+        for job in self.jobs.values():
+            case, _, policy = job.name.partition("/")
+            if job.name not in wanted and policy.partition("/")[0] not in ("read", "replies"):
+                weights = places[case].place / "policies" / policy
+                job = replace(job, do=partial(_removed, job.do, weights, answers_of(places[case], policy)))
+            found.append(job)
+        return found
 
     def _add(self, case: Case, mine: Trial, name: str, do: Callable[[Trial], None], *needs: str) -> None:
         whole = f"{case.name}/{name}"
@@ -135,18 +152,21 @@ def _prepared(case: Case, mine: Trial, do: Callable[[Trial], None]) -> None:
         compute.pack_tokens = lambda config, device: PACK
         compute.SCORE_TOKENS, compute.CACHE_TOKENS = NODES, FOREST
     roomy = torch.cuda.is_available() and torch.cuda.mem_get_info()[1] > 100e9
-    changed = {"save_strategy": "no"} | ({"gradient_checkpointing": False} if roomy else {})
+    changed: dict[str, Any] = (
+        {"save_strategy": "no"} if torch.cuda.is_available() else {}
+    )  # a round of minutes is begun anew
+    changed |= {"gradient_checkpointing": False} if roomy else {}
     for module in (warmup, selftraining, selfgrpo):
         module.TrainingArguments = lambda **given: TrainingArguments(**{**given, **changed})  # type: ignore[attr-defined]
     selfgrpo.GRPOConfig = lambda **given: GRPOConfig(**{**given, **changed})  # type: ignore[attr-defined,assignment]
     do(mine)
 
 
-def _removed(do: Callable[[], None], policy: Path) -> None:
+def _removed(do: Callable[[], None], policy: Path, answers: Path) -> None:
     """A round whose policy nobody starts from."""
-    if not answers_of(policy.parent.parent, policy.name).is_file():
+    if not answers.is_file():
         do()
-        shutil.rmtree(policy)
+    shutil.rmtree(policy, ignore_errors=True)
 
 
 def _warm(mine: Trial) -> None:
@@ -158,29 +178,32 @@ def _replies(count: int, mine: Trial) -> None:
     keep_heard(mine, mine.place / "policies" / "warm-up", count)
 
 
-def _read(policy: str, asked: Mapping[str, Any], mine: Trial) -> None:
-    rows = mine.read(policy, mine.place / "policies" / policy, mine.pool, with_settings(mine.config, **asked))
+def _read(policy: str, asked: Config, mine: Trial) -> None:
+    rows = mine.read(policy, mine.place / "policies" / policy, mine.pool, asked)
     file = mine.place / "readings" / f"{policy}.npz"
     file.parent.mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = {voice: _small([r.posteriors[voice] for r in rows]) for voice in rows[0].posteriors}
     np.savez(file, **found)
 
 
-def _round(policy: str, start: str, teachers: Sequence[str], config: Config, which: Variant, mine: Trial) -> None:
+def _round(
+    policy: str, start: str, teachers: Mapping[str, Config], config: Config, which: Variant, mine: Trial
+) -> None:
     """A round: what is read is filtered and learnt, and the policy scored."""
-    weights = mine.place / "policies" / policy
-    if weights.is_dir() and answers_of(mine.place, policy).is_file():
+    if not (mine.place / "policies" / policy).is_dir():  # scores of one that was removed are not this one's
+        answers_of(mine, policy).unlink(missing_ok=True)
+    elif answers_of(mine, policy).is_file():
         return
     began = time.perf_counter()
-    read = [mine.read(t, Path(), mine.pool, mine.config) for t in (teachers if which.reads else ["warm-up"])]
-    rows = [voices_of(row, config) for row in (mean(read) if len(read) > 1 else read[0])]
+    read = [mine.read(teacher, Path(), mine.pool, asked) for teacher, asked in teachers.items()]
+    rows = mean([[voices_of(row, config) for row in rows] for rows in read]) if which.reads else read[0]
     found = mine.filtered(rows, config)
     samples = found.samples
     if not which.reads:  # so many steps, of nothing but the labelled dialogues
         steps = round(len(samples) / config.grpo.prompts_per_step)
         samples, config = samples[:steps], with_settings(config, grpo__prompts_per_step=1)
     filtered = time.perf_counter()
-    mine.learnt(policy, mine.place / "policies" / start, samples, config)
+    weights = mine.learnt(policy, mine.place / "policies" / start, samples, config)
     learnt = time.perf_counter()
     _answers(mine, policy, weights)
     took = {"filter": filtered - began, "learn": learnt - filtered, "score": time.perf_counter() - learnt}
@@ -192,16 +215,16 @@ def _round(policy: str, start: str, teachers: Sequence[str], config: Config, whi
 
 def _answers(mine: Trial, name: str, policy: Path) -> None:
     """What a policy reads in all turns that are scored: posteriors ``(N, A)``, in their order."""
-    file = answers_of(mine.place, name)
+    file = answers_of(mine, name)
     if not file.is_file():
         rows = predict(mine.player(policy), mine.scored, SPACES)
         file.parent.mkdir(parents=True, exist_ok=True)
         np.save(file, _small([r.posterior for r in rows]))
 
 
-def answers_of(place: Path, policy: str) -> Path:
+def answers_of(mine: Trial, policy: str) -> Path:
     """Where a case keeps what a policy reads in all turns that are scored."""
-    return place / "posteriors" / f"{policy}.npy"
+    return mine.place / f"posteriors-{digest([d.id for d in mine.scored])}" / f"{policy}.npy"
 
 
 def _small(chances: Sequence[Sequence[float]]) -> np.ndarray:
@@ -214,6 +237,8 @@ def voices_of(row: Rollout, config: Config) -> Rollout:
     play = config.selfplay
     views = {str(v) for v in play.views or (config.policy.history_turns,)}
     wanted = views | ({RESPONDER} if play.cross_role else set()) | ({WORDS} if play.words else set())
+    if missing := wanted - set(row.posteriors):
+        raise ValueError(f"{row.id} was not read by {', '.join(sorted(missing))}")
     return row.model_copy(update={"posteriors": {k: p for k, p in row.posteriors.items() if k in wanted}})
 
 
@@ -221,7 +246,7 @@ def mean(read: Sequence[Sequence[Rollout]]) -> list[Rollout]:
     """The mean of what several policies read in the same turns, voice by voice."""
     found = []
     for rows in zip(*read, strict=True):
-        voices = [v for v in rows[-1].posteriors if all(v in r.posteriors for r in rows)]
+        voices = rows[-1].posteriors
         means = {v: tuple(map(float, np.mean([r.posteriors[v] for r in rows], axis=0))) for v in voices}
         found.append(rows[-1].model_copy(update={"posteriors": means}))
     return found

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from selfemo import processes
+
 PAUSE = 0.05
 """Seconds between two looks at what has ended."""
 
@@ -45,7 +47,7 @@ def work(jobs: Sequence[Job], together: int, seconds: float, logs: Path) -> dict
         By name how each ended: ``done`` with its seconds, ``failed``, ``stopped`` or ``left out``.
     """
     logs.mkdir(parents=True, exist_ok=True)
-    fork, ended, started = multiprocessing.get_context("fork"), {}, time.monotonic()
+    fork, ended, started = multiprocessing.get_context("fork"), dict[str, str](), time.monotonic()
     waiting, at_work = list(jobs), dict[str, tuple[multiprocessing.process.BaseProcess, float]]()
     while waiting or at_work:
         late = time.monotonic() - started > seconds
@@ -68,7 +70,9 @@ def work(jobs: Sequence[Job], together: int, seconds: float, logs: Path) -> dict
                 ended[job.name] = "left out"
                 waiting.remove(job)
             elif len(at_work) < together and all(n in ended for n in job.needs):
-                process = fork.Process(target=_alone, args=(job, logs / f"{job.name.replace('/', '_')}.log"))
+                process = fork.Process(
+                    target=_alone, args=(job, logs / f"{job.name.replace('/', '_')}.log", os.getpid())
+                )
                 process.start()
                 at_work[job.name] = (process, time.monotonic())
                 waiting.remove(job)
@@ -76,8 +80,9 @@ def work(jobs: Sequence[Job], together: int, seconds: float, logs: Path) -> dict
     return ended | {job.name: "left out" for job in waiting}
 
 
-def _alone(job: Job, log: Path) -> None:
-    """A job in its own process."""
+def _alone(job: Job, log: Path, parent: int) -> None:
+    """A job in its own process, which ends with the one that started it: nobody else would know of it."""
+    processes.die_with_parent(parent)
     with log.open("w", buffering=1) as file:
         os.dup2(file.fileno(), sys.stdout.fileno())
         os.dup2(file.fileno(), sys.stderr.fileno())

@@ -8,6 +8,8 @@ be cut off, and the next one takes what it needs from it. Tables come from `tria
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import logging
 import shutil
 import time
@@ -192,11 +194,13 @@ class Trial:
     def read(self, name: str, policy: Path, dialogues: Sequence[Dialogue], config: Config) -> list[Rollout]:
         """What all voices read in the turns of some dialogues and of the kept ones, piece by piece."""
         every = [(d, False) for d in dialogues] + [(d, True) for d in self.kept]
+        play = config.selfplay
+        asked = digest([[(d.id, h) for d, h in every], play.views, play.cross_role, play.words])
         words = words_of(self.labelled, config.seed) if config.selfplay.words else {}
         rows: list[Rollout] = []
         player: Player | None = None
         for at in range(0, len(every), PIECE):
-            file, piece = self.place / "read" / name / f"{at:04d}.jsonl.gz", every[at : at + PIECE]
+            file, piece = self.place / "read" / f"{name}-{asked}" / f"{at:04d}.jsonl.gz", every[at : at + PIECE]
             if not file.is_file():
                 player = player or self.player(policy)
                 found = []
@@ -209,7 +213,7 @@ class Trial:
 
     def answers(self, name: str, policy: Path, player: Callable[[Path], Player] | None = None) -> list[Scored]:
         """What a policy answers on the dialogues that are scored; another player may ask it in its own way."""
-        file = self.place / "answers" / f"{name}.jsonl.gz"
+        file = self.place / "answers" / f"{name}-{digest([d.id for d in self.scored])}.jsonl.gz"
         if not file.is_file():
             started = time.perf_counter()
             write(file, predict((player or self.player)(policy), self.scored, SPACES))
@@ -233,6 +237,11 @@ class Trial:
             shutil.rmtree(work, ignore_errors=True)
             print(f"  {name}: {steps} steps, {time.perf_counter() - started:.0f} s", flush=True)
         return out
+
+
+def digest(of: Any) -> str:
+    """A word for what something was made of: what was made of something else is not taken for it."""
+    return hashlib.sha256(json.dumps(of).encode()).hexdigest()[:8]
 
 
 def write(file: Path, rows: Sequence[Any]) -> None:

@@ -218,3 +218,10 @@ def test_a_section_of_the_file_is_blamed_for_itself_and_one_that_only_overrides_
     with pytest.raises(UserError) as raised:
         config.load(file, ["lop.rounds=3"])
     assert raised.value.where == "--set lop.rounds=3"
+
+
+@pytest.mark.parametrize("name", ["selfplay.predictions", "canary.bounds.x"])
+def test_a_setting_that_is_like_none_is_not_taken_for_one_of_another_section(name: str) -> None:
+    with pytest.raises(UserError) as raised:
+        config.load(None, [f"{name}=3"])
+    assert "did you mean" not in (raised.value.fix or "")

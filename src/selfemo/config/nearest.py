@@ -11,8 +11,9 @@ from selfemo.config.names import names
 from selfemo.config.run import Config
 from selfemo.config.section import Section
 
-ALIKE = 0.7
-"""Least likeness of two names, from 0 to 1, as difflib measures it: of `rouns` and `rounds` it is 0.91."""
+ALIKE, ELSEWHERE = 0.7, 0.85
+"""Least likeness of two names of one section, and of two, from 0 to 1, as difflib measures it: of `rouns` and `rounds`
+it is 0.91, of `bounds` and `rounds` 0.83."""
 MOST = 3
 """Settings of other sections that are named: of more, none was meant."""
 
@@ -25,6 +26,7 @@ def nearest(at: Sequence[str | int]) -> list[str]:
     """
     *before, last = at
     found = {name: [".".join(map(str, [*before, name]))] for name in _fields(before)}
+    own = set(found)
     elsewhere = defaultdict(list)
     for name, _ in names():
         elsewhere[name.rpartition(".")[2]].append(name)
@@ -32,8 +34,8 @@ def nearest(at: Sequence[str | int]) -> list[str]:
         if len(meant) <= MOST:
             found.setdefault(word, meant)
     likeness = {word: SequenceMatcher(None, str(last), word).ratio() for word in found}
-    best = max(likeness, key=likeness.__getitem__)
-    return found[best] if likeness[best] >= ALIKE else []
+    close = [word for word, like in likeness.items() if like >= (ALIKE if word in own else ELSEWHERE)]
+    return found[max(close, key=likeness.__getitem__)] if close else []
 
 
 def _fields(before: Sequence[str | int]) -> list[str]:

@@ -43,7 +43,7 @@ class Prompter:
         history_turns: Most turns of history in a prompt.
 
     Attributes:
-        READ, REPLY: What the two tasks ask; `benchmarks/wordings.py` tries other words.
+        READ, REPLY: What the two tasks ask; `benchmarks/rounds.py` tries other words.
     """
 
     READ = "Which emotions does {speaker} express in the last line?"

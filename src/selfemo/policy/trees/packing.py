@@ -118,7 +118,7 @@ class _Scores(torch.autograd.Function):
 
 
 def _parts(logits: torch.Tensor) -> Iterator[slice]:
-    rows, most = len(logits), ROWS[logits.device.type]
+    rows, most = len(logits), ROWS.get(logits.device.type, ROWS["cuda"])
     return (slice(first, min(first + most, rows)) for first in range(0, rows, most))
 
 
