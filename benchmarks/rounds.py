@@ -76,6 +76,11 @@ def scored(mine: Trial, name: str) -> list[Scored]:
     ]
 
 
+def _smaller(mine: Trial, pool: int) -> Trial:
+    """With fewer unlabelled dialogues, in a place of its own: policies that learnt from others are not its."""
+    return replace(mine, pool=mine.pool[:pool], place=mine.place.with_name(f"{mine.place.name}-of-{pool}"))
+
+
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("do", choices=("run", "table"), metavar="DO")
@@ -91,7 +96,7 @@ def main() -> None:
         options.error(f"--try: {error}")
     trials = {case: case.trial(given) for case in dict.fromkeys(case for one in asked for case in one.cases)}
     if given.pool:
-        trials = {case: replace(mine, pool=mine.pool[: given.pool]) for case, mine in trials.items()}
+        trials = {case: _smaller(mine, given.pool) for case, mine in trials.items()}
     if given.do == "table":
         return show(asked, trials)
     planner = Planner([(case, name, one.rounds) for one in asked for name in one.names for case in one.cases], trials)
