@@ -3,7 +3,8 @@
 Built by kustomize, validated against the schemas of core kinds and of custom resources with unknown fields refused;
 every ConfigMap, Secret, ServiceAccount, claim, priority and queue that is named exists; images have digests or tags;
 what GitOps applies waits for nothing that comes later; what is compiled is what values and settings give; no value is
-left unset; no pod gets a sidecar, or disk without a bound; YAML is tidy. `make manifests` adds a policy scan.
+left unset; no pod gets a sidecar, or disk without a bound; all accounts pull images with a secret, or none does; YAML
+is tidy. `make manifests` adds a policy scan.
 """
 
 from __future__ import annotations
@@ -95,6 +96,15 @@ def unbounded(objects: list[Json]) -> Iterator[str]:
                 yield f"{name_of(one)}: volume {volume['name']} has no sizeLimit"
 
 
+def without_a_login(objects: list[Json]) -> Iterator[str]:
+    """Accounts whose pods pull with no secret where those of others have one: a component came after it."""
+    accounts = [one for one in objects if one["kind"] == "ServiceAccount"]
+    if any(account.get("imagePullSecrets") for account in accounts):
+        for account in accounts:
+            if not account.get("imagePullSecrets"):
+                yield f"{name_of(account)}: has no imagePullSecrets, and others have: list image-pull-secret last"
+
+
 def drifted(overlay: Path) -> Iterator[str]:
     """Files that are not what values, settings and components give."""
     with temporary("manifests") as directory:
@@ -139,7 +149,7 @@ def check(place: Path = HERE, schemas: Path = SCHEMAS, targets: Sequence[str] = 
     for target, objects in built.items():
         shared = built.get(OVERLAYS.get(target.rpartition("/")[2], target), [])
         found = [*against_schemas(objects, schemas), *unresolved(objects, shared), *unset(objects)]
-        found += [*in_a_mesh(objects), *unbounded(objects)]
+        found += [*in_a_mesh(objects), *unbounded(objects), *without_a_login(objects)]
         found += images(objects, by_digest=target in ("overlays/staging", "overlays/prod"))
         findings += [f"{target}: {line}" for line in found]
     for overlay in overlays:

@@ -98,6 +98,12 @@ PLANTED: dict[str, tuple[Plant, str]] = {
         edit("base/pipelines/sync.yaml", "sizeLimit: 5Gi", "medium: ''"),
         "CronJob/sync-registry: volume tmp has no sizeLimit",
     ),
+    "an account that pulls without the login": (
+        edit(
+            "overlays/prod/kustomization.yaml", "components:\n", "components:\n  - ../../components/image-pull-secret\n"
+        ),
+        "ServiceAccount/selfemo-resubmit: has no imagePullSecrets, and others have: list image-pull-secret last",
+    ),
     "an image without a digest": (
         edit("overlays/prod/values.yaml", f"@sha256:{'0' * 64}", ":v1"),
         "is not named by digest",

@@ -103,5 +103,6 @@ def test_neither_tool_removes_a_namespace_that_git_has_no_longer(place: Path) ->
     notes = one(build(place / "overlays/prod"), "Namespace", "self-emo")["metadata"]["annotations"]
     of_profile = one(with_profile(place), "Profile", "self-emo")["metadata"]["annotations"]
     for kept in (notes, of_profile):
-        assert "Prune=false" in kept["argocd.argoproj.io/sync-options"]
+        options = set(kept["argocd.argoproj.io/sync-options"].split(","))
+        assert options == {"Prune=false", "Delete=false"}  # the second: when the application itself is deleted
         assert kept["kustomize.toolkit.fluxcd.io/prune"] == "disabled"

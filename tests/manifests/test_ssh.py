@@ -62,6 +62,14 @@ def test_a_secret_without_a_key_is_seen(place: Path) -> None:
     assert any("CronJob/sync-registry: wants key of Secret git-credentials" in line for line in found)
 
 
+def test_before_the_component_that_makes_the_secret_it_is_refused(place: Path) -> None:
+    """The ExternalSecret, which is not there yet, keeps the one for https."""
+    objects = take(place, "staging", "egress-ssh", "external-secrets", instead_of="external-secrets")
+    found = list(unresolved(objects, build(place / "cluster")))
+    said = "CronJob/sync-registry: wants {} of Secret git-credentials, which has credentials"
+    assert found == [said.format(key) for key in ("key", "known_hosts")]
+
+
 def test_those_pods_and_no_others_are_let_out_to_port_22(objects: list[Json]) -> None:
     policy = one(objects, "NetworkPolicy", "ssh-out")["spec"]
     (expression,) = policy["podSelector"]["matchExpressions"]

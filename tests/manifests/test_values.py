@@ -200,7 +200,7 @@ def test_every_component_can_be_taken(place: Path, component: str) -> None:
         assert value in text
     assert list(argo(objects)) == []
     assert list(unresolved(objects, build(place / "cluster-gpu"))) == []
-    assert [*check.in_a_mesh(objects), *check.unbounded(objects)] == []
+    assert [*check.in_a_mesh(objects), *check.unbounded(objects), *check.without_a_login(objects)] == []
     for owner in objects:
         cluster_wide = owner["kind"] in ("Namespace", "Profile")
         assert owner["metadata"].get("namespace") == (None if cluster_wide else "emotions"), owner["metadata"]["name"]

@@ -79,6 +79,21 @@ def test_a_bad_file_is_an_error_that_names_the_line(tmp_path: Path, text: str, p
     assert problem in str(error.value)
 
 
+@pytest.mark.parametrize("setting", ["disk", "shm", "memory_request", "cpu_request"])
+def test_a_quantity_that_is_none_is_named_by_its_setting_alone(tmp_path: Path, setting: str) -> None:
+    """These may be empty, too: which of both was tried is nothing that anybody wrote."""
+    name = f"cluster.pods.generate.{setting}"
+    problem = f"{name}: 'lots' is no quantity: write it as Kubernetes does"
+    with pytest.raises(UserError) as error:
+        config.load(None, [f"{name}=lots"])
+    assert str(error.value).startswith(f"--set {name}=lots: {problem}")
+    path = tmp_path / "c.yaml"
+    path.write_text(f"run: x\ncluster:\n  pods:\n    generate:\n      {setting}: lots\n")
+    with pytest.raises(UserError) as error:
+        config.load(path)
+    assert f"c.yaml:5: {problem}" in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("override", "problem"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import partial
@@ -20,6 +21,9 @@ from selfemo.data.corpora.table import CORPORA
 from selfemo.data.label_file import LabelFile, read_label_file
 from selfemo.data.yamls import Yaml, read_yaml
 from selfemo.errors import Unread, UserError
+
+_OF_PYDANTIC = re.compile(r"\[key\]|(function-(before|after|wrap|plain)|literal)\[.*\]")
+"""Parts of a place that nobody wrote: that a key is wrong and not its value, or which of several types was tried."""
 
 
 def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
@@ -139,7 +143,7 @@ def validate(data: dict[str, Any], place: Callable[[Loc], str]) -> Config:
     except ValidationError as error:
         # A name that is misspelt comes first: that another one is missing then follows from it.
         first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
-        at = tuple(part for part in first["loc"] if part != "[key]")
+        at = tuple(part for part in first["loc"] if not _OF_PYDANTIC.fullmatch(str(part)))
         name = ".".join(map(str, at))
         fix = None
         if first["type"] == "extra_forbidden":
