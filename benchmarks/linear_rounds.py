@@ -26,8 +26,9 @@ from selfemo import hardware
 from selfemo.config import Config
 from selfemo.data.dialogue import Dialogue, gold_counts
 from selfemo.data.records import Rollout, Scored
+from selfemo.method.evaluation import scored
 from selfemo.method.flywheel.filtering import filter_rollouts
-from selfemo.method.player import likeliest, written
+from selfemo.method.player import written
 from selfemo.method.reader import sentence_embedding
 from selfemo.method.rewards import Floats
 from selfemo.method.voices import WORDS
@@ -181,17 +182,7 @@ class Loop:
 
     def answers(self, chances: Floats) -> list[Scored]:
         """What is read in the turns that are scored."""
-        return [
-            Scored(
-                corpus="meld",
-                dialogue=d.id,
-                turn=t,
-                gold=d.turns[t].gold or (),
-                predicted=likeliest(row, SPACE),
-                posterior=written(row),
-            )
-            for (d, t), row in zip(self.scored[1], chances, strict=True)
-        ]
+        return [scored(d, t, SPACE, row) for (d, t), row in zip(self.scored[1], chances, strict=True)]
 
 
 def teach(policies: Sequence[Policy], features: torch.Tensor, teacher: str) -> Floats:

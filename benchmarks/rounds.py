@@ -22,7 +22,7 @@ from trial import Trial, parser
 from trial_table import table
 
 from selfemo.data.records import Scored
-from selfemo.method.player import likeliest
+from selfemo.method.evaluation import scored
 
 BUDGETS = (32, 104)
 
@@ -59,21 +59,11 @@ class Asked:
         return cls(cases, tuple(n for n in VARIANTS if any(map(n.startswith, names.split(",")))), rounds)
 
 
-def scored(mine: Trial, name: str) -> list[Scored]:
+def kept_answers(mine: Trial, policy: str) -> list[Scored]:
     """What a policy's job kept, as records."""
-    chances_NA = np.load(answers_of(mine, name), allow_pickle=False) / LARGEST
+    chances_NA = np.load(answers_of(mine, policy), allow_pickle=False) / LARGEST
     turns = [(d, t) for d in mine.scored for t, turn in enumerate(d.turns) if turn.gold]
-    return [
-        Scored(
-            corpus=d.corpus,
-            dialogue=d.id,
-            turn=t,
-            gold=d.turns[t].gold or (),
-            predicted=likeliest(row, SPACES[d.corpus]),
-            posterior=tuple(map(float, row)),
-        )
-        for (d, t), row in zip(turns, chances_NA, strict=True)
-    ]
+    return [scored(d, t, SPACES[d.corpus], row_A) for (d, t), row_A in zip(turns, chances_NA, strict=True)]
 
 
 def _smaller(mine: Trial, pool: int) -> Trial:
@@ -121,7 +111,7 @@ def show(asked: Sequence[Asked], trials: Mapping[Case, Trial]) -> None:
         for policy in dict.fromkeys(policies):
             there = {s: t for s, t in mine.items() if answers_of(t, policy).is_file()}
             if there:
-                answers[f"{policy} ({len(there)})"] = {s: scored(t, policy) for s, t in there.items()}
+                answers[f"{policy} ({len(there)})"] = {s: kept_answers(t, policy) for s, t in there.items()}
         if not answers:
             print(f"{budget} labelled, wording {wording}: nothing was run")
             continue

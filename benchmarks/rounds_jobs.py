@@ -156,10 +156,19 @@ def _prepared(case: Case, mine: Trial, do: Callable[[Trial], None]) -> None:
         {"save_strategy": "no"} if torch.cuda.is_available() else {}
     )  # a round of minutes is begun anew
     changed |= {"gradient_checkpointing": False} if roomy else {}
-    for module in (warmup, selftraining, selfgrpo):
-        module.TrainingArguments = lambda **given: TrainingArguments(**{**given, **changed})  # type: ignore[attr-defined]
-    selfgrpo.GRPOConfig = lambda **given: GRPOConfig(**{**given, **changed})  # type: ignore[attr-defined,assignment]
+    for module, arguments in (
+        (warmup, TrainingArguments),
+        (selftraining, TrainingArguments),
+        (selfgrpo, TrainingArguments),
+        (selfgrpo, GRPOConfig),
+    ):
+        setattr(module, arguments.__name__, partial(_with, arguments, changed))
     do(mine)
+
+
+def _with(arguments: Callable[..., Any], changed: Mapping[str, Any], **given: Any) -> Any:
+    """A trainer's arguments, some of them others than were given."""
+    return arguments(**{**given, **changed})
 
 
 def _removed(do: Callable[[], None], policy: Path, answers: Path) -> None:

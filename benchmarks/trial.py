@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from subjects import SPACES, directory
-from trial_table import table
 
 from selfemo.config import Config
 from selfemo.config.overrides import put
@@ -179,12 +178,8 @@ class Trial:
 
         return self.made(name, make)
 
-    def samples(self, rollouts: Sequence[Rollout], config: Config) -> list[Sample]:
-        """What the flywheel keeps of what was read; says how right it is."""
-        return self.filtered(rollouts, config).samples
-
     def filtered(self, rollouts: Sequence[Rollout], config: Config) -> Filtered:
-        """The same with its figures."""
+        """What the flywheel keeps of what was read, with its figures; says how right it is."""
         found = filter_rollouts(rollouts, SPACES, config, gold_counts(self.labelled))
         told = ("voice_", "pseudo", "kept_label", "predicted_entropy")
         shown = {k: round(v, 3) for k, v in found.metrics.items() if k.startswith(told)}
@@ -211,19 +206,14 @@ class Trial:
             rows += read_records(file, Rollout)
         return rows
 
-    def answers(self, name: str, policy: Path, player: Callable[[Path], Player] | None = None) -> list[Scored]:
-        """What a policy answers on the dialogues that are scored; another player may ask it in its own way."""
+    def answers(self, name: str, policy: Path) -> list[Scored]:
+        """What a policy answers on the dialogues that are scored."""
         file = self.place / "answers" / f"{name}-{digest([d.id for d in self.scored])}.jsonl.gz"
         if not file.is_file():
             started = time.perf_counter()
-            write(file, predict((player or self.player)(policy), self.scored, SPACES))
+            write(file, predict(self.player(policy), self.scored, SPACES))
             print(f"  {name} scored, {time.perf_counter() - started:.0f} s", flush=True)
         return list(read_records(file, Scored))
-
-    def table(self, title: str, answers: Mapping[str, Sequence[Scored]], over: Mapping[str, str]) -> None:
-        """Print what policies are worth (:func:`trial_table.table`)."""
-        by_seed = {name: {self.config.seed: rows} for name, rows in answers.items()}
-        table(title, by_seed, self.purposes, over, self.config)
 
     def made(self, name: str, make: Callable[[Path, Path], Any]) -> Path:
         """Weights of a name; made if they are not there, with a directory for work that is taken up again."""

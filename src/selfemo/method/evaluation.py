@@ -25,7 +25,7 @@ from selfemo.method.probabilities import (
     risk_coverage,
 )
 from selfemo.method.reader import Reader
-from selfemo.method.rewards import entropy, smoothed_iou
+from selfemo.method.rewards import Floats, entropy, smoothed_iou
 from selfemo.method.sets import masks_of, summarise_sets
 from selfemo.method.tallies import bootstrap, interval, micro_f1, scores_of, tallies
 from selfemo.policy.engine import Sampling
@@ -79,18 +79,29 @@ def predict(
     turns = [(d, shown, t) for d, shown in hidden for t, turn in enumerate(d.turns) if turn.gold]
     histories = [player.prompter.past(shown, t + 1) for _, shown, t in turns]
     spaces = [known[d.corpus] for d, _, _ in turns]
-    return [
-        Scored(
-            corpus=d.corpus,
-            dialogue=d.id,
-            turn=t,
-            gold=d.turns[t].gold or (),
-            votes=d.turns[t].votes,
-            predicted=likeliest(chances_A, space),
-            posterior=written(chances_A),
-        )
-        for (d, _, t), space, chances_A in zip(turns, spaces, player.read(histories, spaces, progress), strict=True)
-    ]
+    read = player.read(histories, spaces, progress)
+    return [scored(d, t, space, row_A) for (d, _, t), space, row_A in zip(turns, spaces, read, strict=True)]
+
+
+def scored(dialogue: Dialogue, turn: int, space: LabelSpace, chances_A: Floats) -> Scored:
+    """What was read in a gold turn, as it is kept.
+
+    Args:
+        dialogue: With its gold.
+        turn: Number of the turn.
+        space: Its labels.
+        chances_A: How likely each of the allowed answers is.
+    """
+    said = dialogue.turns[turn]
+    return Scored(
+        corpus=dialogue.corpus,
+        dialogue=dialogue.id,
+        turn=turn,
+        gold=said.gold or (),
+        votes=said.votes,
+        predicted=likeliest(chances_A, space),
+        posterior=written(chances_A),
+    )
 
 
 def confusion(rows: Sequence[Scored], space: LabelSpace) -> NDArray[np.int64]:
