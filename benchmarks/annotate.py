@@ -34,7 +34,7 @@ from subjects import directory
 from selfemo import config as configuration
 from selfemo.cli import main as selfemo
 from selfemo.data.corpora import load_corpus
-from selfemo.data.corpora.rows import Rows
+from selfemo.data.corpora.rows import BadRows
 from selfemo.data.corpora.table import shipped_spaces
 from selfemo.data.dialogue import Dialogue
 from selfemo.policies import Policies
@@ -67,9 +67,9 @@ def dialogues(count: int) -> tuple[str, list[Dialogue]]:
     """The labels, and dialogues."""
     meld = Path(os.environ.get("SELFEMO_DATA", "")) / "meld"
     if os.environ.get("SELFEMO_DATA") and meld.is_dir():
-        found = [d for d in load_corpus("meld", str(meld), Rows()) if d.split == "dev"]
+        found = [d for d in load_corpus("meld", str(meld), BadRows()) if d.split == "dev"]
         return "meld", found[:count]
-    return "sample", load_corpus("sample", None, Rows())[:count]
+    return "sample", load_corpus("sample", None, BadRows())[:count]
 
 
 def table(place: Path, turns: Sequence[tuple[str, str, str]]) -> Path:

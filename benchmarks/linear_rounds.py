@@ -25,7 +25,7 @@ from trial_table import table
 from selfemo import hardware
 from selfemo.config import Config
 from selfemo.data.dialogue import Dialogue, gold_counts
-from selfemo.data.records import Rollout, Scored
+from selfemo.data.records import Prediction, Rollout
 from selfemo.method.evaluation import scored
 from selfemo.method.flywheel.filtering import filter_rollouts
 from selfemo.method.player import written
@@ -180,7 +180,7 @@ class Loop:
             policies.append(policies[-1].after(features, rewards, self.labelled, passes, rate, tau, self.seed + round))
         return policies, right
 
-    def answers(self, chances: Floats) -> list[Scored]:
+    def answers(self, chances: Floats) -> list[Prediction]:
         """What is read in the turns that are scored."""
         return [scored(d, t, SPACE, row) for (d, t), row in zip(self.scored[1], chances, strict=True)]
 
@@ -211,7 +211,7 @@ def main() -> None:
         "all 606 dialogues in one round": (1, 606, "last", 1),
         "all 606 in every round": (given.rounds, 606, "last", 1),
     }
-    answers: dict[str, dict[int, list[Scored]]] = {}
+    answers: dict[str, dict[int, list[Prediction]]] = {}
     for seed in given.seeds:
         trial = Trial.meld(argparse.Namespace(place=Path(), scored=APART // 2, base=""), seed)
         loop = Loop(trial, variant(seed))

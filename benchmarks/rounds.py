@@ -21,7 +21,7 @@ from subjects import SPACES
 from trial import Trial, parser
 from trial_table import table
 
-from selfemo.data.records import Scored
+from selfemo.data.records import Prediction
 from selfemo.method.evaluation import scored
 
 BUDGETS = (32, 104)
@@ -59,7 +59,7 @@ class Asked:
         return cls(cases, tuple(n for n in VARIANTS if any(map(n.startswith, names.split(",")))), rounds)
 
 
-def kept_answers(mine: Trial, policy: str) -> list[Scored]:
+def kept_answers(mine: Trial, policy: str) -> list[Prediction]:
     """What a policy's job kept, as records."""
     chances_NA = np.load(answers_of(mine, policy), allow_pickle=False) / LARGEST
     turns = [(d, t) for d in mine.scored for t, turn in enumerate(d.turns) if turn.gold]

@@ -187,10 +187,10 @@ async def used(client: httpx.AsyncClient) -> float:
 def long_dialogues() -> list[Any]:
     """Dialogues of the sample corpus, joined to conversations of some twenty turns."""
     from selfemo.data.corpora import load_corpus
-    from selfemo.data.corpora.rows import Rows
+    from selfemo.data.corpora.rows import BadRows
     from selfemo.data.dialogue import Dialogue
 
-    found = [d for d in load_corpus("sample", None, Rows()) if len(d.turns) > 2]
+    found = [d for d in load_corpus("sample", None, BadRows()) if len(d.turns) > 2]
     joined = []
     for start in range(0, len(found) - 4, 4):
         turns = tuple(turn for d in found[start : start + 4] for turn in d.turns)

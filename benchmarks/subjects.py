@@ -42,10 +42,10 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 def bfloat16(given: argparse.Namespace) -> bool:
     """Whether to compute in bfloat16: as asked for, or as the machine is fast at."""
-    from selfemo.config.platform import Policy
+    from selfemo.config.platform import PolicySettings
     from selfemo.policy.compute import compute
 
-    return compute(Policy(precision=given.precision)).bfloat16
+    return compute(PolicySettings(precision=given.precision)).bfloat16
 
 
 def directory(name: str) -> str:

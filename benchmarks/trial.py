@@ -26,7 +26,7 @@ from selfemo.config.overrides import put
 from selfemo.data.corpora import leakage
 from selfemo.data.dialogue import Dialogue, gold_counts
 from selfemo.data.divide import divide
-from selfemo.data.records import Rollout, Sample, Scored, read_records, write_records
+from selfemo.data.records import Prediction, Rollout, Sample, read_records, write_records
 from selfemo.data.seeds import seed_of
 from selfemo.method.evaluation import predict
 from selfemo.method.flywheel.filtering import filter_rollouts
@@ -206,14 +206,14 @@ class Trial:
             rows += read_records(file, Rollout)
         return rows
 
-    def answers(self, name: str, policy: Path) -> list[Scored]:
+    def answers(self, name: str, policy: Path) -> list[Prediction]:
         """What a policy answers on the dialogues that are scored."""
         file = self.place / "answers" / f"{name}-{digest([d.id for d in self.scored])}.jsonl.gz"
         if not file.is_file():
             started = time.perf_counter()
             write(file, predict(self.player(policy), self.scored, SPACES))
             print(f"  {name} scored, {time.perf_counter() - started:.0f} s", flush=True)
-        return list(read_records(file, Scored))
+        return list(read_records(file, Prediction))
 
     def made(self, name: str, make: Callable[[Path, Path], Any]) -> Path:
         """Weights of a name; made if they are not there, with a directory for work that is taken up again."""

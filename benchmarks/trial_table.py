@@ -10,7 +10,7 @@ from subjects import SPACES
 
 from selfemo.config import Config
 from selfemo.data.dialogue import Dialogue
-from selfemo.data.records import Scored
+from selfemo.data.records import Prediction
 from selfemo.method.evaluation import summarise
 from selfemo.study.execute import counts
 from selfemo.study.stats import MEASURES, Variants
@@ -18,7 +18,7 @@ from selfemo.study.stats import MEASURES, Variants
 HEADS = ("", "accuracy", "weighted F1", "macro F1", "calibration error", "label entropy", "gain in accuracy and F1")
 FIGURES = (*MEASURES, "calibration_error")
 
-Answers = Mapping[str, Mapping[int, Sequence[Scored]]]
+Answers = Mapping[str, Mapping[int, Sequence[Prediction]]]
 """By name of a policy and by seed, what it answers; all of the same turns of one corpus."""
 
 
@@ -56,7 +56,7 @@ def _gains(variants: Variants, name: str, base: str | None) -> str:
     return f"{'; '.join(each)} over {base}"
 
 
-def _record(name: str, rows: Sequence[Scored], seed: int) -> dict[str, Any]:
+def _record(name: str, rows: Sequence[Prediction], seed: int) -> dict[str, Any]:
     """Answers as a study keeps those of a run."""
     space = SPACES[rows[0].corpus]
     return {

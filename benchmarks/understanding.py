@@ -25,7 +25,7 @@ from subjects import directory
 
 from selfemo import config as configuration
 from selfemo.data.corpora import load_corpus
-from selfemo.data.corpora.rows import Rows
+from selfemo.data.corpora.rows import BadRows
 from selfemo.data.corpora.table import shipped_spaces
 from selfemo.data.labels import LabelSpace
 from selfemo.data.seeds import seed_of
@@ -67,7 +67,7 @@ def main() -> None:
     given = parser.parse_args()
     config = configuration.load(None, [f"seed={given.seed}", "warmup.learning_rate=1e-4", "warmup.epochs=2"])
     space = SPACES["sample"]
-    pool = [d for d in load_corpus("sample", None, Rows()) if d.split == "train"]
+    pool = [d for d in load_corpus("sample", None, BadRows()) if d.split == "train"]
     pool.sort(key=lambda d: seed_of(given.seed, d.id))
     read, learnt = pool[: given.dialogues], pool[given.dialogues :][:24]
     with tempfile.TemporaryDirectory() as place:

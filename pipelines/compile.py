@@ -20,7 +20,7 @@ from pipelines.admission import admit
 from pipelines.shrink import shrink
 from pipelines.size import LIMIT, fitting, kilobytes
 from selfemo.config import Config
-from selfemo.config.cluster import Cluster
+from selfemo.config.cluster import ClusterSettings
 from selfemo.errors import Exit
 from selfemo.places import temporary
 from selfemo.unexpected import told
@@ -31,7 +31,7 @@ SIZES = (5, 10)
 
 
 def compile_to(
-    directory: Path, cluster: Cluster | None = None, images: Images = DEFAULT, sizes: Sequence[int] = SIZES
+    directory: Path, cluster: ClusterSettings | None = None, images: Images = DEFAULT, sizes: Sequence[int] = SIZES
 ) -> list[Path]:
     """Write a form for each size, such as ``selfemo-5.yaml``; byte-identical from run to run.
 
@@ -50,7 +50,7 @@ def compile_to(
     paths = []
     for size in sizes:
         path = directory / f"selfemo-{size}.yaml"
-        compiler.Compiler().compile(loop(size, cluster or Cluster(), images), str(path))
+        compiler.Compiler().compile(loop(size, cluster or ClusterSettings(), images), str(path))
         spec, *platform = forms.parse(path.read_text())
         shrink(spec, platform[0] if platform else {})
         path.write_text(forms.dump([spec, *platform]))
@@ -58,7 +58,7 @@ def compile_to(
     return paths
 
 
-def manifests_to(directory: Path, cluster: Cluster, images: Images) -> list[Path]:
+def manifests_to(directory: Path, cluster: ClusterSettings, images: Images) -> list[Path]:
     """Write forms, and each as Pipeline and PipelineVersion for a cluster, its version named by its content.
 
     Versions are immutable on a cluster: another form is another version, the same form is the same one.
@@ -159,7 +159,7 @@ def _main() -> int:
         print(*overlay_to(given.overlay), sep="\n")
         return Exit.DONE
     if given.out:
-        cluster = Cluster()
+        cluster = ClusterSettings()
         if given.config:
             config = Config.from_json(given.config.read_text(encoding="utf-8"))
             cluster = config.cluster

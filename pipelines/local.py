@@ -14,7 +14,7 @@ from pathlib import Path
 
 from selfemo import processes
 from selfemo.config import Config
-from selfemo.config.cluster import Cluster
+from selfemo.config.cluster import ClusterSettings
 from selfemo.errors import Exit
 from selfemo.local import forkserver
 from selfemo.places import temporary
@@ -53,7 +53,7 @@ def form_of(config: Config, directory: Path) -> Path:
     from components.images import Images
     from pipelines.compile import compile_to, form_for
 
-    if config.cluster.trainer == Cluster().trainer:
+    if config.cluster.trainer == ClusterSettings().trainer:
         return form_for(config.loop.rounds)
     return compile_to(directory, config.cluster, Images.from_environment(), (config.loop.rounds,))[0]
 

@@ -20,11 +20,11 @@ from components.report.component import report
 from components.train.component import train
 from components.warmup.component import warmup
 from pipelines.place import place
-from selfemo.config.cluster import Cluster
+from selfemo.config.cluster import ClusterSettings
 from selfemo.loop import LoopState
 
 
-def learn(cluster: Cluster, images: Images) -> BaseComponent:
+def learn(cluster: ClusterSettings, images: Images) -> BaseComponent:
     """The first half of a round, as a pipeline of its own: self-play, filter, SELF-GRPO; nothing once the loop is over.
 
     Args:
@@ -50,7 +50,7 @@ def learn(cluster: Cluster, images: Images) -> BaseComponent:
     return half
 
 
-def judge(cluster: Cluster, images: Images) -> BaseComponent:
+def judge(cluster: ClusterSettings, images: Images) -> BaseComponent:
     """The second half of a round: evaluation and decision, or the state as it is once the loop is over.
 
     A pipeline of its own because the local runner hands a loop nothing but its pipeline's inputs: it puts the loop's
@@ -96,7 +96,7 @@ def judge(cluster: Cluster, images: Images) -> BaseComponent:
     return half
 
 
-def loop(rounds: int, cluster: Cluster, images: Images) -> BaseComponent:
+def loop(rounds: int, cluster: ClusterSettings, images: Images) -> BaseComponent:
     """The whole pipeline, unrolled for up to ``rounds`` rounds; a run's configuration may ask for fewer.
 
     Args:

@@ -9,7 +9,7 @@ from kfp import dsl, kubernetes
 
 from components.images import Images
 from selfemo.cluster.trainjob import KEYS, WORKDIR
-from selfemo.config.cluster import CA_DIRECTORY, TRAINER, Cluster, Pod
+from selfemo.config.cluster import CA_DIRECTORY, TRAINER, ClusterSettings, Pod
 from selfemo.runs.going import TITLES
 
 BACKOFF = "10s"
@@ -68,7 +68,7 @@ def _window(retries: int, minutes: int, queued: bool) -> str:
     return f"{(retries + 1) * (longest + 600)}s"
 
 
-def place(task: dsl.PipelineTask, step: str, cluster: Cluster, images: Images) -> dsl.PipelineTask:
+def place(task: dsl.PipelineTask, step: str, cluster: ClusterSettings, images: Images) -> dsl.PipelineTask:
     """Give a task its name, its image, its pod and its retries.
 
     Args:

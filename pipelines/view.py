@@ -35,7 +35,7 @@ from selfemo.errors import Exit, UserError
 from selfemo.logs import printable
 from selfemo.registry.rounds import RoundRow
 from selfemo.runs import going
-from selfemo.runs.going import SHARDED, TITLES, Going, Piece, Work
+from selfemo.runs.going import SHARDED, TITLES, Going, StepProgress, UnitProgress
 from selfemo.runs.recorded import figures
 from selfemo.runs.samples import Samples
 from selfemo.runs.state import ENDED_BY_HAND, FINISHED, RUNNING, RunState
@@ -114,7 +114,7 @@ class There:
             lines = log.splitlines()
             last = next((m for line in reversed(lines) if (m := progress.LINE.fullmatch(line.strip()))), None)
             if last is not None:
-                piece.work = Work(printable(last[1]), int(last[2]), int(last[3]), float(last[4]))
+                piece.work = UnitProgress(printable(last[1]), int(last[2]), int(last[3]), float(last[4]))
         return run
 
     def _figures(self) -> None:
@@ -142,7 +142,7 @@ def of_nodes(run: Going, found: dict[str, Node]) -> Pods:
     return pods
 
 
-def _of_node(piece: Piece, node: Node) -> None:
+def _of_node(piece: StepProgress, node: Node) -> None:
     piece.state, piece.tries = PHASES.get(node.phase, going.RUNS), len(node.tries)
     piece.began, piece.ended = node.began, node.ended
     if piece.state == going.FAILED or node.pending:

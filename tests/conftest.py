@@ -18,7 +18,7 @@ from selfemo import config as configuration
 from selfemo import services
 from selfemo.config import Config
 from selfemo.data.corpora import load_corpus
-from selfemo.data.corpora.rows import Rows
+from selfemo.data.corpora.rows import BadRows
 from selfemo.data.dialogue import Dialogue
 from tests import forks
 from tests.spaces import SPACES
@@ -113,7 +113,7 @@ def meld_directory() -> Path:
 
 @pytest.fixture(scope="session")
 def dialogues() -> list[Dialogue]:
-    return load_corpus("sample", None, Rows())
+    return load_corpus("sample", None, BadRows())
 
 
 def _tiny(kind: str, directory: Path, dialogues: list[Dialogue]) -> Path:

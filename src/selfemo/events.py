@@ -66,7 +66,7 @@ def note(what: str, state: str = "", *, file: Path | None = None, **values: Any)
             os.close(descriptor)
 
 
-class Reader:
+class EventReader:
     """Reads a file of events as it grows.
 
     Args:

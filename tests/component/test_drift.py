@@ -15,7 +15,7 @@ from selfemo.context import Context
 from selfemo.data.corrections import Reading, collected_id
 from selfemo.data.dialogue import Dialogue, Utterance, read_jsonl
 from selfemo.data.feedback import Feedback
-from selfemo.data.records import Scored, read_records
+from selfemo.data.records import Prediction, read_records
 from tests.component import plain
 from tests.spaces import SPACES
 
@@ -43,7 +43,7 @@ def collected(config: Config, digest: str, label: str | None, days_ago: int = 0)
     context = Context(config)
     version = context.registry.versions.named(f"models:/{config.mlflow.model}@champion")
     scores = str(version.tags["selfemo.scores"])
-    rows = list(read_records(context.store.fetch(scores) / "predictions.jsonl.gz", Scored))
+    rows = list(read_records(context.store.fetch(scores) / "predictions.jsonl.gz", Prediction))
     manifest = context.store.manifest(scores)
     assert manifest
     held_out = {d.id: d for d in read_jsonl(context.store.fetch(manifest.inputs["prepared"]) / "held_out.jsonl")}

@@ -20,7 +20,7 @@ from components.report.component import report
 from selfemo import steps
 from selfemo.cli import main
 from selfemo.config import Config
-from selfemo.config.platform import Corpus
+from selfemo.config.platform import CorpusSettings
 from selfemo.context import Context
 from selfemo.data.dialogue import Dialogue, write_jsonl
 from selfemo.data.label_file import LabelFile
@@ -55,7 +55,9 @@ def made(
         play = config.selfplay.model_copy(update={"corpus_dialogues": 1000})
         grpo = config.grpo.model_copy(update={"replay": 1})
         labels = yaml.safe_load((files("selfemo.data") / "spaces" / "sample.yaml").read_text())
-        corpora = (Corpus(name="few", path=few(dialogues, place / "few"), labels=LabelFile.model_validate(labels)),)
+        corpora = (
+            CorpusSettings(name="few", path=few(dialogues, place / "few"), labels=LabelFile.model_validate(labels)),
+        )
         replaying = config.model_copy(update={"grpo": grpo, "selfplay": play, "corpora": corpora})
         text = replaying.to_json()
         data = plain.prepare(text)

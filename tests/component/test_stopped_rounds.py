@@ -11,7 +11,7 @@ import pytest
 from components.report.component import report
 from selfemo import processes, steps
 from selfemo.config import Config
-from selfemo.config.sections import Guard
+from selfemo.config.sections import GuardSettings
 from selfemo.context import Context
 from tests.component import plain
 from tests.conftest import there
@@ -94,7 +94,7 @@ def test_a_round_whose_rollouts_tell_of_collapse_is_stopped_and_marked(
 def test_a_challenger_with_one_label_for_everything_is_not_promoted(small_local: Config) -> None:
     from selfemo import steps
 
-    strict = small_local.model_copy(update={"guard": Guard(min_label_entropy=9)})
+    strict = small_local.model_copy(update={"guard": GuardSettings(min_label_entropy=9)})
     text = strict.to_json()
     data = plain.prepare(text)
     policy = plain.warmup(text, data)

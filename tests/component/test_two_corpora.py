@@ -13,7 +13,7 @@ from selfemo import steps
 from selfemo.config import Config
 from selfemo.context import Context
 from selfemo.data.dialogue import read_jsonl
-from selfemo.data.records import Scored, read_records
+from selfemo.data.records import Prediction, read_records
 from selfemo.errors import UserError
 from selfemo.loop import LoopState
 from tests.unit.corpora.meld import MELD_HEADER
@@ -64,7 +64,7 @@ def test_the_first_corpus_decides_and_every_figure_names_it(two: Config) -> None
 
     files = context.store.fetch(scores.uri)
     assert scores.result["weighted_f1"] == json.loads((files / "metrics.json").read_text())["sample"]["weighted_f1"]
-    assert {r.corpus for r in read_records(files / "predictions.jsonl.gz", Scored)} == {"sample", "meld"}
+    assert {r.corpus for r in read_records(files / "predictions.jsonl.gz", Prediction)} == {"sample", "meld"}
     second = context.store.uri("another")  # weights alike: no gain, on either
     context.store.publish(
         context.store.fetch(context.policies.find(first).uri), second, step="train", result={"seconds": 1.0}

@@ -169,11 +169,11 @@ def _sources(world: World) -> None:
 
 def _model(world: World) -> None:
     from selfemo.data.corpora import load_corpus
-    from selfemo.data.corpora.rows import Rows
+    from selfemo.data.corpora.rows import BadRows
     from tests.conftest import _tiny
 
     def make() -> str:
-        return str(_tiny("qwen3", world.place / "model", load_corpus("sample", None, Rows())))
+        return str(_tiny("qwen3", world.place / "model", load_corpus("sample", None, BadRows())))
 
     end = attempt(make, world.log("calm"))
     if end.outcome != "done":

@@ -20,9 +20,9 @@ import pydantic
 from selfemo import config as configuration
 from selfemo.config import Config
 from selfemo.data.corpora.load import load_corpus
-from selfemo.data.corpora.rows import Rows
+from selfemo.data.corpora.rows import BadRows
 from selfemo.data.dialogue import Dialogue, read_jsonl, write_jsonl
-from selfemo.data.records import Rollout, Sample, Scored, read_records, write_records
+from selfemo.data.records import Prediction, Rollout, Sample, read_records, write_records
 from selfemo.errors import UserError
 from selfemo.method.parsing import Answer, parse_expression, parse_understanding
 from selfemo.policy import adapters
@@ -55,8 +55,8 @@ def _corpus(name: str, files: Callable[[bytes], dict[str, bytes]]) -> Target:
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             (folder / file).write_bytes(contents)
         with suppress(UserError):
-            load_corpus(name, str(folder), Rows())
-        rows = Rows(skip_bad=True)
+            load_corpus(name, str(folder), BadRows())
+        rows = BadRows(skip_bad=True)
         with suppress(UserError):
             found = load_corpus(name, str(folder), rows)
             json.dumps(rows.quarantine).encode()
@@ -109,7 +109,7 @@ def records(data: bytes) -> None:
 
     file = PLACE / "r.jsonl.gz"
     for contents in (data, gzip.compress(data, 1)):
-        for kind in (Rollout, Sample, Scored):
+        for kind in (Rollout, Sample, Prediction):
             file.write_bytes(contents)
             with suppress(UserError):
                 found = list(read_records(file, kind))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from selfemo.config.platform import Gitops
+from selfemo.config.platform import GitopsSettings
 from selfemo.errors import UserError
 from selfemo.registry.git import proposed
 from tests.manifests.test_values import one, place, take
@@ -111,7 +111,7 @@ def told(server: Server, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_version_is_pushed_by_ssh_and_found_there_again(server: Server) -> None:
-    settings = Gitops(repository=server.url)
+    settings = GitopsSettings(repository=server.url)
     assert proposed(settings, wanted(), "why") == "committed on serve-self-emo-3, pushed"
     assert git(server.repository, "show", f"serve-self-emo-3:{FILE}") == wanted().to_yaml()
     assert proposed(settings, wanted(), "why") == "branch serve-self-emo-3 already holds the change"
@@ -121,14 +121,14 @@ def test_a_server_with_another_key_is_refused(server: Server, tmp_path: Path) ->
     known = server.mounted / "known_hosts"
     known.write_text(f"{known.read_text().split()[0]} {key(tmp_path / 'other')}\n")
     with pytest.raises(UserError, match="Host key verification failed"):
-        proposed(Gitops(repository=server.url), wanted(), "why")
+        proposed(GitopsSettings(repository=server.url), wanted(), "why")
     assert server.branches == ["main"]
 
 
 def test_a_server_that_is_not_known_is_refused_and_not_learnt(server: Server) -> None:
     (server.mounted / "known_hosts").write_text("")
     with pytest.raises(UserError, match="Host key verification failed"):
-        proposed(Gitops(repository=server.url), wanted(), "why")
+        proposed(GitopsSettings(repository=server.url), wanted(), "why")
     assert (server.mounted / "known_hosts").read_text() == ""
     assert server.branches == ["main"]
 
@@ -137,5 +137,5 @@ def test_a_key_that_the_server_does_not_know_is_refused(server: Server, tmp_path
     key(tmp_path / "stranger")
     (tmp_path / "stranger").replace(server.mounted / "key")
     with pytest.raises(UserError, match="Permission denied"):
-        proposed(Gitops(repository=server.url), wanted(), "why")
+        proposed(GitopsSettings(repository=server.url), wanted(), "why")
     assert server.branches == ["main"]

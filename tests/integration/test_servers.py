@@ -17,7 +17,7 @@ from selfemo.cli import main
 from selfemo.config import Config
 from selfemo.context import Context
 from selfemo.data.corpora import load_corpus
-from selfemo.data.corpora.rows import Rows
+from selfemo.data.corpora.rows import BadRows
 from selfemo.errors import CorruptArtifact, UserError
 from selfemo.store.artifacts import Manifest
 from selfemo.store.lock import Busy, Lost, held
@@ -115,10 +115,10 @@ def test_a_corpus_is_read_from_s3(small: Config, tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", running.secret_key)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     endpoint = running.processes["s3"].url
-    found = load_corpus("meld", store.uri("corpora", "meld"), Rows(), endpoint)
+    found = load_corpus("meld", store.uri("corpora", "meld"), BadRows(), endpoint)
     assert [d.id for d in found] == [f"meld/{split}/{n}" for split in ("train", "dev") for n in range(3)]
     with pytest.raises(UserError, match="nothing lies here"):
-        load_corpus("meld", store.uri("corpora", "other"), Rows(), endpoint)
+        load_corpus("meld", store.uri("corpora", "other"), BadRows(), endpoint)
 
 
 def test_s3_a_lock_has_one_holder_and_its_age_is_told_by_the_store(small: Config) -> None:

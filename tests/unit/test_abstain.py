@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selfemo.data.labels import LabelSpace
-from selfemo.data.records import Scored
+from selfemo.data.records import Prediction
 from selfemo.errors import CorruptArtifact
 from selfemo.method import abstain
 from selfemo.method.abstain import LEAST, Calibration
@@ -52,14 +52,14 @@ def test_the_best_precision_is_one_that_can_be_asked_for(rows: list[tuple[float,
         assert abstain.for_precision(known(rows), min(1, best + 0.01)) is None
 
 
-def drawn(temperature: float, count: int = 2000) -> list[Scored]:
+def drawn(temperature: float, count: int = 2000) -> list[Prediction]:
     """Turns read by a policy that would be right at a temperature."""
     rng = np.random.default_rng(0)
     said = rng.dirichlet(np.full(4, 0.7), count)
     true = scaled(said, temperature)
     gold = [SPACE.answers[rng.choice(4, p=row)] for row in true]
     return [
-        Scored(corpus="two", dialogue=str(i // 10), turn=i % 10, gold=g, predicted=("calm",), posterior=tuple(p))
+        Prediction(corpus="two", dialogue=str(i // 10), turn=i % 10, gold=g, predicted=("calm",), posterior=tuple(p))
         for i, (g, p) in enumerate(zip(gold, said.tolist(), strict=True))
     ]
 

@@ -14,8 +14,8 @@ from selfemo.data.dialogue import Dialogue, Utterance
 from selfemo.data.feedback import Feedback
 from selfemo.data.redaction import Masked
 from selfemo.serving import collect
-from selfemo.serving.collect import Bounds, Collector
-from selfemo.serving.record import Record
+from selfemo.serving.collect import Collector, RetentionBounds
+from selfemo.serving.record import RequestRecord
 
 SECONDS = 60
 
@@ -29,8 +29,8 @@ def said(count: int = 1) -> list[Utterance]:
     return [Utterance(speaker="User", text=f"Turn {n}.") for n in range(count)]
 
 
-def record(name: str = "", space: str = "") -> Record:
-    return Record("id", space=space, consents=True, conversation=name)
+def record(name: str = "", space: str = "") -> RequestRecord:
+    return RequestRecord("id", space=space, consents=True, conversation=name)
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def place(tmp_path: Path) -> Feedback:
 
 
 def test_a_conversation_is_drawn_as_a_whole_and_about_the_share(place: Feedback) -> None:
-    collector = Collector(place, as_it_is, "m", bounds=Bounds(share=0.3, seconds=0.01))
+    collector = Collector(place, as_it_is, "m", bounds=RetentionBounds(share=0.3, seconds=0.01))
     drawn = []
     for n in range(300):
         rows = [record(f"talk {n}") for _ in range(3)]
@@ -54,7 +54,7 @@ def test_a_conversation_is_drawn_as_a_whole_and_about_the_share(place: Feedback)
 
 
 def test_a_name_counts_with_its_key(place: Feedback) -> None:
-    collector = Collector(place, as_it_is, "m", bounds=Bounds(seconds=0.01))
+    collector = Collector(place, as_it_is, "m", bounds=RetentionBounds(seconds=0.01))
     rows = [record("mine", "one"), record("mine", "two"), record(), record()]
     for row in rows:
         collector.keep(row, "sample", said())
@@ -84,7 +84,7 @@ def test_nobody_waits_for_a_place_that_does_not_answer(
     stuck = Stuck(place.uri, place.backend)
     stuck.free.clear()
     stuck.asked.clear()
-    collector = Collector(stuck, as_it_is, "m", bounds=Bounds(seconds=0.01))
+    collector = Collector(stuck, as_it_is, "m", bounds=RetentionBounds(seconds=0.01))
     rows = [record() for _ in range(21)]
     collector.keep(rows[0], "sample", said())
     assert stuck.asked.wait(SECONDS)  # the first is being written
@@ -103,7 +103,7 @@ def test_what_cannot_be_masked_is_not_written(place: Feedback) -> None:
     def broken(texts: Sequence[str], names: Sequence[Collection[str]] = ()) -> Masked:
         raise RuntimeError("broken")
 
-    collector = Collector(place, broken, "m", bounds=Bounds(seconds=0.01))
+    collector = Collector(place, broken, "m", bounds=RetentionBounds(seconds=0.01))
     collector.keep(record(), "sample", said())
     collector.close(SECONDS)
     assert collector.counts["failed"] == 1 and not place.pieces()
@@ -121,7 +121,7 @@ def test_what_is_too_old_goes(place: Feedback, monkeypatch: pytest.MonkeyPatch) 
             finally:
                 gone.set()
 
-    collector = Collector(Told(place.uri, place.backend), as_it_is, "m", bounds=Bounds(days=30, seconds=0.01))
+    collector = Collector(Told(place.uri, place.backend), as_it_is, "m", bounds=RetentionBounds(days=30, seconds=0.01))
     assert gone.wait(SECONDS)
     collector.close(SECONDS)
     assert not place.pieces() and collector.counts["expired"] == 1

@@ -14,7 +14,7 @@ from selfemo.policies import Policies
 from selfemo.policy import adapters
 from selfemo.policy.engine import Engine, Sampling
 from selfemo.policy.load import load_engine
-from selfemo.policy.stepping import AnswersScored, Drawn, SampleAsk, ScoreAsk, stepper_of
+from selfemo.policy.stepping import Drawn, LikelihoodAsk, LikelihoodsFound, SampleAsk, stepper_of
 from selfemo.policy.weights import load_model, load_tokenizer
 from selfemo.store.artifacts import Store
 
@@ -123,17 +123,17 @@ def test_a_server_works_on_requests_together_with_any_engine(engine: Engine, tin
     end = load_tokenizer(str(tiny)).eos_token_id
     stepper = stepper_of(engine, [end], 8)
     samples = [SampleAsk(prompt, 1, Sampling(1, 6, 0.0)) for prompt in PROMPTS]
-    scores = ScoreAsk(PROMPTS, [[[11], [11, 12]]] * 3)
+    scores = LikelihoodAsk(PROMPTS, [[[11], [11, 12]]] * 3)
     drawn: dict[SampleAsk, list[int]] = {ask: [] for ask in samples}
     found: tuple[tuple[float, ...], ...] = ()
-    asks: tuple[SampleAsk | ScoreAsk, ...] = (*samples, scores)
+    asks: tuple[SampleAsk | LikelihoodAsk, ...] = (*samples, scores)
     for ask in asks:
         stepper.add(ask)
     while not stepper.idle():
         for event in stepper.step():
             if isinstance(event, Drawn):
                 drawn[event.ask].append(event.token)
-            elif isinstance(event, AnswersScored):
+            elif isinstance(event, LikelihoodsFound):
                 found = event.scores
     alone = engine.sample(PROMPTS, [1, 1, 1], Sampling(1, 6, 0.0))
     assert [tuple(drawn[ask]) for ask in samples] == [group[0].ids for group in alone]

@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from selfemo import config as configuration
 from selfemo.data.dialogue import Dialogue, Utterance
-from selfemo.data.records import Scored
+from selfemo.data.records import Prediction
 from selfemo.errors import UserError
 from selfemo.method.evaluation import confusion, summarise
 from selfemo.method.reader import ClassifierReader, ProbeReader, readers_for
@@ -24,9 +24,9 @@ CONFIG = configuration.load()
 labels = st.sampled_from(MELD.labels)
 
 
-def rows(pairs: Sequence[tuple[str, str | None]], per_dialogue: int = 3, corpus: str = "sample") -> list[Scored]:
+def rows(pairs: Sequence[tuple[str, str | None]], per_dialogue: int = 3, corpus: str = "sample") -> list[Prediction]:
     return [
-        Scored(
+        Prediction(
             corpus=corpus,
             dialogue=str(i // per_dialogue),
             turn=i % per_dialogue,

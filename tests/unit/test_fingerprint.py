@@ -17,7 +17,7 @@ import pytest
 from selfemo import fingerprint
 from selfemo.config import Config
 from selfemo.config.run import SECTIONS
-from selfemo.config.sections import Rewards
+from selfemo.config.sections import RewardsSettings
 from selfemo.context import Context
 
 
@@ -200,7 +200,7 @@ def test_what_a_step_reads_of_the_configuration_is_in_its_address(step: str) -> 
 
 
 def test_a_score_is_made_anew_where_its_smoothing_is_another(context: Context) -> None:
-    other = Context(context.config.model_copy(update={"rewards": Rewards(smoothing=0.5)}))
+    other = Context(context.config.model_copy(update={"rewards": RewardsSettings(smoothing=0.5)}))
     given = {"policy": "p", "prepared": "d"}
     assert context.uri("score", 1, given) != other.uri("score", 1, given)
     assert context.uri("evaluate", 1, given) == other.uri("evaluate", 1, given)

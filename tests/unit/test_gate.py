@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from selfemo import config as configuration
 from selfemo.data.divide import LEAST_DIALOGUES
-from selfemo.data.records import Scored
+from selfemo.data.records import Prediction
 from selfemo.errors import UserError
 from selfemo.method import gate
 from selfemo.method.evaluation import confusion
@@ -36,7 +36,7 @@ def test_a_better_challenger_is_promoted_and_the_evidence_is_kept() -> None:
 
 def test_a_champion_that_an_older_version_evaluated_can_be_compared_with() -> None:
     old = [
-        Scored.model_validate(row.model_dump(exclude={"posterior"}) | {"schema_version": "selfemo.scored/1"})
+        Prediction.model_validate(row.model_dump(exclude={"posterior"}) | {"schema_version": "selfemo.scored/1"})
         for row in rows(_pairs(0.5))
     ]
     assert gate.check(old, rows(_pairs(0.7)), SPACES, CONFIG).promoted
@@ -53,7 +53,7 @@ def test_equal_or_uncertain_challengers_are_not() -> None:
     assert "p 0.5000" in unsure.reason  # one dialogue of ten differs: it may as well have been the other way round
 
 
-def counted(right: dict[int, int], dialogues: int) -> list[Scored]:
+def counted(right: dict[int, int], dialogues: int) -> list[Prediction]:
     """Answers in dialogues of six turns, of which a number are right: three where none is told."""
     golds = ("joy", "fear") * 3
     return rows([(g, g if i < right.get(d, 3) else "anger") for d in range(dialogues) for i, g in enumerate(golds)], 6)
@@ -177,7 +177,7 @@ PASSED = Decision(True, "gain on sample")
 
 
 def test_a_drop_on_what_people_corrected_keeps_the_champion() -> None:
-    decision = gate.heard(PASSED, rows(_pairs(0.7)), rows(_pairs(0.5)), SPACES, CONFIG)
+    decision = gate.with_corrections(PASSED, rows(_pairs(0.7)), rows(_pairs(0.5)), SPACES, CONFIG)
     assert not decision.promoted and "on corrected turns of sample fell by" in decision.reason
     assert decision.gains["sample, corrected"].gain < -CONFIG.gate.max_drop
 
@@ -185,18 +185,20 @@ def test_a_drop_on_what_people_corrected_keeps_the_champion() -> None:
 def test_a_gain_on_what_people_corrected_promotes_nobody() -> None:
     old, new = rows(_pairs(0.5)), rows(_pairs(0.7))
     kept = Decision(False, "it may be chance")
-    assert gate.heard(PASSED, old, new, SPACES, CONFIG).promoted
-    decision = gate.heard(kept, old, new, SPACES, CONFIG)
+    assert gate.with_corrections(PASSED, old, new, SPACES, CONFIG).promoted
+    decision = gate.with_corrections(kept, old, new, SPACES, CONFIG)
     assert (decision.promoted, decision.reason) == (False, kept.reason)
-    assert gate.heard(PASSED, [], [], SPACES, CONFIG) == PASSED
+    assert gate.with_corrections(PASSED, [], [], SPACES, CONFIG) == PASSED
 
 
 def test_too_few_corrected_dialogues_are_said_and_decide_nothing() -> None:
-    decision = gate.heard(PASSED, counted({}, 7), counted(dict.fromkeys(range(7), 0), 7), SPACES, CONFIG)
+    decision = gate.with_corrections(PASSED, counted({}, 7), counted(dict.fromkeys(range(7), 0), 7), SPACES, CONFIG)
     assert decision.promoted and "7 corrected dialogues of sample decide nothing: it takes 8" in decision.reason
-    assert not gate.heard(PASSED, counted({}, 8), counted(dict.fromkeys(range(8), 0), 8), SPACES, CONFIG).promoted
+    assert not gate.with_corrections(
+        PASSED, counted({}, 8), counted(dict.fromkeys(range(8), 0), 8), SPACES, CONFIG
+    ).promoted
 
 
 def test_corrected_turns_have_to_be_the_same_for_both() -> None:
     with pytest.raises(gate.NotComparable):
-        gate.heard(PASSED, counted({}, 8), counted({}, 9), SPACES, CONFIG)
+        gate.with_corrections(PASSED, counted({}, 8), counted({}, 9), SPACES, CONFIG)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from selfemo.config.platform import Gitops
+from selfemo.config.platform import GitopsSettings
 from selfemo.context import Context
 from selfemo.errors import UserError
 from selfemo.registry.git import proposed
@@ -34,7 +34,7 @@ class Remembering:
 @pytest.mark.parametrize("kind", ["checkout", "address"])
 def test_a_push_that_was_refused_is_made_again_until_the_server_has_it(server: Path, tmp_path: Path, kind: str) -> None:
     git(tmp_path, "clone", "--quiet", str(server), "home")
-    settings = Gitops(repository=str(tmp_path / "home") if kind == "checkout" else server.as_uri())
+    settings = GitopsSettings(repository=str(tmp_path / "home") if kind == "checkout" else server.as_uri())
     hook = server / "hooks" / "pre-receive"
     hook.parent.mkdir(exist_ok=True)
     hook.write_text("#!/bin/sh\nexit 1\n")
@@ -53,7 +53,7 @@ def test_a_push_that_was_refused_is_made_again_until_the_server_has_it(server: P
 @pytest.mark.parametrize("kind", ["checkout", "address"])
 def test_a_pull_request_that_was_not_opened_is_opened_later_and_once(server: Path, tmp_path: Path, kind: str) -> None:
     git(tmp_path, "clone", "--quiet", str(server), "home")
-    settings = Gitops(repository=str(tmp_path / "home") if kind == "checkout" else server.as_uri())
+    settings = GitopsSettings(repository=str(tmp_path / "home") if kind == "checkout" else server.as_uri())
     memory, asked = Remembering(), tmp_path / "asked"
     with pytest.raises(UserError, match="no program"):
         proposed(settings.model_copy(update={"pull_request": "no-such-program"}), wanted(), "why", memory)
@@ -73,13 +73,13 @@ def test_a_pull_request_that_somebody_opened_before_is_no_error(server: Path, tm
     script.write_text('#!/bin/sh\necho "a pull request for branch x already exists" >&2\nexit 1\n')
     script.chmod(0o755)
     memory = Remembering()
-    settings = Gitops(repository=server.as_uri(), pull_request=str(script))
+    settings = GitopsSettings(repository=server.as_uri(), pull_request=str(script))
     assert proposed(settings, wanted(), "why", memory).endswith("opened")
     assert memory.commits == [git(server, "rev-parse", "serve-self-emo-3").strip()]
 
 
 def test_a_push_that_reached_nothing_is_not_called_one(server: Path) -> None:
-    settings = Gitops(repository=server.as_uri(), push="git push --dry-run origin HEAD:refs/heads/{branch}")
+    settings = GitopsSettings(repository=server.as_uri(), push="git push --dry-run origin HEAD:refs/heads/{branch}")
     with pytest.raises(UserError, match="has no such branch serve-self-emo-3"):
         proposed(settings, wanted(), "why")
 

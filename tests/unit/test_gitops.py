@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selfemo import config as configuration
-from selfemo.config.platform import Gitops
+from selfemo.config.platform import GitopsSettings
 from selfemo.context import Context
 from selfemo.data.records import write_records
 from selfemo.errors import UserError
@@ -38,7 +38,7 @@ def wanted(version: str = "3") -> Reference:
     return Reference("self-emo", version, f"s3://b/train-{version}", "d" * 64)
 
 
-def present(settings: Gitops) -> Reference | None:
+def present(settings: GitopsSettings) -> Reference | None:
     """What the branch that the cluster follows says is served."""
     place = Path(settings.repository.removeprefix("file://"))
     if FILE not in git(place, "ls-tree", "-r", "--name-only", settings.base).split("\n"):
@@ -67,8 +67,8 @@ def server(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def remote(server: Path) -> Gitops:
-    return Gitops(repository=server.as_uri())
+def remote(server: Path) -> GitopsSettings:
+    return GitopsSettings(repository=server.as_uri())
 
 
 def merge(server: Path, branch: str, tmp_path: Path, *, squash: bool) -> None:
@@ -83,7 +83,7 @@ def merge(server: Path, branch: str, tmp_path: Path, *, squash: bool) -> None:
     git(place, "push", "--quiet", "origin", "main")
 
 
-def test_a_change_is_a_commit_on_a_branch_that_says_what_and_why(server: Path, remote: Gitops) -> None:
+def test_a_change_is_a_commit_on_a_branch_that_says_what_and_why(server: Path, remote: GitopsSettings) -> None:
     assert present(remote) is None
     assert proposed(remote, wanted(), "gain +0.02") == "committed on serve-self-emo-3, pushed"
     message = git(server, "log", "-1", "--format=%B", "serve-self-emo-3")
@@ -94,7 +94,7 @@ def test_a_change_is_a_commit_on_a_branch_that_says_what_and_why(server: Path, r
     assert git(server, "log", "--format=%s", "main").split("\n")[0] == "first"
 
 
-def test_the_same_change_is_proposed_once(server: Path, remote: Gitops) -> None:
+def test_the_same_change_is_proposed_once(server: Path, remote: GitopsSettings) -> None:
     proposed(remote, wanted(), "why")
     before = git(server, "rev-parse", "serve-self-emo-3")
     assert "already holds the change" in proposed(remote, wanted(), "why")
@@ -102,7 +102,9 @@ def test_the_same_change_is_proposed_once(server: Path, remote: Gitops) -> None:
 
 
 @pytest.mark.parametrize("squash", [True, False])
-def test_back_and_forth_is_a_new_change_each_time(server: Path, remote: Gitops, tmp_path: Path, squash: bool) -> None:
+def test_back_and_forth_is_a_new_change_each_time(
+    server: Path, remote: GitopsSettings, tmp_path: Path, squash: bool
+) -> None:
     for turn, version in enumerate(("3", "4", "3")):
         assert proposed(remote, wanted(version), "why").startswith("committed")
         (tmp_path / str(turn)).mkdir()
@@ -112,7 +114,7 @@ def test_back_and_forth_is_a_new_change_each_time(server: Path, remote: Gitops, 
 
 
 def test_it_may_be_written_straight_to_the_branch_that_is_followed(server: Path) -> None:
-    straight = Gitops(
+    straight = GitopsSettings(
         repository=server.as_uri(), branch="main", push="git push --quiet origin HEAD:refs/heads/{branch}"
     )
     proposed(straight, wanted(), "why")
@@ -125,7 +127,7 @@ def test_a_checkout_is_left_as_it_is(server: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
     git(tmp_path, "clone", "--quiet", str(server), str(home))
     (home / "README.md").write_text("my unfinished work")
-    local = Gitops(repository=str(home))
+    local = GitopsSettings(repository=str(home))
     proposed(local, wanted(), "why")
     assert (home / "README.md").read_text() == "my unfinished work"
     assert not (home / FILE).exists()
@@ -138,7 +140,7 @@ def test_a_checkout_without_a_remote_gets_the_branch(server: Path, tmp_path: Pat
     home = tmp_path / "home"
     git(tmp_path, "clone", "--quiet", str(server), str(home))
     git(home, "remote", "remove", "origin")
-    assert proposed(Gitops(repository=str(home), push=""), wanted(), "why") == "committed on serve-self-emo-3"
+    assert proposed(GitopsSettings(repository=str(home), push=""), wanted(), "why") == "committed on serve-self-emo-3"
     assert git(home, "show", f"serve-self-emo-3:{FILE}") == wanted().to_yaml()
 
 
@@ -147,7 +149,7 @@ def test_the_pull_request_command_is_run_without_a_shell(server: Path, tmp_path:
     script = tmp_path / "open"
     script.write_text(f'#!/bin/sh\nprintf "%s|" "$@" > {told}\n')
     script.chmod(0o755)
-    settings = Gitops(repository=server.as_uri(), pull_request=f"{script} --head {{branch}} --body {{body}}")
+    settings = GitopsSettings(repository=server.as_uri(), pull_request=f"{script} --head {{branch}} --body {{body}}")
     assert proposed(settings, wanted(), "$(touch owned); `id`\x1b[31m").endswith("pushed, opened")
     _, branch, _, body, _ = told.read_text().split("|")
     assert branch == "serve-self-emo-3"
@@ -158,13 +160,13 @@ def test_the_pull_request_command_is_run_without_a_shell(server: Path, tmp_path:
 
 def test_what_cannot_be_done_is_an_error_that_names_the_way_on(server: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="sync-registry"):
-        proposed(Gitops(repository=server.as_uri(), push="git push nowhere {branch}"), wanted(), "why")
+        proposed(GitopsSettings(repository=server.as_uri(), push="git push nowhere {branch}"), wanted(), "why")
     with pytest.raises(UserError, match="no program"):
-        proposed(Gitops(repository=server.as_uri(), pull_request="no-such-program"), wanted("4"), "why")
+        proposed(GitopsSettings(repository=server.as_uri(), pull_request="no-such-program"), wanted("4"), "why")
     with pytest.raises(UserError, match="outside the repository"):
-        proposed(Gitops(repository=server.as_uri(), reference="../x"), wanted(), "why")
+        proposed(GitopsSettings(repository=server.as_uri(), reference="../x"), wanted(), "why")
     with pytest.raises(UserError, match="no such checkout"):
-        proposed(Gitops(repository=str(tmp_path / "none")), wanted(), "why")
+        proposed(GitopsSettings(repository=str(tmp_path / "none")), wanted(), "why")
 
 
 @given(st.text(), st.text())
@@ -179,7 +181,7 @@ def test_references_round_trip_whatever_the_names(model: str, version: str) -> N
     ("there", "then"), [("0", "1"), ("1", "1"), ("3", "3"), ("-1", "1"), ("many", "1"), (None, "1")]
 )
 def test_a_version_is_served_by_as_many_pods_as_the_file_says_and_one_at_least(
-    server: Path, remote: Gitops, tmp_path: Path, there: str | None, then: str
+    server: Path, remote: GitopsSettings, tmp_path: Path, there: str | None, then: str
 ) -> None:
     if there is not None:
         file = tmp_path / "seed" / FILE

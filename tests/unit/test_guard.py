@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from selfemo.config.sections import Guard
+from selfemo.config.sections import GuardSettings
 from selfemo.method import guard
 from selfemo.registry.rounds import RoundRow, cells
 from selfemo.report.table import show_rounds
@@ -22,8 +22,8 @@ HEALTHY = {"label_entropies": {"meld": 1.1}, "expression_answered": 0.9, "expres
 
 
 def test_a_healthy_round_passes() -> None:
-    assert guard.of_rollouts(ROLLOUTS, Guard()) == ""
-    assert guard.of_challenger(HEALTHY, Guard()) == ""
+    assert guard.of_rollouts(ROLLOUTS, GuardSettings()) == ""
+    assert guard.of_challenger(HEALTHY, GuardSettings()) == ""
 
 
 @pytest.mark.parametrize(
@@ -36,13 +36,13 @@ def test_a_healthy_round_passes() -> None:
     ],
 )
 def test_each_figure_of_the_rollouts_can_raise_the_alarm(figure: str, words: str) -> None:
-    assert words in guard.of_rollouts(ROLLOUTS | {figure: 0.01}, Guard())
-    off = Guard(min_label_entropy=0, min_eligible=0, min_distinct_2=0)
+    assert words in guard.of_rollouts(ROLLOUTS | {figure: 0.01}, GuardSettings())
+    off = GuardSettings(min_label_entropy=0, min_eligible=0, min_distinct_2=0)
     assert guard.of_rollouts(ROLLOUTS | {figure: 0.0}, off) == ""
 
 
 def test_all_that_is_past_its_bound_is_named() -> None:
-    said = guard.of_rollouts(ROLLOUTS | {"predicted_entropy": 0.1, "eligible": 0.001}, Guard())
+    said = guard.of_rollouts(ROLLOUTS | {"predicted_entropy": 0.1, "eligible": 0.001}, GuardSettings())
     assert (
         said == "collapse: label entropy of the predictions 0.10 is below 0.3, "
         "share of eligible candidates 0.00 is below 0.02"
@@ -50,17 +50,17 @@ def test_all_that_is_past_its_bound_is_named() -> None:
 
 
 def test_without_candidates_or_replies_there_is_nothing_to_judge() -> None:
-    assert guard.of_rollouts({"candidates": 0}, Guard()) == ""
-    assert guard.of_rollouts({"candidates": 80, "eligible": 0.3}, Guard()) == ""
+    assert guard.of_rollouts({"candidates": 0}, GuardSettings()) == ""
+    assert guard.of_rollouts({"candidates": 80, "eligible": 0.3}, GuardSettings()) == ""
 
 
 def test_a_challenger_is_judged_by_what_it_answers() -> None:
     assert "held-out turns" in guard.of_challenger(
-        HEALTHY | {"label_entropies": {"meld": 1.2, "emorynlp": 0.0}}, Guard()
+        HEALTHY | {"label_entropies": {"meld": 1.2, "emorynlp": 0.0}}, GuardSettings()
     )
-    assert "held-out replies" in guard.of_challenger(HEALTHY | {"expression_distinct_2": 0.1}, Guard())
+    assert "held-out replies" in guard.of_challenger(HEALTHY | {"expression_distinct_2": 0.1}, GuardSettings())
     unasked = {"label_entropies": {"meld": 1.1}}
-    assert guard.of_challenger(unasked, Guard()) == ""
+    assert guard.of_challenger(unasked, GuardSettings()) == ""
 
 
 def test_the_table_says_which_round_was_stopped_and_why(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from selfemo import hardware
-from selfemo.config.platform import Policy
+from selfemo.config.platform import PolicySettings
 from selfemo.policy import compute
 
 
@@ -82,17 +82,17 @@ def test_auto_follows_the_machine_and_the_configuration_can_insist(monkeypatch: 
     torch = pytest.importorskip("torch")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(hardware, "fast_bfloat16", lambda: fast)
-    assert compute.compute(Policy()).bfloat16 is fast
-    assert compute.compute(Policy(precision="bfloat16")).bfloat16
-    assert not compute.compute(Policy(precision="float32")).bfloat16
+    assert compute.compute(PolicySettings()).bfloat16 is fast
+    assert compute.compute(PolicySettings(precision="bfloat16")).bfloat16
+    assert not compute.compute(PolicySettings(precision="float32")).bfloat16
 
 
 def test_how_it_computes_is_said_in_one_line_once(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr(compute.log, "info", lambda form, *given: said.append(form % given))
     compute._say.cache_clear()
-    first = compute.compute(Policy(precision="float32"))
-    compute.compute(Policy(precision="float32"))
+    first = compute.compute(PolicySettings(precision="float32"))
+    compute.compute(PolicySettings(precision="float32"))
     assert said == [str(first)]
     assert str(first).startswith("computing in float32, ")
 
@@ -102,6 +102,6 @@ def test_a_gpu_is_named_in_that_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "A GPU of 80 GB")
-    found = compute.compute(Policy())
+    found = compute.compute(PolicySettings())
     assert (found.device, found.bfloat16) == ("cuda", True)
     assert str(found).endswith(", on A GPU of 80 GB")

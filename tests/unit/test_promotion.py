@@ -15,7 +15,7 @@ from selfemo.errors import GateClosed, UserError
 from selfemo.method import gate
 from selfemo.method.gate import Decision
 from selfemo.registry import promotion
-from selfemo.registry.mlflow_client import Refused, Unreachable
+from selfemo.registry.mlflow_client import MlflowRefused, Unreachable
 from selfemo.registry.promotion import after_decision, promote_version
 from selfemo.registry.rounds import RoundRow, cells
 from selfemo.registry.versions import CHALLENGER, CHAMPION
@@ -104,7 +104,7 @@ def test_a_fault_while_the_gate_is_asked_loses_no_promotion(
     kept, ask = Path(first_scores.removeprefix("file://")), promotion.against_registry
 
     def away(name: str) -> object:
-        raise {"refused": Refused, "unreachable": Unreachable}[fault]("MLflow says so")
+        raise {"refused": MlflowRefused, "unreachable": Unreachable}[fault]("MLflow says so")
 
     with monkeypatch.context() as outage:
 

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selfemo.config.platform import Gitops
+from selfemo.config.platform import GitopsSettings
 from selfemo.registry.git import proposed
 from selfemo.registry.reference import HEADER, CanaryReference, Reference, knows_canaries, replicas_of
 from tests.unit.test_gitops import FILE, git, merge, remote, server, wanted
@@ -69,7 +69,7 @@ def test_a_file_with_what_no_file_of_ours_may_have_says_nothing(more: str) -> No
 
 
 def test_a_canary_begins_gets_its_share_and_ends_each_by_a_change_of_its_own(
-    server: Path, remote: Gitops, tmp_path: Path
+    server: Path, remote: GitopsSettings, tmp_path: Path
 ) -> None:
     beside = (None, CanaryReference("4", "s3://b/train-4", "e" * 64, 0), CANARY, CanaryReference.nobody())
     titles = []
@@ -92,7 +92,7 @@ def test_a_canary_begins_gets_its_share_and_ends_each_by_a_change_of_its_own(
 
 
 def test_a_file_that_manifests_read_for_canaries_goes_on_saying_that_there_is_none(
-    server: Path, remote: Gitops, tmp_path: Path
+    server: Path, remote: GitopsSettings, tmp_path: Path
 ) -> None:
     proposed(remote, wanted().with_canary(CanaryReference.nobody()), "why")
     merge(server, "serve-self-emo-3", tmp_path, squash=False)

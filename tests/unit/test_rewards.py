@@ -111,10 +111,10 @@ def test_a_posterior_is_what_remains_if_one_of_the_answers_is_given(scores: list
 def test_calibrated_votes_lean_to_labels_that_are_said_less_often_than_they_occur(
     named: np.ndarray, known: list[int]
 ) -> None:
-    votes = rewards.calibration(named, known, 1.0)
+    votes = rewards.label_shift_weights(named, known, 1.0)
     assert (votes > 0).all()
     assert np.array_equal(votes, np.ones(M)) or any(known)
-    assert np.allclose(rewards.calibration(named, known, 0.0), 1)
+    assert np.allclose(rewards.label_shift_weights(named, known, 0.0), 1)
     own = named.sum(axis=0) + 1
     ratio = (np.array(known) + 1) / own * own.sum() / (np.array(known) + 1).sum()
     assert not any(known) or np.allclose(votes, ratio.clip(rewards.LEAST, rewards.MOST))
@@ -122,35 +122,35 @@ def test_calibrated_votes_lean_to_labels_that_are_said_less_often_than_they_occu
 
 def test_a_stray_chance_does_not_become_the_target_however_rare_its_label_is() -> None:
     named = np.array([[0.99, 0.01]] * 300 + [[1.0, 0.0]] * 300)
-    votes = rewards.calibration(named, [200, 60], 1.0)
+    votes = rewards.label_shift_weights(named, [200, 60], 1.0)
     assert votes[1] == rewards.MOST  # the ratio itself is more
     assert np.all(agreed(named, votes) == 1)
     even = np.array([[15 / 16] + [(i % 6 == j) / 16 for j in range(6)] for i in range(70)])
-    assert np.all(agreed(even, rewards.calibration(even, [30] * 7, 1.0)) == 1)
+    assert np.all(agreed(even, rewards.label_shift_weights(even, [30] * 7, 1.0)) == 1)
 
 
 def agreed(named: np.ndarray, votes: np.ndarray) -> np.ndarray:
     """The consensus of turns whose answers are single labels, each counting so much."""
     singles = (1 << np.arange(named.shape[1])).astype(np.uint64)
-    return rewards.consensus(rewards.aligned(named / named.sum(1, keepdims=True), singles, votes))
+    return rewards.consensus(rewards.reweighted(named / named.sum(1, keepdims=True), singles, votes))
 
 
 @given(posteriors())
 def test_what_counts_all_labels_alike_changes_nothing(read: np.ndarray) -> None:
-    assert rewards.aligned(read, ANSWERS, np.full(M, 2.0)) == pytest.approx(read)
+    assert rewards.reweighted(read, ANSWERS, np.full(M, 2.0)) == pytest.approx(read)
 
 
 def test_a_set_counts_as_its_labels_in_the_mean() -> None:
     answers = np.array([0b01, 0b10, 0b11], dtype=np.uint64)
-    found = rewards.aligned(np.full((1, 3), 1 / 3), answers, np.array([4.0, 1.0]))
+    found = rewards.reweighted(np.full((1, 3), 1 / 3), answers, np.array([4.0, 1.0]))
     assert found[0] == pytest.approx(np.array([4, 1, 2]) / 7)
 
 
 def test_a_label_said_too_often_needs_more_votes() -> None:
     named = np.array([[5 / 8, 3 / 8]] * 4)
     assert rewards.consensus(named).tolist() == [1] * 4
-    assert agreed(named, rewards.calibration(named, [3, 9], 1.0)).tolist() == [2] * 4
-    assert agreed(named, rewards.calibration(named, [9, 3], 1.0)).tolist() == [1] * 4
+    assert agreed(named, rewards.label_shift_weights(named, [3, 9], 1.0)).tolist() == [2] * 4
+    assert agreed(named, rewards.label_shift_weights(named, [9, 3], 1.0)).tolist() == [1] * 4
 
 
 @given(posteriors())

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from starlette.exceptions import HTTPException
 
 from selfemo.data.dialogue import Utterance
-from selfemo.serving.sessions import Bounds, Sessions, space_of
+from selfemo.serving.sessions import SessionBounds, Sessions, space_of
 
 
 def turns(*texts: str) -> list[Utterance]:
@@ -23,7 +23,7 @@ def last_two(history: Sequence[Utterance]) -> Sequence[Utterance]:
 
 def test_one_that_was_not_used_for_long_is_forgotten() -> None:
     now = [0.0]
-    sessions = Sessions(last_two, Bounds(seconds=10), lambda: now[0])
+    sessions = Sessions(last_two, SessionBounds(seconds=10), lambda: now[0])
     sessions.remember("", sessions.find("", "old", None), turns("a"))
     now[0] = 8
     sessions.remember("", sessions.find("", "new", None), turns("b"))
@@ -73,7 +73,7 @@ def test_a_session_may_be_kept_while_all_of_its_requests_agree() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.text(max_size=8)), max_size=30))
 def test_there_are_never_more_nor_larger_ones_than_may_be(said: list[tuple[int, str]]) -> None:
-    sessions = Sessions(last_two, Bounds(number=3, characters=30))
+    sessions = Sessions(last_two, SessionBounds(number=3, characters=30))
     for number, text in said:
         session = sessions.find("", str(number), None)
         sessions.remember("", session, turns(text))

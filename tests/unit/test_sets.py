@@ -12,7 +12,7 @@ from sklearn.metrics import accuracy_score, f1_score, label_ranking_average_prec
 
 from selfemo import config as configuration
 from selfemo.data.labels import LabelSpace
-from selfemo.data.records import Scored
+from selfemo.data.records import Prediction
 from selfemo.errors import UserError
 from selfemo.method import gate
 from selfemo.method.evaluation import summarise
@@ -31,9 +31,9 @@ CONFIG = configuration.load(None, ["evaluation.bootstrap=100"])
 answers = st.sampled_from(SPACE.answers)
 
 
-def row(gold: tuple[str, ...], named: tuple[str, ...], place: int = 0, **more: object) -> Scored:
+def row(gold: tuple[str, ...], named: tuple[str, ...], place: int = 0, **more: object) -> Prediction:
     sure = np.array([0.7 if answer == named else 0.05 for answer in SPACE.answers])
-    return Scored.model_validate(
+    return Prediction.model_validate(
         dict(corpus="four", dialogue=str(place // 3), turn=place % 3, gold=gold, predicted=named)
         | dict(posterior=tuple(sure / sure.sum()))
         | more
@@ -119,7 +119,7 @@ def test_a_set_shares_its_probability_among_its_labels() -> None:
     assert vote_cross_entropy(shared(sure, SPACE), votes, SPACE) == pytest.approx(math.log(2))
 
 
-def compared(better: bool, gold: tuple[str, ...], count: int = 36) -> list[Scored]:
+def compared(better: bool, gold: tuple[str, ...], count: int = 36) -> list[Prediction]:
     """Turns whose first label is right in any case; of the second the better policy is right as well."""
     return [row(gold, gold if better or i % 2 else gold[:1], i) for i in range(count)]
 

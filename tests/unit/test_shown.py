@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from selfemo import logs
 from selfemo.data.corpora import load_corpus
-from selfemo.data.corpora.rows import Rows
+from selfemo.data.corpora.rows import BadRows
 from selfemo.errors import UserError
 from selfemo.registry.credentials import moved
 from selfemo.shown import has_credentials, printable, redacted, shown
@@ -68,7 +68,7 @@ def test_an_error_in_a_corpus_moves_no_cursor(tmp_path: Path) -> None:
             f'{{"episodes": [{{"scenes": [{{"scene_id": "s", "utterances": [{row}]}}]}}]}}'
         )
     with pytest.raises(UserError) as raised:
-        load_corpus("emorynlp-json", str(tmp_path), Rows())
+        load_corpus("emorynlp-json", str(tmp_path), BadRows())
     assert "pwn" in str(raised.value)
     assert not any(c in str(raised.value) for c in "\x1b\x07")
 

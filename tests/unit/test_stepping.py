@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from selfemo.policy.engine import Sampling
-from selfemo.policy.stepping import AnswersScored, Ask, Broken, Drawn, SampleAsk, ScoreAsk, Stepper
+from selfemo.policy.stepping import Ask, Broken, Drawn, LikelihoodAsk, LikelihoodsFound, SampleAsk, Stepper
 from selfemo.policy.trees.sampler import TransformersEngine
 from selfemo.policy.trees.stepper import TreeStepper
 from selfemo.policy.weights import load_model, load_tokenizer
@@ -30,7 +30,7 @@ def engine(tiny: Path) -> TransformersEngine:
     return TransformersEngine(load_model(str(tiny)), load_tokenizer(str(tiny)))
 
 
-def run(stepper: Stepper, asks: Sequence[SampleAsk | ScoreAsk], each: int = 0) -> dict[Ask, Any]:
+def run(stepper: Stepper, asks: Sequence[SampleAsk | LikelihoodAsk], each: int = 0) -> dict[Ask, Any]:
     """Work until all is done; every so many steps another ask joins. Tokens of completions, or scores, by ask."""
     waiting = list(asks)
     drawn: dict[Ask, list[list[int]]] = {a: [[] for _ in range(a.sampling.n)] for a in asks if isinstance(a, SampleAsk)}
@@ -46,7 +46,7 @@ def run(stepper: Stepper, asks: Sequence[SampleAsk | ScoreAsk], each: int = 0) -
             if isinstance(event, Drawn):
                 drawn[event.ask][event.index].append(event.token)
             else:
-                assert isinstance(event, AnswersScored)
+                assert isinstance(event, LikelihoodsFound)
                 found[event.ask] = event.scores
     return found
 
@@ -73,9 +73,9 @@ def test_a_seeded_answer_does_not_depend_on_its_company(engine: TransformersEngi
 def test_scores_are_those_of_the_engine_whoever_else_is_asked(engine: TransformersEngine) -> None:
     answers = [[1, 2, 3], [1, 2], [4], [1, 5, 6, 7]]
     scores = [
-        ScoreAsk(PROMPTS[:2], [answers, answers[:2]]),
-        ScoreAsk(PROMPTS, [answers] * 4),
-        ScoreAsk(PROMPTS[2:], [answers] * 2),
+        LikelihoodAsk(PROMPTS[:2], [answers, answers[:2]]),
+        LikelihoodAsk(PROMPTS, [answers] * 4),
+        LikelihoodAsk(PROMPTS[2:], [answers] * 2),
     ]
     found = run(TreeStepper(engine, 8), [scores[0], *asks()[:4], *scores[1:]], 2)
     for ask in scores:
@@ -94,7 +94,7 @@ class Whole:
 
 
 def test_an_engine_that_answers_whole_calls_gives_the_same(engine: TransformersEngine) -> None:
-    some: list[SampleAsk | ScoreAsk] = [*asks(), ScoreAsk(PROMPTS[:2], [[[1, 2], [3]]] * 2)]
+    some: list[SampleAsk | LikelihoodAsk] = [*asks(), LikelihoodAsk(PROMPTS[:2], [[[1, 2], [3]]] * 2)]
     whole = WholeCalls(Whole(engine), [int(e) for e in engine.ends], 32)
     found, expected = run(whole, some), run(TreeStepper(engine, 32), some)
     for ask in some:
@@ -260,7 +260,7 @@ def test_layers_that_see_a_window_see_it_alone(tiny: Path, tmp_path: Path) -> No
     stepper = TreeStepper(TransformersEngine(load_model(str(tmp_path)), load_tokenizer(str(tmp_path))), 4)
     stepper.ends = np.array([-1])
     asks = [SampleAsk(p, 1, Sampling(n, 12, 0.0)) for p, n in ((prompt, 1), (PROMPTS[3], 1), (prompt, 2))]
-    scores = ScoreAsk([prompt], [[[7, 8], [9]]])
+    scores = LikelihoodAsk([prompt], [[[7, 8], [9]]])
     found = run(stepper, [*asks, scores], 2)
     assert found[asks[0]] == [greedy]
     assert found[asks[2]] == [greedy, greedy]

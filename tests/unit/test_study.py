@@ -12,12 +12,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selfemo.data.records import Scored
+from selfemo.data.records import Prediction
 from selfemo.errors import UserError
 from selfemo.method.tallies import scores_of
 from selfemo.study import command, page
 from selfemo.study.execute import counts
-from selfemo.study.plan import Plan, load, study_runs
+from selfemo.study.plan import StudyPlan, load, study_runs
 from selfemo.study.stats import Variants, dense
 from tests.spaces import SPACES
 
@@ -218,7 +218,7 @@ def test_counts_hold_all_that_the_scores_need(turns: list[tuple[int, int, int]])
 
     names = SPACES["meld"].labels
     rows = [
-        Scored(
+        Prediction(
             corpus="meld",
             dialogue=str(d),
             turn=i,
@@ -265,7 +265,7 @@ def test_runs_scored_on_different_dialogues_are_not_compared() -> None:
 
 
 def test_the_page_has_a_row_for_each_finished_variant_and_its_data(tmp_path: Path) -> None:
-    plan = Plan.model_validate(PLAN)
+    plan = StudyPlan.model_validate(PLAN)
     records = [record("warm-up", 1, 2), record("ours", 1, 3)]
     table = page.write(plan, records, tmp_path, "selfemo study").read_text()
     row = next(line for line in table.splitlines() if line.startswith("| ours | 1 | 75.0"))
@@ -287,7 +287,7 @@ def test_entropies_stand_under_the_names_that_they_have_today_whatever_a_record_
     before, after = record("ours", 1, 3), record("ours", 2, 3)
     before["rounds"][1]["filter"] = {"predicted_entropy": 1.25, "label_entropy": 1.5}  # of targets, and of those kept
     after["rounds"][1]["filter"] = {"predicted_entropy": 0.25, "target_entropy": 1.75, "kept_entropy": 1.5}
-    table = page.write(Plan.model_validate(PLAN), [before, after], tmp_path, "c").read_text()
+    table = page.write(StudyPlan.model_validate(PLAN), [before, after], tmp_path, "c").read_text()
     lines = [line.split(" | ") for line in table.split("| variant | round")[1].splitlines()]
     heads, row = ["", "round", *lines[0][1:]], next(line for line in lines if line[:2] == ["| ours", "1"])
     assert row[heads.index("entropy of predictions")] == "0.25"

@@ -22,7 +22,7 @@ from selfemo.method.player import HEARD, Player, written
 from selfemo.method.prompts import Prompter
 from selfemo.method.rewards import posterior
 from selfemo.method.voices import BELIEFS, RECOGNISER, RESPONDER, WORDS, fit_weights, loss_of, pool
-from selfemo.method.words import Words, words_of
+from selfemo.method.words import WordModel, words_of
 from selfemo.policy.trees.sampler import TransformersEngine
 from selfemo.policy.weights import load_model, load_tokenizer
 from tests.spaces import SPACES
@@ -149,7 +149,7 @@ def test_turns_without_a_word_are_no_bag_of_words(text: str) -> None:
 
 def test_words_can_decide_a_target(dialogues: list[Dialogue]) -> None:
     scared = next(u.text for d in dialogues for u in d.turns if u.gold == ("fear",))
-    read = written(Words(dialogues, 0).read(scared, SPACE))
+    read = written(WordModel(dialogues, 0).read(scared, SPACE))
     turn = understanding(DOUBT)
     found = filter_rollouts([turn.model_copy(update={"posteriors": {**turn.posteriors, WORDS: read}})], SPACES, CONFIG)
     assert [s.target for s in found.samples] == [("fear",)]

@@ -28,7 +28,7 @@ def names(space: LabelSpace, prefix: str) -> list[str]:
 
 
 @dataclass
-class Reader:
+class ReadingLookup:
     """Looks up what was read in turns.
 
     Attributes:
@@ -47,7 +47,7 @@ class Reader:
 
     @classmethod
     @contextmanager
-    def opened(cls, path: Path, space: LabelSpace, belief: Belief, prefix: str) -> Iterator[Reader]:
+    def opened(cls, path: Path, space: LabelSpace, belief: Belief, prefix: str) -> Iterator[ReadingLookup]:
         """With a file of posteriors, one after the other in the order of the turns."""
         with path.open("rb") as file:
             yield cls(space, belief, names(space, prefix), file.fileno())

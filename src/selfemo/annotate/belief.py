@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from selfemo.data.corpora.table import spaces_in
 from selfemo.data.labels import LabelSpace
-from selfemo.data.records import Scored, read_records
+from selfemo.data.records import Prediction, read_records
 from selfemo.errors import UserError
 from selfemo.method.abstain import (
     CALIBRATION,
     LEAST,
     Calibration,
-    Kept,
+    OperatingPoint,
     best_precision,
     calibrate,
     for_precision,
@@ -49,7 +49,7 @@ class Belief:
 
     temperature: float
     threshold: float
-    kept: Kept | None = None
+    kept: OperatingPoint | None = None
     source: str = ""
 
 
@@ -92,7 +92,7 @@ def known_of(context: Context, scores: str, corpus: str, space: LabelSpace) -> C
         known = read_calibration(directory / CALIBRATION)
     elif (directory / PREDICTIONS).is_file():  # of an older version
         known = {}
-        rows, spaces = list(read_records(directory / PREDICTIONS, Scored)), spaces_in(directory)
+        rows, spaces = list(read_records(directory / PREDICTIONS, Prediction)), spaces_in(directory)
         for corpus in dict.fromkeys(row.corpus for row in rows):
             of_corpus = [row for row in rows if row.corpus == corpus]
             if corpus in spaces and all(len(r.posterior) == len(spaces[corpus].answers) for r in of_corpus):

@@ -10,11 +10,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from selfemo.annotate.source import Source
+from selfemo.annotate.source import AnnotationSource
 from selfemo.data.intake.columns import FILE, Columns, listed
 from selfemo.data.intake.naming import Naming
 from selfemo.data.intake.refusals import Refusals
-from selfemo.data.intake.turns import Reader
+from selfemo.data.intake.turns import TurnReader
 from selfemo.errors import UserError
 
 _MANY = 10_000
@@ -84,7 +84,7 @@ class Index:
             )
 
 
-def build(path: Path, source: Source, added: Sequence[str]) -> None:
+def build(path: Path, source: AnnotationSource, added: Sequence[str]) -> None:
     """Read all rows, and write their turns in order; the file is there whole or not at all.
 
     Args:
@@ -118,7 +118,7 @@ def build(path: Path, source: Source, added: Sequence[str]) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _collect(base: sqlite3.Connection, source: Source, added: frozenset[str]) -> None:
+def _collect(base: sqlite3.Connection, source: AnnotationSource, added: frozenset[str]) -> None:
     """Put every row's turns down as they come."""
     columns, refusals = source.columns, Strict()
     rows: list[tuple[Any, ...]] = []
@@ -131,7 +131,7 @@ def _collect(base: sqlite3.Connection, source: Source, added: frozenset[str]) ->
         file, apart = table.source.path, "" if columns.split else table.source.split or ""
         gap = source.plan.options.gap * 3600 if columns.dialogue == (FILE,) and columns.time else None
         name = str(source.relative(table)) if len(source.tables) > 1 else ""
-        reader = Reader(file, columns, Naming(), refusals, name, gap)
+        reader = TurnReader(file, columns, Naming(), refusals, name, gap)
         for row_number, row in table.rows(refusals):
             if clash := next((name for name in _names(row, columns) if name in added), None):
                 fix = "give what is added another name: --prefix emo_"
@@ -158,7 +158,7 @@ def _names(row: dict[str, Any], columns: Columns) -> Iterator[str]:
             yield from turn
 
 
-def _order(base: sqlite3.Connection, source: Source) -> None:
+def _order(base: sqlite3.Connection, source: AnnotationSource) -> None:
     """Number the turns, dialogue by dialogue; rows that are of one turn, such as one a rater, have its number."""
     columns = source.columns
     turns: list[tuple[Any, ...]] = []
@@ -225,7 +225,7 @@ def _unique(columns: Columns) -> bool:
 
 
 def _twice(
-    source: Source, file: int, row: int, column: str, earlier: tuple[int, int], what: str, more: str = ""
+    source: AnnotationSource, file: int, row: int, column: str, earlier: tuple[int, int], what: str, more: str = ""
 ) -> None:
     """Refuse a row whose turn or dialogue another row has.
 

@@ -16,8 +16,8 @@ from typing import Any
 from selfemo import fingerprint
 from selfemo.annotate import added, index, parts
 from selfemo.annotate.belief import Belief
-from selfemo.annotate.parts import Work
-from selfemo.annotate.source import Source, digest_of
+from selfemo.annotate.parts import AnnotationWork
+from selfemo.annotate.source import AnnotationSource, digest_of
 from selfemo.annotate.write import Output
 from selfemo.config import Config
 from selfemo.data.label_file import LabelFile
@@ -49,7 +49,7 @@ class Job:
         config: Of the command.
     """
 
-    source: Source
+    source: AnnotationSource
     out: Path
     policy: Policy
     corpus: str
@@ -72,7 +72,7 @@ class Job:
             "labels": LabelFile.of(self.space).model_dump(mode="json"),
             "config": self.config.policy.model_dump(mode="json", include={"engine", "history_turns", "precision"}),
             "code": [fingerprint.of_step("evaluate"), fingerprint.of_modules(("selfemo.annotate.parts",))],
-            "part": parts.PART,
+            "part": parts.BATCH,
         }
         return _word(about)
 
@@ -128,7 +128,9 @@ class Job:
                     index.build(place / name, self.source, taken)
         about = LabelFile.of(self.space)
         directory = self.policy.directory
-        work = Work(place / name, place / "parts", directory, self.policy.uri, about, self.config, parts.PART)
+        work = AnnotationWork(
+            place / name, place / "parts", directory, self.policy.uri, about, self.config, parts.BATCH
+        )
         with index.Index(place / name) as turns:
             whole = range(-(-turns.turns // work.size))
             mine = whole[shard.number :: shard.count]
@@ -148,7 +150,7 @@ class Job:
         shutil.rmtree(place, ignore_errors=True)
         return report
 
-    def _read(self, work: Work, turns: index.Index, mine: range, processes: int) -> None:
+    def _read(self, work: AnnotationWork, turns: index.Index, mine: range, processes: int) -> None:
         def of(part: int) -> int:
             first, end = work.bounds(part, turns.turns)
             return end - first
@@ -160,7 +162,7 @@ class Job:
                 progress.advance(before)
             parts.read_all(work, missing, processes, progress)
 
-    def _write(self, work: Work, turns: index.Index, asked: str, force: bool) -> dict[str, Any]:
+    def _write(self, work: AnnotationWork, turns: index.Index, asked: str, force: bool) -> dict[str, Any]:
         """Write the output and, before it takes its place, the report that says it is whole."""
         place = work.out.parent
         posteriors, made = place / "posteriors.f4", place / "out"
@@ -169,7 +171,7 @@ class Job:
         made.unlink(missing_ok=True)
         with (
             heartbeat("writing rows"),
-            added.Reader.opened(posteriors, self.space, self.belief, self.prefix) as reader,
+            added.ReadingLookup.opened(posteriors, self.space, self.belief, self.prefix) as reader,
         ):
             Output(self.source, turns, reader, made).write()
         kept = self.belief.kept

@@ -35,12 +35,12 @@ from selfemo.progress import Meter
 if TYPE_CHECKING:
     from selfemo.method.player import Player
 
-PART = 1024
+BATCH = 1024
 """Turns of a part: what is read again after a kill, at most, in each process."""
 
 
 @dataclass(frozen=True)
-class Work:
+class AnnotationWork:
     """What a process has to know.
 
     Attributes:
@@ -88,14 +88,14 @@ class Worker:
         room: Tokens of a prompt, at most.
     """
 
-    work: Work
+    work: AnnotationWork
     index: Index
     player: Player
     space: LabelSpace
     room: int
 
     @classmethod
-    def ready(cls, work: Work) -> Worker:
+    def ready(cls, work: AnnotationWork) -> Worker:
         """With the policy loaded."""
         from selfemo.method.player import Player
         from selfemo.method.prompts import Prompter
@@ -148,7 +148,7 @@ _own: dict[str, Any] = {}
 """Of a process of several: its work, and its worker once it has one."""
 
 
-def _start(work: Work, parent: int) -> None:
+def _start(work: AnnotationWork, parent: int) -> None:
     processes.die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a word; the one that started it says it
     logs.configure()
@@ -161,7 +161,7 @@ def _read(part: int) -> int:
     return int(_own["worker"].read(part))
 
 
-def read_all(work: Work, parts: Sequence[int], count: int, progress: Meter) -> None:
+def read_all(work: AnnotationWork, parts: Sequence[int], count: int, progress: Meter) -> None:
     """Read parts, in this process or in several.
 
     Args:
@@ -210,7 +210,7 @@ def _threads(count: int) -> Iterator[None]:
             os.environ.pop("OMP_NUM_THREADS", None)
 
 
-def join(work: Work, parts: int, out: Path) -> None:
+def join(work: AnnotationWork, parts: int, out: Path) -> None:
     """All parts in one file."""
     with out.open("wb") as whole:
         for part in range(parts):

@@ -11,7 +11,7 @@ from typing import Any
 from selfemo.data.intake import plan as plans
 from selfemo.data.intake.columns import Columns
 from selfemo.data.intake.files import form_named
-from selfemo.data.intake.plan import Options, Plan
+from selfemo.data.intake.plan import ImportPlan, Options
 from selfemo.data.intake.tables import Table
 from selfemo.errors import UserError
 
@@ -19,7 +19,7 @@ _NEEDLESS = ("label", "votes", "group", "label_of", "names")
 """What an import asks of columns, and reading turns does not: labels that are there are not looked at."""
 
 
-def plan_of(paths: Sequence[Path], options: Options) -> Plan:
+def plan_of(paths: Sequence[Path], options: Options) -> ImportPlan:
     """How rows will be read: as an import reads them, but for labels, which may be there or not.
 
     Raises:
@@ -35,7 +35,7 @@ def plan_of(paths: Sequence[Path], options: Options) -> Plan:
 
 
 @dataclass(frozen=True)
-class Source:
+class AnnotationSource:
     """One thing to annotate.
 
     Attributes:
@@ -44,7 +44,7 @@ class Source:
     """
 
     path: Path
-    plan: Plan
+    plan: ImportPlan
 
     @property
     def columns(self) -> Columns:

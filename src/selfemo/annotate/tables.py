@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from itertools import count, islice
 from typing import Any
 
-from selfemo.annotate.write import CHUNK, Rows, as_lists, matched
+from selfemo.annotate.write import CHUNK, RowWriter, as_lists, matched
 from selfemo.data.intake.columns import listed
 from selfemo.data.needs import needed
 
@@ -15,7 +15,7 @@ GROUP = 64 * CHUNK
 """Rows of a row group of Parquet."""
 
 
-def write(rows: Rows, origins: Iterator[tuple[int, int, int]]) -> None:
+def write(rows: RowWriter, origins: Iterator[tuple[int, int, int]]) -> None:
     """Write a file again: what is added to a row that lists turns is lists as long as that of the turns."""
     pa = needed("pyarrow")
     places = matched(((number, None) for number in count(1)), origins)
@@ -35,7 +35,7 @@ def write(rows: Rows, origins: Iterator[tuple[int, int, int]]) -> None:
             out(pa.record_batch([*batch.columns, *arrays], schema=schema))
 
 
-def _grown(schema: Any, rows: Rows) -> Any:
+def _grown(schema: Any, rows: RowWriter) -> Any:
     """A schema with what is added; what it states of its columns is kept."""
     pa = needed("pyarrow")
     first, *numbers, last = rows.output.names()
@@ -50,7 +50,7 @@ Opened = tuple[Any, Iterator[Any], Callable[[Any], None]]
 
 
 @contextmanager
-def _parquet(rows: Rows) -> Iterator[Opened]:
+def _parquet(rows: RowWriter) -> Iterator[Opened]:
     pa, pq = needed("pyarrow"), needed("pyarrow.parquet")
     with pq.ParquetFile(rows.table.source.path) as file:
         schema = _grown(file.schema_arrow, rows)
@@ -70,7 +70,7 @@ def _parquet(rows: Rows) -> Iterator[Opened]:
 
 
 @contextmanager
-def _arrow(rows: Rows) -> Iterator[Opened]:
+def _arrow(rows: RowWriter) -> Iterator[Opened]:
     pa, ipc = needed("pyarrow"), needed("pyarrow.ipc")
     with pa.memory_map(str(rows.table.source.path)) as file:
         whole = file.read(6) == b"ARROW1"

@@ -11,9 +11,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from selfemo.annotate.added import Reader
+from selfemo.annotate.added import ReadingLookup
 from selfemo.annotate.index import Index, Strict
-from selfemo.annotate.source import Source
+from selfemo.annotate.source import AnnotationSource
 from selfemo.data.intake.columns import listed
 from selfemo.data.intake.dialect import Dialect
 from selfemo.data.intake.documents import objects
@@ -39,9 +39,9 @@ class Output:
         path: The file, or the directory that holds the files.
     """
 
-    source: Source
+    source: AnnotationSource
     index: Index
-    reader: Reader
+    reader: ReadingLookup
     path: Path
 
     def write(self) -> None:
@@ -51,7 +51,7 @@ class Output:
         for number, table in enumerate(self.source.tables):
             target = self.path / self.source.relative(table)
             target.parent.mkdir(parents=True, exist_ok=True)
-            one = Rows(table, self.source.columns.turns, target, self)
+            one = RowWriter(table, self.source.columns.turns, target, self)
             _FORMS[table.source.form](one, self.index.origins(number))
 
     def names(self) -> Sequence[str]:
@@ -60,7 +60,7 @@ class Output:
 
 
 @dataclass(frozen=True)
-class Rows:
+class RowWriter:
     """One file.
 
     Attributes:
@@ -98,7 +98,7 @@ def chunks(rows: Iterator[tuple[Any, Turns]], size: int = CHUNK) -> Iterator[lis
         yield chunk
 
 
-def _csv(rows: Rows, origins: Iterator[tuple[int, int, int]]) -> None:
+def _csv(rows: RowWriter, origins: Iterator[tuple[int, int, int]]) -> None:
     dialect = rows.table.dialect
     assert dialect is not None
     path, added = rows.table.source.path, rows.output.names()
@@ -144,7 +144,7 @@ def _plain(number: float) -> str:
     return f"{number:.6f}".rstrip("0").rstrip(".") or "0"
 
 
-def _jsonl(rows: Rows, origins: Iterator[tuple[int, int, int]]) -> None:
+def _jsonl(rows: RowWriter, origins: Iterator[tuple[int, int, int]]) -> None:
     path, encoding = rows.table.source.path, rows.table.known_encoding.name
     with path.open(encoding=encoding, newline="\n") as lines, rows.target.open("w", encoding=encoding) as out:
         numbered = ((n, json.loads(line)) for n, line in enumerate(lines, 1) if line.strip())
@@ -154,7 +154,7 @@ def _jsonl(rows: Rows, origins: Iterator[tuple[int, int, int]]) -> None:
                 out.write(_line(row, encoding, None) + "\n")
 
 
-def _json(rows: Rows, origins: Iterator[tuple[int, int, int]]) -> None:
+def _json(rows: RowWriter, origins: Iterator[tuple[int, int, int]]) -> None:
     path, encoding = rows.table.source.path, rows.table.known_encoding.name
     text = path.read_text(encoding=encoding)
     data = json.loads(text)
@@ -166,7 +166,7 @@ def _json(rows: Rows, origins: Iterator[tuple[int, int, int]]) -> None:
     rows.target.write_text(_line(data, encoding, indent) + "\n", encoding=encoding)
 
 
-def _convokit(rows: Rows, origins: Iterator[tuple[int, int, int]]) -> None:
+def _convokit(rows: RowWriter, origins: Iterator[tuple[int, int, int]]) -> None:
     """Utterances with what is added under ``meta``."""
     file = "utterances.jsonl"
     none = dict.fromkeys(rows.output.names())
@@ -182,7 +182,7 @@ def _convokit(rows: Rows, origins: Iterator[tuple[int, int, int]]) -> None:
                 out.write(_line(row, "utf-8", None) + "\n")
 
 
-def _add(rows: Rows, row: Any, said: Mapping[int, Mapping[str, Any]]) -> None:
+def _add(rows: RowWriter, row: Any, said: Mapping[int, Mapping[str, Any]]) -> None:
     """Add what is said to a row; to each turn that it lists, where these are objects; else as lists beside them."""
     none = dict.fromkeys(rows.output.names())
     if not rows.turns:
@@ -217,7 +217,7 @@ def _line(row: Any, encoding: str, indent: int | None) -> str:
     return text
 
 
-def _surroundings(source: Source, out: Path) -> None:
+def _surroundings(source: AnnotationSource, out: Path) -> None:
     """What a directory holds besides: of ConvoKit all, of ``datasets`` what describes its files, as far as it holds."""
     out.mkdir(parents=True)
     if source.tables[0].source.form == "convokit":
@@ -232,13 +232,13 @@ def _surroundings(source: Source, out: Path) -> None:
         target.write_text(json.dumps(known, indent=2), encoding="utf-8")
 
 
-def _arrow(rows: Rows, origins: Iterator[tuple[int, int, int]]) -> None:
+def _arrow(rows: RowWriter, origins: Iterator[tuple[int, int, int]]) -> None:
     from selfemo.annotate.tables import write
 
     write(rows, origins)
 
 
-_FORMS: Mapping[str, Callable[[Rows, Iterator[tuple[int, int, int]]], None]] = {
+_FORMS: Mapping[str, Callable[[RowWriter, Iterator[tuple[int, int, int]]], None]] = {
     "csv": _csv,
     "json": _json,
     "jsonl": _jsonl,

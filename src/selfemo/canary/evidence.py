@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
-from selfemo.canary.rule import Asked
+from selfemo.canary.rule import Disagreement
 from selfemo.canary.servers import compared
 from selfemo.context import Context
 from selfemo.data.dialogue import Dialogue
@@ -20,7 +20,7 @@ from selfemo.steps.evaluate import judged_on
 log = logging.getLogger(__name__)
 
 
-def asked(context: Context, champion: Any, canary: Any) -> Asked | None:
+def asked(context: Context, champion: Any, canary: Any) -> Disagreement | None:
     """In how many conversations the two disagree: asked once for a canary, and kept with its version.
 
     Args:
@@ -42,17 +42,17 @@ def asked(context: Context, champion: Any, canary: Any) -> Asked | None:
         return known
     differ, answered = compared(bounds.champion, bounds.canary, list(_dialogues(context, champion, bounds.ask)))
     both, apart = held_out(context, champion, canary)
-    made = Asked(differ, answered, both, apart)
+    made = Disagreement(differ, answered, both, apart)
     text = json.dumps(vars(made))
     context.registry.client.set_model_version_tag(context.registry.model, str(canary.version), ASKED, text)
     return made
 
 
-def _known(text: str) -> Asked | None:
+def _known(text: str) -> Disagreement | None:
     """What was asked before; None if nothing was, or nobody can read it."""
     try:
         row = json.loads(text)
-        return Asked(**{name: int(value) for name, value in row.items()})
+        return Disagreement(**{name: int(value) for name, value in row.items()})
     except (ValueError, TypeError, AttributeError):
         return None
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from selfemo.config.canary import Canary
+from selfemo.config.canary import CanarySettings
 
 TAIL = 0.05
 """Of the requests, those that take longer than the 95th percentile."""
@@ -59,7 +59,7 @@ class Traffic:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Disagreement:
     """Conversations that both were asked for.
 
     Attributes:
@@ -75,7 +75,7 @@ class Asked:
     held_out_differ: int
 
 
-def level(requests: int, bounds: Canary) -> float:
+def level(requests: int, bounds: CanarySettings) -> float:
     """At what p a test that has seen so many requests of the canary tells it apart.
 
     The k-th doubling of ``judged_from`` gets a ``1 / 4k(k + 1)``-th of the chance. These add up to a quarter of it;
@@ -85,7 +85,7 @@ def level(requests: int, bounds: Canary) -> float:
     return bounds.chance / (4 * doubling * (doubling + 1))
 
 
-def errors(champion: Traffic, canary: Traffic, bounds: Canary) -> Finding:
+def errors(champion: Traffic, canary: Traffic, bounds: CanarySettings) -> Finding:
     """Whether more of the canary's answers are errors than of the champion's: Fisher's exact test."""
     from scipy.stats import fisher_exact
 
@@ -106,7 +106,7 @@ def errors(champion: Traffic, canary: Traffic, bounds: Canary) -> Finding:
     return Finding("errors", Says.BROKEN if broken else Says.WELL, words)
 
 
-def seconds(champion: Traffic, canary: Traffic, bounds: Canary) -> Finding:
+def seconds(champion: Traffic, canary: Traffic, bounds: CanarySettings) -> Finding:
     """Whether the canary's 95th percentile is beyond a multiple of the champion's.
 
     That is so if more than one in twenty of its requests takes longer: a binomial test. The bound is the next one of
@@ -134,7 +134,7 @@ def seconds(champion: Traffic, canary: Traffic, bounds: Canary) -> Finding:
     return Finding("seconds", Says.BROKEN if broken else Says.WELL, words)
 
 
-def disagreement(asked: Asked | None, bounds: Canary) -> Finding:
+def disagreement(asked: Disagreement | None, bounds: CanarySettings) -> Finding:
     """Whether the two disagree in more conversations than their evaluations let expect: a binomial test.
 
     One turn of each conversation is asked for: turns of one conversation are no independent draws.
@@ -181,7 +181,7 @@ def _all(traffic: Traffic) -> int:
     return max(traffic.seconds.values(), default=0)
 
 
-def _few(rule: str, champion: int, canary: int, bounds: Canary) -> Finding | None:
+def _few(rule: str, champion: int, canary: int, bounds: CanarySettings) -> Finding | None:
     if min(champion, canary) >= bounds.judged_from:
         return None
     said = f"{canary} requests of the canary and {champion} of the champion; {bounds.judged_from} of each are needed"

@@ -17,7 +17,7 @@ from selfemo.canary import rule, servers
 from selfemo.canary.evidence import asked
 from selfemo.canary.prometheus import traffic
 from selfemo.canary.rule import Finding, Says
-from selfemo.config.canary import Canary
+from selfemo.config.canary import CanarySettings
 from selfemo.context import Context
 from selfemo.errors import UserError
 from selfemo.method.gate import Decision, NotComparable
@@ -45,14 +45,14 @@ class Became(Enum):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class LookResult:
     """What a look came to, and what was seen, a line each."""
 
     became: Became
     lines: tuple[str, ...]
 
 
-def bounds_of(context: Context) -> Canary:
+def bounds_of(context: Context) -> CanarySettings:
     """The settings of the canary.
 
     Raises:
@@ -64,7 +64,7 @@ def bounds_of(context: Context) -> Canary:
     return context.config.canary
 
 
-def check(context: Context, clock: Callable[[], float] = time.time) -> Outcome:
+def check(context: Context, clock: Callable[[], float] = time.time) -> LookResult:
     """Look at the canary once, and end it if the rule or its time says so.
 
     Args:
@@ -77,11 +77,11 @@ def check(context: Context, clock: Callable[[], float] = time.time) -> Outcome:
     bounds = bounds_of(context)
     canary, champion = alone(context, lambda lease: _found(context, lease))
     if canary is None:
-        return Outcome(Became.NONE, (f"{context.registry.model} has no canary", synchronise(context)))
+        return LookResult(Became.NONE, (f"{context.registry.model} has no canary", synchronise(context)))
     number = str(canary.version)
     head = f"canary of {context.registry.model}: version {number}"
     if champion is None:
-        return Outcome(Became.WAITS, (f"{head}: there is no champion to compare it with",))
+        return LookResult(Became.WAITS, (f"{head}: there is no champion to compare it with",))
     head += f" beside version {champion.version}"
     if not canary.tags.get(ANSWERED):
         words = _awaited(context, canary, bounds)
@@ -94,11 +94,11 @@ def check(context: Context, clock: Callable[[], float] = time.time) -> Outcome:
     if became in (Became.STOPPED, Became.CHAMPION):
         done = alone(context, lambda lease: _act(context, lease, canary, became, words))
         if done is None:
-            return Outcome(Became.NONE, (f"{head}: somebody else decided meanwhile", synchronise(context)))
+            return LookResult(Became.NONE, (f"{head}: somebody else decided meanwhile", synchronise(context)))
         became, said = done
         seen = words if became is Became.CHAMPION else words[1:]
-        return Outcome(became, (head, said, *seen, synchronise(context, said)))
-    return Outcome(became, (head, *words, synchronise(context)))
+        return LookResult(became, (head, said, *seen, synchronise(context, said)))
+    return LookResult(became, (head, *words, synchronise(context)))
 
 
 def stop(context: Context, reason: str) -> str:
@@ -168,7 +168,7 @@ def _found(context: Context, lease: Lease) -> tuple[Any | None, Any | None]:
     return canary, champion
 
 
-def _awaited(context: Context, canary: Any, bounds: Canary) -> tuple[str, ...]:
+def _awaited(context: Context, canary: Any, bounds: CanarySettings) -> tuple[str, ...]:
     """Whether its server answers by now, which is written down: from then on it gets its share."""
     is_now = servers.health(bounds.canary, "canary.canary.url")
     if not is_now.answers:
@@ -190,7 +190,7 @@ def _awaited(context: Context, canary: Any, bounds: Canary) -> tuple[str, ...]:
 
 
 def _judged(
-    context: Context, champion: Any, canary: Any, bounds: Canary, clock: float
+    context: Context, champion: Any, canary: Any, bounds: CanarySettings, clock: float
 ) -> tuple[Became, tuple[str, ...]]:
     """What the rules say of a canary that has its share."""
     of_champion = servers.health(bounds.champion, "canary.champion.url")
@@ -223,7 +223,7 @@ def _judged(
     return Became.GOES_ON, (need, *lines)
 
 
-def _enough(findings: tuple[Finding, ...], requests: int, hours: float, bounds: Canary) -> bool:
+def _enough(findings: tuple[Finding, ...], requests: int, hours: float, bounds: CanarySettings) -> bool:
     waits = any(f.says is Says.NOTHING_YET for f in findings)
     return not waits and requests >= bounds.requests and hours >= bounds.hours
 

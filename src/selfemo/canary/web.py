@@ -17,7 +17,7 @@ MOST = 16 << 20
 
 
 @dataclass(frozen=True)
-class Answer:
+class HttpAnswer:
     """What a server said.
 
     Attributes:
@@ -40,7 +40,9 @@ class Answer:
             raise ValueError("nested too deep") from None
 
 
-def called(url: str, *, where: str, form: Mapping[str, str] | None = None, body: Any = None, key: str = "") -> Answer:
+def called(
+    url: str, *, where: str, form: Mapping[str, str] | None = None, body: Any = None, key: str = ""
+) -> HttpAnswer:
     """Ask, by GET if there is nothing to send.
 
     Args:
@@ -62,7 +64,7 @@ def called(url: str, *, where: str, form: Mapping[str, str] | None = None, body:
         with requests.request(
             method, url, data=form, json=body, headers=headers, timeout=SECONDS, stream=True, allow_redirects=False
         ) as answer:
-            return Answer(answer.status_code, answer.raw.read(MOST, decode_content=True))
+            return HttpAnswer(answer.status_code, answer.raw.read(MOST, decode_content=True))
     except (requests.RequestException, OSError, ValueError) as error:
         raise UserError(f"{url} does not answer: {_why(error)}", where=where, fix="see whether it runs") from None
 

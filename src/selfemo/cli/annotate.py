@@ -118,7 +118,7 @@ def annotate(
     """
     from selfemo.annotate.belief import belief_of, known_of, scores_of
     from selfemo.annotate.job import Job
-    from selfemo.annotate.source import Source, plan_of
+    from selfemo.annotate.source import AnnotationSource, plan_of
     from selfemo.serving.command import known_labels
     from selfemo.steps.shards import Shard
 
@@ -126,7 +126,7 @@ def annotate(
         raise UserError("they are two ways to say one thing", where="--precision, --threshold", fix="give one of them")
     options = options_of(given)
     plan = plan_of([source], options)
-    Source(source, plan).check(out)
+    AnnotationSource(source, plan).check(out)
     show(plan, f"{source.name}: what will be read", without=_SKIPPED)
     if not yes:
         plan = made_sure(plan, options, lambda options: plan_of([source], options), "Annotate this?")
@@ -139,7 +139,7 @@ def annotate(
     where = scores or scores_of(context, policy, found)
     known = known_of(context, where, corpus, spaces[corpus]) if where else None
     belief = belief_of(known, where, corpus, PRECISION if precision is None else precision, threshold)
-    job = Job(Source(source, plan), out, found, corpus, spaces[corpus], belief, prefix, config)
+    job = Job(AnnotationSource(source, plan), out, found, corpus, spaces[corpus], belief, prefix, config)
     report = job.run(processes, Shard(*shard), force)
     if report is None:
         done = dict.fromkeys(KEYS) | {"done": False, "out": out}

@@ -43,9 +43,9 @@ data.add_command(check)
 
 def _load(corpus: str, path: str | None, skip_bad: bool) -> tuple[list[Dialogue], list[dict[str, str]]]:
     from selfemo.data.corpora import load_corpus
-    from selfemo.data.corpora.rows import Rows
+    from selfemo.data.corpora.rows import BadRows
 
-    rows = Rows(skip_bad)
+    rows = BadRows(skip_bad)
     return load_corpus(known(corpus, path), path, rows), rows.quarantine
 
 

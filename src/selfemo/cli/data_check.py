@@ -67,7 +67,7 @@ def check(target: str | None, corpus: str | None, path: str | None, config: Path
 def _imported(directory: Path) -> Loaded:
     """The corpus in a directory; rows that a run refuses are counted."""
     from selfemo.data.corpora import own
-    from selfemo.data.corpora.rows import Rows
+    from selfemo.data.corpora.rows import BadRows
     from selfemo.data.dialogue import read_jsonl
     from selfemo.data.label_file import LABELS, read_label_file
     from selfemo.errors import UserError
@@ -77,7 +77,7 @@ def _imported(directory: Path) -> Loaded:
         raise UserError(
             f"no {own.DIALOGUES} here", where=str(directory), fix="make one: selfemo data import FILE... --out DIR"
         )
-    rows = Rows(skip_bad=True)
+    rows = BadRows(skip_bad=True)
     if not (directory / LABELS).is_file():  # an unlabelled corpus
         return list(read_jsonl(file)), [], ""
     space = read_label_file(directory / LABELS).space()
@@ -87,7 +87,7 @@ def _imported(directory: Path) -> Loaded:
 def _configured(name: str, config: Path | None, skip_bad: bool) -> Loaded:
     from selfemo.config import load
     from selfemo.data.corpora import load_corpus
-    from selfemo.data.corpora.rows import Rows
+    from selfemo.data.corpora.rows import BadRows
     from selfemo.data.corpora.table import CORPORA
     from selfemo.errors import UserError
 
@@ -95,7 +95,7 @@ def _configured(name: str, config: Path | None, skip_bad: bool) -> Loaded:
     corpora = {corpus.name: corpus for corpus in read.corpora}
     if name not in corpora:
         raise UserError(f"no corpus {name!r}", where=str(config), fix=f"use one of {', '.join(corpora)}")
-    rows = Rows(skip_bad or corpora[name].skip_bad)
+    rows = BadRows(skip_bad or corpora[name].skip_bad)
     path, space = corpora[name].path, read.spaces()[name]
     dialogues = load_corpus(name, path, rows, read.store.endpoint, None if name in CORPORA else space)
     return dialogues, rows.quarantine, CORPORA[name].terms if name in CORPORA else ""
@@ -104,10 +104,10 @@ def _configured(name: str, config: Path | None, skip_bad: bool) -> Loaded:
 def _named(name: str, path: str | None, skip_bad: bool) -> Loaded:
     from selfemo.cli.base import known
     from selfemo.data.corpora import load_corpus
-    from selfemo.data.corpora.rows import Rows
+    from selfemo.data.corpora.rows import BadRows
     from selfemo.data.corpora.table import CORPORA
 
-    rows = Rows(skip_bad)
+    rows = BadRows(skip_bad)
     dialogues = load_corpus(known(name, path), path, rows)
     return dialogues, rows.quarantine, CORPORA[name].terms if name in CORPORA else ""
 

@@ -14,7 +14,7 @@ from selfemo.shown import printable
 from selfemo.terminal import show_table
 
 if TYPE_CHECKING:
-    from selfemo.data.intake.plan import Options, Plan
+    from selfemo.data.intake.plan import ImportPlan, Options
     from selfemo.data.redaction import Redactor
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -158,7 +158,7 @@ def _name(name: str | None, out: Path) -> str:
     return found
 
 
-def show(plan: Plan, title: str, without: tuple[str, ...] = ()) -> None:
+def show(plan: ImportPlan, title: str, without: tuple[str, ...] = ()) -> None:
     """What was guessed, as a table."""
     from selfemo.data.intake.plan import described
 
@@ -166,7 +166,7 @@ def show(plan: Plan, title: str, without: tuple[str, ...] = ()) -> None:
     show_table(("", "guessed or given", ""), rows, title=title, left=("guessed or given",))
 
 
-def made_sure(plan: Plan, options: Options, make: Callable[[Options], Plan], question: str) -> Plan:
+def made_sure(plan: ImportPlan, options: Options, make: Callable[[Options], ImportPlan], question: str) -> ImportPlan:
     """A plan of which all is sure: on a terminal, what is not is asked for.
 
     Args:
@@ -187,7 +187,7 @@ def made_sure(plan: Plan, options: Options, make: Callable[[Options], Plan], que
     return plan
 
 
-def _ask(plan: Plan, options: Options, make: Callable[[Options], Plan]) -> Plan:
+def _ask(plan: ImportPlan, options: Options, make: Callable[[Options], ImportPlan]) -> ImportPlan:
     """Ask for what is not sure, until all is."""
     from dataclasses import replace
 

@@ -24,7 +24,7 @@ class Server(Section):
         return addresses.web(url).rstrip("/")
 
 
-class Canary(Section):
+class CanarySettings(Section):
     """A promoted version serves a share of the traffic first (docs/promotion.md)."""
 
     share: int = Field(10, ge=1, le=50)

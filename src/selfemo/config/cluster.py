@@ -160,7 +160,7 @@ PROFILES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 }
 
 
-class Cluster(Section):
+class ClusterSettings(Section):
     """A Kubernetes cluster: what runs there, and as whom. Secrets are named here, never given."""
 
     profile: Literal["cpu", "l4", "node8"] = "cpu"

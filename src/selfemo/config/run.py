@@ -12,11 +12,30 @@ from typing import Literal
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
-from selfemo.config.canary import Canary
-from selfemo.config.cluster import Cluster
-from selfemo.config.platform import Corpus, Cycle, Feedback, Gitops, Launch, Mlflow, Policy, Store
+from selfemo.config.canary import CanarySettings
+from selfemo.config.cluster import ClusterSettings
+from selfemo.config.platform import (
+    CorpusSettings,
+    CycleSettings,
+    FeedbackSettings,
+    GitopsSettings,
+    LaunchSettings,
+    MlflowSettings,
+    PolicySettings,
+    StoreSettings,
+)
 from selfemo.config.section import Section
-from selfemo.config.sections import Evaluation, Flywheel, Gate, Grpo, Guard, Loop, Rewards, SelfPlay, Warmup
+from selfemo.config.sections import (
+    EvaluationSettings,
+    FlywheelSettings,
+    GateSettings,
+    GrpoSettings,
+    GuardSettings,
+    LoopSettings,
+    RewardsSettings,
+    SelfPlaySettings,
+    WarmupSettings,
+)
 from selfemo.data.corpora.table import CORPORA
 from selfemo.data.labels import LabelSpace
 from selfemo.errors import UserError
@@ -31,32 +50,32 @@ class Config(Section):
     """Of every draw: dialogues, samples, resamples."""
     workdir: str = Field(".selfemo", pattern=r"\S")
     """Services' data, caches and logs of this machine."""
-    corpora: tuple[Corpus, ...] = Field((Corpus(name="sample"),), min_length=1)
+    corpora: tuple[CorpusSettings, ...] = Field((CorpusSettings(name="sample"),), min_length=1)
     """The first is the gate corpus; none twice, also not in another form or under other labels."""
-    feedback: Feedback = Feedback()
-    cycle: Cycle | None = None
+    feedback: FeedbackSettings = FeedbackSettings()
+    cycle: CycleSettings | None = None
     """Null for a run that is no cycle of a schedule."""
-    policy: Policy = Policy()
-    warmup: Warmup = Warmup()
-    selfplay: SelfPlay = SelfPlay()
-    rewards: Rewards = Rewards()
-    flywheel: Flywheel = Flywheel()
-    grpo: Grpo = Grpo()
-    launch: Launch = Launch()
-    evaluation: Evaluation = Evaluation()
-    guard: Guard = Guard()
-    gate: Gate = Gate()
-    loop: Loop = Loop()
-    store: Store = Store()
-    mlflow: Mlflow = Mlflow()
-    cluster: Cluster = Cluster()
-    gitops: Gitops = Gitops()
-    canary: Canary | None = None
+    policy: PolicySettings = PolicySettings()
+    warmup: WarmupSettings = WarmupSettings()
+    selfplay: SelfPlaySettings = SelfPlaySettings()
+    rewards: RewardsSettings = RewardsSettings()
+    flywheel: FlywheelSettings = FlywheelSettings()
+    grpo: GrpoSettings = GrpoSettings()
+    launch: LaunchSettings = LaunchSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    guard: GuardSettings = GuardSettings()
+    gate: GateSettings = GateSettings()
+    loop: LoopSettings = LoopSettings()
+    store: StoreSettings = StoreSettings()
+    mlflow: MlflowSettings = MlflowSettings()
+    cluster: ClusterSettings = ClusterSettings()
+    gitops: GitopsSettings = GitopsSettings()
+    canary: CanarySettings | None = None
     """Null promotes at once."""
 
     @field_validator("corpora")
     @classmethod
-    def _each_once(cls, corpora: tuple[Corpus, ...]) -> tuple[Corpus, ...]:
+    def _each_once(cls, corpora: tuple[CorpusSettings, ...]) -> tuple[CorpusSettings, ...]:
         names = [corpus.name for corpus in corpora]
         if twice := next((n for n in names if names.count(n) > 1), None):  # its dialogues would count twice
             raise ValueError(f"{twice} is named {names.count(twice)} times: name each corpus once")
@@ -69,7 +88,7 @@ class Config(Section):
 
     @field_validator("evaluation")
     @classmethod
-    def _judge_outside(cls, evaluation: Evaluation, info: ValidationInfo) -> Evaluation:
+    def _judge_outside(cls, evaluation: EvaluationSettings, info: ValidationInfo) -> EvaluationSettings:
         if evaluation.judge == "tfidf" and (play := info.data.get("selfplay")) and play.words:
             raise ValueError("judge: tfidf is no judge of what selfplay.words taught: set judge: embedding")
         return evaluation

@@ -10,7 +10,7 @@ from selfemo import addresses
 from selfemo.config.section import Section
 
 
-class Warmup(Section):
+class WarmupSettings(Section):
     """The supervised start on a few gold dialogues."""
 
     dialogues: int = Field(32, ge=0)
@@ -37,7 +37,7 @@ class Warmup(Section):
         return selection
 
 
-class SelfPlay(Section):
+class SelfPlaySettings(Section):
     """Generation of rollouts."""
 
     episodes: int = Field(16, ge=0)
@@ -73,7 +73,7 @@ class SelfPlay(Section):
         return views
 
 
-class Rewards(Section):
+class RewardsSettings(Section):
     """Smoothed IoU and the weights of the reward parts."""
 
     smoothing: float = Field(0.1, gt=0)
@@ -88,7 +88,7 @@ class Rewards(Section):
     """Label affinity by pair, such as anger~disgust: 0.5; pairs of labels a corpus lacks do not apply to it."""
 
 
-class Flywheel(Section):
+class FlywheelSettings(Section):
     """What is kept of the rollouts."""
 
     use_gold: bool = False
@@ -112,7 +112,7 @@ class Flywheel(Section):
     """Most training prompts a round hands on, per task."""
 
 
-class Grpo(Section):
+class GrpoSettings(Section):
     """SELF-GRPO."""
 
     objective: Literal["self-grpo", "cross-entropy"] = "self-grpo"
@@ -186,7 +186,7 @@ class Grpo(Section):
         return None if server is None else addresses.web(server)
 
 
-class Evaluation(Section):
+class EvaluationSettings(Section):
     """Scores on held-out dialogues."""
 
     split: Literal["dev", "test"] = "dev"
@@ -204,7 +204,7 @@ class Evaluation(Section):
     """Resamples of dialogues behind every interval."""
 
 
-class Guard(Section):
+class GuardSettings(Section):
     """When a policy has collapsed: the round is stopped and marked, and the champion stays. 0 turns a bound off."""
 
     min_label_entropy: float = Field(0.3, ge=0)
@@ -216,7 +216,7 @@ class Guard(Section):
     """Least distinct-2 of replies as they are sampled: of the round's, and of the challenger's on held-out prefixes."""
 
 
-class Gate(Section):
+class GateSettings(Section):
     """When a challenger becomes champion."""
 
     min_gain: float = Field(0.0, ge=-1, le=1)
@@ -233,7 +233,7 @@ class Gate(Section):
         return gain
 
 
-class Loop(Section):
+class LoopSettings(Section):
     """How long the flywheel turns."""
 
     rounds: int = Field(2, ge=0, le=10)

@@ -50,8 +50,8 @@ __all__ = [
     "Corrected",
     "Correction",
     "Feedback",
+    "FeedbackFile",
     "Kind",
-    "Piece",
     "Reading",
     "collected_id",
     "corrected",
@@ -65,7 +65,7 @@ _FILE = re.compile(r"(conversations|readings|corrections)/(\d{4}-\d\d-\d\d)/([A-
 
 
 @dataclass(frozen=True)
-class Piece:
+class FeedbackFile:
     """A file of the place.
 
     Attributes:
@@ -154,7 +154,7 @@ class Feedback:
 
     # Reading
 
-    def pieces(self, *kinds: Kind) -> list[Piece]:
+    def pieces(self, *kinds: Kind) -> list[FeedbackFile]:
         """The files there are, the newest day first; what does not bear a name of this form is nobody's here."""
         found = []
         for kind in kinds or KINDS:
@@ -165,7 +165,7 @@ class Feedback:
                         day = date.fromisoformat(match[2])
                     except ValueError:  # 2026-13-45
                         continue
-                    found.append(Piece(uri, kind, day, match[3]))
+                    found.append(FeedbackFile(uri, kind, day, match[3]))
         return sorted(found, key=lambda piece: (-piece.day.toordinal(), piece.uri))
 
     def conversations(self) -> Iterator[Dialogue]:
@@ -199,7 +199,7 @@ class Feedback:
         for piece in self.pieces(kind):
             yield from self._rows(piece, lambda line, where: parsed(line, where, model))
 
-    def _rows(self, piece: Piece, parse: Callable[[bytes, str], Any]) -> Iterator[Any]:
+    def _rows(self, piece: FeedbackFile, parse: Callable[[bytes, str], Any]) -> Iterator[Any]:
         data = self.backend.read(piece.uri)
         for number, line in enumerate((data or b"").splitlines(), 1):  # None: it went, for its age or on request
             yield parse(line, f"{piece.uri}:{number}")
@@ -240,7 +240,7 @@ class Feedback:
         ids = frozenset(dialogues)
         return self._without(self.pieces(), lambda dialogue: dialogue in ids)
 
-    def _without(self, pieces: Iterable[Piece], goes: Callable[[str], bool]) -> Counter[str]:
+    def _without(self, pieces: Iterable[FeedbackFile], goes: Callable[[str], bool]) -> Counter[str]:
         """Write files anew without some dialogues: what stays is published first, so that nothing else gets lost."""
         gone: Counter[str] = Counter()
         for piece in pieces:

@@ -138,7 +138,7 @@ class Outcome(Record):
     reasons: tuple[str, ...]
 
 
-class Scored(Record):
+class Prediction(Record):
     """One held-out turn: gold and predicted sets, primary label first.
 
     Attributes:

@@ -13,7 +13,7 @@ from selfemo import hardware
 from selfemo.context import Context
 from selfemo.doctor import packages, servers
 from selfemo.doctor.choices import choices
-from selfemo.doctor.findings import Findings, Missing, Service
+from selfemo.doctor.findings import Findings, Missing, ServerFinding
 from selfemo.errors import UserError
 
 
@@ -32,7 +32,7 @@ def examine(context: Context) -> Findings:
     missing += _gpu(context, chosen)
     if not extras:
         missing.append(Missing("selfemo itself, by pip", "what its extras are", "pip install '.[local]'", needed=False))
-    services: tuple[Service, ...] = (*ours, *named)
+    services: tuple[ServerFinding, ...] = (*ours, *named)
     return Findings(_machine(context, chosen), packages.versions(), extras, services, chosen, tuple(missing))
 
 

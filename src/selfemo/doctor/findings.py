@@ -25,7 +25,7 @@ class Missing:
 
 
 @dataclass(frozen=True)
-class Service:
+class ServerFinding:
     """A server that a configuration names or leaves to us.
 
     Attributes:
@@ -56,7 +56,7 @@ class Findings:
     machine: Mapping[str, Any]
     versions: Mapping[str, str | None]
     extras: Mapping[str, tuple[str, ...]]
-    services: tuple[Service, ...]
+    services: tuple[ServerFinding, ...]
     chosen: Mapping[str, Any]
     missing: tuple[Missing, ...]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from selfemo import addresses, reachable, services
 from selfemo.context import Context
 from selfemo.doctor import packages
-from selfemo.doctor.findings import Missing, Service
+from selfemo.doctor.findings import Missing, ServerFinding
 from selfemo.errors import UserError
 from selfemo.registry.client import Registry
 from selfemo.store.artifacts import Store
@@ -17,7 +17,7 @@ from selfemo.store.artifacts import Store
 NEEDS = ("s3", "mlflow")
 
 
-def embedded(context: Context) -> tuple[list[Service], list[Missing]]:
+def embedded(context: Context) -> tuple[list[ServerFinding], list[Missing]]:
     """The servers that are ours to run: whether they do, and whether their programs are here."""
     if not context.embedded:
         return [], []
@@ -26,7 +26,7 @@ def embedded(context: Context) -> tuple[list[Service], list[Missing]]:
     for name in context.embedded:
         process = running.get(name)
         state = f"embedded, runs as pid {process.pid}" if process else "embedded; selfemo run starts it"
-        found.append(Service(name, process.url if process else "", state))
+        found.append(ServerFinding(name, process.url if process else "", state))
     if "s3" in context.embedded:
         try:
             services.weed()
@@ -38,7 +38,7 @@ def embedded(context: Context) -> tuple[list[Service], list[Missing]]:
     return found, lacking
 
 
-def named(context: Context) -> tuple[list[Service], list[Missing]]:
+def named(context: Context) -> tuple[list[ServerFinding], list[Missing]]:
     """The servers that the configuration or the environment names: whether they answer, and let us in.
 
     On a cluster the work is done elsewhere: there a store or an MLflow that cannot be seen from here is told, and not
@@ -53,7 +53,7 @@ def named(context: Context) -> tuple[list[Service], list[Missing]]:
     found, lacking = [], []
     for (name, url, setting), why in zip(asked, answers, strict=True):
         refused = None if why else _refusal(context, name)
-        found.append(Service(name, url, f"does not answer: {why}" if why else refused or "answers"))
+        found.append(ServerFinding(name, url, f"does not answer: {why}" if why else refused or "answers"))
         if why or refused:
             what = f"{name}: {url} {found[-1].state}"
             fix = "see whether it runs, whether the address is right, and who may use it"
@@ -80,22 +80,22 @@ def _look(context: Context) -> None:
     store.manifest(store.uri("doctor"))
 
 
-def _others(context: Context, done: set[str]) -> tuple[list[Service], list[Missing]]:
+def _others(context: Context, done: set[str]) -> tuple[list[ServerFinding], list[Missing]]:
     """Stores and databases that have no address of a server."""
     found, lacking = [], []
     if context.root.startswith("file://"):
         place = Path(addresses.local_path(context.root))
-        found.append(Service("store", context.root, "a directory of this machine"))
+        found.append(ServerFinding("store", context.root, "a directory of this machine"))
         if not writable(place):
             fix = f"mkdir -p {place}, as who may write there, or set store.root"
             lacking.append(Missing(f"{place} cannot be written", "store.root", fix))
     elif "s3" not in done and "s3" not in context.embedded:
         refused = _refusal(context, "s3")
-        found.append(Service("s3", context.root, refused or "answers"))
+        found.append(ServerFinding("s3", context.root, refused or "answers"))
         if refused:
             lacking.append(Missing(f"s3: {refused}", "store.root", "check store and its credentials"))
     if "mlflow" not in done and "mlflow" not in context.embedded:
-        found.append(Service("mlflow", "a database", "opened when it is used"))
+        found.append(ServerFinding("mlflow", "a database", "opened when it is used"))
     return found, lacking
 
 

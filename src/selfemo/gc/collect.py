@@ -19,7 +19,7 @@ from pathlib import Path
 
 from selfemo.config.run import SECTIONS
 from selfemo.context import Context
-from selfemo.gc.needs import Known, ask, goes_on, needed, recorded
+from selfemo.gc.needs import MlflowNames, ask, goes_on, needed, recorded
 from selfemo.store.artifacts import MANIFEST
 from selfemo.store.backends import Stored
 from selfemo.store.checkpoints import FOLDER
@@ -56,7 +56,7 @@ class Leftover:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RemovalPlan:
     """What can go.
 
     Attributes:
@@ -81,7 +81,7 @@ class Plan:
         return found
 
 
-def plan(context: Context, records: Sequence[Path] = (), older: float = 24.0) -> Plan:
+def plan(context: Context, records: Sequence[Path] = (), older: float = 24.0) -> RemovalPlan:
     """Find what can go.
 
     Args:
@@ -116,10 +116,10 @@ def plan(context: Context, records: Sequence[Path] = (), older: float = 24.0) ->
             leftovers.append(Leftover(runs[uri], uri, _size(files), whole=True))
     leftovers += _scratch(context, known, latest)
     leftovers += _cached(context, {manifest.digest for manifest in kept.values()}, latest)
-    return Plan(leftovers, unknown)
+    return RemovalPlan(leftovers, unknown)
 
 
-def delete(context: Context, found: Plan) -> list[str]:
+def delete(context: Context, found: RemovalPlan) -> list[str]:
     """Remove what a plan names, manifests first: what is left of an interrupted removal is no artifact any more.
 
     Args:
@@ -199,7 +199,7 @@ def _size(files: Sequence[Stored]) -> int:
     return sum(file.size for file in files)
 
 
-def _scratch(context: Context, known: Known, latest: float) -> Iterator[Leftover]:
+def _scratch(context: Context, known: MlflowNames, latest: float) -> Iterator[Leftover]:
     """Working directories of steps that were interrupted, of runs that do not go on."""
     for run in _folders(context.workdir / "scratch"):
         if run.name in known.names and run.name not in known.unfinished:

@@ -28,7 +28,7 @@ _NEWEST_FIRST = ["attributes.start_time DESC"]
 
 
 @dataclass
-class Known:
+class MlflowNames:
     """What MLflow says.
 
     Attributes:
@@ -44,12 +44,12 @@ class Known:
     versions: set[str] = field(default_factory=set)
 
 
-def ask(context: Context) -> Known:
+def ask(context: Context) -> MlflowNames:
     """What MLflow knows of runs and versions."""
     from mlflow.entities import ViewType
 
     client = context.registry.client
-    known = Known()
+    known = MlflowNames()
     runs = list(pages(client.search_runs, _experiments(client), run_view_type=ViewType.ALL, order_by=_NEWEST_FIRST))
     known.names = {name for run in runs if (name := _name_of(run))}
     newest, known.unfinished = _attempts(runs)

@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from selfemo.data.labels import LabelSpace
-from selfemo.data.records import Record, Scored
+from selfemo.data.records import Prediction, Record
 from selfemo.errors import CorruptArtifact
 from selfemo.method.probabilities import TEMPERATURES, Ints, of_primary, scaled
 from selfemo.method.rewards import Floats
@@ -45,7 +45,7 @@ class Calibration(Record):
     right: tuple[int, ...]
 
 
-class Kept(Record):
+class OperatingPoint(Record):
     """What a threshold comes to on held-out turns.
 
     Attributes:
@@ -74,7 +74,7 @@ def believed(posterior_NA: Floats, space: LabelSpace, temperature: float) -> tup
     return calm_NA, best, of_primary(calm_NA, space)[np.arange(len(best)), first]
 
 
-def calibrate(rows: Sequence[Scored], space: LabelSpace) -> Calibration:
+def calibrate(rows: Sequence[Prediction], space: LabelSpace) -> Calibration:
     """What the held-out turns of a corpus say of a policy's confidence.
 
     Args:
@@ -113,13 +113,13 @@ def _fitted(posterior_NA: Floats, gold_N: Ints, space: LabelSpace) -> float:
     return float(min(TEMPERATURES, key=loss))
 
 
-def kept_at(known: Calibration, threshold: float) -> Kept | None:
+def kept_at(known: Calibration, threshold: float) -> OperatingPoint | None:
     """What a threshold comes to; None if it keeps nothing."""
     count = int((np.array(known.confidence) >= threshold).sum())
     if not count:
         return None
     right = sum(known.right[:count])
-    return Kept(
+    return OperatingPoint(
         threshold=threshold,
         precision=right / count,
         low=_wilson(right, count),
@@ -128,7 +128,7 @@ def kept_at(known: Calibration, threshold: float) -> Kept | None:
     )
 
 
-def for_precision(known: Calibration, precision: float) -> Kept | None:
+def for_precision(known: Calibration, precision: float) -> OperatingPoint | None:
     """The threshold that keeps most turns at a precision or a better one; None if none of :data:`LEAST` turns does."""
     confidence = np.array(known.confidence)
     counts = np.arange(1, len(confidence) + 1)

@@ -11,7 +11,7 @@ from selfemo.config import Config
 from selfemo.data.corpora.table import spaces_in
 from selfemo.data.dialogue import Dialogue, Utterance
 from selfemo.data.labels import LabelSpace, Spaces
-from selfemo.data.records import Reply, Scored, read_records
+from selfemo.data.records import Prediction, Reply, read_records
 from selfemo.data.seeds import seed_of
 from selfemo.method.flywheel.texts import distinct_n
 from selfemo.method.parsing import parse_expression
@@ -37,7 +37,7 @@ CORRECTED = "corrected.jsonl.gz"
 """The same of corrected conversations that judge, which are no part of the figures of a corpus."""
 
 
-def predictions(store: Store, scores: str) -> list[Scored]:
+def predictions(store: Store, scores: str) -> list[Prediction]:
     """Held-out predictions of an evaluation; none for the empty URI.
 
     Args:
@@ -47,10 +47,10 @@ def predictions(store: Store, scores: str) -> list[Scored]:
     Raises:
         UserError: If nothing is published there.
     """
-    return list(read_records(store.fetch(scores) / PREDICTIONS, Scored)) if scores else []
+    return list(read_records(store.fetch(scores) / PREDICTIONS, Prediction)) if scores else []
 
 
-def corrected_predictions(store: Store, scores: str) -> list[Scored]:
+def corrected_predictions(store: Store, scores: str) -> list[Prediction]:
     """What an evaluation predicted on corrected conversations; none of one that had none.
 
     Args:
@@ -58,7 +58,7 @@ def corrected_predictions(store: Store, scores: str) -> list[Scored]:
         scores: Its URI, or the empty one.
     """
     file = store.fetch(scores) / CORRECTED if scores else None
-    return list(read_records(file, Scored)) if file is not None and file.is_file() else []
+    return list(read_records(file, Prediction)) if file is not None and file.is_file() else []
 
 
 def labels_of(store: Store, made: str) -> dict[str, LabelSpace]:
@@ -73,7 +73,7 @@ def labels_of(store: Store, made: str) -> dict[str, LabelSpace]:
 
 def predict(
     player: Player, dialogues: Sequence[Dialogue], known: Spaces, progress: Callable[[int], None] = lambda _: None
-) -> list[Scored]:
+) -> list[Prediction]:
     """What the policy reads in every gold turn of held-out dialogues; it sees past turns only."""
     hidden = [(d, d.hidden().turns) for d in dialogues]
     turns = [(d, shown, t) for d, shown in hidden for t, turn in enumerate(d.turns) if turn.gold]
@@ -83,7 +83,7 @@ def predict(
     return [scored(d, t, space, row_A) for (d, _, t), space, row_A in zip(turns, spaces, read, strict=True)]
 
 
-def scored(dialogue: Dialogue, turn: int, space: LabelSpace, chances_A: Floats) -> Scored:
+def scored(dialogue: Dialogue, turn: int, space: LabelSpace, chances_A: Floats) -> Prediction:
     """What was read in a gold turn, as it is kept.
 
     Args:
@@ -93,7 +93,7 @@ def scored(dialogue: Dialogue, turn: int, space: LabelSpace, chances_A: Floats) 
         chances_A: How likely each of the allowed answers is.
     """
     said = dialogue.turns[turn]
-    return Scored(
+    return Prediction(
         corpus=dialogue.corpus,
         dialogue=dialogue.id,
         turn=turn,
@@ -104,7 +104,7 @@ def scored(dialogue: Dialogue, turn: int, space: LabelSpace, chances_A: Floats) 
     )
 
 
-def confusion(rows: Sequence[Scored], space: LabelSpace) -> NDArray[np.int64]:
+def confusion(rows: Sequence[Prediction], space: LabelSpace) -> NDArray[np.int64]:
     """Confusion of primary labels by dialogue.
 
     Returns:
@@ -119,7 +119,7 @@ def confusion(rows: Sequence[Scored], space: LabelSpace) -> NDArray[np.int64]:
     return counts
 
 
-def summarise(rows: Sequence[Scored], space: LabelSpace, config: Config) -> dict[str, object]:
+def summarise(rows: Sequence[Prediction], space: LabelSpace, config: Config) -> dict[str, object]:
     """Metrics of one corpus.
 
     Args:

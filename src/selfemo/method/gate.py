@@ -11,7 +11,7 @@ import numpy as np
 from selfemo.config import Config
 from selfemo.data.divide import LEAST_DIALOGUES, gate_is_open
 from selfemo.data.labels import LabelSpace, Spaces
-from selfemo.data.records import Scored
+from selfemo.data.records import Prediction
 from selfemo.errors import UserError
 from selfemo.method.evaluation import confusion
 from selfemo.method.rewards import Floats
@@ -150,8 +150,8 @@ def p_value(
 
 
 def paired_gain(
-    champion: Sequence[Scored],
-    challenger: Sequence[Scored],
+    champion: Sequence[Prediction],
+    challenger: Sequence[Prediction],
     space: LabelSpace | None,
     config: Config,
     figure: str | None = None,
@@ -188,7 +188,7 @@ def paired_gain(
     return Gain(gain, low, high, p_value(old, new, config.seed, figure=figure), len(old), figure)
 
 
-def tallies_of(rows: Sequence[Scored], space: LabelSpace, figure: str) -> Floats:
+def tallies_of(rows: Sequence[Prediction], space: LabelSpace, figure: str) -> Floats:
     """Tallies ``(D, 3, m)`` of predictions by dialogue, as a figure wants them.
 
     Args:
@@ -199,7 +199,7 @@ def tallies_of(rows: Sequence[Scored], space: LabelSpace, figure: str) -> Floats
     return decisions(rows, space) if figure == MICRO else tallies(confusion(rows, space))
 
 
-def check(champion: Sequence[Scored], challenger: Sequence[Scored], spaces: Spaces, config: Config) -> Decision:
+def check(champion: Sequence[Prediction], challenger: Sequence[Prediction], spaces: Spaces, config: Config) -> Decision:
     """Promote the challenger if it is better beyond chance on the gate corpus and no corpus falls.
 
     Args:
@@ -245,8 +245,8 @@ def check(champion: Sequence[Scored], challenger: Sequence[Scored], spaces: Spac
     return Decision(True, f"gain on {name} {found}", gains)
 
 
-def heard(
-    decision: Decision, champion: Sequence[Scored], challenger: Sequence[Scored], spaces: Spaces, config: Config
+def with_corrections(
+    decision: Decision, champion: Sequence[Prediction], challenger: Sequence[Prediction], spaces: Spaces, config: Config
 ) -> Decision:
     """A decision, and what corrected conversations say to it: a drop there keeps the champion.
 

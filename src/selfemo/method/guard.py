@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from selfemo.config.sections import Guard
+from selfemo.config.sections import GuardSettings
 from selfemo.method.rewards import entropy
 
 ENOUGH_TURNS = 64
@@ -28,7 +28,7 @@ def lowest_entropy(found: Mapping[str, Counter[str]]) -> float:
     return min(entropy([*c.values()]) for c in enough)
 
 
-def of_rollouts(metrics: Mapping[str, Any], bounds: Guard) -> str:
+def of_rollouts(metrics: Mapping[str, Any], bounds: GuardSettings) -> str:
     """What is wrong with a round's rollouts.
 
     Args:
@@ -53,7 +53,7 @@ def of_rollouts(metrics: Mapping[str, Any], bounds: Guard) -> str:
     return _past(found)
 
 
-def of_challenger(scores: Mapping[str, Any], bounds: Guard) -> str:
+def of_challenger(scores: Mapping[str, Any], bounds: GuardSettings) -> str:
     """The same of a challenger's evaluation.
 
     Args:

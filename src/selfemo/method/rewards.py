@@ -103,7 +103,7 @@ def marginals(posterior_NA: Floats, answers_A: Masks, m: int) -> Floats:
     return np.asarray(posterior_NA @ indicators(answers_A, m))
 
 
-def calibration(marginals_Nm: Floats, known: ArrayLike, power: float) -> Floats:
+def label_shift_weights(marginals_Nm: Floats, known: ArrayLike, power: float) -> Floats:
     """What a label's probability counts, so that labels lead targets as often as they occur among labelled turns.
 
     Distribution alignment (ReMixMatch, Berthelot et al. 2020): a policy that says one label too often
@@ -125,7 +125,7 @@ def calibration(marginals_Nm: Floats, known: ArrayLike, power: float) -> Floats:
     return np.asarray(ratio.clip(LEAST, MOST) ** power)
 
 
-def aligned(posterior_NA: Floats, answers_A: Masks, votes: Floats) -> Floats:
+def reweighted(posterior_NA: Floats, answers_A: Masks, votes: Floats) -> Floats:
     """A posterior in which each label's probability counts so much; a set of labels counts as its labels in the mean.
 
     Args:

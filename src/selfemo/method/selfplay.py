@@ -19,7 +19,7 @@ from selfemo.method.parsing import parse_expression
 from selfemo.method.player import Player, written
 from selfemo.method.rewards import expected_agreement, iou_matrix, smoothed_iou
 from selfemo.method.voices import RESPONDER, WORDS
-from selfemo.method.words import Words
+from selfemo.method.words import WordModel
 from selfemo.policy.engine import Sampling
 
 
@@ -60,7 +60,7 @@ def understand_corpus(
     round: int,
     config: Config,
     progress: Callable[[int], None],
-    words: Mapping[str, Words] = MappingProxyType({}),
+    words: Mapping[str, WordModel] = MappingProxyType({}),
     held_out: bool = False,
 ) -> list[Rollout]:
     """What the policy reads in every turn of some corpus dialogues; no label is needed, none is shown.

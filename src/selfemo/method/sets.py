@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from selfemo.config import Config
 from selfemo.data.labels import LabelSpace
-from selfemo.data.records import Scored
+from selfemo.data.records import Prediction
 from selfemo.method.affinity import affinity_of
 from selfemo.method.rewards import Floats, Masks, indicators, marginals, smoothed_iou
 from selfemo.method.tallies import interval, micro_f1, of_dialogues, resampled, scores_of_tallies
@@ -24,7 +24,7 @@ LEAST_CHANCE = 1e-6
 """Least probability that a cross-entropy takes: posteriors are kept with six digits."""
 
 
-def several(rows: Sequence[Scored]) -> bool:
+def several(rows: Sequence[Prediction]) -> bool:
     """Whether gold has more than one label on a turn: then sets are what the gate decides on."""
     return any(len(row.gold) > 1 for row in rows)
 
@@ -34,7 +34,7 @@ def masks_of(sets: Sequence[Sequence[str]], space: LabelSpace) -> Masks:
     return np.array([space.mask(one) for one in sets], dtype=np.uint64)
 
 
-def decisions(rows: Sequence[Scored], space: LabelSpace) -> Floats:
+def decisions(rows: Sequence[Prediction], space: LabelSpace) -> Floats:
     """Label decisions by dialogue: how often each label was named rightly, was due, and was named, ``(D, 3, m)``."""
     m = len(space)
     gold, named = (indicators(masks_of(sets, space), m) for sets in zip(*((r.gold, r.predicted) for r in rows)))
@@ -72,7 +72,7 @@ def ranking_precision(gold_Nm: NDArray[np.floating], chances_Nm: Floats) -> floa
     return float(label_ranking_average_precision_score(gold_Nm, chances_Nm))
 
 
-def summarise_sets(rows: Sequence[Scored], space: LabelSpace, config: Config) -> dict[str, Any]:
+def summarise_sets(rows: Sequence[Prediction], space: LabelSpace, config: Config) -> dict[str, Any]:
     """Figures of one corpus's sets.
 
     Args:

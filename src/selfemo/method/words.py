@@ -35,7 +35,7 @@ def bag_of_words() -> Any:
     return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, tokenizer=terms, token_pattern=None)
 
 
-class Words:
+class WordModel:
     """A reader of another kind than the policy, as one more voice (co-training, Blum and Mitchell 1998).
 
     It knows the words of the last turn alone, and the same labelled turns as the policy; it errs in others.
@@ -60,7 +60,7 @@ class Words:
         return np.asarray((self._turns * found_A + 1) / (self._turns + len(found_A)))
 
 
-def words_of(labelled: Sequence[Dialogue], seed: int) -> dict[str, Words]:
+def words_of(labelled: Sequence[Dialogue], seed: int) -> dict[str, WordModel]:
     """The bag of words of each corpus whose labelled dialogues have words, and two labels at least to tell apart.
 
     Args:
@@ -72,5 +72,5 @@ def words_of(labelled: Sequence[Dialogue], seed: int) -> dict[str, Words]:
     for corpus, counts in gold_counts(labelled).items():
         mine = [d for d in labelled if d.corpus == corpus]
         if len(counts) > 1 and any(words(u.text) for d in mine for u in d.turns if u.gold):
-            found[corpus] = Words(mine, seed)
+            found[corpus] = WordModel(mine, seed)
     return found

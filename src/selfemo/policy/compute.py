@@ -14,7 +14,7 @@ from typing import Any
 
 from selfemo import hardware
 from selfemo.config import Config
-from selfemo.config.platform import Policy
+from selfemo.config.platform import PolicySettings
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class Compute:
         return f"computing in {number}, {threads}, on {where}"
 
 
-def choose(policy: Policy) -> Compute:
+def choose(policy: PolicySettings) -> Compute:
     """Decide how to compute, and change nothing.
 
     Args:
@@ -77,7 +77,7 @@ def choose(policy: Policy) -> Compute:
     return Compute("cuda" if on_gpu else "cpu", bfloat16, threads, gpu)
 
 
-def compute(policy: Policy) -> Compute:
+def compute(policy: PolicySettings) -> Compute:
     """Decide how to compute; on a CPU this process's torch is given its threads.
 
     Args:

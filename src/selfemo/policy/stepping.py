@@ -44,7 +44,7 @@ class SampleAsk(Ask):
 
 
 @dataclass(eq=False)
-class ScoreAsk(Ask):
+class LikelihoodAsk(Ask):
     """How likely each of some answers to each of some prompts is; see :meth:`selfemo.policy.engine.Engine.score`."""
 
     prompts: Sequence[Sequence[int]]
@@ -73,10 +73,10 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class AnswersScored:
+class LikelihoodsFound:
     """All scores of an ask: for each prompt the log-probability of each answer."""
 
-    ask: ScoreAsk
+    ask: LikelihoodAsk
     scores: tuple[tuple[float, ...], ...]
 
 
@@ -87,11 +87,11 @@ class Broken:
     ask: Ask
 
 
-Event = Drawn | AnswersScored | Broken
+Event = Drawn | LikelihoodsFound | Broken
 
 
 @dataclass
-class Figures:
+class TokenCounts:
     """What a stepper has done so far, in tokens, and what it holds now.
 
     Attributes:
@@ -114,9 +114,9 @@ class Stepper(Protocol):
 
     tops: bool
     """Whether it can tell the likeliest tokens."""
-    figures: Figures
+    figures: TokenCounts
 
-    def add(self, ask: SampleAsk | ScoreAsk) -> None:
+    def add(self, ask: SampleAsk | LikelihoodAsk) -> None:
         """Take a request; it is begun in a later step."""
         ...
 

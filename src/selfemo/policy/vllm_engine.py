@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from selfemo.config.platform import Policy
+from selfemo.config.platform import PolicySettings
 from selfemo.errors import UserError
 from selfemo.policy import adapters
 from selfemo.policy.compute import compute
@@ -27,7 +27,7 @@ _LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """Sizes that vLLM makes room for."""
 
 
-def start(directory: str, tokenizer: PreTrainedTokenizerBase, policy: Policy) -> Engine:
+def start(directory: str, tokenizer: PreTrainedTokenizerBase, policy: PolicySettings) -> Engine:
     """One engine, or several copies behind one.
 
     Args:
@@ -55,7 +55,7 @@ class VllmEngine:
         UserError: If vLLM is not installed.
     """
 
-    def __init__(self, directory: str, tokenizer: PreTrainedTokenizerBase, policy: Policy) -> None:
+    def __init__(self, directory: str, tokenizer: PreTrainedTokenizerBase, policy: PolicySettings) -> None:
         import torch
 
         on_cpu = not torch.cuda.is_available()
@@ -181,7 +181,7 @@ class VllmCopies:
         UserError: If there are fewer GPUs.
     """
 
-    def __init__(self, directory: str, policy: Policy) -> None:
+    def __init__(self, directory: str, policy: PolicySettings) -> None:
         import torch
 
         copies, each, gpus = policy.vllm.data_parallel, policy.vllm.tensor_parallel, torch.cuda.device_count()
@@ -251,7 +251,7 @@ def _start_copy(directory: str, policy: str, devices: list[int] | None) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(names[d] if names else str(d) for d in devices)
     from selfemo.policy.weights import load_tokenizer
 
-    _copy = VllmEngine(directory, load_tokenizer(directory), Policy.model_validate_json(policy))
+    _copy = VllmEngine(directory, load_tokenizer(directory), PolicySettings.model_validate_json(policy))
 
 
 def _sample_copy(prompts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling) -> list[list[Completion]]:

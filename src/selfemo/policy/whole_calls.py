@@ -10,7 +10,7 @@ import logging
 from collections.abc import Sequence
 
 from selfemo.policy.engine import Completion, Engine
-from selfemo.policy.stepping import AnswersScored, Ask, Broken, Drawn, Event, Figures, SampleAsk, ScoreAsk
+from selfemo.policy.stepping import Ask, Broken, Drawn, Event, LikelihoodAsk, LikelihoodsFound, SampleAsk, TokenCounts
 
 log = logging.getLogger(__name__)
 
@@ -28,11 +28,11 @@ class WholeCalls:
 
     def __init__(self, engine: Engine, ends: Sequence[int], together: int) -> None:
         self.engine, self.ends, self.together = engine, frozenset(ends), together
-        self.figures = Figures()
+        self.figures = TokenCounts()
         self._waiting: dict[Ask, None] = {}
         self._begun: list[Ask] = []
 
-    def add(self, ask: SampleAsk | ScoreAsk) -> None:
+    def add(self, ask: SampleAsk | LikelihoodAsk) -> None:
         self._waiting[ask] = None
 
     def cancel(self, ask: Ask, index: int | None = None) -> None:
@@ -72,7 +72,7 @@ class WholeCalls:
     def _called(self, asks: Sequence[Ask]) -> list[Event]:
         events = list[Event]()
         samples = [a for a in asks if isinstance(a, SampleAsk)]
-        scores = [a for a in asks if isinstance(a, ScoreAsk)]
+        scores = [a for a in asks if isinstance(a, LikelihoodAsk)]
         if samples:
             groups = self.engine.sample([a.prompt for a in samples], [a.seed for a in samples], samples[0].sampling)
             self.figures.computed += sum(len(a.prompt) for a in samples)
@@ -83,7 +83,7 @@ class WholeCalls:
             prompts = [prompt for ask in scores for prompt in ask.prompts]
             found = iter(self.engine.score(prompts, [some for ask in scores for some in ask.answers]))
             self.figures.computed += sum(map(len, prompts))
-            events += [AnswersScored(ask, tuple(next(found) for _ in ask.prompts)) for ask in scores]
+            events += [LikelihoodsFound(ask, tuple(next(found) for _ in ask.prompts)) for ask in scores]
         return events
 
     def _tokens(self, ask: SampleAsk, index: int, completion: Completion) -> list[Event]:

@@ -14,7 +14,7 @@ from typing import Any
 from selfemo.config import Config
 from selfemo.registry.canary import Canary
 from selfemo.registry.champion import Champion
-from selfemo.registry.mlflow_client import PATIENCE, Client, Point, Refused, points, quoted
+from selfemo.registry.mlflow_client import PATIENCE, Client, MlflowRefused, Point, points, quoted
 from selfemo.registry.versions import Versions
 
 NOTE = "mlflow.note.content"
@@ -85,7 +85,7 @@ class Registry:
             return str(found.experiment_id)
         try:
             return str(self.client.create_experiment(name, tags={KIND: TRAINING, NOTE: ABOUT}))
-        except Refused as error:
+        except MlflowRefused as error:
             if error.code != "RESOURCE_ALREADY_EXISTS":
                 raise
             # Another step was first, or the answer to our own request got lost: it is there now.
@@ -95,7 +95,7 @@ class Registry:
         """Say what an experiment is that says nothing of itself, as one that was made by hand; refused, it stays so."""
         for key, value in ((KIND, TRAINING), (NOTE, ABOUT)):
             if key not in experiment.tags:
-                with suppress(Refused):
+                with suppress(MlflowRefused):
                     self.client.set_experiment_tag(experiment.experiment_id, key, value)
 
     def allows(self) -> None:

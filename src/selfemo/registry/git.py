@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from selfemo.config.platform import Gitops
+from selfemo.config.platform import GitopsSettings
 from selfemo.errors import UserError
 from selfemo.logs import printable
 from selfemo.places import temporary
@@ -47,7 +47,7 @@ class Nothing:
         """Nothing."""
 
 
-def proposed(settings: Gitops, wanted: Reference, why: str, memory: Memory | None = None) -> str:
+def proposed(settings: GitopsSettings, wanted: Reference, why: str, memory: Memory | None = None) -> str:
     """Make Git agree with a reference.
 
     What counts is the server: a branch that was committed and not pushed is made and pushed anew, and a pull request
@@ -106,7 +106,7 @@ def _exactly(wanted: Reference) -> str:
     return f"Digest {wanted.digest}, {wanted.uri}{canary}"
 
 
-def _commit(tree: Path, settings: Gitops, branch: str, text: str, title: str, body: str) -> None:
+def _commit(tree: Path, settings: GitopsSettings, branch: str, text: str, title: str, body: str) -> None:
     file = tree / settings.reference
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text, encoding="utf-8")
@@ -122,7 +122,7 @@ def _commit(tree: Path, settings: Gitops, branch: str, text: str, title: str, bo
         )
 
 
-def _push(tree: Path, settings: Gitops, branch: str, words: dict[str, str]) -> None:
+def _push(tree: Path, settings: GitopsSettings, branch: str, words: dict[str, str]) -> None:
     run(tree, [_filled(part, words) for part in shlex.split(settings.push)])
     remote = _remote(tree, settings.push)
     if "{branch}" not in settings.push or not settings.push.startswith("git push") or remote is None:
@@ -132,7 +132,7 @@ def _push(tree: Path, settings: Gitops, branch: str, words: dict[str, str]) -> N
         raise UserError(f"the push ended well, and {remote} has no such branch {branch}", where="gitops.push", fix=fix)
 
 
-def _open(tree: Path, settings: Gitops, words: dict[str, str]) -> None:
+def _open(tree: Path, settings: GitopsSettings, words: dict[str, str]) -> None:
     command = [_filled(part, words) for part in shlex.split(settings.pull_request)]
     done = call(tree, command)
     if done.returncode and not _THERE.search(f"{done.stdout}\n{done.stderr}"):
@@ -159,7 +159,7 @@ def _on_server(tree: Path, remote: str, branch: str) -> str:
     return git(tree, "ls-remote", "--", remote, f"refs/heads/{branch}").partition("\t")[0]
 
 
-def _there(tree: Path, settings: Gitops, branch: str) -> str | None:
+def _there(tree: Path, settings: GitopsSettings, branch: str) -> str | None:
     """The commit of the branch where it is to be: on the server, or here where nothing is pushed; None if it is not."""
     remote = _remote(tree, settings.push) if settings.push else None
     if remote is None:
@@ -171,7 +171,7 @@ def _there(tree: Path, settings: Gitops, branch: str) -> str | None:
 
 
 @contextmanager
-def _worktree(settings: Gitops) -> Iterator[tuple[Path, str]]:
+def _worktree(settings: GitopsSettings) -> Iterator[tuple[Path, str]]:
     """A working tree at the newest state of the base branch, and the commit it is at."""
     given, base = settings.repository, settings.base
     remote = "://" in given or (":" in given and "@" in given.partition(":")[0])

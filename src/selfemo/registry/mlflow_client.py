@@ -35,7 +35,7 @@ NO_JSON = "API request to endpoint was successful"
 """How MLflow's client begins to say that a page came back in place of an answer: a login page, mostly."""
 
 
-class Refused(UserError):
+class MlflowRefused(UserError):
     """The server, or something in front of it, said no: asking again does not help.
 
     Attributes:
@@ -96,7 +96,7 @@ class Client:
                 not happen twice looks first whether it has happened.
 
         Raises:
-            Refused: If the server says no.
+            MlflowRefused: If the server says no.
             Unreachable: If it is still away when the patience is at its end.
         """
         began, pause = self._clock(), FIRST_PAUSE
@@ -147,7 +147,7 @@ class Client:
             return error.get_http_status_code() in TRANSIENT and not str(error.message).startswith(NO_JSON)
         return False
 
-    def _refused(self, error: Exception) -> Refused:
+    def _refused(self, error: Exception) -> MlflowRefused:
         from mlflow.exceptions import MlflowException, RestException
 
         fix = "is mlflow.tracking_uri an MLflow server, and which version?"
@@ -162,7 +162,7 @@ class Client:
             )
         served = self.uri.startswith(("http://", "https://"))
         status = f" ({error.get_http_status_code()})" if served and isinstance(error, MlflowException) else ""
-        said = Refused(f"MLflow says no{status}: {_words(error)}", where=self.shown, fix=fix)
+        said = MlflowRefused(f"MLflow says no{status}: {_words(error)}", where=self.shown, fix=fix)
         opened = "mlflow" in self.__dict__  # a place that cannot be opened says nothing of what is in it
         if opened and (isinstance(error, RestException) or not served):
             said.code = code

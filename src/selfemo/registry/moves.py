@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from selfemo.logs import printable
-from selfemo.registry.mlflow_client import MISSING, Refused
+from selfemo.registry.mlflow_client import MISSING, MlflowRefused
 from selfemo.registry.versions import Versions
 from selfemo.store.lock import Lease
 
@@ -146,7 +146,7 @@ class Moves:
         """The last move, or None if there was none, or its record is damaged: then the alias speaks for itself."""
         try:
             found = self.client.get_registered_model(self.model).tags.get(self.record)
-        except Refused as error:
+        except MlflowRefused as error:
             if error.code in MISSING:  # nothing was ever registered
                 return None
             raise
@@ -171,7 +171,7 @@ class Moves:
         for key, value in move.tags.items():
             try:
                 self.client.set_model_version_tag(self.model, move.told, key, value)
-            except Refused as error:
+            except MlflowRefused as error:
                 if error.code not in MISSING:
                     raise
                 break  # it was deleted: nobody is left to be told

@@ -94,7 +94,7 @@ def against_registry(context: Surroundings, scores: str) -> Decision:
     before, ours = (corrected_predictions(context.store, uri) for uri in (where, scores))
     if [(r.dialogue, r.turn, r.gold) for r in before] != [(r.dialogue, r.turn, r.gold) for r in ours]:
         return decision  # of different days, on which different turns had been corrected
-    return gate.heard(decision, before, ours, spaces, context.config)
+    return gate.with_corrections(decision, before, ours, spaces, context.config)
 
 
 def after_decision(context: Surroundings, version: Any, decision: Decision, champion: str, scores: str) -> str:

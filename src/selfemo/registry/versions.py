@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from selfemo.errors import UserError
-from selfemo.registry.mlflow_client import MISSING, Client, Refused, quoted
+from selfemo.registry.mlflow_client import MISSING, Client, MlflowRefused, quoted
 from selfemo.store.lock import Lease
 
 CHAMPION, CHALLENGER, CANARY = "champion", "challenger", "canary"
@@ -69,7 +69,7 @@ class Versions:
         """
         try:
             self.client.create_registered_model(self.model, description=MODEL)
-        except Refused as error:
+        except MlflowRefused as error:
             if error.code != "RESOURCE_ALREADY_EXISTS":
                 raise
 
@@ -77,7 +77,7 @@ class Versions:
         """The version that an alias names, or None."""
         try:
             return self.client.get_model_version_by_alias(self.model, name)
-        except Refused as error:
+        except MlflowRefused as error:
             if error.code in MISSING:
                 return None
             raise
@@ -121,7 +121,7 @@ class Versions:
             raise none
         try:
             return self.client.get_model_version(self.model, number)
-        except Refused as error:
+        except MlflowRefused as error:
             if error.code not in MISSING:
                 raise
             raise none from None
@@ -147,7 +147,7 @@ class Versions:
             else:
                 model, _, alias = rest.rpartition("@")
                 found = self.client.get_model_version_by_alias(model, alias)
-        except Refused as error:
+        except MlflowRefused as error:
             if error.code not in MISSING:
                 raise
             raise Unregistered(error.message, where=name, fix=fix) from None

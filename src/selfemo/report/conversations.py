@@ -18,7 +18,7 @@ import numpy as np
 
 from selfemo.data.labels import LabelSpace
 from selfemo.data.records import Candidate, Outcome, Posterior, Rollout, Sample
-from selfemo.report.evidence import Kept, Round
+from selfemo.report.evidence import FilterEvidence, Round
 
 MOST = 12_000_000
 """Characters of the packed conversations: a page of 20 MB has room for the rest."""
@@ -70,7 +70,7 @@ def conversations(rounds: Iterable[Round]) -> list[Item]:
     return [item for r in rounds if r.kept for item in _of_round(r, r.kept)]
 
 
-def _of_round(round: Round, kept: Kept) -> list[Item]:
+def _of_round(round: Round, kept: FilterEvidence) -> list[Item]:
     samples: dict[str, list[Sample]] = defaultdict(list)
     for sample in kept.samples:
         samples[sample.parents[0]].append(sample)

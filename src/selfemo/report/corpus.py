@@ -16,7 +16,7 @@ from selfemo.data.dialogue import Dialogue
 from selfemo.data.needs import needed
 from selfemo.data.scripts import length
 from selfemo.method.flywheel.duplicates import SHORT, NearDuplicates
-from selfemo.method.flywheel.texts import normalised, shingles
+from selfemo.method.flywheel.texts import shingles, words_alone
 from selfemo.report import suspicious
 
 NEAR = 0.8
@@ -92,9 +92,9 @@ def _spread(values: list[int]) -> dict[str, int]:
 
 
 def _duplicates(dialogues: Sequence[Dialogue]) -> dict[str, int]:
-    whole = Counter(tuple(normalised(t.text) for t in d.turns) for d in dialogues)
+    whole = Counter(tuple(words_alone(t.text) for t in d.turns) for d in dialogues)
     turns = [t.text for d in dialogues for t in d.turns if length(t.text) >= SHORT]
-    same = Counter(map(normalised, turns))
+    same = Counter(map(words_alone, turns))
     index, near, compared = NearDuplicates(NEAR), 0, list(same)[:MOST_COMPARED]
     for text in compared:
         found = shingles(text)
@@ -112,12 +112,12 @@ def _leakage(by_split: dict[str, list[Dialogue]]) -> dict[str, int]:
     held_out = [d for split, some in by_split.items() if split != "train" for d in some]
     training = by_split.get("train", [])
     _, turns = leakage.remove(training, held_out)
-    known = {tuple(normalised(t.text) for t in d.turns) for d in held_out}
+    known = {tuple(words_alone(t.text) for t in d.turns) for d in held_out}
     speakers = {t.speaker for d in training for t in d.turns} & {t.speaker for d in held_out for t in d.turns}
     return {
         "training turns that stand in a held-out split": turns,
         "training dialogues that are a held-out one": sum(
-            tuple(normalised(t.text) for t in d.turns) in known for d in training
+            tuple(words_alone(t.text) for t in d.turns) in known for d in training
         ),
         "speakers on both sides": len(speakers),
     }

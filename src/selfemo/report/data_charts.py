@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from selfemo.method.flywheel.reasons import Reason
-from selfemo.report.evidence import Kept, Round
+from selfemo.report.evidence import FilterEvidence, Round
 from selfemo.report.figure import SHARES, Figure, Panel, number, short, spec_of
 
 CURVES = {
@@ -43,7 +43,7 @@ COLOURED = (*REASONS[:2], *REASONS[:1:-1])
 """The same by the number of its colour, which is one in all figures of a run: the commonest have the clearest."""
 
 
-def label_mix(kept: Kept, gold: Mapping[str, Counter[str]]) -> list[Figure]:
+def label_mix(kept: FilterEvidence, gold: Mapping[str, Counter[str]]) -> list[Figure]:
     """Label mix by corpus: of what was a candidate, of what was kept, and of gold where the corpus has it.
 
     Args:
@@ -147,7 +147,7 @@ def reasons(rounds: Sequence[Round]) -> Figure | None:
     )
 
 
-def distributions(kept: Kept) -> Figure | None:
+def distributions(kept: FilterEvidence) -> Figure | None:
     """Histograms of reward and confidence, kept and rejected apart; None where no record of the candidates is there."""
     import altair as alt
 
@@ -193,7 +193,7 @@ def distributions(kept: Kept) -> Figure | None:
     )
 
 
-def voices(kept: Kept) -> Figure | None:
+def voices(kept: FilterEvidence) -> Figure | None:
     """How often each voice is right where gold is known, and what it counts; None where no turn was read."""
     import altair as alt
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from selfemo.data.labels import LabelSpace
-from selfemo.data.records import Outcome, Record, Rollout, Sample, Scored, read_records
+from selfemo.data.records import Outcome, Prediction, Record, Rollout, Sample, read_records
 from selfemo.method.evaluation import labels_of, predictions
 from selfemo.method.gate import Decision
 from selfemo.registry.rounds import RoundRow
@@ -39,7 +39,7 @@ class Scores:
 
     uri: str
     metrics: Mapping[str, Mapping[str, Any]]
-    rows: Sequence[Scored]
+    rows: Sequence[Prediction]
     spaces: Mapping[str, LabelSpace]
 
     @property
@@ -49,7 +49,7 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class Kept:
+class FilterEvidence:
     """What a round's filter made of its self-play.
 
     Attributes:
@@ -111,7 +111,7 @@ class Round:
     challenger: Manifest | None
     policy: str
     history: Sequence[Mapping[str, float]] = ()
-    kept: Kept | None = None
+    kept: FilterEvidence | None = None
     prepared: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -171,7 +171,7 @@ def _history(store: Store, uri: str, made: Manifest | None) -> list[dict[str, fl
     return list(json.loads(store.read(uri, made, "training.json")))
 
 
-def _kept(store: Store, uri: str) -> Kept | None:
+def _kept(store: Store, uri: str) -> FilterEvidence | None:
     made = store.manifest(uri) if uri else None
     if made is None:
         return None
@@ -179,7 +179,7 @@ def _kept(store: Store, uri: str) -> Kept | None:
     files = store.fetch(uri, made)
     played = store.manifest(rollouts)
     where = store.fetch(rollouts, played) if played else None
-    return Kept(uri, made, json.loads((files / "filter.json").read_text()), rollouts, files, where)
+    return FilterEvidence(uri, made, json.loads((files / "filter.json").read_text()), rollouts, files, where)
 
 
 def _records(directory: Path, what: str, kind: type[R]) -> list[R]:

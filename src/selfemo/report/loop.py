@@ -12,7 +12,7 @@ from selfemo.report.figure import number
 
 
 @dataclass(frozen=True)
-class Stage:
+class LoopStage:
     """One station of the loop.
 
     Attributes:
@@ -32,7 +32,7 @@ def outcome(row: RoundRow) -> str:
     return "not promoted" if found == "kept" else found
 
 
-def stages(round: Round, trained_by: Mapping[str, int]) -> list[Stage]:
+def stages(round: Round, trained_by: Mapping[str, int]) -> list[LoopStage]:
     """The stations of a round, in the order in which they are passed.
 
     Args:
@@ -43,7 +43,7 @@ def stages(round: Round, trained_by: Mapping[str, int]) -> list[Stage]:
     gate_corpus = round.after.corpora[0]
     values = result[gate_corpus]
     low, high = row.weighted_f1_interval
-    judged = Stage(
+    judged = LoopStage(
         "evaluate",
         f"weighted F1 {row.weighted_f1:.3f}",
         (
@@ -54,13 +54,13 @@ def stages(round: Round, trained_by: Mapping[str, int]) -> list[Stage]:
     )
     gain = round.decision.gains.get(gate_corpus)
     seen = (f"gain {gain.gain:+.3f}", f"p {gain.p:.4f}, one-sided") if gain else (round.decision.reason,)
-    decided = Stage("gate", outcome(row), seen)
+    decided = LoopStage("gate", outcome(row), seen)
     learnt = round.challenger.result if round.challenger else {}
     steps = f"{learnt['steps']} step{'s' if learnt['steps'] != 1 else ''}" if "steps" in learnt else "-"
     if round.kept is None:
         labelled = round.prepared.get("warmup_dialogues", learnt.get("dialogues", "-"))
-        start = Stage("base policy", "as it comes", ())
-        return [start, Stage("warm-up", f"{labelled} labelled dialogues", (steps,)), judged, decided]
+        start = LoopStage("base policy", "as it comes", ())
+        return [start, LoopStage("warm-up", f"{labelled} labelled dialogues", (steps,)), judged, decided]
     metrics = round.kept.told["metrics"]
     rollouts = round.kept.rollouts
     replies = sum(len(r.candidates) for r in rollouts)
@@ -70,15 +70,15 @@ def stages(round: Round, trained_by: Mapping[str, int]) -> list[Stage]:
     played = str(round.made.inputs.get("champion", ""))
     by = trained_by.get(played)
     return [
-        Stage(
+        LoopStage(
             "policy", "champion", (f"trained in round {by}" if by is not None else "/".join(played.split("/")[-3:]),)
         ),
-        Stage(
+        LoopStage(
             "self-play",
             f"{candidates} candidates",
             (f"{turns} corpus turns read", f"{replies} replies in {episodes} episode{'s' if episodes != 1 else ''}"),
         ),
-        Stage(
+        LoopStage(
             "filter",
             f"{accepted} kept",
             (
@@ -87,7 +87,7 @@ def stages(round: Round, trained_by: Mapping[str, int]) -> list[Stage]:
                 f"mean reward {metrics['mean_reward']:.3f}",
             ),
         ),
-        Stage("train", steps, ("SELF-GRPO",) if not row.stopped else ("stopped by the collapse guard",)),
+        LoopStage("train", steps, ("SELF-GRPO",) if not row.stopped else ("stopped by the collapse guard",)),
         judged,
         decided,
     ]

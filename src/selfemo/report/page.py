@@ -22,7 +22,7 @@ from selfemo.report.conversations import conversations, packed
 from selfemo.report.evidence import Round, read_round
 from selfemo.report.figure import PAGE, Figure, theme
 from selfemo.report.loop import LINEAGE, lineage, origins, outcome
-from selfemo.report.parts import over, part_of, summary, tiles
+from selfemo.report.parts import over, section_of, summary, tiles
 from selfemo.shown import redacted
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def report_page(
         digests: Of policies' files, by URI.
     """
     trained_by = {r.policy: r.number for r in reversed(rounds)}
-    parts = [part_of(r, trained_by) for r in rounds]
+    parts = [section_of(r, trained_by) for r in rounds]
     across = over(rounds) if rounds else []
     charts = _charts("run", across)
     for part in parts:
@@ -113,7 +113,7 @@ def round_page(context: Context, round: Round) -> str:
         context: Of the run.
         round: The round.
     """
-    part = part_of(round, {})
+    part = section_of(round, {})
     pictures = {id: _safe(draw.svg(spec)) for id, spec in _charts(part.place, part.figures).items()}
     return _render("round.html", **_about(context), part=part, pictures=pictures, policy=_policy([]))
 

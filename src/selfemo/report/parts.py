@@ -10,7 +10,7 @@ from selfemo.method.probabilities import COVERAGES
 from selfemo.report import data_charts, run_charts, score_charts
 from selfemo.report.evidence import Round, Scores
 from selfemo.report.figure import Figure, number, with_interval
-from selfemo.report.loop import Stage, outcome, stages
+from selfemo.report.loop import LoopStage, outcome, stages
 from selfemo.shown import duration
 
 PROBABILITIES = {
@@ -33,7 +33,7 @@ SETS = {
 
 
 @dataclass(frozen=True)
-class Part:
+class RoundSection:
     """What the page shows of one round.
 
     Attributes:
@@ -48,7 +48,7 @@ class Part:
     round: Round
     outcome: str
     reason: str
-    stages: Sequence[Stage]
+    stages: Sequence[LoopStage]
     gate_rows: Sequence[tuple[str, ...]]
     groups: Sequence[tuple[str, str, Sequence[Figure]]]
     sets: Sequence[tuple[str, ...]]
@@ -68,7 +68,7 @@ class Part:
         return [figure for _, _, figures in self.groups for figure in figures]
 
 
-def part_of(round: Round, trained_by: Mapping[str, int]) -> Part:
+def section_of(round: Round, trained_by: Mapping[str, int]) -> RoundSection:
     """Put a round's part together.
 
     Args:
@@ -88,7 +88,7 @@ def part_of(round: Round, trained_by: Mapping[str, int]) -> Part:
     if kept and not round.before:
         against = "Nothing was trained in this round: these are the champion's figures, of before."
     scores = score_charts.pairs(round)
-    return Part(
+    return RoundSection(
         round=round,
         outcome=outcome(round.row),
         reason=f"{round.decision.reason[:1].upper()}{round.decision.reason[1:]}.",

@@ -36,7 +36,7 @@ class At(BaseModel):
     at: int
 
 
-class Label(At):
+class LabelRequest(At):
     """What a person says of a turn, primary label first."""
 
     labels: list[str] = Field(min_length=1, max_length=64)
@@ -78,7 +78,7 @@ def application(sitting: Sitting, token: str) -> FastAPI:
         return {"who": sitting.who, "turns": [_plain(turn) for turn in sitting.turns], "past": sitting.past}
 
     @made.post("/label")
-    def label(said: Label) -> dict[str, Any]:
+    def label(said: LabelRequest) -> dict[str, Any]:
         sitting.label(said.at, said.labels)
         return {"past": sitting.past}
 

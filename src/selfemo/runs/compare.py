@@ -8,7 +8,7 @@ from typing import Any
 
 from selfemo.config import Config
 from selfemo.data.labels import LabelSpace
-from selfemo.data.records import Scored
+from selfemo.data.records import Prediction
 from selfemo.method import gate
 from selfemo.method.evaluation import confusion
 from selfemo.method.gate import Gain, NotComparable
@@ -27,7 +27,7 @@ WITHOUT_TEST = {
 
 
 @dataclass(frozen=True)
-class Figure:
+class ComparedFigure:
     """A figure of both.
 
     Attributes:
@@ -44,7 +44,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Label:
+class ComparedLabel:
     """F1 of a label, primary labels alone.
 
     Attributes:
@@ -63,7 +63,7 @@ class Label:
 
 
 @dataclass(frozen=True)
-class Turn:
+class ComparedTurn:
     """A turn that the two read differently."""
 
     dialogue: str
@@ -98,9 +98,9 @@ class OnCorpus:
     dialogues: int = 0
     only_first: int = 0
     only_second: int = 0
-    figures: tuple[Figure, ...] = ()
-    labels: tuple[Label, ...] = ()
-    changed: tuple[Turn, ...] = ()
+    figures: tuple[ComparedFigure, ...] = ()
+    labels: tuple[ComparedLabel, ...] = ()
+    changed: tuple[ComparedTurn, ...] = ()
     why_not: str = ""
 
     @property
@@ -148,14 +148,16 @@ def _on(corpus: str, first: Side, second: Side, config: Config) -> OnCorpus:
         figures=tested + plain,
         labels=tuple(_labels(rows, others, space, config)),
         changed=tuple(
-            Turn(a.dialogue, a.turn, a.gold, a.predicted, b.predicted)
+            ComparedTurn(a.dialogue, a.turn, a.gold, a.predicted, b.predicted)
             for a, b in zip(rows, others, strict=True)
             if a.predicted != b.predicted
         ),
     )
 
 
-def _tested(rows: Sequence[Scored], others: Sequence[Scored], space: LabelSpace, config: Config) -> Iterator[Figure]:
+def _tested(
+    rows: Sequence[Prediction], others: Sequence[Prediction], space: LabelSpace, config: Config
+) -> Iterator[ComparedFigure]:
     """The figures of the gate: the one that it decides by, then the others."""
     deciding = gate.MICRO if several(rows) else gate.WEIGHTED
     for figure in dict.fromkeys((deciding, gate.WEIGHTED, gate.ACCURACY, gate.MACRO)):
@@ -164,24 +166,26 @@ def _tested(rows: Sequence[Scored], others: Sequence[Scored], space: LabelSpace,
             back = gate.paired_gain(others, rows, space, config, figure)
             gain = Gain(-back.gain, -back.high, -back.low, back.p, back.dialogues, figure)
         values = [float(gate.FIGURES[figure](gate.tallies_of(of, space, figure).sum(0))) for of in (rows, others)]
-        yield Figure(figure, values[0], values[1], gain)
+        yield ComparedFigure(figure, values[0], values[1], gain)
 
 
-def _plain(first: Mapping[str, Any], second: Mapping[str, Any], corpus: str) -> Iterator[Figure]:
+def _plain(first: Mapping[str, Any], second: Mapping[str, Any], corpus: str) -> Iterator[ComparedFigure]:
     for key, name in WITHOUT_TEST.items():
         values = [figures.get(corpus, {}).get(key) for figures in (first, second)]
         if None not in values:
-            yield Figure(name, *values)
+            yield ComparedFigure(name, *values)
     for key, name in (("own", "expression, own reading"), ("judge", "expression, judge")):
         values = [figures.get("expression", {}).get(key) for figures in (first, second)]
         if None not in values:
-            yield Figure(name, *values)
+            yield ComparedFigure(name, *values)
 
 
-def _labels(rows: Sequence[Scored], others: Sequence[Scored], space: LabelSpace, config: Config) -> Iterator[Label]:
+def _labels(
+    rows: Sequence[Prediction], others: Sequence[Prediction], space: LabelSpace, config: Config
+) -> Iterator[ComparedLabel]:
     old, new = (tallies(confusion(of, space)) for of in (rows, others))
     before, after = (scores_of_tallies(of.sum(0)).f1 for of in (old, new))
     drawn = [scores_of_tallies(resampled(of, config.evaluation.bootstrap, config.seed)).f1 for of in (old, new)]
     for n, label in enumerate(space.labels):
         low, high = interval(drawn[1][:, n] - drawn[0][:, n])
-        yield Label(label, int(old[:, 1, n].sum()), float(before[n]), float(after[n]), low, high)
+        yield ComparedLabel(label, int(old[:, 1, n].sum()), float(before[n]), float(after[n]), low, high)

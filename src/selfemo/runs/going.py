@@ -43,7 +43,7 @@ OVER = (DONE, THERE)
 
 
 @dataclass
-class Work:
+class UnitProgress:
     """Units that a step counts: how many are done, of how many, in how many seconds."""
 
     name: str
@@ -63,7 +63,7 @@ class Work:
 
 
 @dataclass
-class Piece:
+class StepProgress:
     """A step of a round, or a shard of one.
 
     Attributes:
@@ -86,7 +86,7 @@ class Piece:
     began: float | None = None
     ended: float | None = None
     tries: int = 0
-    work: Work | None = None
+    work: UnitProgress | None = None
     said: str = ""
     uri: str = ""
     pid: int = 0
@@ -109,7 +109,7 @@ class Stage:
 
     step: str
     round: int
-    pieces: list[Piece]
+    pieces: list[StepProgress]
 
     @property
     def state(self) -> str:
@@ -160,7 +160,7 @@ class Going:
     state: RunState = field(default_factory=lambda: RunState(OPEN))
     began: float | None = None
     ended: float | None = None
-    pieces: dict[tuple[int, str, int | None], Piece] = field(default_factory=dict)
+    pieces: dict[tuple[int, str, int | None], StepProgress] = field(default_factory=dict)
     rows: dict[int, RoundRow] = field(default_factory=dict)
     samples: tuple[str, int] = ("", 0)
     notes: list[str] = field(default_factory=list)
@@ -170,9 +170,9 @@ class Going:
         """Whether nothing will change any more."""
         return self.state.word not in (RUNNING, OPEN)
 
-    def piece(self, step: str, round: int, shard: int | None = None) -> Piece:
+    def piece(self, step: str, round: int, shard: int | None = None) -> StepProgress:
         """The step or shard of a place, made if need be."""
-        return self.pieces.setdefault((round, step, shard), Piece(step, round, shard))
+        return self.pieces.setdefault((round, step, shard), StepProgress(step, round, shard))
 
     def plan(self) -> None:
         """Make all pieces that there may be: what is not begun yet waits."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from selfemo import events
 from selfemo.config import Config
 from selfemo.events import Event
-from selfemo.runs.going import DONE, FAILED, RUNS, SHARDED, THERE, TITLES, Going, Piece, Work
+from selfemo.runs.going import DONE, FAILED, RUNS, SHARDED, THERE, TITLES, Going, StepProgress, UnitProgress
 from selfemo.runs.state import folder_of, last_attempt, of_process
 
 INNER = {"gather": "filter", "score": "decide", "feedback": "prepare"}
@@ -26,7 +26,7 @@ class Here:
 
     def __init__(self, workdir: Path, name: str) -> None:
         self.folder, self.name = folder_of(workdir, name), name
-        self._reader = events.Reader(self.folder / events.FILE)
+        self._reader = events.EventReader(self.folder / events.FILE)
         self._happened: list[Event] = []
 
     def look(self) -> Going:
@@ -75,7 +75,7 @@ def _apply(run: Going, event: Event) -> None:
     if event.what == events.WORK:
         piece = next((p for p in run.pieces.values() if p.pid == event.pid and p.state == RUNS), None)
         if piece is not None:
-            piece.work = Work(str(told["name"]), int(told["done"]), int(told["total"]), float(told["seconds"]))
+            piece.work = UnitProgress(str(told["name"]), int(told["done"]), int(told["total"]), float(told["seconds"]))
         return
     if event.what != events.STEP:
         return
@@ -103,11 +103,11 @@ def _apply(run: Going, event: Event) -> None:
         run.samples = (str(told["uri"]), round)
 
 
-def _of_process(run: Going, pid: int) -> Piece | None:
+def _of_process(run: Going, pid: int) -> StepProgress | None:
     return next((p for p in run.pieces.values() if p.pid == pid and p.state == RUNS), None)
 
 
-def _pieces(run: Going, step: str, round: int, told: Mapping[str, object]) -> list[Piece]:
+def _pieces(run: Going, step: str, round: int, told: Mapping[str, object]) -> list[StepProgress]:
     """The pieces that an event is of: of a step that finds the whole already there, all of its shards."""
     if step not in SHARDED:
         return [run.piece(step, round)]
@@ -116,7 +116,7 @@ def _pieces(run: Going, step: str, round: int, told: Mapping[str, object]) -> li
     return [run.piece(step, round, shard) for shard in range(run.shards)]
 
 
-def _begin(piece: Piece, event: Event, *, again: bool) -> None:
+def _begin(piece: StepProgress, event: Event, *, again: bool) -> None:
     if piece.state not in (RUNS, DONE) or again:
         piece.state, piece.began, piece.ended, piece.said, piece.work = RUNS, event.at, None, "", None
         piece.tries += 1
@@ -136,7 +136,7 @@ def measured(workdir: Path, config: Config) -> dict[str, float]:
     wanted = {step: config.digest(step) for step in TITLES}
     found: dict[str, float] = {}
     for file in _files(workdir):
-        happened = events.Reader(file).new()
+        happened = events.EventReader(file).new()
         starts = [n for n, e in enumerate(happened) if (e.what, e.state) == (events.RUN, "starts")]
         for begin, end in zip(starts, [*starts[1:], len(happened)], strict=True):
             attempt = happened[begin:end]

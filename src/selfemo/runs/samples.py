@@ -17,7 +17,7 @@ LONGEST = 160
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptSample:
     """A sample that was kept, as text.
 
     Attributes:
@@ -33,7 +33,7 @@ class Kept:
     confidence: float
 
     @classmethod
-    def of(cls, sample: Sample) -> Kept:
+    def of(cls, sample: Sample) -> KeptSample:
         """A sample: its last turn, or its reply."""
         said = sample.reply or (sample.history[-1].text if sample.history else "")
         who = sample.role if sample.reply or not sample.history else sample.history[-1].speaker
@@ -51,7 +51,7 @@ class Samples:
     def __init__(self, store: Callable[[], Store]) -> None:
         self._store = store
         self._asked = ""
-        self.kept: list[Kept] = []
+        self.kept: list[KeptSample] = []
         self.why_not = ""
 
     def ask(self, uri: str) -> None:
@@ -72,4 +72,4 @@ class Samples:
         shown: list[Sample] = []
         for task in dict.fromkeys(row.task for row in rows):
             shown += [row for row in rows if row.task == task][-OF_EACH:]
-        self.kept, self.why_not = [Kept.of(row) for row in shown], ""
+        self.kept, self.why_not = [KeptSample.of(row) for row in shown], ""

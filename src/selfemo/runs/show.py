@@ -7,7 +7,7 @@ from datetime import datetime
 
 from selfemo.data.dialogue import Dialogue, read_jsonl
 from selfemo.method.gate import ALPHA
-from selfemo.runs.compare import OnCorpus, Turn
+from selfemo.runs.compare import ComparedTurn, OnCorpus
 from selfemo.runs.differences import UNRECORDED, Comparison
 from selfemo.runs.sides import Side
 from selfemo.runs.state import FINISHED, RUNNING
@@ -148,7 +148,7 @@ def _show_turns(corpus: OnCorpus, dialogues: dict[str, Dialogue], most: int) -> 
         _say(f"  and {len(corpus.changed) - most} more: --turns {len(corpus.changed)}, or --json")
 
 
-def _turn(turn: Turn, dialogues: dict[str, Dialogue]) -> str:
+def _turn(turn: ComparedTurn, dialogues: dict[str, Dialogue]) -> str:
     dialogue = dialogues.get(turn.dialogue)
     said = f' "{_short(dialogue.turns[turn.turn].text)}"' if dialogue and turn.turn < len(dialogue.turns) else ""
     read = " > ".join(", ".join(names) or "no answer" for names in (turn.first, turn.second))

@@ -10,7 +10,7 @@ from typing import Any
 
 from selfemo.context import Context
 from selfemo.data.labels import LabelSpace
-from selfemo.data.records import Scored
+from selfemo.data.records import Prediction
 from selfemo.errors import UserError
 from selfemo.method.evaluation import labels_of, predictions
 from selfemo.runs.find import Run, find, here
@@ -56,7 +56,7 @@ class Side:
         return found
 
     @cached_property
-    def predictions(self) -> list[Scored]:
+    def predictions(self) -> list[Prediction]:
         """What it predicted on held-out turns."""
         return predictions(self.context.store, self.scores)
 

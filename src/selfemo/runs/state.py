@@ -76,7 +76,7 @@ def state_of(run: Run, workdir: Path) -> RunState:
         run: As MLflow has it.
         workdir: Of this machine.
     """
-    known = of_process(last_attempt(events.Reader(folder_of(workdir, run.name) / events.FILE).new()))
+    known = of_process(last_attempt(events.EventReader(folder_of(workdir, run.name) / events.FILE).new()))
     if known is not None and known.word in (RUNNING, KILLED):  # also before, and after, it could tell MLflow
         return known
     if run.status != "RUNNING":

@@ -19,7 +19,7 @@ TOGETHER = 8
 
 
 @dataclass(frozen=True)
-class Figures:
+class PolicyFigures:
     """What a policy of a run scored on the gate corpus, held out."""
 
     round: int
@@ -28,7 +28,7 @@ class Figures:
     weighted_f1_interval: tuple[float, float]
 
     @classmethod
-    def of(cls, row: RoundRow) -> Figures:
+    def of(cls, row: RoundRow) -> PolicyFigures:
         """Of a decided round."""
         low, high = row.weighted_f1_interval
         return cls(row.round, row.accuracy, row.weighted_f1, (low, high))
@@ -63,8 +63,8 @@ class Line:
     rounds: int | None
     planned: str
     state: RunState
-    start: Figures | None
-    best: Figures | None
+    start: PolicyFigures | None
+    best: PolicyFigures | None
     champion: str
     began: datetime
     ended: datetime | None
@@ -109,8 +109,8 @@ def _line(context: Context, run: Run, decided: Sequence[Manifest], serving: tupl
         rounds=None if elsewhere else sum(row.round > 0 for row in rows),
         planned=run.settings.get("loop.rounds", ""),
         state=state_of(run, context.workdir),
-        start=Figures.of(start) if start else None,
-        best=Figures.of(RoundRow(**best.result["row"])) if best else None,
+        start=PolicyFigures.of(start) if start else None,
+        best=PolicyFigures.of(RoundRow(**best.result["row"])) if best else None,
         champion=version if ours else "",
         began=run.began,
         ended=run.ended,

@@ -25,8 +25,8 @@ from selfemo.runs.going import (
     TITLES,
     WAITS,
     Going,
-    Piece,
     Stage,
+    StepProgress,
 )
 from selfemo.runs.samples import Samples
 from selfemo.runs.show import clock
@@ -134,7 +134,7 @@ def _cell(stage: Stage, now: float, width: int) -> Text:
     return Text(what + words.get(state, state), style)
 
 
-def _working(run: Going, working: list[Piece], now: float, width: int) -> Table:
+def _working(run: Going, working: list[StepProgress], now: float, width: int) -> Table:
     table = Table.grid(padding=(0, 1))
     for piece in working:
         work = piece.work

@@ -13,12 +13,12 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from selfemo.data.dialogue import Utterance
-from selfemo.policy.stepping import AnswersScored, ScoreAsk
+from selfemo.policy.stepping import LikelihoodAsk, LikelihoodsFound
 from selfemo.serving.chat import Chat
 from selfemo.serving.collect import Collector
 from selfemo.serving.labels import Form, Unknown, form_of, space_named
 from selfemo.serving.limits import Limits
-from selfemo.serving.record import Record
+from selfemo.serving.record import RequestRecord
 from selfemo.serving.scheduler import Scheduler, Work
 from selfemo.serving.schema import ChatRequest, EmotionsRequest, EmotionsResponse, EmotionsUsage, dialogue_of
 from selfemo.serving.service import Service
@@ -48,7 +48,7 @@ class Answers:
     async def _made(self, make: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._maker, make)
 
-    async def chat(self, asked: ChatRequest, record: Record, receive: Receive) -> dict[str, Any] | Response:
+    async def chat(self, asked: ChatRequest, record: RequestRecord, receive: Receive) -> dict[str, Any] | Response:
         """See OpenAI's chat completions.
 
         Raises:
@@ -79,12 +79,12 @@ class Answers:
         self._keep(asked, self.service.labels, record)
         return answer
 
-    def _keep(self, asked: ChatRequest, labels: str, record: Record) -> None:
+    def _keep(self, asked: ChatRequest, labels: str, record: RequestRecord) -> None:
         if self.collector is not None:
             self.collector.keep(record, labels, dialogue_of(asked.messages))
 
     async def _in_form(
-        self, asked: ChatRequest, form: Form, record: Record, receive: Receive
+        self, asked: ChatRequest, form: Form, record: RequestRecord, receive: Receive
     ) -> dict[str, Any] | Response:
         """A chat whose answer is JSON: the likeliest label set, exactly, of the last message."""
         if asked.logprobs or asked.n > 1:
@@ -104,7 +104,7 @@ class Answers:
             return StreamingResponse(chat.said([text], usage), media_type="text/event-stream")
         return chat.completion([text], usage)
 
-    async def emotions(self, asked: EmotionsRequest, record: Record, receive: Receive) -> EmotionsResponse:
+    async def emotions(self, asked: EmotionsRequest, record: RequestRecord, receive: Receive) -> EmotionsResponse:
         """See ``/v1/emotions``.
 
         Raises:
@@ -150,10 +150,10 @@ class Answers:
         self,
         histories: list[list[Utterance]],
         label_space: Any,
-        record: Record,
+        record: RequestRecord,
         receive: Receive,
         work: Work | None = None,
-    ) -> tuple[ScoreAsk, tuple[tuple[float, ...], ...]]:
+    ) -> tuple[LikelihoodAsk, tuple[tuple[float, ...], ...]]:
         """Exact scores of all answers for the last turn of each history."""
         work = work or self.scheduler.place()
         try:
@@ -174,7 +174,7 @@ def _nothing() -> None:
 async def _scores(work: Work) -> tuple[tuple[float, ...], ...]:
     async for events in work.events():
         for event in events:
-            if isinstance(event, AnswersScored):
+            if isinstance(event, LikelihoodsFound):
                 return event.scores
     raise AssertionError("events go on until there are scores")
 

@@ -22,7 +22,7 @@ from selfemo.serving.record import record_of
 from selfemo.serving.refusals import worded
 from selfemo.serving.scheduler import Scheduler
 from selfemo.serving.schema import ChatRequest, EmotionsRequest, EmotionsResponse
-from selfemo.serving.service import Refused, Service
+from selfemo.serving.service import RequestRefused, Service
 
 
 def app(
@@ -113,5 +113,5 @@ def app(
         if name != service.name:
             raise HTTPException(404, f"no model {name!r}; there is {service.name!r}")
 
-    worded(made, Refused, Unknown)
+    worded(made, RequestRefused, Unknown)
     return made

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from selfemo.policy.stepping import Drawn, SampleAsk
-from selfemo.serving.record import Record
+from selfemo.serving.record import RequestRecord
 from selfemo.serving.scheduler import Failed, Work
 from selfemo.serving.schema import ChatRequest
 from selfemo.serving.service import Service
@@ -71,7 +71,7 @@ class Chat:
         record: What the access log is told.
     """
 
-    def __init__(self, service: Service, request: ChatRequest, record: Record) -> None:
+    def __init__(self, service: Service, request: ChatRequest, record: RequestRecord) -> None:
         self.request, self.record, self.ends = request, record, service.ends
         tokenizer = service.player.prompter.tokenizer
         self.choices = [Choice(i, Words(tokenizer, request.stops), request.logprobs) for i in range(request.n)]

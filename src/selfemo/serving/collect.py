@@ -23,7 +23,7 @@ from selfemo.data.dialogue import Dialogue, Utterance
 from selfemo.data.feedback import Feedback, Reading, collected_id
 from selfemo.data.redaction import Redactor
 from selfemo.data.seeds import seed_of
-from selfemo.serving.record import Record
+from selfemo.serving.record import RequestRecord
 from selfemo.serving.schema import TurnEmotions
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ ROLES = ("User", "Assistant")
 
 
 @dataclass(frozen=True)
-class Bounds:
+class RetentionBounds:
     """What is kept, and for how long.
 
     Attributes:
@@ -74,9 +74,9 @@ class Collector(Family):
     """
 
     def __init__(
-        self, place: Feedback, redactor: Redactor, model: str, digest: str = "", bounds: Bounds | None = None
+        self, place: Feedback, redactor: Redactor, model: str, digest: str = "", bounds: RetentionBounds | None = None
     ) -> None:
-        self.place, self.redactor, self.bounds = place, redactor, bounds or Bounds()
+        self.place, self.redactor, self.bounds = place, redactor, bounds or RetentionBounds()
         self.model, self.digest = model, digest
         self.counts = dict.fromkeys(("stored", "full", "failed", "expired"), 0)
         self._queue: queue.Queue[_Item] = queue.Queue(WAITING)
@@ -90,7 +90,7 @@ class Collector(Family):
 
     def keep(
         self,
-        record: Record,
+        record: RequestRecord,
         labels: str,
         turns: Sequence[Utterance],
         *,

@@ -148,11 +148,11 @@ def collector_of(place: Feedback, asked: Collect, model: str = "", digest: str =
         UserError: If the place cannot be read, or what masks is not there.
     """
     from selfemo.data.redaction import Command, Patterns
-    from selfemo.serving.collect import Bounds, Collector
+    from selfemo.serving.collect import Collector, RetentionBounds
 
     place.pieces("corrections")  # an answer that it is there, before a client's conversation gets lost
     redactor = Command(asked.command, timeout=60.0) if asked.command else Patterns(asked.regions or REGIONS).ready()
-    return Collector(place, redactor, model, digest, Bounds(asked.share, asked.days))
+    return Collector(place, redactor, model, digest, RetentionBounds(asked.share, asked.days))
 
 
 def key_for(host: str) -> str:

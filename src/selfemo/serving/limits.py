@@ -17,7 +17,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from selfemo.serving.record import record_of
-from selfemo.serving.sessions import Bounds, space_of
+from selfemo.serving.sessions import SessionBounds, space_of
 
 HEALTH = "/healthz"
 LIVE = "/livez"
@@ -57,7 +57,7 @@ class Limits:
     retry_seconds: int = 5
     head_seconds: float = 10.0
     stop_seconds: int = 20
-    sessions: Bounds = field(default_factory=Bounds)
+    sessions: SessionBounds = field(default_factory=SessionBounds)
 
 
 def error(status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from selfemo.data.labels import LabelSpace
-from selfemo.policy.stepping import Figures
+from selfemo.policy.stepping import TokenCounts
 from selfemo.serving.limits import CHATS, CLIENT_LEFT, OPEN
 from selfemo.serving.record import record_of
 from selfemo.serving.scheduler import Scheduler
@@ -115,7 +115,7 @@ class Metrics(Requests):
 class _Tokens(Collector):
     """Tokens of the engine, by what became of them."""
 
-    def __init__(self, figures: Callable[[], Figures]) -> None:
+    def __init__(self, figures: Callable[[], TokenCounts]) -> None:
         self.figures = figures
 
     def collect(self) -> Iterator[CounterMetricFamily]:

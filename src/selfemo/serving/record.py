@@ -21,7 +21,7 @@ _SAFE = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 
 @dataclass
-class Record:
+class RequestRecord:
     """One request.
 
     Attributes:
@@ -77,16 +77,16 @@ class Record:
         return json.dumps(row)
 
 
-def record_of(scope: Scope) -> Record:
+def record_of(scope: Scope) -> RequestRecord:
     """A request's record; made when it is first asked for."""
     if KEY not in scope:
         given = dict(reversed(scope["headers"]))  # the first of each name counts
         own, said = given.get(HEADER, b""), given.get(CONVERSATION, b"")
         agreed = {value.strip().lower() for name, value in scope["headers"] if name == COLLECT}
-        scope[KEY] = Record(
+        scope[KEY] = RequestRecord(
             own.decode() if _SAFE.fullmatch(own) else uuid.uuid4().hex,
             consents=agreed == {b"yes"},  # who says both yes and no has not agreed
             conversation=said.decode() if _SAFE.fullmatch(said) else "",
         )
-    found: Record = scope[KEY]
+    found: RequestRecord = scope[KEY]
     return found

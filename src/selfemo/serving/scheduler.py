@@ -13,7 +13,7 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.types import Receive
 
-from selfemo.policy.stepping import Broken, Event, SampleAsk, ScoreAsk, Stepper
+from selfemo.policy.stepping import Broken, Event, LikelihoodAsk, SampleAsk, Stepper
 from selfemo.serving.limits import CLIENT_LEFT, Limits
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Work:
         scheduler: Whose it is.
     """
 
-    ask: SampleAsk | ScoreAsk | None = None
+    ask: SampleAsk | LikelihoodAsk | None = None
     """What is asked; None until it is begun."""
 
     def __init__(self, scheduler: Scheduler) -> None:
@@ -45,7 +45,7 @@ class Work:
         self.open = True
         self._came: asyncio.Queue[list[Event] | BaseException] = asyncio.Queue()
 
-    def begin(self, ask: SampleAsk | ScoreAsk) -> None:
+    def begin(self, ask: SampleAsk | LikelihoodAsk) -> None:
         """Have something worked on."""
         self.ask = ask
         self.scheduler.tell(("add", self))

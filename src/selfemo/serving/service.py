@@ -13,7 +13,7 @@ from selfemo.data.labels import LabelSpace, Spaces
 from selfemo.errors import UserError
 from selfemo.method.chat import rendered
 from selfemo.policy.engine import Sampling
-from selfemo.policy.stepping import SampleAsk, ScoreAsk, Stepper, stepper_of
+from selfemo.policy.stepping import LikelihoodAsk, SampleAsk, Stepper, stepper_of
 from selfemo.serving.labels import Form
 from selfemo.serving.schema import ChatRequest, Message, TurnEmotions
 
@@ -24,11 +24,11 @@ CONTEXT_TOKENS = 8_192
 """Longest prompt that is answered, where the model does not know fewer positions."""
 
 
-class Refused(ValueError):
+class RequestRefused(ValueError):
     """A request that the model cannot be asked; says why."""
 
 
-class TooLong(Refused):
+class TooLong(RequestRefused):
     """A prompt beyond what is answered."""
 
 
@@ -79,7 +79,7 @@ class Service:
 
         Raises:
             TooLong: If there is no room for the messages and an answer.
-            Refused: If the model's template does not take them.
+            RequestRefused: If the model's template does not take them.
         """
         tokenizer = self.player.prompter.tokenizer
         prompt = tokenizer(self._written(request.messages), add_special_tokens=False)["input_ids"]
@@ -99,9 +99,9 @@ class Service:
                 self.player.prompter.tokenizer, [{"role": m.role, "content": neutralise(m.content)} for m in messages]
             )
         except UserError as refusal:
-            raise Refused(f"messages: {refusal.message}") from None
+            raise RequestRefused(f"messages: {refusal.message}") from None
 
-    def reading(self, histories: Sequence[Sequence[Utterance]], label_space: LabelSpace, space: str) -> ScoreAsk:
+    def reading(self, histories: Sequence[Sequence[Utterance]], label_space: LabelSpace, space: str) -> LikelihoodAsk:
         """The emotions of the last turn of each history as an engine is asked for them.
 
         Raises:
@@ -111,7 +111,7 @@ class Service:
         longest = max(map(len, prompts)) + max(map(len, answers[0]))
         if longest > self.context:
             raise TooLong(f"the turns are {longest} tokens long; {self.context} are read")
-        return ScoreAsk(prompts, answers, space=space)
+        return LikelihoodAsk(prompts, answers, space=space)
 
     def emotions(
         self,

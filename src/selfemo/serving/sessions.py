@@ -20,7 +20,7 @@ Window = Callable[[Sequence[Utterance]], Sequence[Utterance]]
 
 
 @dataclass(frozen=True)
-class Bounds:
+class SessionBounds:
     """Of all sessions of a server.
 
     Attributes:
@@ -68,9 +68,9 @@ class Sessions:
     """
 
     def __init__(
-        self, window: Window, bounds: Bounds | None = None, clock: Callable[[], float] = time.monotonic
+        self, window: Window, bounds: SessionBounds | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.window, self.bounds, self.clock = window, bounds or Bounds(), clock
+        self.window, self.bounds, self.clock = window, bounds or SessionBounds(), clock
         self._by_name: dict[tuple[str, str], Session] = {}
         self._characters = 0
 

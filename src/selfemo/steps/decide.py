@@ -58,7 +58,7 @@ def decide(config: Config, state: LoopState, challenger: str, scores: str, round
             decision = gate.check(before, ours, spaces, config)
             if state.scores:
                 before, ours = (corrected_predictions(context.store, uri) for uri in (state.scores, scores))
-                decision = gate.heard(decision, before, ours, spaces, config)
+                decision = gate.with_corrections(decision, before, ours, spaces, config)
         misses = 0 if decision.promoted else state.misses + 1
         go_on = (trained or bool(stopped)) and round < config.loop.rounds and misses < config.loop.patience
         champion = (policy.uri, scores) if decision.promoted else (state.policy, state.scores)
@@ -145,7 +145,7 @@ def _draw(context: Context, decided: Sequence[str], uri: str, run: str) -> None:
     """
     from selfemo.report.draw import png
     from selfemo.report.evidence import read_round
-    from selfemo.report.parts import over, part_of
+    from selfemo.report.parts import over, section_of
 
     rounds = [found for found in (read_round(context, one) for one in decided) if found]
     rounds.sort(key=lambda r: r.number)
@@ -153,7 +153,7 @@ def _draw(context: Context, decided: Sequence[str], uri: str, run: str) -> None:
     registry = context.registry
     wanted = [(registry.parent, over(rounds))]
     if registry.client.get_run(run).data.tags.get(DRAWN) != uri:
-        wanted.append((run, part_of(mine, {}).figures))
+        wanted.append((run, section_of(mine, {}).figures))
     for where, figures in wanted:
         with temporary("figures") as directory:
             drawn = {directory / f"{figure.key}.png": figure for figure in figures if figure.panels}

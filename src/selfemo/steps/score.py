@@ -13,7 +13,7 @@ from selfemo.context import Context, Published
 from selfemo.data.corpora.table import spaces_in
 from selfemo.data.label_file import SPACES, write_spaces
 from selfemo.data.labels import Spaces
-from selfemo.data.records import Reply, Scored, read_records, write_records
+from selfemo.data.records import Prediction, Reply, read_records, write_records
 from selfemo.data.seeds import seed_of
 from selfemo.errors import UserError
 from selfemo.method.abstain import CALIBRATION, calibrate, write_calibration
@@ -82,10 +82,10 @@ def _values(scores: Mapping[str, Mapping[str, Any]], gate_corpus: str) -> dict[s
     return values | {f"eval/{gate_corpus}/f1/{named(n, label)}": v for n, (label, v) in enumerate(f1.items())}
 
 
-def _corrected(shard: Path) -> list[Scored]:
+def _corrected(shard: Path) -> list[Prediction]:
     """What was answered on corrected conversations, where there are any."""
     file = shard / CORRECTED
-    return list(read_records(file, Scored)) if file.is_file() else []
+    return list(read_records(file, Prediction)) if file.is_file() else []
 
 
 def named(number: int, label: str) -> str:
@@ -112,7 +112,7 @@ def metrics_of(shards: Sequence[Path], spaces: Spaces, config: Config, out: Path
     """
     from selfemo.method.evaluation import consistency, summarise
 
-    rows = [row for shard in shards for row in read_records(shard / PREDICTIONS, Scored)]
+    rows = [row for shard in shards for row in read_records(shard / PREDICTIONS, Prediction)]
     replies = [row for shard in shards for row in read_records(shard / REPLIES, Reply)]
     replies.sort(key=lambda r: seed_of(config.seed, r.dialogue))  # the order in which prefixes were drawn
     scores: dict[str, dict[str, Any]] = {}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from selfemo.store.backends import Stored, parsed
-from selfemo.store.s3_errors import CUT_OFF, DENIED, EXISTS, GONE, Refused, refused
+from selfemo.store.s3_errors import CUT_OFF, DENIED, EXISTS, GONE, S3Refused, refused
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ class S3Backend:
                 with self._asking("reading", uri):
                     found = self.client.get_object(Bucket=bucket, Key=key)
                     return found["Body"].read(), str(found["ETag"])
-            except Refused as error:
+            except S3Refused as error:
                 if error.code in GONE:
                     return None
                 if error.code != CUT_OFF or last:  # an answer that ended in the middle is asked for once more
@@ -143,7 +143,7 @@ class S3Backend:
         try:
             with self._asking("writing", uri):
                 self.client.put_object(Bucket=bucket, Key=key, Body=data, **condition)
-        except Refused as error:
+        except S3Refused as error:
             if error.code in EXISTS or ("IfMatch" in condition and error.code in GONE):
                 return False
             raise
@@ -171,7 +171,7 @@ class S3Backend:
             try:
                 with self._asking("removing", probe):
                     self.client.delete_object(Bucket=bucket, Key=key)
-            except Refused as error:
+            except S3Refused as error:
                 if error.code not in DENIED:  # who may not delete leaves it
                     raise
         if ignored:
@@ -183,7 +183,7 @@ class S3Backend:
         try:
             with self._asking("looking for", uri):
                 found = self.client.head_object(Bucket=bucket, Key=key)
-        except Refused as error:
+        except S3Refused as error:
             if error.code in GONE:
                 return None
             raise
@@ -201,7 +201,7 @@ class S3Backend:
         try:
             with self._asking("reading", uri):
                 self.client.download_file(bucket, key, str(path), Config=self.transfer)
-        except Refused as error:
+        except S3Refused as error:
             if error.code in GONE:
                 raise FileNotFoundError(uri) from None
             raise

@@ -23,7 +23,7 @@ _CUT = ("ResponseStreamingError", "IncompleteReadError", "ReadTimeoutError")
 _UNSIGNED = ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound")
 
 
-class Refused(UserError):
+class S3Refused(UserError):
     """A request to an S3 that failed for good.
 
     Attributes:
@@ -33,7 +33,7 @@ class Refused(UserError):
     code = ""
 
 
-def refused(error: object, server: str, what: str, uri: str, code: str = "") -> Refused:
+def refused(error: object, server: str, what: str, uri: str, code: str = "") -> S3Refused:
     """The error that names the request, its object and its server.
 
     Args:
@@ -46,7 +46,7 @@ def refused(error: object, server: str, what: str, uri: str, code: str = "") -> 
     code = code or _code(error)
     words = " ".join(str(error).split())[:600]
     message = f"{what} failed: {words}" if what else words
-    made = Refused(
+    made = S3Refused(
         message, where=f"{uri} on S3 at {server}" if uri else f"S3 at {server}", fix=_fix(error, code, words)
     )
     made.code = code

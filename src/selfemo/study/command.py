@@ -11,7 +11,7 @@ from typing import Any
 from selfemo.context import Context, code_version
 from selfemo.errors import UserError
 from selfemo.study import page
-from selfemo.study.plan import Plan, StudyRun, load, study_runs
+from selfemo.study.plan import StudyPlan, StudyRun, load, study_runs
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def standing(path: Path, out: Path) -> tuple[list[str], list[str]]:
     return found
 
 
-def _start(plan: Plan, every: Sequence[StudyRun], run: StudyRun, folder: Path) -> str:
+def _start(plan: StudyPlan, every: Sequence[StudyRun], run: StudyRun, folder: Path) -> str:
     """The policy a run starts from: that of its warm-up, trained now if this machine's store lacks it."""
     from selfemo.study.execute import execute
 
@@ -121,6 +121,6 @@ def keep(record: dict[str, Any], file: Path) -> None:
     draft.replace(file)
 
 
-def _write(plan: Plan, every: Sequence[StudyRun], folder: Path, out: Path, path: Path) -> Path | None:
+def _write(plan: StudyPlan, every: Sequence[StudyRun], folder: Path, out: Path, path: Path) -> Path | None:
     records = [record for run in every if (record := finished(run, folder)) is not None]
     return page.write(plan, records, out, f"selfemo study --plan {path} --out {out}") if records else None

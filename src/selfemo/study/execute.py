@@ -12,7 +12,7 @@ from selfemo.config import Config
 from selfemo.context import Context, code_version
 from selfemo.data.corpora.table import spaces_in
 from selfemo.data.labels import LabelSpace
-from selfemo.data.records import Scored, read_records
+from selfemo.data.records import Prediction, read_records
 from selfemo.errors import UserError
 from selfemo.local.runner import run_pipeline
 from selfemo.method.evaluation import confusion
@@ -100,7 +100,7 @@ def execute(run: StudyRun, config: Config) -> dict[str, Any]:
             fix = "its own message stands above; mend it and give the same command again"
             raise UserError("a run of the study could not be scored", where=policy, fix=fix)
         scores = json.loads((folder / "out" / "metrics.json").read_text())
-        rows = list(read_records(folder / "out" / "predictions.jsonl.gz", Scored))
+        rows = list(read_records(folder / "out" / "predictions.jsonl.gz", Prediction))
         space = spaces_in(folder / "out")[config.corpora[0].name]
     corpus = config.corpora[0].name
     flat = {k: v for k, v in scores[corpus].items() if isinstance(v, (int, float))}
@@ -127,7 +127,7 @@ def execute(run: StudyRun, config: Config) -> dict[str, Any]:
     }
 
 
-def counts(rows: list[Scored], space: LabelSpace) -> list[list[int]]:
+def counts(rows: list[Prediction], space: LabelSpace) -> list[list[int]]:
     """Turns by dialogue, gold and predicted label, those that occur: all that metrics and intervals need."""
     matrix = confusion(rows, space)
     return [[int(d), int(g), int(p), int(matrix[d, g, p])] for d, g, p in zip(*matrix.nonzero(), strict=True)]

@@ -9,7 +9,7 @@ from typing import Any
 
 from selfemo.report.draw import png
 from selfemo.study import charts
-from selfemo.study.plan import Plan
+from selfemo.study.plan import StudyPlan
 from selfemo.study.stats import Estimate, Variants
 
 OF_ROUNDS = {
@@ -28,7 +28,7 @@ RENAMED = {"predicted_entropy": "target_entropy", "label_entropy": "kept_entropy
 """What records without a ``target_entropy`` call otherwise: the guard was shown the entropy of calibrated targets."""
 
 
-def write(plan: Plan, records: Sequence[Mapping[str, Any]], out: Path, command: str) -> Path:
+def write(plan: StudyPlan, records: Sequence[Mapping[str, Any]], out: Path, command: str) -> Path:
     """Write ``table.md``, ``scores.csv``, ``rounds.csv`` and the plots.
 
     Args:
@@ -74,7 +74,7 @@ def _named(round: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**round, "filter": {RENAMED.get(k, k): v for k, v in found.items()}}
 
 
-def _table(plan: Plan, variants: Variants, present: Sequence[str]) -> list[str]:
+def _table(plan: StudyPlan, variants: Variants, present: Sequence[str]) -> list[str]:
     ours = plan.variants[plan.ours].title
     heads = [
         "variant",
@@ -120,7 +120,7 @@ def _points(estimate: Estimate) -> str:
     return f"{mark} [{100 * estimate.low:+.1f}, {100 * estimate.high:+.1f}]"
 
 
-def _rounds_table(plan: Plan, records: Sequence[Mapping[str, Any]], present: Sequence[str]) -> list[str]:
+def _rounds_table(plan: StudyPlan, records: Sequence[Mapping[str, Any]], present: Sequence[str]) -> list[str]:
     heads = ["variant", "round", *OF_ROUNDS, "stopped"]
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for variant in present:
@@ -137,7 +137,12 @@ def _rounds_table(plan: Plan, records: Sequence[Mapping[str, Any]], present: Seq
 
 
 def _drawn(
-    plan: Plan, variants: Variants, present: Sequence[str], records: Sequence[Mapping[str, Any]], budget: str, out: Path
+    plan: StudyPlan,
+    variants: Variants,
+    present: Sequence[str],
+    records: Sequence[Mapping[str, Any]],
+    budget: str,
+    out: Path,
 ) -> list[str]:
     """Draw what there is of a budget; the page's lines that show it."""
     others = [a for a in present if a != plan.warmup and variants.seeds(a, plan.start(a))]

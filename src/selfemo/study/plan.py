@@ -37,7 +37,7 @@ class Variant(Section):
     """Only with these seeds; null is all."""
 
 
-class Plan(Section):
+class StudyPlan(Section):
     """A study, as `configs/study/*.yaml` has it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, coerce_numbers_to_str=True)
@@ -127,21 +127,21 @@ class StudyRun:
         return validate(data, partial(_place, f"{self.name}: start from {self.start}"))
 
 
-def load(path: Path) -> Plan:
+def load(path: Path) -> StudyPlan:
     """Read a study.
 
     Raises:
         UserError: Names the file and what is wrong with it.
     """
     try:
-        return Plan.model_validate(read_yaml(path).data)
+        return StudyPlan.model_validate(read_yaml(path).data)
     except ValidationError as error:
         first = error.errors()[0]
         where = f"{path}: {'.'.join(map(str, first['loc']))}"
         raise UserError(first["msg"].removeprefix("Value error, "), where=where) from None
 
 
-def study_runs(plan: Plan, path: Path) -> list[StudyRun]:
+def study_runs(plan: StudyPlan, path: Path) -> list[StudyRun]:
     """All runs: budget by budget, seed by seed, so that a study cut short has whole rows to show.
 
     Args:

@@ -151,7 +151,7 @@ def self_grpo(
 
 
 @dataclass(frozen=True)
-class Plan:
+class StepPlan:
     """How the samples of a round make optimizer steps; samples of both kinds count alike, however many there are.
 
     Attributes:
@@ -168,7 +168,7 @@ class Plan:
     sampled: float
 
 
-def plan(exact: int, sampled: int, config: Config) -> Plan:
+def plan(exact: int, sampled: int, config: Config) -> StepPlan:
     """The plan of a round.
 
     Args:
@@ -178,7 +178,7 @@ def plan(exact: int, sampled: int, config: Config) -> Plan:
     """
     whole = exact + sampled
     an_epoch = max(1, round(whole / config.grpo.prompts_per_step))
-    return Plan(an_epoch, -(-sampled // (an_epoch * world())), exact / whole, sampled / whole)
+    return StepPlan(an_epoch, -(-sampled // (an_epoch * world())), exact / whole, sampled / whole)
 
 
 def _grpo_arguments(common: dict[str, Any], groups: int, room: int, config: Config) -> GRPOConfig:

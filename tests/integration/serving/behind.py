@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from selfemo.data.dialogue import Dialogue
 from selfemo.data.feedback import Feedback
 from selfemo.data.redaction import Patterns
-from selfemo.serving.collect import Bounds, Collector
+from selfemo.serving.collect import Collector, RetentionBounds
 from selfemo.serving.limits import Limits
 from selfemo.serving.server import Drained, server
 from selfemo.serving.sidecar.app import Sidecar, sidecar
@@ -163,7 +163,9 @@ def before(
     """A sidecar before the server at an address."""
     log: list[str] = []
     bounds = Limits(**limits)
-    collector = Collector(Feedback.at(str(place)), Patterns().ready(), "", bounds=Bounds(share=share, seconds=0.1))
+    collector = Collector(
+        Feedback.at(str(place)), Patterns().ready(), "", bounds=RetentionBounds(share=share, seconds=0.1)
+    )
     made = sidecar(Upstream(url, waits), collector, SPACES, "sample", key, hosts, bounds, log.append)
     try:
         with listening(made.app, made.forward, between=True, limits=bounds) as (own, uvicorn):

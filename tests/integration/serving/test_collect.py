@@ -14,7 +14,7 @@ from openai.types.chat import ChatCompletionMessageParam
 from selfemo.data.dialogue import Dialogue
 from selfemo.data.feedback import Feedback, collected_id, corrected
 from selfemo.data.redaction import Patterns
-from selfemo.serving.collect import Bounds, Collector
+from selfemo.serving.collect import Collector, RetentionBounds
 from selfemo.serving.service import Service
 from tests.integration.serving.conftest import SECONDS, Served, served
 from tests.spaces import SPACES
@@ -59,7 +59,7 @@ class Keeping:
 @pytest.fixture
 def keeping(service: Service, tmp_path: Path) -> Iterator[Keeping]:
     place = Feedback.at(str(tmp_path / "came back"))
-    collector = Collector(place, Patterns().ready(), "self-emo", "d" * 64, Bounds(seconds=0.1))
+    collector = Collector(place, Patterns().ready(), "self-emo", "d" * 64, RetentionBounds(seconds=0.1))
     for server in served(service, "key", collector=collector):
         yield Keeping(server, collector, place)
     collector.close(SECONDS)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from selfemo.serving.sessions import Bounds
+from selfemo.serving.sessions import SessionBounds
 from tests.integration.serving.conftest import Served
 
 TURNS = [
@@ -71,7 +71,7 @@ def test_turns_that_were_sent_before_are_not_taken_twice(running: Served) -> Non
 
 
 def test_one_that_is_gone_is_told_and_not_begun_anew(start: Callable[..., Served]) -> None:
-    running = start(sessions=Bounds(number=2))
+    running = start(sessions=SessionBounds(number=2))
     names = [read(running, turns=TURNS[:1], session=True)["session"] for _ in range(3)]
     assert "begin another" in read(running, status=404, turns=TURNS[1:2], session=names[0])["error"]["message"]
     assert read(running, turns=TURNS[1:2], session=names[2])["turns"][0]["turn"] == 1

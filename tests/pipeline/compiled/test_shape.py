@@ -14,7 +14,7 @@ from pipelines.compile import COMPILED, SIZES
 from pipelines.local import for_here
 from pipelines.loop import judge
 from pipelines.place import BACKOFF, STEPS
-from selfemo.config.cluster import Cluster
+from selfemo.config.cluster import ClusterSettings
 from selfemo.loop import LoopState
 from tests.pipeline.compiled.forms import executors, steps, tasks
 
@@ -57,7 +57,7 @@ def test_every_task_has_its_title_and_retries_and_none_is_cached_by_kfp(spec: di
         if name != "report":
             assert task["retryPolicy"]["backoffFactor"] == 2
             # It is counted from the first start: all tries have to have their time in it.
-            minutes = getattr(Cluster().pods, STEPS[name].kind).minutes
+            minutes = getattr(ClusterSettings().pods, STEPS[name].kind).minutes
             window = int(task["retryPolicy"]["backoffMaxDuration"].removesuffix("s"))
             assert window >= (STEPS[name].retries + 1) * minutes * 60
     assert seen == set(STEPS)
@@ -88,7 +88,7 @@ def test_self_play_and_evaluation_fan_out_over_the_shards_that_prepare_counts(sp
 def test_the_loops_state_is_what_its_components_and_its_rounds_put_out() -> None:
     kinds = {str: "String", int: "Integer", bool: "Boolean"}
     fields = {name: kinds[kind] for name, kind in LoopState.__annotations__.items()}
-    for component in (decide, carry, judge(Cluster(), DEFAULT)):
+    for component in (decide, carry, judge(ClusterSettings(), DEFAULT)):
         outputs = component.component_spec.outputs
         assert {n: o.type for n, o in outputs.items() if not o.type.startswith("system.")} == fields, component.name
 

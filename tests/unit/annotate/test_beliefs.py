@@ -13,7 +13,7 @@ from selfemo.annotate import belief
 from selfemo.context import Context
 from selfemo.data.label_file import SPACES as LABELS_FILE
 from selfemo.data.label_file import write_spaces
-from selfemo.data.records import Reply, Scored, write_records
+from selfemo.data.records import Prediction, Reply, write_records
 from selfemo.method.abstain import CALIBRATION, calibrate, write_calibration
 from selfemo.method.evaluation import PREDICTIONS
 from selfemo.policies import Policies
@@ -26,13 +26,13 @@ from tests.unit.annotate.conftest import Annotator
 SPACE = SPACES["sample"]
 
 
-def evaluated(count: int = 400) -> list[Scored]:
+def evaluated(count: int = 400) -> list[Prediction]:
     """Held-out turns of a policy that is half as sure as it should be."""
     rng = np.random.default_rng(3)
     read = rng.dirichlet(np.full(len(SPACE.answers), 0.5), count)
     sharp = read**2 / (read**2).sum(axis=1, keepdims=True)
     return [
-        Scored(
+        Prediction(
             corpus="sample",
             dialogue=f"d{i // 8}",
             turn=i % 8,

@@ -121,7 +121,7 @@ def test_processes_and_shards_come_to_the_same_file(annotate: Annotator, source:
 
 def _killed(arguments: list[str], after: int) -> None:
     """The command in a process that is killed when it has read so many parts."""
-    parts.PART = PART
+    parts.BATCH = PART
     read, count = parts.Worker.read, 0
 
     def counted(worker: Any, part: int) -> int:

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selfemo.canary import rule
-from selfemo.canary.rule import Asked, Says, Traffic
-from selfemo.config.canary import Canary
+from selfemo.canary.rule import Disagreement, Says, Traffic
+from selfemo.config.canary import CanarySettings
 
-BOUNDS = Canary()
+BOUNDS = CanarySettings()
 
 
 def seen(requests: int, errors: int = 0, late: int = 0) -> Traffic:
@@ -37,24 +37,24 @@ def test_errors_beyond_the_bound_and_beyond_chance_break_it() -> None:
 def test_a_difference_within_the_bound_is_borne_however_sure_it_is() -> None:
     champion, canary = seen(1_000_000, errors=1_000), seen(1_000_000, errors=10_000)
     assert rule.errors(champion, canary, BOUNDS).says is Says.WELL
-    assert rule.errors(champion, canary, Canary(errors=0.005)).says is Says.BROKEN
+    assert rule.errors(champion, canary, CanarySettings(errors=0.005)).says is Says.BROKEN
 
 
 def test_seconds_beyond_a_multiple_of_the_champions_break_it() -> None:
     assert rule.seconds(seen(900), seen(100, late=30), BOUNDS).says is Says.BROKEN
     assert rule.seconds(seen(900), seen(100, late=6), BOUNDS).says is Says.WELL  # one in twenty may, and chance
     assert rule.seconds(seen(900, late=300), seen(100, late=30), BOUNDS).says is Says.NEVER  # slow is what is usual
-    assert rule.seconds(seen(900), seen(100, late=30), Canary(slower=3)).says is Says.WELL
+    assert rule.seconds(seen(900), seen(100, late=30), CanarySettings(slower=3)).says is Says.WELL
 
 
 def test_disagreement_is_held_against_that_on_the_held_out_turns() -> None:
-    assert rule.disagreement(Asked(60, 100, 400, 80), BOUNDS).says is Says.BROKEN
-    assert rule.disagreement(Asked(35, 100, 400, 80), BOUNDS).says is Says.WELL  # 30 may
-    assert rule.disagreement(Asked(60, 100, 400, 240), BOUNDS).says is Says.WELL  # they always did
+    assert rule.disagreement(Disagreement(60, 100, 400, 80), BOUNDS).says is Says.BROKEN
+    assert rule.disagreement(Disagreement(35, 100, 400, 80), BOUNDS).says is Says.WELL  # 30 may
+    assert rule.disagreement(Disagreement(60, 100, 400, 240), BOUNDS).says is Says.WELL  # they always did
 
 
-@pytest.mark.parametrize("asked", [None, Asked(19, 19, 400, 80), Asked(60, 100, 0, 0)])
-def test_what_cannot_be_compared_is_not_judged(asked: Asked | None) -> None:
+@pytest.mark.parametrize("asked", [None, Disagreement(19, 19, 400, 80), Disagreement(60, 100, 0, 0)])
+def test_what_cannot_be_compared_is_not_judged(asked: Disagreement | None) -> None:
     assert rule.disagreement(asked, BOUNDS).says is Says.NEVER
 
 
@@ -62,7 +62,7 @@ def test_what_cannot_be_compared_is_not_judged(asked: Asked | None) -> None:
 def test_who_looks_again_and_again_at_two_that_are_alike_rolls_back_less_often_than_the_chance_allows(
     rate: float,
 ) -> None:
-    bounds, draw, wrong, tries = Canary(errors=0.0, chance=0.1), np.random.default_rng(1), 0, 150
+    bounds, draw, wrong, tries = CanarySettings(errors=0.0, chance=0.1), np.random.default_rng(1), 0, 150
     for _ in range(tries):
         requests = errors = of_champion = 0
         while requests < 3200:

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from selfemo.data.dialogue import Dialogue, Utterance, write_jsonl
-from selfemo.data.records import Scored, write_records
+from selfemo.data.records import Prediction, write_records
 from tests.unit.champion.world import World
 
 HELD_OUT = 40
@@ -122,7 +122,7 @@ def publish(world: World, place: Path, apart: int) -> tuple[dict[str, str], dict
         scores.mkdir()
         (weights / "w").write_text(f"{world.model} {n}")
         rows = [
-            Scored(
+            Prediction(
                 corpus="sample",
                 dialogue=d.id,
                 turn=0,

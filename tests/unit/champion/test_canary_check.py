@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from selfemo.canary import servers
-from selfemo.canary.watch import Became, Outcome, check
+from selfemo.canary.watch import Became, LookResult, check
 from selfemo.cli import main
 from selfemo.context import Context
 from selfemo.errors import UserError
@@ -41,7 +41,7 @@ def begun(world: World, pair: Pair, place: Path, apart: int = 2, **more: Any) ->
     world.by_the_loop("2")
 
 
-def look(world: World, hours: float = 0) -> Outcome:
+def look(world: World, hours: float = 0) -> LookResult:
     return check(Context(world.context.config), lambda: time.time() + hours * 3600)
 
 

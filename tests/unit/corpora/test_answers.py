@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from selfemo.data.corpora import load_corpus
-from selfemo.data.corpora.rows import Rows
+from selfemo.data.corpora.rows import BadRows
 from selfemo.data.dialogue import Dialogue
 from selfemo.data.labels import LabelSpace
 from selfemo.errors import UserError
@@ -23,7 +23,7 @@ def test_the_sample_corpus_has_no_other_sets_than_are_allowed(dialogues: list[Di
 
 
 def test_meld_has_none_but_single_labels(meld_directory: Path) -> None:
-    assert given(load_corpus("meld", str(meld_directory), Rows())) == set(SPACES["meld"].answers)
+    assert given(load_corpus("meld", str(meld_directory), BadRows())) == set(SPACES["meld"].answers)
 
 
 def test_answers_are_every_label_and_the_sets_with_their_masks() -> None:

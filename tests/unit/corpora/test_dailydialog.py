@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from selfemo.data.corpora import load_corpus
-from selfemo.data.corpora.rows import Rows
+from selfemo.data.corpora.rows import BadRows
 from selfemo.errors import UserError
 from tests.unit.corpora.separators import SEPARATORS
 
@@ -21,7 +21,7 @@ def _daily(path: Path, emotions: str) -> Path:
 
 
 def test_dailydialog_maps_codes_by_name(tmp_path: Path) -> None:
-    dialogues = load_corpus("dailydialog", str(_daily(tmp_path, "4 1")), Rows())
+    dialogues = load_corpus("dailydialog", str(_daily(tmp_path, "4 1")), BadRows())
     assert [u.gold for u in dialogues[0].turns] == [("happiness",), ("anger",)]
     assert [d.split for d in dialogues] == ["train", "dev", "test"]
 
@@ -37,7 +37,7 @@ def test_dailydialog_maps_codes_by_name(tmp_path: Path) -> None:
 )
 def test_dailydialog_bad_lines_are_named(tmp_path: Path, emotions: str, problem: str) -> None:
     with pytest.raises(UserError, match=problem):
-        load_corpus("dailydialog", str(_daily(tmp_path, emotions)), Rows())
+        load_corpus("dailydialog", str(_daily(tmp_path, emotions)), BadRows())
 
 
 @pytest.mark.parametrize("separator", [*SEPARATORS, "\x85"])
@@ -46,5 +46,5 @@ def test_dailydialog_has_a_dialogue_a_line(tmp_path: Path, separator: str) -> No
     for folder in ("train", "validation", "test"):
         said = f"Hi{separator}there ! __eou__ Go away . __eou__\n"
         (path / folder / f"dialogues_{folder}.txt").write_text(said, encoding="utf-8")
-    turns = load_corpus("dailydialog", str(path), Rows())[0].turns
+    turns = load_corpus("dailydialog", str(path), BadRows())[0].turns
     assert turns[0].text == ("Hi\u2026there !" if separator == "\x85" else "Hi there !")

@@ -10,7 +10,7 @@ import pytest
 
 from selfemo.data.corpora import load_corpus
 from selfemo.data.corpora.emorynlp import _Release, speakers
-from selfemo.data.corpora.rows import Rows
+from selfemo.data.corpora.rows import BadRows
 from selfemo.data.dialogue import Utterance, write_jsonl
 from selfemo.errors import UserError
 
@@ -20,11 +20,11 @@ def test_emorynlp_csv_groups_scenes_and_reads_speakers_as_text(tmp_path: Path) -
     rows = "Hey!,\"['Ross Geller']\",Joyful,4,2,1,3,a,b\nNo.,\"['Monica Geller', 'Joey']\",Mad,4,1,1,3,a,b\n"
     for split in ("train", "dev", "test"):
         (tmp_path / f"emorynlp_{split}_final.csv").write_text(header + rows)
-    dialogues = load_corpus("emorynlp", str(tmp_path), Rows())
+    dialogues = load_corpus("emorynlp", str(tmp_path), BadRows())
     assert dialogues[0].id == "emorynlp/train/1-3-4"
     assert dialogues[0].turns[0] == Utterance(speaker="Monica Geller and Joey", text="No.", gold=("mad",))
     with pytest.raises(UserError, match="never mix the two"):
-        load_corpus("emorynlp-json", str(tmp_path), Rows())
+        load_corpus("emorynlp-json", str(tmp_path), BadRows())
 
 
 def test_an_emorynlp_scene_holds_each_utterance_once(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_an_emorynlp_scene_holds_each_utterance_once(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"csv:3: column Utterance_ID: .*Scene_ID 4, Utterance_ID 2 was there in line 2"
     ):
-        load_corpus("emorynlp", str(tmp_path), Rows())
+        load_corpus("emorynlp", str(tmp_path), BadRows())
 
 
 def test_speakers_are_never_evaluated() -> None:
@@ -54,17 +54,17 @@ EMORY_JSON = """{"season_id": "s01", "episodes": [{"episode_id": "s01_e01", "sce
 def test_emorynlp_json_reads_the_official_layout(tmp_path: Path) -> None:
     for short in ("trn", "dev", "tst"):
         (tmp_path / f"emotion-detection-{short}.json").write_text(EMORY_JSON % "Peaceful")
-    dialogues = load_corpus("emorynlp-json", str(tmp_path), Rows())
+    dialogues = load_corpus("emorynlp-json", str(tmp_path), BadRows())
     assert [d.split for d in dialogues] == ["train", "dev", "test"]
     assert [u.gold for u in dialogues[0].turns] == [("scared",), ("peaceful",)]
     (tmp_path / "emotion-detection-trn.json").write_text(EMORY_JSON % "Bored")
     with pytest.raises(UserError, match=r"trn\.json:4: column s01_e01_c01_u002\.emotion: 'Bored'"):
-        load_corpus("emorynlp-json", str(tmp_path), Rows())
+        load_corpus("emorynlp-json", str(tmp_path), BadRows())
     with pytest.raises(UserError, match="official JSON version"):
-        load_corpus("emorynlp", str(tmp_path), Rows())
+        load_corpus("emorynlp", str(tmp_path), BadRows())
     (tmp_path / "emotion-detection-trn.json").write_text("{\n oops")
     with pytest.raises(UserError, match=r"trn\.json:2: column 2: not JSON"):
-        load_corpus("emorynlp-json", str(tmp_path), Rows())
+        load_corpus("emorynlp-json", str(tmp_path), BadRows())
 
 
 def _emory(path: Path, text: str) -> Path:
@@ -81,9 +81,9 @@ def test_a_line_of_json_is_looked_for_only_to_report_it(tmp_path: Path, monkeypa
         return 4
 
     monkeypatch.setattr(_Release, "line", line)
-    load_corpus("emorynlp-json", str(_emory(tmp_path, EMORY_JSON % "Peaceful")), Rows())
+    load_corpus("emorynlp-json", str(_emory(tmp_path, EMORY_JSON % "Peaceful")), BadRows())
     assert not looked
-    load_corpus("emorynlp-json", str(_emory(tmp_path, EMORY_JSON % "Bored")), Rows(skip_bad=True))
+    load_corpus("emorynlp-json", str(_emory(tmp_path, EMORY_JSON % "Bored")), BadRows(skip_bad=True))
     assert len(looked) == 3
 
 
@@ -110,13 +110,13 @@ def test_a_line_of_json_is_looked_for_only_to_report_it(tmp_path: Path, monkeypa
 )
 def test_json_of_another_form_is_named(tmp_path: Path, text: str, problem: str) -> None:
     with pytest.raises(UserError, match=re.escape(problem)):
-        load_corpus("emorynlp-json", str(_emory(tmp_path, text)), Rows())
+        load_corpus("emorynlp-json", str(_emory(tmp_path, text)), BadRows())
 
 
 def test_half_a_surrogate_pair_can_be_written_down(tmp_path: Path) -> None:
     text = (EMORY_JSON % "Peaceful").replace("Nothing!", "No\\ud800!").replace("Monica", "Mon\\udfff")
     dialogues = load_corpus(
-        "emorynlp-json", str(_emory(tmp_path, text.replace('c01", "utt', 'c01\\ud800", "utt'))), Rows()
+        "emorynlp-json", str(_emory(tmp_path, text.replace('c01", "utt', 'c01\\ud800", "utt'))), BadRows()
     )
     assert dialogues[0].id == "emorynlp-json/train/s01_e01_c01?"
     assert dialogues[0].turns[0] == Utterance(speaker="Mon? Geller", text="No?!", gold=("scared",))

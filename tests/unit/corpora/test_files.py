@@ -8,7 +8,7 @@ import pytest
 
 from selfemo.data.corpora import load_corpus
 from selfemo.data.corpora.files import read_text
-from selfemo.data.corpora.rows import Rows
+from selfemo.data.corpora.rows import BadRows
 from selfemo.errors import UserError
 from tests.unit.corpora.meld import GOOD, write_meld
 
@@ -18,7 +18,7 @@ def test_meld_is_found_as_its_archive_and_its_repository_hold_it(tmp_path: Path,
     path = write_meld(tmp_path / "MELD.Raw", GOOD)
     (path / folder).mkdir(parents=True)
     (path / "train_sent_emo.csv").rename(path / folder / "train_sent_emo.csv")
-    assert [d.id for d in load_corpus("meld", str(path), Rows())] == ["meld/train/0", "meld/dev/0"]
+    assert [d.id for d in load_corpus("meld", str(path), BadRows())] == ["meld/train/0", "meld/dev/0"]
 
 
 def test_dailydialog_is_found_as_its_archives_unpack(tmp_path: Path) -> None:
@@ -27,7 +27,7 @@ def test_dailydialog_is_found_as_its_archives_unpack(tmp_path: Path) -> None:
         folder.mkdir(parents=True)
         (folder / f"dialogues_{name}.txt").write_text("Hi . __eou__ Hello . __eou__\n")
         (folder / f"dialogues_emotion_{name}.txt").write_text("0 4\n")
-    assert [d.split for d in load_corpus("dailydialog", str(tmp_path), Rows())] == ["train", "dev", "test"]
+    assert [d.split for d in load_corpus("dailydialog", str(tmp_path), BadRows())] == ["train", "dev", "test"]
 
 
 def test_emorynlp_is_found_in_its_repository(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_emorynlp_is_found_in_its_repository(tmp_path: Path) -> None:
             '{"episodes": [{"scenes": [{"scene_id": "c1", "utterances": '
             '[{"utterance_id": "u1", "transcript": "Hi", "emotion": "Mad"}]}]}]}'
         )
-    assert [d.split for d in load_corpus("emorynlp-json", str(tmp_path), Rows())] == ["train", "dev", "test"]
+    assert [d.split for d in load_corpus("emorynlp-json", str(tmp_path), BadRows())] == ["train", "dev", "test"]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
@@ -82,4 +82,4 @@ def test_a_column_that_the_header_names_twice_is_refused(tmp_path: Path) -> None
     file = path / "train_sent_emo.csv"
     file.write_text(file.read_text(encoding="utf-8").replace("Sentiment", "Emotion"), encoding="utf-8")
     with pytest.raises(UserError, match=r"train_sent_emo\.csv:1: column 'Emotion' stands there twice"):
-        load_corpus("meld", str(path), Rows())
+        load_corpus("meld", str(path), BadRows())

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from selfemo.data.corpora import load_corpus
-from selfemo.data.corpora.rows import Rows
+from selfemo.data.corpora.rows import BadRows
 from selfemo.errors import UserError
 from tests.conftest import ROOT
 
@@ -49,7 +49,7 @@ def iemocap(tmp_path: Path) -> Path:
 
 
 def test_iemocap_annotators_make_a_set_and_no_majority_is_context(iemocap: Path) -> None:
-    dialogues = load_corpus("iemocap6", str(iemocap), Rows())
+    dialogues = load_corpus("iemocap6", str(iemocap), BadRows())
     assert len(dialogues) == 5
     turns = dialogues[0].turns
     assert [u.speaker for u in turns] == ["Woman", "Man", "Man", "Woman"]
@@ -63,11 +63,11 @@ def test_iemocap_has_a_turn_a_line(iemocap: Path) -> None:
     for session in range(1, 6):
         file = iemocap / f"Session{session}" / "dialog" / "transcriptions" / f"Ses0{session}F_impro01.txt"
         file.write_text(file.read_text().replace("Excuse me.", "Excuse\u2028Ses me."), encoding="utf-8")
-    assert load_corpus("iemocap6", str(iemocap), Rows())[0].turns[0].text == "Excuse Ses me."
+    assert load_corpus("iemocap6", str(iemocap), BadRows())[0].turns[0].text == "Excuse Ses me."
 
 
 def test_iemocap_four_way_counts_excited_as_happy_and_drops_frustrated(iemocap: Path) -> None:
-    turns = load_corpus("iemocap4", str(iemocap), Rows())[0].turns
+    turns = load_corpus("iemocap4", str(iemocap), BadRows())[0].turns
     assert [u.gold for u in turns] == [("neutral", "sad"), None, ("happy",), None]
 
 
@@ -75,13 +75,13 @@ def test_iemocap_bad_lines_are_named(iemocap: Path) -> None:
     file = iemocap / "Session1" / "dialog" / "transcriptions" / "Ses01F_impro01.txt"
     file.write_text("Ses01F_impro01_F000 oops\n")
     with pytest.raises(UserError, match=r"Ses01F_impro01\.txt:1: column transcription"):
-        load_corpus("iemocap6", str(iemocap), Rows())
+        load_corpus("iemocap6", str(iemocap), BadRows())
     labels = iemocap / "Session1" / "dialog" / "EmoEvaluation" / "Ses01F_impro01.txt"
     labels.write_text("[1 - 2] broken\n")
     with pytest.raises(UserError, match=r"Ses01F_impro01\.txt:1: column summary"):
-        load_corpus("iemocap4", str(iemocap), Rows())
+        load_corpus("iemocap4", str(iemocap), BadRows())
     with pytest.raises(UserError, match="no Session1"):
-        load_corpus("iemocap4", str(iemocap / "Session1"), Rows())
+        load_corpus("iemocap4", str(iemocap / "Session1"), BadRows())
 
 
 def test_what_the_releases_codes_mean_stands_in_one_place() -> None:

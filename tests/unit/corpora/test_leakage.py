@@ -6,7 +6,7 @@ from pathlib import Path
 
 from selfemo.config import load as load_config
 from selfemo.data.corpora import leakage, load_corpus
-from selfemo.data.corpora.rows import Rows
+from selfemo.data.corpora.rows import BadRows
 from selfemo.data.dialogue import Dialogue, Utterance
 from selfemo.steps.prepare import corpora_of
 from tests.unit.corpora.meld import GOOD, MELD_HEADER, write_meld
@@ -26,7 +26,7 @@ def test_held_out_utterances_leave_training_whatever_their_spelling() -> None:
 
 
 def test_a_run_removes_leakage_across_corpora(tmp_path: Path) -> None:
-    dialogue = next(d for d in load_corpus("sample", None, Rows()) if d.split == "dev")
+    dialogue = next(d for d in load_corpus("sample", None, BadRows()) if d.split == "dev")
     text = max((u.text for u in dialogue.turns), key=len)
     path = write_meld(tmp_path / "m", GOOD, f'2,"{text}",Ross,joy,x,1,0,1,1,a,b')
     (path / "dev_sent_emo.csv").write_text(MELD_HEADER + GOOD)

@@ -13,7 +13,7 @@ from selfemo import config as configuration
 from selfemo.cli import main
 from selfemo.config import Config
 from selfemo.data.corpora import load_corpora, load_corpus
-from selfemo.data.corpora.rows import Rows
+from selfemo.data.corpora.rows import BadRows
 from selfemo.data.dialogue import SCHEMA
 from selfemo.errors import UserError
 
@@ -48,7 +48,7 @@ def test_its_dialogues_are_read_under_the_name_that_the_configuration_gives(dire
     found = load_corpora(settings.corpora, settings.spaces(), "dev")
     assert [(d.id, d.corpus, d.split) for d in found.training] == [("support/a", "support", "train")]
     assert found.held_out[0].turns[0].gold == ("高兴",)
-    assert load_corpus("support", str(directory), Rows())[0].id == "support/a"
+    assert load_corpus("support", str(directory), BadRows())[0].id == "support/a"
 
 
 def test_the_configuration_that_travels_holds_the_labels_and_their_order(directory: Path) -> None:
@@ -121,10 +121,10 @@ def test_a_bad_row_stops_or_is_put_aside(directory: Path, line: str, column: str
     file = directory / "dialogues.jsonl"
     file.write_text(f"{row('a')}\n{line}\n{row('b')}\n")
     with pytest.raises(UserError) as error:
-        load_corpus("support", str(directory), Rows())
+        load_corpus("support", str(directory), BadRows())
     assert f"{file}:2: column {column}: " in str(error.value)
     assert problem in str(error.value)
-    rows = Rows(skip_bad=True)
+    rows = BadRows(skip_bad=True)
     kept = load_corpus("support", str(directory), rows)
     assert [d.id for d in kept][:1] == ["support/a"]
     assert kept[-1].id == "support/b"
@@ -134,7 +134,7 @@ def test_a_bad_row_stops_or_is_put_aside(directory: Path, line: str, column: str
 def test_gold_is_written_as_the_label_space_has_it_and_no_gold_is_none(directory: Path) -> None:
     (directory / "labels.yaml").write_text("name: x\nlabels: [Joy, Anger]\n")
     (directory / "dialogues.jsonl").write_text("\n".join([row("a", gold=["JOY", "joy", "ANGER"]), row("b", gold=[])]))
-    first, second = load_corpus("support", str(directory), Rows())
+    first, second = load_corpus("support", str(directory), BadRows())
     assert first.turns[0].gold == ("Joy", "Anger")
     assert second.turns[0].gold is None
 
@@ -142,21 +142,21 @@ def test_gold_is_written_as_the_label_space_has_it_and_no_gold_is_none(directory
 def test_a_directory_without_its_files_is_an_error_that_says_what_belongs_there(directory: Path) -> None:
     (directory / "dialogues.jsonl").unlink()
     with pytest.raises(UserError, match=r"no dialogues\.jsonl here"):
-        load_corpus("support", str(directory), Rows())
+        load_corpus("support", str(directory), BadRows())
     (directory / "labels.yaml").unlink()
     with pytest.raises(UserError, match=r"support is none of sample, meld.* has its labels here"):
-        load_corpus("support", str(directory), Rows())
+        load_corpus("support", str(directory), BadRows())
 
 
 def test_votes_are_kept_under_the_labels_names(directory: Path) -> None:
     (directory / "labels.yaml").write_text("name: x\nlabels: [Joy, Anger]\n")
     turn = {"speaker": "A", "text": "Well.", "gold": ["joy"], "votes": {"joy": 2, "JOY": 1, "anger": 1}}
     (directory / "dialogues.jsonl").write_text(row("a", turns=[turn]))
-    assert load_corpus("support", str(directory), Rows())[0].turns[0].votes == {"Joy": 3, "Anger": 1}
+    assert load_corpus("support", str(directory), BadRows())[0].turns[0].votes == {"Joy": 3, "Anger": 1}
     turn["votes"] = {"fear": 1}
     (directory / "dialogues.jsonl").write_text(row("a", turns=[turn]))
     with pytest.raises(UserError, match=r":1: column turns\.0\.votes: 'fear' is not one of Joy, Anger"):
-        load_corpus("support", str(directory), Rows())
+        load_corpus("support", str(directory), BadRows())
 
 
 def test_the_command_line_checks_and_shows_it(directory: Path) -> None:

@@ -65,7 +65,7 @@ class Stores:
         for path in (*self.folder.rglob("*"), self.folder):
             os.utime(path, (1e9, 1e9), follow_symlinks=False)
 
-    def plan(self, **given: Any) -> collect.Plan:
+    def plan(self, **given: Any) -> collect.RemovalPlan:
         return collect.plan(Context(self.context.config), **given)
 
     def goes(self, **given: Any) -> set[str]:

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from selfemo.config import load
 from selfemo.data.corpora import load_corpus
-from selfemo.data.corpora.rows import Rows
+from selfemo.data.corpora.rows import BadRows
 from selfemo.data.intake.splits import SPLITS, Shares, assign
-from selfemo.data.intake.staging import Known
+from selfemo.data.intake.staging import StagedDialogue
 from selfemo.data.label_file import read_label_file
 from tests.conftest import ROOT
 from tests.unit.intake.conftest import Importer
@@ -86,7 +86,7 @@ GROUPS = st.lists(st.sets(st.sampled_from("abcdefgh"), max_size=2), min_size=1, 
 
 @given(GROUPS, st.integers(0, 99))
 def test_draws_keep_groups_whole_and_come_near_the_shares(groups: list[set[str]], seed: int) -> None:
-    known = [Known(str(i), "", frozenset(), frozenset(group)) for i, group in enumerate(groups)]
+    known = [StagedDialogue(str(i), "", frozenset(), frozenset(group)) for i, group in enumerate(groups)]
     splits = assign(known, Shares(60, 20, 20), seed, "here")
     assert set(splits) <= set(SPLITS)
     for name in "abcdefgh":
@@ -256,7 +256,7 @@ def test_a_command_that_fails_ends_the_import(tmp_path: Path, importer: Importer
 def test_an_import_is_a_corpus_that_a_run_reads(tmp_path: Path, importer: Importer) -> None:
     rows = [{"conv_id": c, "speaker": "Ann", "text": f"怒り {c}", "votes": {"怒り": 2, "joy": c}} for c in range(4)]
     done = importer(table(tmp_path / "t.jsonl", *map(json.dumps, rows)), "--shares", "50,50,0")
-    rows_of = Rows()
+    rows_of = BadRows()
     loaded = load_corpus("corpus", str(done.out), rows_of)
     assert loaded == done.dialogues
     assert loaded[1].turns[0].votes == {"怒り": 2.0, "joy": 1.0}

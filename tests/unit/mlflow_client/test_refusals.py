@@ -11,7 +11,7 @@ import pytest
 from selfemo import config as configuration
 from selfemo.errors import UserError
 from selfemo.registry.client import Registry
-from selfemo.registry.mlflow_client import Refused
+from selfemo.registry.mlflow_client import MlflowRefused
 from selfemo.registry.versions import CHAMPION
 from tests.unit.mlflow_client.faults import LOGIN, Server, Time
 
@@ -53,7 +53,7 @@ def test_no_is_not_there_is_none(
     match: str,
 ) -> None:
     server.fault = lambda path: (status, kind, body)
-    with pytest.raises(Refused, match=match) as raised:
+    with pytest.raises(MlflowRefused, match=match) as raised:
         ask(registry)
     assert raised.value.where == server.uri
     assert raised.value.fix
@@ -66,13 +66,13 @@ def test_an_experiment_that_may_not_be_made_is_not_looked_for_again(registry: Re
     server.fault = lambda path: (
         (403, "application/json", denied) if path.endswith("create") else (404, "application/json", missing)
     )
-    with pytest.raises(Refused, match="no new experiments"):
+    with pytest.raises(MlflowRefused, match="no new experiments"):
         _ = registry.experiment
 
 
 def test_a_place_that_cannot_be_opened_says_so(elsewhere: Path) -> None:
     registry = Registry((elsewhere / "mlruns").as_uri(), configuration.load(None))
-    with pytest.raises(Refused, match="maintenance mode"):
+    with pytest.raises(MlflowRefused, match="maintenance mode"):
         registry.versions.get("1")
 
 

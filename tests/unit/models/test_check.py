@@ -16,7 +16,7 @@ from selfemo.config import Config
 from selfemo.errors import UserError
 from selfemo.policy.load import load_engine
 from selfemo.policy.trees import attention, check
-from selfemo.policy.trees.layer import Layer
+from selfemo.policy.trees.layer import AttentionLayer
 from selfemo.policy.weights import load_model, load_tokenizer
 from selfemo.training.warmup import warm_up
 from tests.unit.models.families import config, model
@@ -28,7 +28,7 @@ FORGOTTEN = {"Mistral": "sliding_window", "Gemma 2": "softcap", "gpt-oss": "sink
 def test_what_a_layer_asks_for_cannot_be_forgotten(family: str, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each part of a layer's call counts: without it the check fails."""
     without: dict[str, Any] = {what: None}
-    monkeypatch.setattr(attention, "Layer", lambda *given: replace(Layer(*given), **without))
+    monkeypatch.setattr(attention, "AttentionLayer", lambda *given: replace(AttentionLayer(*given), **without))
     name = type(config(family)).__name__.removesuffix("Config")
     with pytest.raises(
         UserError, match=rf"^here: {name} gives something else on a tree .* differ by up to [\d.]+ nats"

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from selfemo.errors import UserError
 from selfemo.policy.engine import Sampling
 from selfemo.policy.miniature import shrink
-from selfemo.policy.stepping import AnswersScored, Drawn, SampleAsk, ScoreAsk
+from selfemo.policy.stepping import Drawn, LikelihoodAsk, LikelihoodsFound, SampleAsk
 from selfemo.policy.trees import check, pieces
 from selfemo.policy.trees.attention import PackedAttention, block_mask, enable
-from selfemo.policy.trees.layer import Layer
+from selfemo.policy.trees.layer import AttentionLayer
 from selfemo.policy.trees.packing import log_probs
 from selfemo.policy.trees.sampler import TransformersEngine
 from selfemo.policy.trees.tree import grow
@@ -66,13 +66,13 @@ def test_a_servers_steps_give_what_whole_calls_give_or_the_family_is_not_stepped
         assert any(kinds), "soft caps and sinks are what a step does not compute"
         return
     prompts, answers = _prompts()
-    asks = [ScoreAsk([p], [[a]]) for p, a in zip(prompts, answers, strict=True)]
+    asks = [LikelihoodAsk([p], [[a]]) for p, a in zip(prompts, answers, strict=True)]
     found: dict[object, object] = {}
     for ask in asks:  # each joins when the one before has begun
         stepper.add(ask)
-        found |= {event.ask: event.scores for event in stepper.step() if isinstance(event, AnswersScored)}
+        found |= {event.ask: event.scores for event in stepper.step() if isinstance(event, LikelihoodsFound)}
     while not stepper.idle():
-        found |= {event.ask: event.scores for event in stepper.step() if isinstance(event, AnswersScored)}
+        found |= {event.ask: event.scores for event in stepper.step() if isinstance(event, LikelihoodsFound)}
     for ask, expected in zip(asks, engine.score(prompts, [[a] for a in answers]), strict=True):
         assert found[ask] == (pytest.approx(expected, abs=1e-3),)
     draw = SampleAsk(prompts[0], 5, Sampling(2, 12))
@@ -120,7 +120,7 @@ def test_a_window_holds_the_nearest_tokens_of_a_nodes_own_path(
     draw = torch.Generator().manual_seed(seed)
     query, key, value = (torch.randn(1, 2, len(tree.ids), 4, generator=draw) for _ in range(3))
     with patch.object(pieces, "ROWS", size):
-        found = PackedAttention(tree, CPU, flex=False).attend(Layer(None, 0.7, window), query, key, value)
+        found = PackedAttention(tree, CPU, flex=False).attend(AttentionLayer(None, 0.7, window), query, key, value)
     seen = torch.zeros(len(tree.ids), len(tree.ids), dtype=torch.bool)
     for path in tree.paths:
         for place, node in enumerate(path):

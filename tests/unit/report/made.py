@@ -9,12 +9,12 @@ from typing import Any
 
 from selfemo import config as configuration
 from selfemo.data.dialogue import Utterance
-from selfemo.data.records import Candidate, Outcome, Rollout, Sample, Scored, write_records
+from selfemo.data.records import Candidate, Outcome, Prediction, Rollout, Sample, write_records
 from selfemo.method.evaluation import summarise
 from selfemo.method.flywheel.filtering import filter_rollouts
 from selfemo.method.gate import Decision, Gain
 from selfemo.registry.rounds import RoundRow
-from selfemo.report.evidence import NAMES, Kept, Round, Scores
+from selfemo.report.evidence import NAMES, FilterEvidence, Round, Scores
 from selfemo.store.artifacts import Manifest
 from tests.spaces import SPACES
 
@@ -98,7 +98,7 @@ def episode(round: int, number: int, dialogue: str, replies: Sequence[Sequence[s
     return made
 
 
-def filtered(directory: Path, rollouts: Sequence[Rollout]) -> Kept:
+def filtered(directory: Path, rollouts: Sequence[Rollout]) -> FilterEvidence:
     """What the filter's own code makes of rollouts."""
     found = filter_rollouts(rollouts, SPACES, CONFIG)
     told = {
@@ -115,14 +115,14 @@ def kept_of(
     outcomes: Sequence[Outcome],
     samples: Sequence[Sample],
     told: dict[str, Any],
-) -> Kept:
+) -> FilterEvidence:
     """The files of a filter's artifact and of the self-play's."""
     directory.mkdir(parents=True)
     for what, rows in (("rollouts", rollouts), ("outcomes", outcomes), ("samples", samples)):
         write_records(directory / NAMES[what], rows)
     uri = f"s3://selfemo/made/{directory.name}/filter-1"
     made = Manifest(step="filter", files={}, files_at="files")
-    return Kept(uri, made, told, uri.replace("filter", "gather"), directory, directory)
+    return FilterEvidence(uri, made, told, uri.replace("filter", "gather"), directory, directory)
 
 
 def scores(name: str, right: float, seed: int = 0) -> Scores:
@@ -134,7 +134,7 @@ def scores(name: str, right: float, seed: int = 0) -> Scores:
             gold = rng.choice(SPACE.labels[:4])
             said = gold if rng.random() < right else rng.choice(SPACE.labels)
             rows.append(
-                Scored(
+                Prediction(
                     corpus="sample",
                     dialogue=f"d{d}",
                     turn=t,
@@ -147,7 +147,7 @@ def scores(name: str, right: float, seed: int = 0) -> Scores:
     return Scores(f"s3://selfemo/made/{name}", metrics, rows, SPACES)
 
 
-def round_of(number: int, kept: Kept | None, before: Scores | None, after: Scores, promoted: bool) -> Round:
+def round_of(number: int, kept: FilterEvidence | None, before: Scores | None, after: Scores, promoted: bool) -> Round:
     """A decided round."""
     values = after.metrics["sample"]
     figures = kept.told["metrics"] if kept else {}

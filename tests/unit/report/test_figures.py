@@ -14,7 +14,7 @@ from selfemo.method.flywheel.reasons import Reason
 from selfemo.report import data_charts, draw, run_charts, score_charts
 from selfemo.report.evidence import Round
 from selfemo.report.figure import PAGE, PAPER, Figure
-from selfemo.report.parts import over, part_of, summary, tiles
+from selfemo.report.parts import over, section_of, summary, tiles
 from selfemo.shown import duration
 from tests.unit.report.made import run_of
 
@@ -27,7 +27,7 @@ def rounds(tmp_path_factory: pytest.TempPathFactory) -> list[Round]:
 
 
 def figures(rounds: list[Round]) -> list[Figure]:
-    return [*over(rounds), *part_of(rounds[-1], {}).figures]
+    return [*over(rounds), *section_of(rounds[-1], {}).figures]
 
 
 def test_every_figure_has_a_sentence_and_its_numbers(rounds: list[Round]) -> None:

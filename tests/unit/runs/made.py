@@ -11,7 +11,7 @@ from selfemo import steps
 from selfemo.config import Config
 from selfemo.context import Context
 from selfemo.data.dialogue import Dialogue, read_jsonl
-from selfemo.data.records import Scored, write_records
+from selfemo.data.records import Prediction, write_records
 from selfemo.loop import LoopState
 from selfemo.method.evaluation import PREDICTIONS
 from selfemo.steps.evaluate import REPLIES
@@ -47,7 +47,7 @@ class Made:
         return config
 
     def put(
-        self, context: Context, round: int, step: str, inputs: dict[str, object], rows: Sequence[Scored] = ()
+        self, context: Context, round: int, step: str, inputs: dict[str, object], rows: Sequence[Prediction] = ()
     ) -> str:
         """URI of an artifact of a step."""
         uri = context.uri(step, round, inputs)
@@ -60,7 +60,7 @@ class Made:
         return uri
 
 
-def answers(dialogues: Sequence[Dialogue], share: float) -> Iterator[Scored]:
+def answers(dialogues: Sequence[Dialogue], share: float) -> Iterator[Prediction]:
     """Answers to every gold turn; what is right with a smaller share is right with a larger one."""
     drawn, space = random.Random(7), SPACES["sample"]
     wrong = space.labels[-1]
@@ -70,7 +70,7 @@ def answers(dialogues: Sequence[Dialogue], share: float) -> Iterator[Scored]:
                 continue
             said = tuple(turn.gold) if drawn.random() < share else (wrong,)
             posterior = tuple(0.9 if answer == said else 0.1 / len(space.answers) for answer in space.answers)
-            yield Scored(
+            yield Prediction(
                 corpus=dialogue.corpus,
                 dialogue=dialogue.id,
                 turn=number,

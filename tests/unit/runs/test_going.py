@@ -132,7 +132,7 @@ def test_what_earlier_runs_took_counts_where_this_one_has_not_got_there_yet(run:
 
 
 def test_lines_that_are_no_events_and_a_line_that_is_not_whole_do_no_harm(run: Happened, tmp_path: Path) -> None:
-    reader = events.Reader(run.file)
+    reader = events.EventReader(run.file)
     assert reader.new() == []
     run.starts()
     with run.file.open("ab") as out:

@@ -7,7 +7,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from selfemo.data.corpora.files import find, read_text
-from selfemo.data.corpora.rows import Rows, clean
+from selfemo.data.corpora.rows import BadRows, clean
 from selfemo.data.dialogue import Dialogue, Utterance
 from selfemo.data.labels import LabelSpace
 from selfemo.data.text import lines
@@ -17,7 +17,7 @@ FOLDERS = {"train": "train", "dev": "validation", "test": "test"}
 END = "__eou__"
 
 
-def load(path: Path, rows: Rows, space: LabelSpace) -> Iterator[Dialogue]:
+def load(path: Path, rows: BadRows, space: LabelSpace) -> Iterator[Dialogue]:
     """Dialogues of all splits; the two speakers are A and B, in turns. Emotions are numbers, in the labels' order."""
     names = {str(number): label for number, label in enumerate(space.labels)}
     for split, folder in FOLDERS.items():

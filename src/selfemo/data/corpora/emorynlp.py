@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from selfemo.data.corpora.files import find, read_text
-from selfemo.data.corpora.rows import Rows, clean, read_csv
+from selfemo.data.corpora.rows import BadRows, clean, read_csv
 from selfemo.data.dialogue import Dialogue, Utterance
 from selfemo.data.labels import LabelSpace
 from selfemo.errors import UserError
@@ -36,7 +36,7 @@ def speakers(literal: str) -> str:
     return " and ".join(n.strip() for n in names if n.strip()) or "Someone"
 
 
-def load_csv(path: Path, rows: Rows, space: LabelSpace) -> Iterator[Dialogue]:
+def load_csv(path: Path, rows: BadRows, space: LabelSpace) -> Iterator[Dialogue]:
     """Scenes of ``emorynlp_{train,dev,test}_final.csv``, keyed by season, episode and scene."""
     if not (path / "emorynlp_train_final.csv").exists() and list(path.glob("*.json")):
         raise UserError(
@@ -63,7 +63,7 @@ def load_csv(path: Path, rows: Rows, space: LabelSpace) -> Iterator[Dialogue]:
             yield Dialogue(id=f"emorynlp/{split}/{name}", corpus="emorynlp", split=split, turns=ordered)
 
 
-def load_json(path: Path, rows: Rows, space: LabelSpace) -> Iterator[Dialogue]:
+def load_json(path: Path, rows: BadRows, space: LabelSpace) -> Iterator[Dialogue]:
     """Scenes of ``emotion-detection-{trn,dev,tst}.json``: ``episodes[].scenes[].utterances[]``."""
     if list(path.glob("emorynlp_*_final.csv")):
         raise UserError(
@@ -89,7 +89,7 @@ def load_json(path: Path, rows: Rows, space: LabelSpace) -> Iterator[Dialogue]:
                 yield Dialogue(id=f"emorynlp-json/{split}/{name}", corpus="emorynlp-json", split=split, turns=turns)
 
 
-def _read(file: Path, rows: Rows, space: LabelSpace) -> _Release:
+def _read(file: Path, rows: BadRows, space: LabelSpace) -> _Release:
     text = read_text(file)
     try:
         data = json.loads(text)
@@ -109,7 +109,7 @@ class _Release:
     file: Path
     text: str
     data: dict[str, Any]
-    rows: Rows
+    rows: BadRows
     space: LabelSpace
 
     @cached_property

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from selfemo.data.corpora.files import read_text
-from selfemo.data.corpora.rows import Rows, clean
+from selfemo.data.corpora.rows import BadRows, clean
 from selfemo.data.dialogue import Dialogue, Utterance
 from selfemo.data.labels import LabelSpace
 from selfemo.data.seeds import seed_of
@@ -42,7 +42,7 @@ WORDS = {"neutral state": "neutral"}
 """What annotators call a label that has another name as well."""
 
 
-def load(path: Path, rows: Rows, space: LabelSpace) -> Iterator[Dialogue]:
+def load(path: Path, rows: BadRows, space: LabelSpace) -> Iterator[Dialogue]:
     """Dialogues under six labels or four: of four, one stands for two of the six, and one is not scored."""
     corpus, words = space.name, {*CODES.values()}
     names = {word: label for word in words if (label := space.lookup(word))}
@@ -67,7 +67,7 @@ def _split(session: Path, dialogue: str) -> str:
     return "dev" if seed_of("iemocap dev", dialogue) % 10 == 0 else "train"
 
 
-def _labels(file: Path, rows: Rows, names: dict[str, str]) -> dict[str, tuple[str, ...] | None]:
+def _labels(file: Path, rows: BadRows, names: dict[str, str]) -> dict[str, tuple[str, ...] | None]:
     """Gold sets by utterance; None where there is nothing to score."""
     gold: dict[str, tuple[str, ...] | None] = {}
     current, primary = "", None
@@ -91,7 +91,9 @@ def _labels(file: Path, rows: Rows, names: dict[str, str]) -> dict[str, tuple[st
     return gold
 
 
-def _turns(file: Path, rows: Rows, labels: dict[str, tuple[str, ...] | None], space: LabelSpace) -> Iterator[Utterance]:
+def _turns(
+    file: Path, rows: BadRows, labels: dict[str, tuple[str, ...] | None], space: LabelSpace
+) -> Iterator[Utterance]:
     for number, line in enumerate(lines(read_text(file)), 1):
         if not line.strip():
             continue

@@ -11,7 +11,7 @@ LEAST_WORDS = 5
 """Shorter utterances ("What?") are common speech, not copies."""
 
 
-def normalised(text: str) -> str:
+def copy_key(text: str) -> str:
     """Lower-case words only, in any script: what two copies of an utterance share."""
     return " ".join(copied(text))
 
@@ -25,11 +25,11 @@ def remove(training: Sequence[Dialogue], held_out: Sequence[Dialogue]) -> tuple[
     Returns:
         The dialogues that have any turn left, and how many utterances were removed.
     """
-    known = {normalised(u.text) for d in held_out for u in d.turns}
+    known = {copy_key(u.text) for d in held_out for u in d.turns}
     known = {text for text in known if length(text) >= LEAST_WORDS}
     kept, removed = [], 0
     for dialogue in training:
-        turns = tuple(u for u in dialogue.turns if normalised(u.text) not in known)
+        turns = tuple(u for u in dialogue.turns if copy_key(u.text) not in known)
         removed += len(dialogue.turns) - len(turns)
         if turns:
             kept.append(dialogue if len(turns) == len(dialogue.turns) else dialogue.model_copy(update={"turns": turns}))

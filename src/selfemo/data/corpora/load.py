@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from selfemo.data.corpora import leakage, own
-from selfemo.data.corpora.rows import Rows
+from selfemo.data.corpora.rows import BadRows
 from selfemo.data.corpora.table import CORPORA
 from selfemo.data.dialogue import Dialogue
 from selfemo.data.label_file import LABELS, LabelFile, parse_text, read_label_file, shipped_space
@@ -43,7 +43,7 @@ class Corpora:
 
 
 def load_corpus(
-    name: str, path: str | None, rows: Rows, endpoint: str | None = None, space: LabelSpace | None = None
+    name: str, path: str | None, rows: BadRows, endpoint: str | None = None, space: LabelSpace | None = None
 ) -> list[Dialogue]:
     """All splits of one corpus.
 
@@ -177,7 +177,7 @@ def load_corpora(sources: Sequence[Source], spaces: Spaces, split: str, endpoint
     every: list[Dialogue] = []
     quarantine: list[dict[str, str]] = []
     for corpus in sources:
-        rows = Rows(corpus.skip_bad)
+        rows = BadRows(corpus.skip_bad)
         dialogues = load_corpus(corpus.name, corpus.path, rows, endpoint, spaces[corpus.name])
         quarantine += rows.quarantine
         scored = [d for d in dialogues if d.split == split and any(u.gold for u in d.turns)]

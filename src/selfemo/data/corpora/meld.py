@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from selfemo.data.corpora.files import find
-from selfemo.data.corpora.rows import Rows, clean, read_csv
+from selfemo.data.corpora.rows import BadRows, clean, read_csv
 from selfemo.data.dialogue import Dialogue, Utterance
 from selfemo.data.labels import LabelSpace
 
 COLUMNS = ("Utterance", "Speaker", "Emotion", "Dialogue_ID", "Utterance_ID")
 
 
-def load(path: Path, rows: Rows, space: LabelSpace) -> Iterator[Dialogue]:
+def load(path: Path, rows: BadRows, space: LabelSpace) -> Iterator[Dialogue]:
     """Dialogues of all splits that the directory holds.
 
     Dialogue ids restart in each split, so they are keyed by split. Utterance ids have gaps; their order counts.

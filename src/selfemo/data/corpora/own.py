@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from selfemo.data.corpora.rows import Rows
+from selfemo.data.corpora.rows import BadRows
 from selfemo.data.dialogue import Dialogue, Utterance, parse_line
 from selfemo.data.labels import LabelSpace
 from selfemo.errors import UserError
@@ -22,7 +22,7 @@ TAKEN = ("expression",)
 """What figures have under that name is of no corpus."""
 
 
-def load(path: Path, rows: Rows, space: LabelSpace, name: str) -> Iterator[Dialogue]:
+def load(path: Path, rows: BadRows, space: LabelSpace, name: str) -> Iterator[Dialogue]:
     """Dialogues of all splits; they become the corpus's of that name, whatever name they were written under.
 
     Args:
@@ -63,7 +63,7 @@ def load(path: Path, rows: Rows, space: LabelSpace, name: str) -> Iterator[Dialo
                 yield dialogue.model_copy(update={"id": own, "corpus": name, "turns": kept})
 
 
-def _turn(turn: Utterance, number: int, file: Path, line: int, rows: Rows, space: LabelSpace) -> Utterance | None:
+def _turn(turn: Utterance, number: int, file: Path, line: int, rows: BadRows, space: LabelSpace) -> Utterance | None:
     """A turn with its labels as the space writes them, or None after reporting it; no gold is gold that nobody gave."""
     gold: list[str] = []
     for said in turn.gold or ():

@@ -23,7 +23,7 @@ _WHOLE = re.compile(r"([0-9]{1,9})(?:\.0*)?")
 
 
 @dataclass
-class Rows:
+class BadRows:
     """Decides what becomes of bad rows of one corpus.
 
     Attributes:
@@ -101,7 +101,7 @@ def clean(text: str) -> str:
     return " ".join(text.split())
 
 
-def read_csv(path: Path, columns: Sequence[str], rows: Rows) -> Iterator[tuple[int, dict[str, str]]]:
+def read_csv(path: Path, columns: Sequence[str], rows: BadRows) -> Iterator[tuple[int, dict[str, str]]]:
     """Rows of a CSV file with their line numbers.
 
     A row with fewer cells than the header is bad, even where only columns that nobody reads are missing: a cell was

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from selfemo.data.corpora.rows import Rows
+from selfemo.data.corpora.rows import BadRows
 from selfemo.data.dialogue import Dialogue, read_jsonl
 from selfemo.data.labels import LabelSpace
 
 
-def load(_: Path, __: Rows, ___: LabelSpace) -> Iterator[Dialogue]:
+def load(_: Path, __: BadRows, ___: LabelSpace) -> Iterator[Dialogue]:
     """All three splits; they lie in the package, and hold no bad rows."""
     for split in ("train", "dev", "test"):
         with as_file(files("selfemo.data.corpora") / "data" / f"sample_{split}.jsonl") as path:

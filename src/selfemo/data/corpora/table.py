@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from selfemo.data.corpora import dailydialog, emorynlp, iemocap, meld, sample
-from selfemo.data.corpora.rows import Rows
+from selfemo.data.corpora.rows import BadRows
 from selfemo.data.dialogue import Dialogue
 from selfemo.data.label_file import shipped_space, spaces_at
 from selfemo.data.labels import LabelSpace
@@ -25,7 +25,7 @@ class Corpus:
         shipped: It comes with this package, so that no directory is asked for.
     """
 
-    load: Callable[[Path, Rows, LabelSpace], Iterator[Dialogue]]
+    load: Callable[[Path, BadRows, LabelSpace], Iterator[Dialogue]]
     terms: str
     same_as: str = ""
     shipped: bool = False

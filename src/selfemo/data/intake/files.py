@@ -44,7 +44,7 @@ _KNOWN = "CSV, TSV, JSON, JSON Lines, Parquet, Arrow, or a directory of a Huggin
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceFile:
     """A file to read, or a directory that is read as one.
 
     Attributes:
@@ -68,13 +68,13 @@ def form_named(path: Path) -> Form | None:
     return _SUFFIXES.get(path.suffix.lower())
 
 
-def find(paths: Iterable[Path]) -> list[Source]:
+def find(paths: Iterable[Path]) -> list[SourceFile]:
     """The sources among what was given, in order.
 
     Raises:
         UserError: For what is not there, or is of no known form.
     """
-    found: list[Source] = []
+    found: list[SourceFile] = []
     for path in paths:
         if path.is_dir():
             found += _directory(path)
@@ -93,7 +93,7 @@ def find(paths: Iterable[Path]) -> list[Source]:
     return found
 
 
-def _file(path: Path, split: str | None = None) -> Source:
+def _file(path: Path, split: str | None = None) -> SourceFile:
     with path.open("rb") as file:
         start = file.read(4096)
     if not start.strip():
@@ -117,7 +117,7 @@ def _file(path: Path, split: str | None = None) -> Source:
         raise UserError("is of no known form", where=str(path), fix=f"give {_KNOWN}")
     if form == "json" and _is_lines(path):
         form = "jsonl"
-    return Source(path, form, split or _split_of(path.name))
+    return SourceFile(path, form, split or _split_of(path.name))
 
 
 def _is_lines(path: Path) -> bool:
@@ -137,16 +137,16 @@ def _split_of(name: str) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
-def _directory(path: Path) -> Iterator[Source]:
+def _directory(path: Path) -> Iterator[SourceFile]:
     if (path / "dataset_dict.json").is_file():
         for split in _listed(path / "dataset_dict.json", "splits"):
             yield from _saved(path / split, split_named(split))
     elif (path / "state.json").is_file():
         yield from _saved(path, None)
     elif (path / "utterances.jsonl").is_file():
-        yield Source(path, "convokit")
+        yield SourceFile(path, "convokit")
     elif any(path.glob("**/EmoEvaluation")):
-        yield Source(path, "iemocap")
+        yield SourceFile(path, "iemocap")
     elif files := sorted(path.rglob("*.parquet")):
         parts = sorted({f.parent.relative_to(path).as_posix() for f in files if not _split_of(f.parent.name)})
         if len(parts) > 1:
@@ -165,7 +165,7 @@ def _directory(path: Path) -> Iterator[Source]:
         raise UserError("holds nothing that can be imported", where=str(path), fix=f"give {_KNOWN}")
 
 
-def _saved(path: Path, split: str | None) -> Iterator[Source]:
+def _saved(path: Path, split: str | None) -> Iterator[SourceFile]:
     """The Arrow files of a dataset that ``save_to_disk`` wrote."""
     for name in _listed(path / "state.json", "_data_files"):
         file = path / name

@@ -56,7 +56,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ImportPlan:
     """All that an import does.
 
     Attributes:
@@ -89,7 +89,7 @@ _FLAGS = {
 }
 
 
-def make(paths: Sequence[Path], options: Options) -> Plan:
+def make(paths: Sequence[Path], options: Options) -> ImportPlan:
     """Guess what is not stated.
 
     Raises:
@@ -136,7 +136,7 @@ def make(paths: Sequence[Path], options: Options) -> Plan:
         unsure.pop("header", None)  # whoever names a column has seen the header
     unsure |= {role: _FLAGS.get(role, f"--{role.replace('_', '-')}") for role in columns.unsure}
     shares = options.shares or (None if columns.split or len({s.split for s in sources}) > 1 else SHARES)
-    return Plan(tuple(tables), columns, labels, options, shares, unsure, tuple(names))
+    return ImportPlan(tuple(tables), columns, labels, options, shares, unsure, tuple(names))
 
 
 def _of(options: Options, role: str) -> tuple[str, ...]:
@@ -197,7 +197,7 @@ def _list(names: Sequence[str]) -> str:
     return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
 
 
-def check_sure(plan: Plan) -> None:
+def check_sure(plan: ImportPlan) -> None:
     """Refuse a plan that is not sure.
 
     Raises:
@@ -217,7 +217,7 @@ def check_sure(plan: Plan) -> None:
     )
 
 
-def guessed(plan: Plan, what: str) -> str:
+def guessed(plan: ImportPlan, what: str) -> str:
     """What was guessed of something, as a flag takes it; empty if nothing was."""
     dialect = next((table.dialect for table in plan.tables if table.dialect), None)
     if what == "names":
@@ -241,7 +241,7 @@ def answered(options: Options, what: str, answer: str) -> Options:
     return replace(options, **{what: value})
 
 
-def described(plan: Plan) -> Iterator[tuple[str, str, bool]]:
+def described(plan: ImportPlan) -> Iterator[tuple[str, str, bool]]:
     """What a plan says: what, how it is, and whether that is sure. For people."""
     for table in plan.tables[:_SHOWN]:
         form: str = table.source.form
@@ -276,7 +276,7 @@ def described(plan: Plan) -> Iterator[tuple[str, str, bool]]:
         yield "splits", "as the files' names say", True
 
 
-def _absent(plan: Plan, role: str) -> str:
+def _absent(plan: ImportPlan, role: str) -> str:
     """How it goes without a column, where that needs saying."""
     if role == "dialogue" and plan.columns.dialogue == (FILE,):
         pause = f"; a silence of {plan.options.gap:g} hours begins another" if plan.columns.time else ""

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from selfemo.data.intake.staging import Known
+from selfemo.data.intake.staging import StagedDialogue
 from selfemo.data.seeds import seed_of
 from selfemo.errors import UserError
 
@@ -39,12 +39,12 @@ class Shares:
         return cls(train, dev, test)
 
 
-def stated(known: Sequence[Known]) -> bool:
+def stated(known: Sequence[StagedDialogue]) -> bool:
     """Whether the source says who is held out: it names more than one split."""
     return len({split for dialogue in known for split in dialogue.splits}) > 1
 
 
-def assign(known: Sequence[Known], shares: Shares | None, seed: int, where: str) -> list[str]:
+def assign(known: Sequence[StagedDialogue], shares: Shares | None, seed: int, where: str) -> list[str]:
     """A split for each dialogue.
 
     Args:
@@ -79,7 +79,7 @@ def assign(known: Sequence[Known], shares: Shares | None, seed: int, where: str)
     return found
 
 
-def _drawn(known: Sequence[Known], shares: Shares, seed: int) -> list[str]:
+def _drawn(known: Sequence[StagedDialogue], shares: Shares, seed: int) -> list[str]:
     """Whole components of dialogues that share a group, in an order drawn by seed, to whatever is furthest behind."""
     roots = _components(known)
     sizes = Counter(roots)
@@ -109,7 +109,7 @@ def _drawn(known: Sequence[Known], shares: Shares, seed: int) -> list[str]:
     return [of[root] for root in roots]
 
 
-def _components(known: Sequence[Known]) -> list[int]:
+def _components(known: Sequence[StagedDialogue]) -> list[int]:
     """For each dialogue, the number of one that stands for all that are tied to it by groups (union-find)."""
     roots = list(range(len(known)))
 

@@ -13,14 +13,14 @@ from selfemo.data.dialogue import Utterance
 from selfemo.data.intake.cells import counted, majority
 from selfemo.data.intake.columns import Columns
 from selfemo.data.intake.refusals import Refusals
-from selfemo.data.intake.turns import Turn
+from selfemo.data.intake.turns import TurnRow
 
 _MANY = 20_000
 _TABLE = "CREATE TABLE turn (dialogue INTEGER, place REAL, number INTEGER PRIMARY KEY, body TEXT)"
 
 
 @dataclass(slots=True)
-class Known:
+class StagedDialogue:
     """What is remembered of a dialogue: some hundreds of bytes.
 
     Attributes:
@@ -53,7 +53,7 @@ class Staging:
         self._ids: dict[tuple[str, ...], int] = {}
         self._sets: dict[frozenset[str], frozenset[str]] = {}
         self._count = 0
-        self.known: list[Known] = []
+        self.known: list[StagedDialogue] = []
 
     def __enter__(self) -> Staging:
         return self
@@ -61,12 +61,12 @@ class Staging:
     def __exit__(self, *_: object) -> None:
         self._base.close()
 
-    def add(self, source: int, split: str | None, turn: Turn) -> None:
+    def add(self, source: int, split: str | None, turn: TurnRow) -> None:
         """Take a turn of a source; ``split`` is what the source's name states."""
         apart = split or ""
         number = self._ids.setdefault((apart, *turn.key), len(self.known))
         if number == len(self.known):
-            self.known.append(Known("-".join(turn.key), apart))
+            self.known.append(StagedDialogue("-".join(turn.key), apart))
         known = self.known[number]
         if turn.split or split:
             known.splits = self._with(known.splits, turn.split or split or "")

@@ -18,7 +18,7 @@ from selfemo.data.intake import convokit, iemocap
 from selfemo.data.intake.dialect import BLOCK, Dialect
 from selfemo.data.intake.documents import objects
 from selfemo.data.intake.encodings import UTF8, Encoding, check, find_encoding
-from selfemo.data.intake.files import Source
+from selfemo.data.intake.files import SourceFile
 from selfemo.data.needs import needed
 from selfemo.errors import UserError
 
@@ -40,7 +40,7 @@ class Table:
         names: Names of labels that are numbers, by column, where the file states them (``ClassLabel``).
     """
 
-    source: Source
+    source: SourceFile
     dialect: Dialect | None = None
     known_encoding: Encoding = UTF8
     names: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class Table:
             yield from enumerate(iemocap.rows(path, refuse), 1)
 
 
-def open_table(source: Source, dialect: Dialect | None = None, encoding: str | None = None) -> Table:
+def open_table(source: SourceFile, dialect: Dialect | None = None, encoding: str | None = None) -> Table:
     """A table; what its file states of its labels is read, its encoding found and checked.
 
     Raises:
@@ -237,7 +237,7 @@ def _arrow(path: Path) -> Iterator[Any]:
             yield from ipc.open_stream(file)
 
 
-def _class_labels(source: Source) -> dict[str, tuple[str, ...]]:
+def _class_labels(source: SourceFile) -> dict[str, tuple[str, ...]]:
     """Names of labels that are numbers, by column, as ``datasets`` keeps them in a file's schema."""
     pa = needed("pyarrow")
     try:

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from selfemo.data.dialogue import Dialogue
-from selfemo.data.intake.files import Source
+from selfemo.data.intake.files import SourceFile
 from selfemo.data.intake.naming import in_order
-from selfemo.data.intake.plan import Plan
+from selfemo.data.intake.plan import ImportPlan
 from selfemo.data.intake.refusals import Refusals
 from selfemo.data.intake.splits import SPLITS
 
@@ -45,7 +45,7 @@ class Tally:
 
 
 def report_of(
-    plan: Plan, name: str, tally: Tally, rows: list[int], refusals: Refusals, redacted: bool
+    plan: ImportPlan, name: str, tally: Tally, rows: list[int], refusals: Refusals, redacted: bool
 ) -> dict[str, Any]:
     """What ``import.json`` says: files by name, size and hash, columns, counts; nothing of what was masked."""
     columns = {key: value for key, value in asdict(plan.columns).items() if value and key != "unsure"}
@@ -87,7 +87,7 @@ _READ = {"convokit": "*.json*", "iemocap": "**/Ses*.txt"}
 """Of a directory that is read as one source: its files."""
 
 
-def _size(source: Source) -> dict[str, Any]:
+def _size(source: SourceFile) -> dict[str, Any]:
     """Bytes and sha256 of a source; of a directory, of its files together: names, sizes and bytes, in order."""
     if source.form not in _READ:
         with source.path.open("rb") as file:

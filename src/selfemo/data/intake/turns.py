@@ -24,7 +24,7 @@ _MILLISECONDS = 1e11
 
 
 @dataclass(frozen=True)
-class Turn:
+class TurnRow:
     """A row as a turn, before it has its place in a dialogue.
 
     Attributes:
@@ -71,7 +71,7 @@ def inherited(row: Mapping[str, Any], columns: Columns) -> frozenset[str]:
     return frozenset(set(row) - own - dealt - {columns.turns})
 
 
-class Reader:
+class TurnReader:
     """Makes turns of the rows of one source.
 
     Args:
@@ -90,11 +90,11 @@ class Reader:
         self.name, self.gap, self.part, self._heard = name, gap, 1, -math.inf
         self.chat = plain(columns.speaker) in ("role", "authorrole", "from" if columns.turns else "")
 
-    def turns(self, number: int, row: Mapping[str, Any]) -> Iterator[Turn]:
+    def turns(self, number: int, row: Mapping[str, Any]) -> Iterator[TurnRow]:
         """The turns of a row; a bad one is reported."""
         yield from (turn for _, turn in self.placed(number, row))
 
-    def placed(self, number: int, row: Mapping[str, Any]) -> Iterator[tuple[int, Turn]]:
+    def placed(self, number: int, row: Mapping[str, Any]) -> Iterator[tuple[int, TurnRow]]:
         """The same, each with its place among all that the row lists, from 0."""
         if self.columns.turns and listed(row.get(self.columns.turns)) is None:
             self.refuse(self.path, number, self.columns.turns, "no list of turns")
@@ -104,7 +104,7 @@ class Reader:
             if turn is not None:
                 yield place, turn
 
-    def _turn(self, number: int, row: Mapping[str, Any]) -> Turn | None:
+    def _turn(self, number: int, row: Mapping[str, Any]) -> TurnRow | None:
         columns = self.columns
         if columns.text not in row:
             self.refuse(self.path, number, columns.text, "no such column in this row")
@@ -142,7 +142,7 @@ class Reader:
             text = text.replace(columns.comma, ",")
         rater = key_of(row.get(columns.rater)) if columns.rater else ""
         group = key_of(row.get(columns.group)) if columns.group else ""
-        return Turn(key, place, speaker, text, labels, votes, rater, split, group, number)
+        return TurnRow(key, place, speaker, text, labels, votes, rater, split, group, number)
 
     def _key(self, number: int, row: Mapping[str, Any], place: float | None) -> tuple[str, ...] | None:
         if self.columns.dialogue == (ROW,):

@@ -15,12 +15,12 @@ from selfemo.data.corpora.own import DIALOGUES
 from selfemo.data.dialogue import Dialogue, write_jsonl
 from selfemo.data.intake.columns import FILE
 from selfemo.data.intake.naming import Naming, in_order
-from selfemo.data.intake.plan import Plan
+from selfemo.data.intake.plan import ImportPlan
 from selfemo.data.intake.refusals import QUARANTINE, Refusals
 from selfemo.data.intake.splits import assign
 from selfemo.data.intake.staging import Staging, utterances
 from selfemo.data.intake.tally import Tally, report_of
-from selfemo.data.intake.turns import Reader
+from selfemo.data.intake.turns import TurnReader
 from selfemo.data.label_file import LABELS, Label, LabelFile
 from selfemo.data.labels import MAX_LABELS
 from selfemo.data.redaction import Redactor
@@ -53,7 +53,9 @@ _ROLES = {
 """Speakers that are no names, so that redaction leaves them."""
 
 
-def run(plan: Plan, out: Path, name: str, *, skip_bad: bool, force: bool, redactor: Redactor | None) -> dict[str, Any]:
+def run(
+    plan: ImportPlan, out: Path, name: str, *, skip_bad: bool, force: bool, redactor: Redactor | None
+) -> dict[str, Any]:
     """Import what a plan says.
 
     Args:
@@ -81,7 +83,7 @@ def run(plan: Plan, out: Path, name: str, *, skip_bad: bool, force: bool, redact
                 split = table.source.split if plan.columns.split == "" else None
                 called = _called(plan, number)
                 gap = plan.options.gap * 3600 if plan.columns.dialogue == (FILE,) and plan.columns.time else None
-                reader = Reader(table.source.path, plan.columns, naming, refusals, called, gap)
+                reader = TurnReader(table.source.path, plan.columns, naming, refusals, called, gap)
                 rows.append(0)
                 for row_number, row in table.rows(refusals):
                     rows[-1] += 1
@@ -103,7 +105,7 @@ def run(plan: Plan, out: Path, name: str, *, skip_bad: bool, force: bool, redact
     return report
 
 
-def _called(plan: Plan, number: int) -> str:
+def _called(plan: ImportPlan, number: int) -> str:
     """What a source's dialogues without ids are called by."""
     if len(plan.tables) == 1:
         return ""
@@ -113,7 +115,7 @@ def _called(plan: Plan, number: int) -> str:
 
 
 def _dialogues(
-    plan: Plan, staging: Staging, refusals: Refusals, name: str, redactor: Redactor | None, tally: Tally
+    plan: ImportPlan, staging: Staging, refusals: Refusals, name: str, redactor: Redactor | None, tally: Tally
 ) -> Iterator[Dialogue]:
     where = str(plan.tables[0].source.path)
     splits = assign(staging.known, plan.shares, plan.options.seed, where)
@@ -165,7 +167,7 @@ def _is_role(speaker: str) -> bool:
     return speaker.casefold() in _ROLES or len(speaker) == 1
 
 
-def _write_labels(path: Path, plan: Plan, name: str, tally: Tally) -> str | None:
+def _write_labels(path: Path, plan: ImportPlan, name: str, tally: Tally) -> str | None:
     """The label space: as the label file has it, or what was found, the most frequent first; its neutral label."""
     import yaml
 

@@ -13,7 +13,7 @@ from collections.abc import Set
 
 from selfemo.data.records import Sample
 from selfemo.data.scripts import length
-from selfemo.method.flywheel.texts import normalised, shingles
+from selfemo.method.flywheel.texts import shingles, words_alone
 
 SHORT = 5
 """A turn of fewer words ("Oh my God.") is common speech: what it means hangs on what was said before it."""
@@ -57,4 +57,4 @@ def learnt(sample: Sample) -> Set[str]:
     if length(turn) >= SHORT:
         return shingles(turn)
     before = sample.history[-2].text if len(sample.history) > 1 else ""
-    return {f"{normalised(before)} / {normalised(turn)}"}
+    return {f"{words_alone(before)} / {words_alone(turn)}"}

@@ -25,7 +25,7 @@ from selfemo.method.flywheel.reasons import Reason, reasons_of_replies, reasons_
 from selfemo.method.flywheel.result import Draft, Filtered
 from selfemo.method.flywheel.texts import text_reason
 from selfemo.method.player import likeliest, written
-from selfemo.method.rewards import Floats, aligned, calibration, marginals
+from selfemo.method.rewards import Floats, label_shift_weights, marginals, reweighted
 from selfemo.method.voices import RECOGNISER
 
 
@@ -88,8 +88,8 @@ def _understanding(
     usable = [bool(config.flywheel.use_gold and r.gold) for r in rollouts]
     gold = [space.mask(r.gold or ()) if u else 0 for r, u in zip(rollouts, usable, strict=True)]
     bounds, m = config.flywheel, len(space)
-    votes = calibration(marginals(readings.pooled_NA, space.answer_masks, m), known, bounds.calibration)
-    aligned_NA = aligned(readings.pooled_NA, space.answer_masks, votes)
+    votes = label_shift_weights(marginals(readings.pooled_NA, space.answer_masks, m), known, bounds.calibration)
+    aligned_NA = reweighted(readings.pooled_NA, space.answer_masks, votes)
     assessed = reasons_of_turns(
         readings.pooled_NA,
         space.answer_masks,

@@ -17,7 +17,7 @@ REPEATED = 4
 """Words in a row that no reply says twice; of characters, twice as many."""
 
 
-def normalised(text: str) -> str:
+def words_alone(text: str) -> str:
     """Its words alone; where it has none ("😀", "..."), the text itself, so that such texts are not all alike."""
     return " ".join(words(text) or text.split())
 
@@ -47,7 +47,7 @@ def _grams(said: list[str], size: int) -> Counter[tuple[str, ...]]:
 
 def shingles(text: str, size: int = 3) -> set[str]:
     """Word shingles of a text; a shorter text is one shingle."""
-    said = words(text) or [normalised(text)]
+    said = words(text) or [words_alone(text)]
     return {" ".join(said[i : i + size]) for i in range(max(1, len(said) - size + 1))}
 
 

@@ -1,7 +1,7 @@
 """Attention over trees of tokens, for models that look their attention up in transformers' interface.
 
-A model that :func:`enable` was called on attends as before, unless it is called with ``tree=``: then that
-object decides what each token sees. What a layer asks for beside (:class:`Layer`) holds there too; what a model does
+A model that :func:`enable` was called on attends as before, unless it is called with ``tree=``: then that object
+decides what each token sees. What a layer asks for beside (:class:`AttentionLayer`) holds there too; what a model does
 outside of that interface, :mod:`.check` finds out. Defined here.
 """
 
@@ -20,8 +20,8 @@ from transformers.masking_utils import sdpa_mask
 
 from selfemo.errors import UserError
 from selfemo.policy import compute, onednn
-from selfemo.policy.trees.layer import Layer
-from selfemo.policy.trees.pieces import Piece, pieces
+from selfemo.policy.trees.layer import AttentionLayer
+from selfemo.policy.trees.pieces import AttentionPiece, pieces
 from selfemo.policy.trees.tree import Ints, Tree
 
 NAME = "selfemo_tree"
@@ -32,7 +32,9 @@ FLEX_BLOCK = 128
 class Attend(Protocol):
     """What a model is called with as ``tree=``."""
 
-    def attend(self, layer: Layer, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    def attend(
+        self, layer: AttentionLayer, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
+    ) -> torch.Tensor:
         """Attention of one layer.
 
         Args:
@@ -61,8 +63,8 @@ def _attention(
     tree: Attend | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Transformers' interface; :class:`Layer` names its arguments. Dropout is left out on trees."""
-    layer = Layer(module, scaling, sliding_window, softcap, s_aux)
+    """Transformers' interface; :class:`AttentionLayer` names its arguments. Dropout is left out on trees."""
+    layer = AttentionLayer(module, scaling, sliding_window, softcap, s_aux)
     if tree is not None:
         if is_causal is False or kwargs.get("position_bias") is not None:
             what = "a bias of its own by position" if is_causal is not False else "attention that looks ahead"
@@ -105,7 +107,7 @@ def block_mask(end: Ints, device: torch.device, depth: Ints | None = None, windo
         end: ``(S,)`` of the tree: node ``q`` sees node ``k`` where ``k <= q < end[k]``.
         device: To put it on.
         depth: ``(S,)`` of the tree, where there is a window.
-        window: See :class:`Layer`. Some blocks that are looked into then hold nothing that is seen.
+        window: See :class:`AttentionLayer`. Some blocks that are looked into then hold nothing that is seen.
     """
     from torch.nn.attention.flex_attention import BlockMask
 
@@ -160,13 +162,13 @@ class PackedAttention:
     def __init__(self, tree: Tree, device: torch.device, flex: bool | None = None) -> None:
         self.tree, self.device, self.flex = tree, device, flex
         self._blocks: dict[int | None, Any] = {}
-        self._pieces: dict[tuple[int | None, torch.dtype], list[Piece]] = {}
+        self._pieces: dict[tuple[int | None, torch.dtype], list[AttentionPiece]] = {}
 
     @cached_property
     def _longest(self) -> int:
         return int(self.tree.depth.max()) + 1
 
-    def _window(self, layer: Layer) -> int | None:
+    def _window(self, layer: AttentionLayer) -> int | None:
         """The layer's window, where any node's past is longer."""
         return None if layer.sliding_window is None or layer.sliding_window >= self._longest else layer.sliding_window
 
@@ -184,13 +186,15 @@ class PackedAttention:
             self._blocks[window] = block_mask(self.tree.end, self.device, depth, window or 0)
         return self._blocks[window]
 
-    def _pieces_of(self, window: int | None, dtype: torch.dtype) -> list[Piece]:
+    def _pieces_of(self, window: int | None, dtype: torch.dtype) -> list[AttentionPiece]:
         """The rows of the separate trees, piece by piece, with their masks."""
         if (window, dtype) not in self._pieces:
             self._pieces[window, dtype] = list(pieces(self.tree, window, self.device, dtype))
         return self._pieces[window, dtype]
 
-    def attend(self, layer: Layer, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    def attend(
+        self, layer: AttentionLayer, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
+    ) -> torch.Tensor:
         """See :class:`Attend`."""
         dtype = query.dtype
         if torch.is_autocast_enabled(self.device.type):  # as SDPA does by itself: normalised queries come in float32

@@ -49,7 +49,7 @@ _STATELESS = frozenset({"full_attention", "sliding_attention", "attention", "den
 
 
 @dataclass(frozen=True)
-class Difference:
+class NumericalDifference:
     """Between a tree and separate sequences.
 
     Attributes:
@@ -125,7 +125,7 @@ def weights(model: Any, where: str) -> None:
     log.info("tree attention of %s is a plain pass's, checked in %.0f ms", kind, 1e3 * (time.perf_counter() - started))
 
 
-def difference(model: Any, *, brief: bool = False) -> Difference:
+def difference(model: Any, *, brief: bool = False) -> NumericalDifference:
     """Run a short prompt with branches both ways: by the sampler's steps, and packed as training does.
 
     Args:
@@ -154,7 +154,7 @@ def difference(model: Any, *, brief: bool = False) -> Difference:
         learnt = log_probs(model.train(), starts, ends).logprobs  # some have rules of their own for training
         torch.autograd.backward(learnt.sum())
     share = (one.exp() - other.exp()).abs().sum(-1).mean() / 2
-    return Difference(float(nats), float(share), float(other.std()))
+    return NumericalDifference(float(nats), float(share), float(other.std()))
 
 
 def _sequences(vocabulary: int, window: int) -> tuple[list[list[int]], list[list[int]]]:
@@ -188,7 +188,7 @@ def _sampled(model: Any, starts: Sequence[list[int]], ends: Sequence[list[int]])
     return list(torch.stack(logits, dim=1).float().log_softmax(-1))
 
 
-def _compared(model: Any, kind: str, where: str, *, brief: bool = False) -> Difference:
+def _compared(model: Any, kind: str, where: str, *, brief: bool = False) -> NumericalDifference:
     """The difference; what the architecture's own code cannot do is refused."""
     training = model.training
     try:
@@ -203,7 +203,7 @@ def _compared(model: Any, kind: str, where: str, *, brief: bool = False) -> Diff
         model.train(training)
 
 
-def _differs(kind: str, found: Difference, where: str) -> UserError:
+def _differs(kind: str, found: NumericalDifference, where: str) -> UserError:
     return UserError(
         f"{kind} gives something else on a tree of tokens than in a plain pass:"
         f" log-probabilities differ by up to {found.nats:.2g} nats",

@@ -10,7 +10,7 @@ import torch
 
 from selfemo.policy.engine import Sampling as How
 from selfemo.policy.stepping import Drawn
-from selfemo.policy.trees.growth import Sampling
+from selfemo.policy.trees.growth import SampleGrowth
 from selfemo.policy.trees.sampler import draw
 from selfemo.policy.trees.tree import Ints
 
@@ -24,10 +24,10 @@ class Draws:
 
     def __init__(self, ends: Ints) -> None:
         self.ends = ends
-        self.growths: list[Sampling] = []
+        self.growths: list[SampleGrowth] = []
         self._first: list[int] = []
 
-    def add(self, growth: Sampling, row: int) -> None:
+    def add(self, growth: SampleGrowth, row: int) -> None:
         """A request whose live nodes have their distributions from this row on."""
         self.growths.append(growth)
         self._first.append(row)

@@ -14,7 +14,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from selfemo.policy.trees.attention import PackedAttention, inputs
-from selfemo.policy.trees.layer import Layer
+from selfemo.policy.trees.layer import AttentionLayer
 from selfemo.policy.trees.tree import Ints, Tree, join
 
 
@@ -108,7 +108,9 @@ class _First(PackedAttention):
         slot = np.arange(len(tree)) - whole.roots[:-1][tree]
         self.at = (torch.from_numpy(tree).to(forest.device), torch.from_numpy(slot).to(forest.device))
 
-    def attend(self, layer: Layer, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    def attend(
+        self, layer: AttentionLayer, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
+    ) -> torch.Tensor:
         self.forest.store(layer.layer_idx, key, value, self.at)
         return super().attend(layer, query, key, value)
 
@@ -140,7 +142,9 @@ class _Next:
             self.biases[window, groups] = bias.masked_fill_(hidden, float("-inf")).repeat(1, groups, 1)[:, None]
         return self.biases[window, groups]
 
-    def attend(self, layer: Layer, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    def attend(
+        self, layer: AttentionLayer, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
+    ) -> torch.Tensor:
         forest, index = self.forest, layer.layer_idx
         forest.store(index, key, value, (self.tree, self.slot))
         keys, values = (s[index][:, :, : self.length] for s in (forest.keys, forest.values))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from selfemo.policy.stepping import SampleAsk, ScoreAsk
+from selfemo.policy.stepping import LikelihoodAsk, SampleAsk
 from selfemo.policy.trees.slabs import Place
 from selfemo.policy.trees.tree import Ints, TokenIds, grow
 
@@ -28,7 +28,7 @@ class Growth:
         needed: Tokens of that sequence after which something is asked for: they are computed again.
     """
 
-    ask: SampleAsk | ScoreAsk
+    ask: SampleAsk | LikelihoodAsk
 
     def __init__(self, sequences: Sequence[TokenIds], main: int, needed: int) -> None:
         # With any shared start joined: one tree.
@@ -95,7 +95,7 @@ class Live:
     """Of drawn nodes, those it sees, itself included; of the prompt it sees all."""
 
 
-class Sampling(Growth):
+class SampleGrowth(Growth):
     """Samples of one prompt, which diverge only where they draw different tokens.
 
     Args:
@@ -182,7 +182,7 @@ class Sampling(Growth):
         return np.concatenate([self.main, np.array(tokens, dtype=np.int64)]), slots
 
 
-class Scoring(Growth):
+class LikelihoodGrowth(Growth):
     """Answers to some prompts that share their start.
 
     Args:
@@ -190,9 +190,9 @@ class Scoring(Growth):
         prompts: Which of its prompts; the longest is the main one.
     """
 
-    ask: ScoreAsk
+    ask: LikelihoodAsk
 
-    def __init__(self, ask: ScoreAsk, prompts: Sequence[int]) -> None:
+    def __init__(self, ask: LikelihoodAsk, prompts: Sequence[int]) -> None:
         rows = [(i, answer) for i in prompts for answer in ask.answers[i]]
         longest = max(range(len(rows)), key=lambda r: len(ask.prompts[rows[r][0]]))
         super().__init__([[*ask.prompts[i], *a] for i, a in rows], longest, len(ask.prompts[rows[longest][0]]))

@@ -9,7 +9,7 @@ import torch
 
 
 @dataclass(frozen=True)
-class Layer:
+class AttentionLayer:
     """How one layer attends, as it says in its call.
 
     Attributes:

@@ -11,7 +11,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from selfemo.policy.trees.growth import Bools
-from selfemo.policy.trees.slabs import Layer, Place, Slab
+from selfemo.policy.trees.slabs import LayerShape, Place, Slab
 from selfemo.policy.trees.tree import Ints
 
 SPARSE = 0.5
@@ -158,7 +158,7 @@ class Shapes:
     """Attends as a plain sequence does, and notes the shapes of all layers' keys."""
 
     def __init__(self) -> None:
-        self.layers: dict[int, Layer] = {}
+        self.layers: dict[int, LayerShape] = {}
         self.odd = ""
         """What a layer does beyond plain attention, if any does."""
 
@@ -170,6 +170,6 @@ class Shapes:
                 self.odd = f"layer {module.layer_idx} has {name}"
         if key.shape != value.shape:
             self.odd = f"layer {module.layer_idx} has keys and values of different shape"
-        self.layers[module.layer_idx] = Layer(key.shape[1], key.shape[3], key.dtype)
+        self.layers[module.layer_idx] = LayerShape(key.shape[1], key.shape[3], key.dtype)
         out = scaled_dot_product_attention(query, key, value, is_causal=True, scale=module.scaling, enable_gqa=True)
         return out.transpose(1, 2)

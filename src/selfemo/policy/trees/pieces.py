@@ -20,7 +20,7 @@ ROWS = 64
 
 
 @dataclass(frozen=True)
-class Piece:
+class AttentionPiece:
     """Rows that attend together.
 
     Attributes:
@@ -42,7 +42,7 @@ class Piece:
         return nodes[:, :, self.first : self.stop] if self.keys is None else nodes.index_select(2, self.keys)
 
 
-def pieces(tree: Tree, window: int | None, device: torch.device, dtype: torch.dtype) -> Iterator[Piece]:
+def pieces(tree: Tree, window: int | None, device: torch.device, dtype: torch.dtype) -> Iterator[AttentionPiece]:
     """Cut a tree's rows into pieces.
 
     Args:
@@ -54,7 +54,7 @@ def pieces(tree: Tree, window: int | None, device: torch.device, dtype: torch.dt
     for first, end in tree.spans:
         chain = bool((tree.end[first:end] == end).all())
         if chain and (window is None or end - first <= window):
-            yield Piece(first, end, first, None, None)
+            yield AttentionPiece(first, end, first, None, None)
             continue
         size = ROWS if device.type == "cpu" else end - first
         for start in range(first, end, size):
@@ -70,4 +70,4 @@ def pieces(tree: Tree, window: int | None, device: torch.device, dtype: torch.dt
                 hidden |= tree.depth[rows][:, None] - tree.depth[keys][None] >= window
             bias = torch.zeros(hidden.shape, dtype=dtype).masked_fill_(torch.from_numpy(hidden), float("-inf"))
             every = None if len(keys) == stop - first else torch.from_numpy(keys).to(device)
-            yield Piece(start, stop, first, every, bias.to(device))
+            yield AttentionPiece(start, stop, first, every, bias.to(device))

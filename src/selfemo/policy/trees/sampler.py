@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from selfemo.config.platform import Policy
+from selfemo.config.platform import PolicySettings
 from selfemo.policy import compute
 from selfemo.policy.engine import Completion, Sampling
 from selfemo.policy.trees import check
@@ -39,7 +39,7 @@ BLOCK = 256
 """Tokens of the vocabulary whose weights are summed before one of them is drawn."""
 
 
-def start(directory: str, tokenizer: PreTrainedTokenizerBase, policy: Policy) -> TransformersEngine:
+def start(directory: str, tokenizer: PreTrainedTokenizerBase, policy: PolicySettings) -> TransformersEngine:
     """The engine with weights of a directory, on the GPU if there is one.
 
     Args:

@@ -20,7 +20,7 @@ Cached = Mapping[int, torch.Tensor]
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerShape:
     """Shape of a layer's keys and of its values."""
 
     heads: int
@@ -59,7 +59,7 @@ class Slabs:
         device: Of the model.
     """
 
-    def __init__(self, layers: Mapping[int, Layer], device: torch.device) -> None:
+    def __init__(self, layers: Mapping[int, LayerShape], device: torch.device) -> None:
         self.layers, self.device = layers, device
         self.slabs: dict[int, Slab] = {}
 

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from selfemo.policy.compute import free_memory, tokens_held
-from selfemo.policy.stepping import AnswersScored, Ask, Event, Figures, SampleAsk, ScoreAsk
+from selfemo.policy.stepping import Ask, Event, LikelihoodAsk, LikelihoodsFound, SampleAsk, TokenCounts
 from selfemo.policy.trees.attention import inputs
 from selfemo.policy.trees.draws import Draws
-from selfemo.policy.trees.growth import Growth, Sampling, Scoring
+from selfemo.policy.trees.growth import Growth, LikelihoodGrowth, SampleGrowth
 from selfemo.policy.trees.passes import NewNodes, Pass, Shapes
 from selfemo.policy.trees.sampler import TransformersEngine, batches
 from selfemo.policy.trees.slabs import Slabs
@@ -67,33 +67,33 @@ class TreeStepper:
             raise CannotStep(shapes.odd or "not every layer attends")
         self.slabs = Slabs(shapes.layers, self.device)
         self.tokens = tokens if tokens is not None else self._tokens()
-        self.trunks, self.figures = Trunks(), Figures()
+        self.trunks, self.figures = Trunks(), TokenCounts()
         self._waiting: list[Growth] = []
         self._growing: list[Growth] = []
-        self._scores: dict[ScoreAsk, dict[int, tuple[float, ...]]] = {}
+        self._scores: dict[LikelihoodAsk, dict[int, tuple[float, ...]]] = {}
 
     def _tokens(self) -> int:
         node = sum(2 * x.heads * x.width * x.dtype.itemsize for x in self.slabs.layers.values())
         return tokens_held(TOKENS, SHARE, free_memory(self.device), node)
 
-    def add(self, ask: SampleAsk | ScoreAsk) -> None:
+    def add(self, ask: SampleAsk | LikelihoodAsk) -> None:
         if isinstance(ask, SampleAsk):
-            self._waiting.append(Sampling(ask))
+            self._waiting.append(SampleGrowth(ask))
             return
         self._scores[ask] = {}
         room = [sum(map(len, some)) for some in ask.answers]
         for batch in batches(ask.prompts, room, SCORE_TOKENS):
-            self._waiting += [Scoring(ask, tree) for tree in batch]
+            self._waiting += [LikelihoodGrowth(ask, tree) for tree in batch]
 
     def cancel(self, ask: Ask, index: int | None = None) -> None:
         if index is None:
             self._waiting = [g for g in self._waiting if g.ask is not ask]
         for growth in [g for g in self._growing if g.ask is ask]:
-            if isinstance(growth, Sampling) and index is not None:
+            if isinstance(growth, SampleGrowth) and index is not None:
                 growth.drop(index)
-            if index is None or (isinstance(growth, Sampling) and not len(growth.rows)):
+            if index is None or (isinstance(growth, SampleGrowth) and not len(growth.rows)):
                 self._end(growth)
-        if index is None and isinstance(ask, ScoreAsk):
+        if index is None and isinstance(ask, LikelihoodAsk):
             self._scores.pop(ask, None)
 
     def begun(self) -> Sequence[Ask]:
@@ -110,7 +110,7 @@ class TreeStepper:
     def step(self) -> list[Event]:
         self._begin()
         self.figures.rows, self.figures.kept = len(self._growing), self.trunks.tokens
-        samples = [g for g in self._growing if isinstance(g, Sampling) and g.live]
+        samples = [g for g in self._growing if isinstance(g, SampleGrowth) and g.live]
         parts = [self._live(sampling) for sampling in samples]
         asked: list[tuple[Growth, Ints]] = [(sampling, np.arange(len(sampling.live))) for sampling in samples]
         left = PASS_TOKENS if samples else ALONE_TOKENS
@@ -126,7 +126,7 @@ class TreeStepper:
         with torch.no_grad():
             return self._computed(parts, asked)
 
-    def _live(self, growth: Sampling) -> NewNodes:
+    def _live(self, growth: SampleGrowth) -> NewNodes:
         growth.place = self.slabs.larger(growth.place, growth.size)
         ids, depth, slots = (
             np.array([getattr(x, name) for x in growth.live], dtype=np.int64) for name in ("token", "depth", "node")
@@ -138,15 +138,15 @@ class TreeStepper:
         ids, depth = np.concatenate([p.ids for p in parts]), np.concatenate([p.depth for p in parts])
         self.figures.computed += len(ids)
         draws = Draws(self.ends)
-        scored: list[tuple[Scoring, Ints, int]] = []
+        scored: list[tuple[LikelihoodGrowth, Ints, int]] = []
         keep: list[Ints] = []
         start = count = 0
         for growth, nodes in asked:
-            if isinstance(growth, Scoring):
+            if isinstance(growth, LikelihoodGrowth):
                 wanted = np.flatnonzero(np.isin(nodes, growth.before))
                 scored.append((growth, nodes[wanted], count))
             else:
-                assert isinstance(growth, Sampling)
+                assert isinstance(growth, SampleGrowth)
                 if not growth.live and not len(growth.pending):
                     growth.start()
                     wanted = np.array([len(nodes) - 1])
@@ -173,7 +173,7 @@ class TreeStepper:
                 self._end(growth)
         return events
 
-    def _score(self, growth: Scoring, nodes: Ints, logits: torch.Tensor) -> None:
+    def _score(self, growth: LikelihoodGrowth, nodes: Ints, logits: torch.Tensor) -> None:
         which = np.flatnonzero(np.isin(growth.before, nodes))
         row = torch.from_numpy(np.searchsorted(nodes, growth.before[which])).to(self.device)
         tokens = torch.from_numpy(growth.tokens[which]).to(self.device)
@@ -181,7 +181,7 @@ class TreeStepper:
         chosen = exact[row, tokens] - exact.logsumexp(-1)[row]
         np.add.at(growth.scores, growth.owner[which], chosen.double().cpu().numpy())
 
-    def _scored(self, growth: Scoring) -> list[Event]:
+    def _scored(self, growth: LikelihoodGrowth) -> list[Event]:
         """A tree of an ask is done; the ask is, when all are."""
         self._end(growth)
         found = self._scores[growth.ask]
@@ -189,7 +189,7 @@ class TreeStepper:
         if len(found) < len(growth.ask.prompts):
             return []
         del self._scores[growth.ask]
-        return [AnswersScored(growth.ask, tuple(found[i] for i in range(len(found))))]
+        return [LikelihoodsFound(growth.ask, tuple(found[i] for i in range(len(found))))]
 
     def _end(self, growth: Growth) -> None:
         """Keep what later requests may go on from, and give the place back."""

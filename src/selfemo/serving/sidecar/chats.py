@@ -9,7 +9,7 @@ from starlette.types import Scope
 
 from selfemo.serving.collect import Collector
 from selfemo.serving.limits import CHATS
-from selfemo.serving.record import Record
+from selfemo.serving.record import RequestRecord
 from selfemo.serving.schema import Message, dialogue_of
 
 
@@ -32,11 +32,11 @@ class Chats:
     def __init__(self, collector: Collector, labels: str) -> None:
         self.collector, self.labels = collector, labels
 
-    def wanted(self, scope: Scope, record: Record) -> bool:
+    def wanted(self, scope: Scope, record: RequestRecord) -> bool:
         """Whether a request may be kept, by its head."""
         return record.consents and scope["method"] == "POST" and scope["path"] in CHATS
 
-    def keep(self, record: Record, body: bytes) -> None:
+    def keep(self, record: RequestRecord, body: bytes) -> None:
         """Take a chat that was answered, unless it has more than text, or more of it than ``selfemo serve`` takes.
 
         Args:

@@ -15,7 +15,7 @@ from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope, Send
 
 from selfemo.serving.limits import Limits, error, refuse
-from selfemo.serving.record import DIALOGUE, HEADER, Record, record_of
+from selfemo.serving.record import DIALOGUE, HEADER, RequestRecord, record_of
 from selfemo.serving.sessions import space_of
 from selfemo.serving.sidecar.chats import Chats
 from selfemo.serving.sidecar.upstream import Upstream, back, has_body
@@ -187,7 +187,7 @@ class Forward:
     def _stopping(self) -> JSONResponse:
         return error(503, "the server stops; ask another", {"retry-after": str(self.limits.retry_seconds)})
 
-    async def _answer(self, scope: Scope, record: Record, body: Body, send: Send) -> None:
+    async def _answer(self, scope: Scope, record: RequestRecord, body: Body, send: Send) -> None:
         content = body.chunks() if has_body(scope) else None
         if content is None:
             body.read.set()
