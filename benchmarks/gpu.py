@@ -142,7 +142,7 @@ def minutes(config: Config, shape: Shape, tokens: Tokens, flops: float) -> dict[
     # vLLM shares prefixes by blocks; what a turn adds, and its question, is computed for each view.
     read = play.corpus_dialogues * views * tokens.read
     # The responder is asked about every turn once for each answer: the turn again behind each, and a question.
-    heard = play.cross_role * play.corpus_dialogues * tokens.turns * (ANSWERS * (tokens.reply + 8) + 20)
+    cross = play.cross_role * play.corpus_dialogues * tokens.turns * (ANSWERS * (tokens.reply + 8) + 20)
     told = play.episodes * play.turns * (tokens.prompt + play.candidates * (2 * tokens.reply + 40))
     understood = min(config.flywheel.samples, play.corpus_dialogues * tokens.turns) / tokens.turns * tokens.read
     expressed = play.episodes * play.turns * (tokens.prompt + grpo.group * tokens.reply)
@@ -151,7 +151,7 @@ def minutes(config: Config, shape: Shape, tokens: Tokens, flops: float) -> dict[
     replayed = steps * grpo.replay * tokens.read
     listened = play.episodes * play.turns * grpo.group * (40 + tokens.reply)
     work = {
-        "generate": 2 * n * (read + heard + told),
+        "generate": 2 * n * (read + cross + told),
         # Sampling and listening are forward passes; training is forward, backward, and forward again (checkpoints).
         "train": n * (2 * (learnt + listened) + 8 * (learnt + replayed)),
     }

@@ -35,7 +35,7 @@ VIEWS = (24, 2, 1)
 CANDIDATES = 4
 
 
-class Heard(Record):
+class ReadTurn(Record):
     """A reply, or a real turn, and what is read in it.
 
     Attributes:
@@ -66,7 +66,7 @@ def cuts(dialogues: Sequence[Dialogue], count: int, seed: int) -> list[Cut]:
     return found
 
 
-def heard(trial: Trial, policy: Path, chosen: Sequence[Cut]) -> tuple[list[Heard], list[Heard]]:
+def read_turns(trial: Trial, policy: Path, chosen: Sequence[Cut]) -> tuple[list[ReadTurn], list[ReadTurn]]:
     """Sampled replies and real turns, as every listener reads them."""
     player, space = trial.player(policy), SPACES[trial.config.corpora[0].name]
     roles = [next_role(c.before, [u.speaker for u in c.before]) for c in chosen]
@@ -80,7 +80,7 @@ def heard(trial: Trial, policy: Path, chosen: Sequence[Cut]) -> tuple[list[Heard
             if answer.parsed and answer.labels and answer.reply:
                 said.append((cut.before, Utterance(speaker=role, text=answer.reply), answer.labels))
     real = [(c.before, Utterance(speaker=c.turn.speaker, text=c.turn.text), c.turn.gold or ()) for c in chosen]
-    found: list[list[Heard]] = []
+    found: list[list[ReadTurn]] = []
     for rows in (said, real):
         read: dict[str, list[np.ndarray]] = {}
         for view in VIEWS:
@@ -88,7 +88,7 @@ def heard(trial: Trial, policy: Path, chosen: Sequence[Cut]) -> tuple[list[Heard
             read[str(view)] = player.read(seen, [space] * len(rows))
         found.append(
             [
-                Heard(declared=e, text=turn.text, readings={v: tuple(map(float, read[v][i])) for v in read})
+                ReadTurn(declared=e, text=turn.text, readings={v: tuple(map(float, read[v][i])) for v in read})
                 for i, (_, turn, e) in enumerate(rows)
             ]
         )
@@ -96,14 +96,14 @@ def heard(trial: Trial, policy: Path, chosen: Sequence[Cut]) -> tuple[list[Heard
 
 
 def kept_in(trial: Trial) -> list[Path]:
-    """Files of what was heard: sampled replies, and real turns."""
+    """Files of what was read in turns: sampled replies, and real turns."""
     return [trial.place / f"hindsight-{kind}.jsonl.gz" for kind in ("sampled", "real")]
 
 
-def keep_heard(trial: Trial, policy: Path, count: int) -> None:
+def keep_read_turns(trial: Trial, policy: Path, count: int) -> None:
     """Write what a policy replies to so many prefixes, and what is read in that."""
     chosen = cuts(trial.pool, count, trial.config.seed)
-    for file, rows in zip(kept_in(trial), heard(trial, policy, chosen), strict=True):
+    for file, rows in zip(kept_in(trial), read_turns(trial, policy, chosen), strict=True):
         write(file, rows)
 
 
@@ -116,24 +116,24 @@ def main() -> None:
     demo = configuration.load(DEMO, [f"seed={given.seed}"])
     trial = Trial.meld(given, given.seed) if given.corpus == "meld" else Trial.sample(given.place, demo)
     if not all(f.is_file() for f in kept_in(trial)):
-        keep_heard(trial, trial.warmed(), given.replies)
-    sampled, real = ([*read_records(f, Heard)] for f in kept_in(trial))
+        keep_read_turns(trial, trial.warmed(), given.replies)
+    sampled, real = ([*read_records(f, ReadTurn)] for f in kept_in(trial))
     space = SPACES[given.corpus]
     corpora, unseen = corpora_of(trial.config), {d.id for d in trial.pool}
     taught = [d for d in (*corpora.training, *corpora.held_out) if d.id not in unseen]
     judges = {name: ProbeReader(name, taught, given.seed) for name in (TFIDF, EMBEDDING)}
 
-    def reads(row: Heard, view: int) -> str:
+    def reads(row: ReadTurn, view: int) -> str:
         return likeliest(np.array(row.readings[str(view)]), space)[0]
 
-    def judged(name: str, row: Heard, label: str) -> bool:
+    def judged(name: str, row: ReadTurn, label: str) -> bool:
         return judges[name].label([Utterance(speaker="", text=row.text)]) == label
 
     print(f"\n{len(sampled)} sampled replies, {len(real)} real next turns\n")
     print("| what is learnt from | kept | of them neutral | judge by words reads E | by embedding | gold is E |")
     print("|---|---|---|---|---|---|")
 
-    def line(title: str, rows: Sequence[tuple[Heard, str]], whole: int, gold: bool = False) -> None:
+    def line(title: str, rows: Sequence[tuple[ReadTurn, str]], whole: int, gold: bool = False) -> None:
         marks = [[judged(name, row, e) for row, e in rows] for name in judges]
         others = [i for i, (_, e) in enumerate(rows) if e != space.neutral]
         cells = [f"{np.mean(m):.2f} ({np.mean([m[i] for i in others]):.2f})" for m in marks]

@@ -88,7 +88,7 @@ def of_model(model: str, repeats: int) -> Callable[[LabelSpace], float]:
     def seconds(space: LabelSpace) -> float:
         prompts = [prompter.understanding(turns[: t + 1], space) for t in range(len(turns))]
         answers = [[prompter.answer(a) for a in space.answers]] * len(prompts)
-        return median(lambda: engine.score(prompts, answers), repeats, time.perf_counter) / len(turns)
+        return median(lambda: engine.log_likelihoods(prompts, answers), repeats, time.perf_counter) / len(turns)
 
     return seconds
 

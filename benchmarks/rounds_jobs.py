@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from hindsight import keep_heard
+from hindsight import keep_read_turns
 from rounds_variants import VARIANTS, WORDINGS, Variant
 from side_by_side import Job
 from subjects import SPACES
@@ -99,7 +99,7 @@ class Planner:
 
     def __init__(self, asked: Sequence[tuple[Case, str, int]], trials: Mapping[Case, Trial]) -> None:
         self.jobs: dict[str, Job] = {}
-        heard = {
+        both_roles = {
             (case, teacher)
             for case, name, most in asked
             for _, _, teachers in rounds_of(name, most)
@@ -111,7 +111,7 @@ class Planner:
             config = settings(case, which)
             self._add(case, mine, "warm-up", _warm)
             for policy, start, teachers in rounds_of(name, most):
-                read = {t: with_settings(mine.config, selfplay__cross_role=(case, t) in heard) for t in teachers}
+                read = {t: with_settings(mine.config, selfplay__cross_role=(case, t) in both_roles) for t in teachers}
                 for teacher in teachers:
                     self._add(case, mine, f"read/{teacher}", partial(_read, teacher, read[teacher]), teacher)
                 todo = partial(_round, policy, start, read, config, which)
@@ -184,7 +184,7 @@ def _warm(mine: Trial) -> None:
 
 
 def _replies(count: int, mine: Trial) -> None:
-    keep_heard(mine, mine.place / "policies" / "warm-up", count)
+    keep_read_turns(mine, mine.place / "policies" / "warm-up", count)
 
 
 def _read(policy: str, asked: Config, mine: Trial) -> None:

@@ -87,7 +87,7 @@ def main() -> None:
         f"seed {given.seed}, {len(read)} dialogues of the sample corpus, {len(turns)} turns; medians of {given.pairs}\n"
     )
 
-    seconds, scores = timed(lambda: engine.score(prompts, [answers] * len(prompts)), given.pairs)
+    seconds, scores = timed(lambda: engine.log_likelihoods(prompts, [answers] * len(prompts)), given.pairs)
     exact = posterior(np.array(scores))
     known = consensus(marginals(exact, space.answer_masks, len(space)))
     right = np.mean((known >> gold) & np.uint64(1))

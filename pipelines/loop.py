@@ -50,7 +50,7 @@ def learn(cluster: ClusterSettings, images: Images) -> BaseComponent:
     return half
 
 
-def judge(cluster: ClusterSettings, images: Images) -> BaseComponent:
+def evaluate_and_decide(cluster: ClusterSettings, images: Images) -> BaseComponent:
     """The second half of a round: evaluation and decision, or the state as it is once the loop is over.
 
     A pipeline of its own because the local runner hands a loop nothing but its pipeline's inputs: it puts the loop's
@@ -104,7 +104,7 @@ def loop(rounds: int, cluster: ClusterSettings, images: Images) -> BaseComponent
         cluster: What steps may use, and where they run.
         images: That steps run in.
     """
-    learning, judging = learn(cluster, images), judge(cluster, images)
+    learning, deciding = learn(cluster, images), evaluate_and_decide(cluster, images)
 
     @dsl.pipeline(
         name=f"selfemo-{rounds}",
@@ -122,13 +122,13 @@ def loop(rounds: int, cluster: ClusterSettings, images: Images) -> BaseComponent
                 "shards": data.outputs["shards"],
             }
             base = place(warmup(config=where["config"], prepared=where["prepared"]), "warmup", cluster, images)
-            state = judging(challenger=base.outputs["Output"], round=0, **LoopState()._asdict(), **where)
+            state = deciding(challenger=base.outputs["Output"], round=0, **LoopState()._asdict(), **where)
             state.set_display_name("Round 0: judge")
             for number in range(1, rounds + 1):
                 fields = {f: state.outputs[f] for f in LoopState._fields}
                 challenger = learning(round=number, policy=fields["policy"], go_on=fields["go_on"], **where)
                 challenger.set_display_name(f"Round {number}: learn")
-                state = judging(challenger=challenger.output, round=number, **fields, **where)
+                state = deciding(challenger=challenger.output, round=number, **fields, **where)
                 state.set_display_name(f"Round {number}: judge")
 
     return selfemo

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from selfemo.annotate.belief import scores_of
+from selfemo.annotate.belief import evaluation_of
 from selfemo.data.dialogue import Dialogue
 from selfemo.data.feedback import Feedback
 from selfemo.data.labels import LabelSpace
@@ -17,7 +17,7 @@ from selfemo.errors import UserError
 from selfemo.method.drift import Read
 from selfemo.method.evaluation import predictions
 from selfemo.method.rewards import marginals
-from selfemo.steps.evaluate import judged_on
+from selfemo.steps.evaluate import scored_on
 
 if TYPE_CHECKING:
     from selfemo.context import Context
@@ -40,18 +40,18 @@ def reference(context: Context, name: str, policy: Policy, corpus: str, space: L
     Raises:
         UserError: If no evaluation of the policy under these labels is known.
     """
-    scores = scores_of(context, name, policy)
+    evaluation_uri = evaluation_of(context, name, policy)
     fix = "name a version of the registry, or a policy of a run that evaluated it"
-    if not scores:
+    if not evaluation_uri:
         raise UserError("no evaluation of it is known", where=name, fix=fix)
     rows = [
         row
-        for row in predictions(context.store, scores)
+        for row in predictions(context.store, evaluation_uri)
         if row.corpus == corpus and len(row.posterior) == len(space.answers)
     ]
     if not rows:
-        raise UserError(f"its evaluation knows no turns under the labels of {corpus}", where=scores, fix=fix)
-    texts = _texts(judged_on(context.store, scores))
+        raise UserError(f"its evaluation knows no turns under the labels of {corpus}", where=evaluation_uri, fix=fix)
+    texts = _texts(scored_on(context.store, evaluation_uri))
     chances_Nm = marginals(np.array([row.posterior for row in rows]), space.answer_masks, len(space))
     return [
         Read(

@@ -15,7 +15,7 @@ from selfemo.config import Config
 from selfemo.context import Context
 from selfemo.data.dialogue import Dialogue, Utterance, read_jsonl
 from selfemo.data.feedback import Correction, Feedback, collected_id
-from selfemo.data.join import judges
+from selfemo.data.join import is_held_out
 from selfemo.registry.versions import CHAMPION
 from selfemo.steps.feedback import holders
 from tests.component import plain
@@ -91,7 +91,7 @@ def came_in(nightly: Config, night: int, labels: tuple[str, ...] = ("joy",)) -> 
 
 
 def read(night: Night) -> tuple[list[Dialogue], set[str], list[Dialogue]]:
-    """Training, what of it is gold, and what judges."""
+    """Training, what of it is gold, and what is held out."""
     data = Context(night.config).store.fetch(night.data)
     training = list(read_jsonl(data / "training.jsonl"))
     gold = set(json.loads((data / "warmup.json").read_text()))
@@ -116,13 +116,13 @@ def test_three_nights_turn_on_what_came_in_between(nightly: Config) -> None:
     pools = [{d.id for d in training} for training, _, _ in came]
     assert pools[0] < pools[1] < pools[2]
     assert came[0][1] < came[1][1] < came[2][1]
-    assert [len(judging) for _, _, judging in came] == sorted({len(judging) for _, _, judging in came})
-    for training, gold, judging in came:
+    assert [len(apart) for _, _, apart in came] == sorted({len(apart) for _, _, apart in came})
+    for training, gold, apart in came:
         learnt = {u.text for d in training for u in d.turns}
-        assert not learnt & {u.text for d in judging for u in d.turns}
+        assert not learnt & {u.text for d in apart for u in d.turns}
         assert {d.id for d in training if d.id in gold and d.id.split("/")[1] == "collected"} <= set(corrected)
     everybody = set.union(*pools)
-    assert not everybody & {d.id for _, _, judging in came for d in judging}  # in no cycle, whichever comes later
+    assert not everybody & {d.id for _, _, apart in came for d in apart}  # in no cycle, whichever comes later
     held_out = [(store.fetch(night.data) / "held_out.jsonl").read_bytes() for night in nights]
     assert held_out[0] == held_out[1] == held_out[2]
 
@@ -143,4 +143,4 @@ def test_three_nights_turn_on_what_came_in_between(nightly: Config) -> None:
     assert not list(Path(store.root.removeprefix("file://")).glob(f"{fifth.config.run}/*/gather-*"))
     assert holders(Context(nightly), {corrected[0]}) == sorted(n.config.run for n in (*nights, fourth, fifth))
     assert holders(Context(nightly), {"sample/collected/nobody"}) == []
-    assert judges(came[2][2][0].id, nightly.feedback.held_out, nightly.seed)
+    assert is_held_out(came[2][2][0].id, nightly.feedback.held_out, nightly.seed)

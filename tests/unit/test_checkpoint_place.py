@@ -63,7 +63,7 @@ def test_machines_that_share_a_volume_have_one_disk(
     context = Context(configuration.load(None, [*settings, *([f"cluster.volume={volume}"] if volume else [])]))
     kept = launch.kept_checkpoints(context, store.uri("demo", "round-1", "train-ab"))
     assert kept is not None
-    assert (kept.part, kept.parts) == expected
+    assert (kept.disk, kept.disks) == expected
     assert kept.uri == store.uri("demo/checkpoints/round-1/train-ab/zero3-16")
 
 

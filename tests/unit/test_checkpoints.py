@@ -72,12 +72,12 @@ def test_an_upload_that_was_cut_off_does_not_count_and_takes_nothing_away(
 
 
 def test_of_two_disks_both_parts_make_a_checkpoint_and_each_gets_the_whole(kept: Checkpoints, tmp_path: Path) -> None:
-    disks = [Checkpoints(kept.store, kept.uri, part, 2) for part in (0, 1)]
+    disks = [Checkpoints(kept.store, kept.uri, disk, 2) for disk in (0, 1)]
     own = [("model.safetensors", "rng_state_0.pth", "trainer_state.json"), ("rng_state_1.pth", "global_step/rank1.pt")]
     for step in (8, 16):
         for disk, names in zip(disks, own, strict=True):
-            disk.save(checkpoint(tmp_path / f"disk-{disk.part}", step, *names), f"checkpoint-{step}")
-            done = step if disk.part else step - 8
+            disk.save(checkpoint(tmp_path / f"disk-{disk.disk}", step, *names), f"checkpoint-{step}")
+            done = step if disk.disk else step - 8
             assert disk.newest() == (f"checkpoint-{done}" if done else None)
     disks[1].fetch("checkpoint-16", tmp_path / "whole")
     assert set(files(tmp_path / "whole")) == {*own[0], *own[1]}
@@ -152,9 +152,9 @@ def test_parts_of_a_later_one_from_before_do_not_complete_one_that_is_made_now(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The machine of part 0 was lost before it had uploaded: its successor makes that checkpoint again."""
-    disks = [Checkpoints(store, store.uri("demo/checkpoints/round-1/train-ab/zero3-2"), part, 2) for part in (0, 1)]
+    disks = [Checkpoints(store, store.uri("demo/checkpoints/round-1/train-ab/zero3-2"), disk, 2) for disk in (0, 1)]
     for disk in disks:
-        disk.save(checkpoint(tmp_path / f"disk-{disk.part}", 8, f"rank{disk.part}.pt"), "checkpoint-8")
+        disk.save(checkpoint(tmp_path / f"disk-{disk.disk}", 8, f"rank{disk.disk}.pt"), "checkpoint-8")
     disks[1].save(checkpoint(tmp_path / "disk-1", 16, "rank1.pt"), "checkpoint-16")
     restore(tmp_path / "new", disks[0])
     disks[0].save(checkpoint(tmp_path / "disk-0", 16, "rank0.pt"), "checkpoint-16")

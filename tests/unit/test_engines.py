@@ -89,7 +89,7 @@ def test_given_answers_are_as_likely_as_the_model_says(engine: Engine, policy: s
     said = [3, 3, 3, *range(4, 30), 2]  # one answer may begin another: what declares emotions, and a whole reply
     answers = [[[9, 2], [9, 8, 2], [10, 2]], [said[:3], said, [8, *said]], [[7]]]
     finished: list[int] = []
-    found = engine.score(PROMPTS, answers, finished.append)
+    found = engine.log_likelihoods(PROMPTS, answers, finished.append)
     assert sum(finished) == 3
     for prompt, some, scores in zip(PROMPTS, answers, found, strict=True):
         for answer, score in zip(some, scores, strict=True):
@@ -97,7 +97,9 @@ def test_given_answers_are_as_likely_as_the_model_says(engine: Engine, policy: s
                 logits = model(torch.tensor([[*prompt, *answer]])).logits[0, len(prompt) - 1 : -1]
             plain = torch.log_softmax(logits, -1)[range(len(answer)), answer].sum()
             assert score == pytest.approx(float(plain), abs=1e-3)
-    assert engine.score(PROMPTS[:1], answers[:1]) == [pytest.approx(found[0], abs=1e-3)], "whatever the company"
+    assert engine.log_likelihoods(PROMPTS[:1], answers[:1]) == [pytest.approx(found[0], abs=1e-3)], (
+        "whatever the company"
+    )
 
 
 def test_the_same_seed_gives_the_same_samples(engine: Engine) -> None:
@@ -107,7 +109,7 @@ def test_the_same_seed_gives_the_same_samples(engine: Engine) -> None:
 
 def test_nothing_asked_nothing_answered(engine: Engine) -> None:
     assert engine.sample([], [], Sampling(2, 4)) == []
-    assert engine.score([], []) == []
+    assert engine.log_likelihoods([], []) == []
 
 
 def test_a_missing_vllm_says_how_to_get_it(tiny: Path) -> None:
@@ -134,8 +136,8 @@ def test_a_server_works_on_requests_together_with_any_engine(engine: Engine, tin
             if isinstance(event, Drawn):
                 drawn[event.ask].append(event.token)
             elif isinstance(event, LikelihoodsFound):
-                found = event.scores
+                found = event.log_likelihoods
     alone = engine.sample(PROMPTS, [1, 1, 1], Sampling(1, 6, 0.0))
     assert [tuple(drawn[ask]) for ask in samples] == [group[0].ids for group in alone]
-    for mine, theirs in zip(found, engine.score(PROMPTS, scores.answers), strict=True):
+    for mine, theirs in zip(found, engine.log_likelihoods(PROMPTS, scores.answers), strict=True):
         assert mine == pytest.approx(theirs, abs=1e-3)

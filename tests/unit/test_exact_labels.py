@@ -29,7 +29,7 @@ def test_the_likelihood_of_each_answer_is_that_of_its_tokens_and_its_end(space: 
     tokenizer, model = load_tokenizer(str(tiny)), load_model(str(tiny))
     prompter = Prompter(tokenizer)
     prompt, answers = prompter.understanding(TURN, space), [prompter.answer(a) for a in space.answers]
-    (found,) = TransformersEngine(model, tokenizer).score([prompt], [answers])
+    (found,) = TransformersEngine(model, tokenizer).log_likelihoods([prompt], [answers])
     plain = load_model(str(tiny))
     with torch.no_grad():
         for answer, score in zip(answers, found, strict=True):

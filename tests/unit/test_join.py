@@ -12,7 +12,7 @@ from selfemo.data.corpora import Corpora
 from selfemo.data.corrections import Correction, collected_id
 from selfemo.data.dialogue import Dialogue, Utterance
 from selfemo.data.divide import Division
-from selfemo.data.join import Joined, join, judges
+from selfemo.data.join import Joined, is_held_out, join
 from selfemo.data.labels import LabelSpace
 
 SPACES = {"talk": LabelSpace("talk", ("calm", "joy", "anger"))}
@@ -49,7 +49,7 @@ def joined(
 
 def test_nothing_came_and_nothing_changes() -> None:
     found = joined([], [])
-    assert (found.training, found.warmup, found.judging, found.leaked) == (POOL, [POOL[0].id], [], 0)
+    assert (found.training, found.warmup, found.held_out, found.leaked) == (POOL, [POOL[0].id], [], 0)
 
 
 def test_conversations_join_the_pool_and_corrected_ones_are_gold() -> None:
@@ -62,31 +62,31 @@ def test_conversations_join_the_pool_and_corrected_ones_are_gold() -> None:
 
 
 @given(st.sets(st.text("abcdefgh", min_size=1, max_size=4), max_size=30), st.sampled_from([0.0, 0.3, 0.5, 0.9]))
-def test_what_judges_is_said_by_its_name_and_learnt_from_in_no_cycle(keys: set[str], share: float) -> None:
+def test_what_is_held_out_is_said_by_its_name_and_learnt_from_in_no_cycle(keys: set[str], share: float) -> None:
     """Whether it is corrected yet or not: a cycle before its correction must not have learnt from it."""
     came = [collected(key) for key in sorted(keys)]
     every = [correction(d.id) for d in came]
     for corrections in ([], every[::2], every):
         found = joined(came, corrections, share)
         about = {row.dialogue for row in corrections}
-        assert {d.id for d in found.judging} == {d.id for d in came if judges(d.id, share, 7)} & about
-        assert not {d.id for d in found.training} & {d.id for d in came if judges(d.id, share, 7)}
-        assert {d.id for d in found.training} >= {d.id for d in came if not judges(d.id, share, 7)}
-        assert {turn.gold for d in found.judging for turn in d.turns} <= {None, ("joy",)}
+        assert {d.id for d in found.held_out} == {d.id for d in came if is_held_out(d.id, share, 7)} & about
+        assert not {d.id for d in found.training} & {d.id for d in came if is_held_out(d.id, share, 7)}
+        assert {d.id for d in found.training} >= {d.id for d in came if not is_held_out(d.id, share, 7)}
+        assert {turn.gold for d in found.held_out for turn in d.turns} <= {None, ("joy",)}
 
 
-def test_about_the_share_judges() -> None:
+def test_about_the_share_is_held_out() -> None:
     ids = [collected_id("talk", str(n)) for n in range(2000)]
-    assert sum(judges(i, 0.25, 7) for i in ids) == pytest.approx(500, abs=80)
-    assert not any(judges(i, 0.0, 7) for i in ids)
+    assert sum(is_held_out(i, 0.25, 7) for i in ids) == pytest.approx(500, abs=80)
+    assert not any(is_held_out(i, 0.0, 7) for i in ids)
 
 
-def test_copies_of_what_judges_or_is_scored_are_not_learnt() -> None:
-    judge = next(key for key in map(str, range(99)) if judges(collected_id("talk", key), 0.5, 7))
-    learn = [key for key in map(str, range(99)) if not judges(collected_id("talk", key), 0.5, 7)]
+def test_copies_of_what_is_held_out_are_not_learnt() -> None:
+    apart = next(key for key in map(str, range(99)) if is_held_out(collected_id("talk", key), 0.5, 7))
+    learn = [key for key in map(str, range(99)) if not is_held_out(collected_id("talk", key), 0.5, 7)]
     same = "We said exactly these words to each other."
     came = [
-        collected(judge, same),
+        collected(apart, same),
         collected(learn[0], same.upper(), "And then something else was said."),
         collected(learn[1], DEV[0].turns[0].text, "This is new to everybody here, really."),
     ]

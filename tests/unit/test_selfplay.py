@@ -49,7 +49,7 @@ class Scripted:
             progress(1)
         return results
 
-    def score(
+    def log_likelihoods(
         self,
         prompts: Sequence[Sequence[int]],
         answers: Sequence[Sequence[Sequence[int]]],

@@ -47,7 +47,7 @@ def run(stepper: Stepper, asks: Sequence[SampleAsk | LikelihoodAsk], each: int =
                 drawn[event.ask][event.index].append(event.token)
             else:
                 assert isinstance(event, LikelihoodsFound)
-                found[event.ask] = event.scores
+                found[event.ask] = event.log_likelihoods
     return found
 
 
@@ -79,7 +79,7 @@ def test_scores_are_those_of_the_engine_whoever_else_is_asked(engine: Transforme
     ]
     found = run(TreeStepper(engine, 8), [scores[0], *asks()[:4], *scores[1:]], 2)
     for ask in scores:
-        expected = engine.score(ask.prompts, ask.answers)
+        expected = engine.log_likelihoods(ask.prompts, ask.answers)
         got = found[ask]
         assert isinstance(got, tuple)
         for mine, theirs in zip(got, expected, strict=True):
@@ -90,7 +90,7 @@ class Whole:
     """An engine of which nothing is known but the protocol."""
 
     def __init__(self, engine: TransformersEngine) -> None:
-        self.sample, self.score = engine.sample, engine.score
+        self.sample, self.log_likelihoods = engine.sample, engine.log_likelihoods
 
 
 def test_an_engine_that_answers_whole_calls_gives_the_same(engine: TransformersEngine) -> None:

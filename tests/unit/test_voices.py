@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerFast
 from selfemo.data.dialogue import Dialogue, Utterance
 from selfemo.data.records import Rollout
 from selfemo.method.flywheel.filtering import filter_rollouts
-from selfemo.method.player import HEARD, Player, written
+from selfemo.method.player import COUNTED_TOKENS, Player, written
 from selfemo.method.prompts import Prompter
 from selfemo.method.rewards import posterior
 from selfemo.method.voices import BELIEFS, RECOGNISER, RESPONDER, WORDS, fit_weights, loss_of, pool
@@ -198,13 +198,13 @@ def test_what_one_line_costs_has_a_bound(tiny: Path) -> None:
     lengths: list[int] = []
 
     class Counting:
-        def score(self, prompts: Any, answers: Any, progress: Any) -> list[list[float]]:
+        def log_likelihoods(self, prompts: Any, answers: Any, progress: Any) -> list[list[float]]:
             lengths.extend(len(answer) for some in answers for answer in some)
             return [[float(-len(answer)) for answer in some] for some in answers]
 
     hostile = [Utterance(speaker="A", text="Hi"), Utterance(speaker="B", text="\U0001f9ff" * 600)]
     Player(Counting(), prompter, "p").hear([hostile], [SPACE])  # type: ignore[arg-type]  # a stand-in of the test
-    assert max(lengths) <= HEARD + 16
+    assert max(lengths) <= COUNTED_TOKENS + 16
 
 
 TEXT = ["Did you? No!", "...", "-- well", "naïve 😀 ok", "“Quoted”", "a"]

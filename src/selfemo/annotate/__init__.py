@@ -2,6 +2,6 @@
 
 In the order in which they are called: ``source`` (what was given), ``belief`` (how far readings can be trusted),
 ``job`` (what is to be done, and what of it is done already), ``index`` (the turns, in the order of their dialogues),
-``parts`` (turns are read, a part at a time), ``added`` (what is said of a turn), ``write`` and ``tables`` (the rows,
+``batches`` (turns are read, a batch at a time), ``added`` (what is said of a turn), ``write`` and ``tables`` (the rows,
 with that).
 """

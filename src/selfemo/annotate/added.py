@@ -59,13 +59,13 @@ class ReadingLookup:
         width = len(self.space.answers) * NUMBER.itemsize
         data = b"".join(os.pread(self.file, width, turn * width) for turn in turns)
         raw_NA = np.frombuffer(data, NUMBER).reshape(len(turns), -1).astype(np.float64).round(DIGITS)
-        calm_NA, best, sure = believed(raw_NA, self.space, self.belief.temperature)
+        calm_NA, best, confidence = believed(raw_NA, self.space, self.belief.temperature)
         chances_Nm = marginals(calm_NA, self.space.answer_masks, len(self.space)).round(DIGITS)
-        sure = sure.round(DIGITS)
-        abstain = sure < self.belief.threshold
+        confidence = confidence.round(DIGITS)
+        abstain = confidence < self.belief.threshold
         self.abstained += int(abstain.sum())
         self.kept += int((~abstain).sum())
-        rows = zip(best.tolist(), chances_Nm.tolist(), sure.tolist(), abstain.tolist(), strict=True)
+        rows = zip(best.tolist(), chances_Nm.tolist(), confidence.tolist(), abstain.tolist(), strict=True)
         return [
             dict(zip(self.names, (list(self.space.answers[b]), *chances, c, a), strict=True))
             for b, chances, c, a in rows

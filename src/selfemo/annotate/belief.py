@@ -53,7 +53,7 @@ class Belief:
     source: str = ""
 
 
-def scores_of(context: Context, name: str, policy: Policy) -> str:
+def evaluation_of(context: Context, name: str, policy: Policy) -> str:
     """Where the evaluation of a policy is: as its version in the registry says, or beside its weights; else empty.
 
     Args:
@@ -75,19 +75,19 @@ def scores_of(context: Context, name: str, policy: Policy) -> str:
     return ""
 
 
-def known_of(context: Context, scores: str, corpus: str, space: LabelSpace) -> Calibration | None:
+def known_of(context: Context, evaluation_uri: str, corpus: str, space: LabelSpace) -> Calibration | None:
     """What an evaluation says of the labels that are to be read; None if it knows none such.
 
     Args:
         context: Of the command.
-        scores: URI of an artifact, or a directory that ``selfemo evaluate --out`` wrote.
+        evaluation_uri: URI of an artifact, or a directory that ``selfemo evaluate --out`` wrote.
         corpus: Whose labels.
         space: These labels.
 
     Raises:
         UserError: If there is no evaluation.
     """
-    directory = context.store.fetch(scores) if "://" in scores else Path(scores)
+    directory = context.store.fetch(evaluation_uri) if "://" in evaluation_uri else Path(evaluation_uri)
     if (directory / CALIBRATION).is_file():
         known = read_calibration(directory / CALIBRATION)
     elif (directory / PREDICTIONS).is_file():  # of an older version
@@ -99,7 +99,7 @@ def known_of(context: Context, scores: str, corpus: str, space: LabelSpace) -> C
                 known[corpus] = calibrate(of_corpus, spaces[corpus])
     else:
         fix = "give the directory that `selfemo evaluate --out` wrote, or the URI of a run's scores"
-        raise UserError("no evaluation is here", where=f"--scores {scores}", fix=fix)
+        raise UserError("no evaluation is here", where=f"--scores {evaluation_uri}", fix=fix)
     found = known.get(corpus)
     return found if found and found.labels == space.labels else None
 

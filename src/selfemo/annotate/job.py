@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from selfemo import fingerprint
-from selfemo.annotate import added, index, parts
+from selfemo.annotate import added, batches, index
+from selfemo.annotate.batches import AnnotationWork
 from selfemo.annotate.belief import Belief
-from selfemo.annotate.parts import AnnotationWork
 from selfemo.annotate.source import AnnotationSource, digest_of
 from selfemo.annotate.write import Output
 from selfemo.config import Config
@@ -71,8 +71,8 @@ class Job:
             "policy": [self.policy.uri, self.policy.digest, self.policy.version],
             "labels": LabelFile.of(self.space).model_dump(mode="json"),
             "config": self.config.policy.model_dump(mode="json", include={"engine", "history_turns", "precision"}),
-            "code": [fingerprint.of_step("evaluate"), fingerprint.of_modules(("selfemo.annotate.parts",))],
-            "part": parts.BATCH,
+            "code": [fingerprint.of_step("evaluate"), fingerprint.of_modules(("selfemo.annotate.batches",))],
+            "part": batches.BATCH,
         }
         return _word(about)
 
@@ -104,7 +104,7 @@ class Job:
 
         Args:
             processes: That read, here.
-            shard: Which of the parts are this command's.
+            shard: Which of the batches are this command's.
             force: Replace an output that is there.
 
         Returns:
@@ -129,13 +129,13 @@ class Job:
         about = LabelFile.of(self.space)
         directory = self.policy.directory
         work = AnnotationWork(
-            place / name, place / "parts", directory, self.policy.uri, about, self.config, parts.BATCH
+            place / name, place / "parts", directory, self.policy.uri, about, self.config, batches.BATCH
         )
         with index.Index(place / name) as turns:
             whole = range(-(-turns.turns // work.size))
             mine = whole[shard.number :: shard.count]
             self._read(work, turns, mine, processes)
-            if not all(work.done(part, turns.turns) for part in whole):
+            if not all(work.done(batch, turns.turns) for batch in whole):
                 if not self._done(asked):
                     log.info(
                         "shard %d of %d is done; the last to be done writes %s", shard.number, shard.count, self.out
@@ -151,22 +151,22 @@ class Job:
         return report
 
     def _read(self, work: AnnotationWork, turns: index.Index, mine: range, processes: int) -> None:
-        def of(part: int) -> int:
-            first, end = work.bounds(part, turns.turns)
+        def of(batch: int) -> int:
+            first, end = work.bounds(batch, turns.turns)
             return end - first
 
-        missing = [part for part in mine if not work.done(part, turns.turns)]
+        missing = [batch for batch in mine if not work.done(batch, turns.turns)]
         with meter("annotation", sum(map(of, mine))) as progress:
             if before := sum(map(of, mine)) - sum(map(of, missing)):
                 log.info("%d turns were read before", before)
                 progress.advance(before)
-            parts.read_all(work, missing, processes, progress)
+            batches.read_all(work, missing, processes, progress)
 
     def _write(self, work: AnnotationWork, turns: index.Index, asked: str, force: bool) -> dict[str, Any]:
         """Write the output and, before it takes its place, the report that says it is whole."""
         place = work.out.parent
         posteriors, made = place / "posteriors.f4", place / "out"
-        parts.join(work, -(-turns.turns // work.size), posteriors)
+        batches.join(work, -(-turns.turns // work.size), posteriors)
         shutil.rmtree(made, ignore_errors=True)
         made.unlink(missing_ok=True)
         with (

@@ -15,7 +15,7 @@ from selfemo.data.dialogue import Dialogue
 from selfemo.data.feedback import Feedback
 from selfemo.method.evaluation import predictions
 from selfemo.registry.canary import ASKED
-from selfemo.steps.evaluate import judged_on
+from selfemo.steps.evaluate import scored_on
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +64,12 @@ def held_out(context: Context, champion: Any, canary: Any) -> tuple[int, int]:
     """
     read = []
     for version in (champion, canary):
-        scores = version.tags.get("selfemo.scores", "")
-        rows = predictions(context.store, scores) if scores and context.store.manifest(scores) else []
+        evaluation_uri = version.tags.get("selfemo.scores", "")
+        rows = (
+            predictions(context.store, evaluation_uri)
+            if evaluation_uri and context.store.manifest(evaluation_uri)
+            else []
+        )
         read.append({(row.corpus, row.dialogue, row.turn): frozenset(row.predicted) for row in rows})
     one, other = read
     if not one or one.keys() != other.keys():
@@ -75,7 +79,7 @@ def held_out(context: Context, champion: Any, canary: Any) -> tuple[int, int]:
 
 def _dialogues(context: Context, champion: Any, count: int) -> Iterator[Dialogue]:
     """The newest conversations that were collected, and where these do not suffice, held-out dialogues."""
-    found = chain(_collected(context), judged_on(context.store, champion.tags.get("selfemo.scores", "")))
+    found = chain(_collected(context), scored_on(context.store, champion.tags.get("selfemo.scores", "")))
     for _, dialogue in zip(range(count), found, strict=False):
         yield dialogue
 

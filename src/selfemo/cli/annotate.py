@@ -116,7 +116,7 @@ def annotate(
       selfemo annotate tickets.csv tickets-read.csv --precision 0.9
       selfemo annotate chats.parquet read.parquet --policy ./policy --scores ./scores --processes 2
     """
-    from selfemo.annotate.belief import belief_of, known_of, scores_of
+    from selfemo.annotate.belief import belief_of, known_of, evaluation_of
     from selfemo.annotate.job import Job
     from selfemo.annotate.source import AnnotationSource, plan_of
     from selfemo.serving.command import known_labels
@@ -136,7 +136,7 @@ def annotate(
     corpus = corpus or usual
     if corpus not in spaces:
         raise UserError(f"no labels {corpus!r}", where="--labels", fix=f"use one of {', '.join(spaces)}")
-    where = scores or scores_of(context, policy, found)
+    where = scores or evaluation_of(context, policy, found)
     known = known_of(context, where, corpus, spaces[corpus]) if where else None
     belief = belief_of(known, where, corpus, PRECISION if precision is None else precision, threshold)
     job = Job(AnnotationSource(source, plan), out, found, corpus, spaces[corpus], belief, prefix, config)

@@ -1,8 +1,9 @@
 """What came back from what is served, into the data of a run. Defined here.
 
 Conversations join what self-play starts from. Corrected ones are gold: part of them is learnt from, beside the labelled
-few of the corpora, and part judges the challenger. Which part a conversation is in, its id and the seed say from the
-first day, corrected or not: so what judges was never learnt from, in no cycle before, not even without its labels.
+few of the corpora, and part is held out, for the gate. Which part a conversation is in follows from its id and the seed
+from the first day, corrected or not: what is held out was never learnt from, in no cycle before, not even without its
+labels.
 """
 
 from __future__ import annotations
@@ -25,23 +26,23 @@ class Joined:
     Attributes:
         training: What self-play starts from, the labelled ones among them.
         warmup: Ids of the labelled dialogues that are learnt from.
-        judging: Corrected conversations that nobody learns from.
+        held_out: Corrected conversations that nobody learns from.
         used: The corrections that are gold in either.
         unused: The others, each with the reason.
-        leaked: Utterances removed from training, since they are copies of what judges, or is scored.
+        leaked: Utterances removed from training, since they are copies of what is held out, here or in the corpora.
         joined: Conversations that came to training.
     """
 
     training: list[Dialogue]
     warmup: list[str]
-    judging: list[Dialogue]
+    held_out: list[Dialogue]
     used: list[Correction]
     unused: list[tuple[Correction, str]]
     leaked: int
     joined: int
 
 
-def judges(dialogue: str, share: float, seed: int) -> bool:
+def is_held_out(dialogue: str, share: float, seed: int) -> bool:
     """Whether a conversation is one that is never learnt from.
 
     Args:
@@ -49,6 +50,7 @@ def judges(dialogue: str, share: float, seed: int) -> bool:
         share: Of such conversations.
         seed: The same for all cycles.
     """
+    # The word is part of the draw: with another one, other conversations would be held out.
     return seed_of(seed, "judges", dialogue) < share * 2**63
 
 
@@ -73,8 +75,8 @@ def join(
         conversations: Collected ones.
         corrections: Of either.
         spaces: Labels by corpus.
-        share: Of conversations that judge.
-        seed: Of who does.
+        share: Of conversations that are held out.
+        seed: Of which ones.
     """
     whole, known = {d.id: d for d in corpora.whole}, set(divided.warmup)
     scored = [*divided.held_out, *corpora.apart]
@@ -85,7 +87,7 @@ def join(
     made = corrected([*mine, *came], corrections, spaces)
     unused = [(row, "the dialogue is held out" if row.dialogue in fixed else why) for row, why in made.unused]
     gold = {row.dialogue for row in made.used}
-    apart = {d.id for d in came if judges(d.id, share, seed)}
+    apart = {d.id for d in came if is_held_out(d.id, share, seed)}
 
     new = {d.id: d for d in made.dialogues if d.id not in apart}
     fresh, copies = leakage.remove(list(new.values()), scored)
@@ -95,11 +97,11 @@ def join(
     training, more = leakage.remove(kept, [d for d in made.dialogues if d.id in apart])
     labelled = {d.id for d in training if any(turn.gold for turn in d.turns)}
     order = {corpus: place for place, corpus in enumerate(spaces)}
-    judging = [d for d in made.dialogues if d.id in apart & gold]
+    held_out = [d for d in made.dialogues if d.id in apart & gold]
     return Joined(
         training,
         sorted((known | gold) & labelled),
-        sorted(judging, key=lambda d: (order[d.corpus], d.id)),
+        sorted(held_out, key=lambda d: (order[d.corpus], d.id)),
         made.used,
         unused,
         copies + more,

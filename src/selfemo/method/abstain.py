@@ -89,8 +89,9 @@ def calibrate(rows: Sequence[Prediction], space: LabelSpace) -> Calibration:
     for mine in (half == 0, half == 1):
         if mine.any():
             other = ~mine if not mine.all() else mine
-            _, best, sure = believed(posterior_NA[mine], space, _fitted(posterior_NA[other], gold[other], space))
-            confidence[mine] = sure
+            _, best, confidence[mine] = believed(
+                posterior_NA[mine], space, _fitted(posterior_NA[other], gold[other], space)
+            )
             right[mine] = [space.index[space.answers[a][0]] == g for a, g in zip(best, gold[mine], strict=True)]
     confidence = confidence.round(6)
     order = np.argsort(-confidence, kind="stable")

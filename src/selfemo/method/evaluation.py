@@ -34,30 +34,30 @@ from selfemo.store.artifacts import Store
 PREDICTIONS = "predictions.jsonl.gz"
 """File of an evaluation that holds a line a held-out turn."""
 CORRECTED = "corrected.jsonl.gz"
-"""The same of corrected conversations that judge, which are no part of the figures of a corpus."""
+"""The same of corrected conversations that are held out, which are no part of the figures of a corpus."""
 
 
-def predictions(store: Store, scores: str) -> list[Prediction]:
+def predictions(store: Store, evaluation_uri: str) -> list[Prediction]:
     """Held-out predictions of an evaluation; none for the empty URI.
 
     Args:
         store: That holds it.
-        scores: Its URI.
+        evaluation_uri: Its URI.
 
     Raises:
         UserError: If nothing is published there.
     """
-    return list(read_records(store.fetch(scores) / PREDICTIONS, Prediction)) if scores else []
+    return list(read_records(store.fetch(evaluation_uri) / PREDICTIONS, Prediction)) if evaluation_uri else []
 
 
-def corrected_predictions(store: Store, scores: str) -> list[Prediction]:
+def corrected_predictions(store: Store, evaluation_uri: str) -> list[Prediction]:
     """What an evaluation predicted on corrected conversations; none of one that had none.
 
     Args:
         store: That holds it.
-        scores: Its URI, or the empty one.
+        evaluation_uri: Its URI, or the empty one.
     """
-    file = store.fetch(scores) / CORRECTED if scores else None
+    file = store.fetch(evaluation_uri) / CORRECTED if evaluation_uri else None
     return list(read_records(file, Prediction)) if file is not None and file.is_file() else []
 
 
@@ -199,10 +199,10 @@ def reply(
     sampled = player.engine.sample(prompts, seeds, room)
     answers = [parse_expression(c[0].text, s) for c, s in zip(sampled, spaces, strict=True)]
     valid = [i for i, a in enumerate(answers) if a.parsed and a.labels and a.reply]
-    heard = [(*histories[i], Utterance(speaker=roles[i], text=answers[i].reply or "")) for i in valid]
-    read = player.read(heard, [spaces[i] for i in valid])
+    answered = [(*histories[i], Utterance(speaker=roles[i], text=answers[i].reply or "")) for i in valid]
+    read = player.read(answered, [spaces[i] for i in valid])
     rows = [Reply(corpus=d.corpus, dialogue=d.id) for d, _ in cut]
-    for i, chances_A, history in zip(valid, read, heard, strict=True):
+    for i, chances_A, history in zip(valid, read, answered, strict=True):
         reader = readers.get(rows[i].corpus)
         said = {"declared": answers[i].labels, "reply": answers[i].reply}
         own = likeliest(chances_A, spaces[i])[0]

@@ -14,7 +14,7 @@ from selfemo.method.prompts import Prompter, TokenIds
 from selfemo.method.rewards import Floats, posterior
 from selfemo.policy.engine import Engine
 
-HEARD = 128
+COUNTED_TOKENS = 128
 """Tokens of a turn that the responder is asked about: what one line costs has a bound, whoever wrote it."""
 
 
@@ -23,7 +23,7 @@ class Player:
     """A policy at play, in both roles.
 
     Attributes:
-        engine: What samples and scores.
+        engine: What samples and gives likelihoods.
         prompter: Builds the prompts.
         policy: URI of the weights, for the records.
     """
@@ -42,12 +42,12 @@ class Player:
 
         Exact: the policy is asked for the likelihood of every answer, and none is drawn.
         """
-        return [posterior(row) for row in self.engine.score(*self.questions(histories, spaces), progress)]
+        return [posterior(row) for row in self.engine.log_likelihoods(*self.questions(histories, spaces), progress)]
 
     def questions(
         self, histories: Sequence[Sequence[Utterance]], spaces: Sequence[LabelSpace]
     ) -> tuple[list[TokenIds], list[list[TokenIds]]]:
-        """What an engine is asked to score for a recogniser: a prompt for each history, and the allowed answers."""
+        """What a recogniser asks an engine for: the likelihood of the allowed answers to a prompt for each history."""
         prompts = [self.prompter.understanding(h, s) for h, s in zip(histories, spaces, strict=True)]
         answers = {some: [self.prompter.answer(a) for a in some] for some in {s.answers for s in spaces}}
         return prompts, [answers[s.answers] for s in spaces]
@@ -63,8 +63,8 @@ class Player:
         The reverse of reading, a noisy channel (Min et al. 2022): how likely would the policy have said this very turn,
         had it meant to express that answer? ``log p(u_t | h_<t, E = P)``, over the root of the turn's tokens, since
         tokens of one turn are no independent witnesses (defined here); as a posterior in which no answer is likelier
-        beforehand. Of a long turn the first :data:`HEARD` tokens count. To a turn that nothing was said before it has
-        nothing to say: all answers alike.
+        beforehand. Of a long turn the first :data:`COUNTED_TOKENS` count. To a turn that nothing was said before it
+        has nothing to say: all answers alike.
         """
         replies = [i for i, history in enumerate(histories) if len(history) > 1]
         prompts, answers, lengths = [], [], []
@@ -72,11 +72,11 @@ class Player:
             *before, turn = histories[i]
             prompts.append(self.prompter.expression(before, turn.speaker, spaces[i]))
             parts = [self.prompter.declared(answer, turn.text) for answer in spaces[i].answers]
-            answers.append([head for head, _ in parts] + [(*head, *reply[:HEARD]) for head, reply in parts])
-            lengths.append([len(reply[:HEARD]) for _, reply in parts])
+            answers.append([head for head, _ in parts] + [(*head, *reply[:COUNTED_TOKENS]) for head, reply in parts])
+            lengths.append([len(reply[:COUNTED_TOKENS]) for _, reply in parts])
         found = [np.full(len(space.answers), 1 / len(space.answers)) for space in spaces]
-        scores = self.engine.score(prompts, answers, progress)
-        for i, both, of_reply in zip(replies, scores, lengths, strict=True):
+        logs = self.engine.log_likelihoods(prompts, answers, progress)
+        for i, both, of_reply in zip(replies, logs, lengths, strict=True):
             declared_A, whole_A = np.array(both).reshape(2, -1)
             found[i] = posterior((whole_A - declared_A) / np.sqrt(of_reply))
         if first := len(histories) - len(replies):

@@ -32,8 +32,8 @@ def of_primary(posterior_NA: Floats, space: LabelSpace) -> Floats:
 
 def calibration_error(chances_Nm: Floats, gold_N: Ints) -> float:
     """Expected calibration error: how far confidence and accuracy lie apart, over bins (Guo et al. 2017)."""
-    turns, sure, right = reliability(chances_Nm, gold_N)
-    return float((turns * np.abs(right - sure)).sum() / len(gold_N))
+    turns, confidence, right = reliability(chances_Nm, gold_N)
+    return float((turns * np.abs(right - confidence)).sum() / len(gold_N))
 
 
 def reliability(chances_Nm: Floats, gold_N: Ints) -> tuple[Ints, Floats, Floats]:
@@ -42,10 +42,10 @@ def reliability(chances_Nm: Floats, gold_N: Ints) -> tuple[Ints, Floats, Floats]
     Returns:
         ``(BINS,)`` each: turns, their mean confidence, and their accuracy; both are 0 where there is no turn.
     """
-    sure, right = chances_Nm.max(axis=1), chances_Nm.argmax(axis=1) == gold_N
-    bins = np.minimum((sure * BINS).astype(int), BINS - 1)
+    confidence, right = chances_Nm.max(axis=1), chances_Nm.argmax(axis=1) == gold_N
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
     turns = np.bincount(bins, minlength=BINS)
-    sums = (np.bincount(bins, weights=values, minlength=BINS) for values in (sure, right))
+    sums = (np.bincount(bins, weights=values, minlength=BINS) for values in (confidence, right))
     confidence, accuracy = (total / np.maximum(turns, 1) for total in sums)
     return turns, confidence, accuracy
 

@@ -125,19 +125,19 @@ def label_shift_weights(marginals_Nm: Floats, known: ArrayLike, power: float) ->
     return np.asarray(ratio.clip(LEAST, MOST) ** power)
 
 
-def reweighted(posterior_NA: Floats, answers_A: Masks, votes: Floats) -> Floats:
+def reweighted(posterior_NA: Floats, answers_A: Masks, label_weights: Floats) -> Floats:
     """A posterior in which each label's probability counts so much; a set of labels counts as its labels in the mean.
 
     Args:
         posterior_NA: ``(N, A)``.
         answers_A: Masks of the allowed answers.
-        votes: ``(m,)`` of :func:`calibration`.
+        label_weights: ``(m,)`` of :func:`label_shift_weights`.
 
     Returns:
         ``(N, A)``; rows sum to 1.
     """
-    labels_Am = indicators(answers_A, len(votes))
-    weighed = posterior_NA * np.exp(labels_Am @ np.log(votes) / labels_Am.sum(axis=1))
+    labels_Am = indicators(answers_A, len(label_weights))
+    weighed = posterior_NA * np.exp(labels_Am @ np.log(label_weights) / labels_Am.sum(axis=1))
     return np.asarray(weighed / weighed.sum(axis=1, keepdims=True))
 
 

@@ -38,8 +38,8 @@ def grade(candidates: Sequence[Candidate], space: LabelSpace, config: Config) ->
         if candidate.reading and candidate.labels:
             reading = np.array(candidate.reading)
             fits = smoothed_iou(space.answer_masks, space.mask(candidate.labels), smoothing, affinity)
-            sure = expected_agreement(reading[None], between)[0]
-            candidate = candidate.model_copy(update={"score": float(reading @ fits), "confidence": float(sure)})
+            confidence = expected_agreement(reading[None], between)[0]
+            candidate = candidate.model_copy(update={"score": float(reading @ fits), "confidence": float(confidence)})
         graded.append(candidate)
     return graded
 
@@ -195,8 +195,8 @@ def _one_turn(
             ]
         )
     flat = [(i, j) for i, g in enumerate(groups) for j, c in enumerate(g) if c.labels and c.reply]
-    heard = [(*episodes[i].history, Utterance(speaker=roles[i], text=groups[i][j].reply or "")) for i, j in flat]
-    read = player.read(heard, [spaces[i] for i, _ in flat])
+    histories = [(*episodes[i].history, Utterance(speaker=roles[i], text=groups[i][j].reply or "")) for i, j in flat]
+    read = player.read(histories, [spaces[i] for i, _ in flat])
     for (i, j), chances_A in zip(flat, read, strict=True):
         groups[i][j] = groups[i][j].model_copy(update={"reading": written(chances_A)})
     rollouts = []

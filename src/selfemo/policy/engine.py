@@ -1,4 +1,4 @@
-"""What samples and scores: one protocol; its engines are :mod:`.trees.sampler` and :mod:`.vllm_engine`."""
+"""What samples and gives likelihoods: one protocol; its engines are :mod:`.trees.sampler` and :mod:`.vllm_engine`."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Engine(Protocol):
         """
         ...
 
-    def score(
+    def log_likelihoods(
         self,
         prompts: Sequence[Sequence[int]],
         answers: Sequence[Sequence[Sequence[int]]],

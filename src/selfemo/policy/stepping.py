@@ -45,7 +45,7 @@ class SampleAsk(Ask):
 
 @dataclass(eq=False)
 class LikelihoodAsk(Ask):
-    """How likely each of some answers to each of some prompts is; see :meth:`selfemo.policy.engine.Engine.score`."""
+    """How likely each of some answers to each of some prompts is, as an engine's ``log_likelihoods`` says it."""
 
     prompts: Sequence[Sequence[int]]
     answers: Sequence[Sequence[Sequence[int]]]
@@ -74,10 +74,10 @@ class Drawn:
 
 @dataclass(frozen=True)
 class LikelihoodsFound:
-    """All scores of an ask: for each prompt the log-probability of each answer."""
+    """All log-likelihoods of an ask: for each prompt, of each answer."""
 
     ask: LikelihoodAsk
-    scores: tuple[tuple[float, ...], ...]
+    log_likelihoods: tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True)

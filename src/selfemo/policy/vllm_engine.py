@@ -127,13 +127,13 @@ class VllmEngine:
             for out in outputs
         ]
 
-    def score(
+    def log_likelihoods(
         self,
         prompts: Sequence[Sequence[int]],
         answers: Sequence[Sequence[Sequence[int]]],
         progress: Callable[[int], None] = lambda _: None,
     ) -> list[tuple[float, ...]]:
-        """See :meth:`selfemo.policy.engine.Engine.score`.
+        """See :meth:`selfemo.policy.engine.Engine.log_likelihoods`.
 
         Answers are asked for a token at a time, each beginning that some of them share once: the log-probabilities of
         prompts, which vLLM has as well, would be computed without the prefix cache.
@@ -208,14 +208,14 @@ class VllmCopies:
         """See :meth:`selfemo.policy.engine.Engine.sample`."""
         return self._each(_sample_copy, (prompts, seeds), (sampling,), progress)
 
-    def score(
+    def log_likelihoods(
         self,
         prompts: Sequence[Sequence[int]],
         answers: Sequence[Sequence[Sequence[int]]],
         progress: Callable[[int], None] = lambda _: None,
     ) -> list[tuple[float, ...]]:
-        """See :meth:`selfemo.policy.engine.Engine.score`."""
-        return self._each(_score_copy, (prompts, answers), (), progress)
+        """See :meth:`selfemo.policy.engine.Engine.log_likelihoods`."""
+        return self._each(_likelihoods_copy, (prompts, answers), (), progress)
 
     def _each(
         self,
@@ -258,7 +258,7 @@ def _sample_copy(prompts: Sequence[Sequence[int]], seeds: Sequence[int], samplin
     return _copy.sample(prompts, seeds, sampling)
 
 
-def _score_copy(
+def _likelihoods_copy(
     prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[Sequence[int]]]
 ) -> list[tuple[float, ...]]:
-    return _copy.score(prompts, answers)
+    return _copy.log_likelihoods(prompts, answers)

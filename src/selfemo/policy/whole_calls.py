@@ -72,18 +72,18 @@ class WholeCalls:
     def _called(self, asks: Sequence[Ask]) -> list[Event]:
         events = list[Event]()
         samples = [a for a in asks if isinstance(a, SampleAsk)]
-        scores = [a for a in asks if isinstance(a, LikelihoodAsk)]
+        likelihoods = [a for a in asks if isinstance(a, LikelihoodAsk)]
         if samples:
             groups = self.engine.sample([a.prompt for a in samples], [a.seed for a in samples], samples[0].sampling)
             self.figures.computed += sum(len(a.prompt) for a in samples)
             for ask, group in zip(samples, groups, strict=True):
                 for index, completion in enumerate(group):
                     events += self._tokens(ask, index, completion)
-        if scores:
-            prompts = [prompt for ask in scores for prompt in ask.prompts]
-            found = iter(self.engine.score(prompts, [some for ask in scores for some in ask.answers]))
+        if likelihoods:
+            prompts = [prompt for ask in likelihoods for prompt in ask.prompts]
+            found = iter(self.engine.log_likelihoods(prompts, [some for ask in likelihoods for some in ask.answers]))
             self.figures.computed += sum(map(len, prompts))
-            events += [LikelihoodsFound(ask, tuple(next(found) for _ in ask.prompts)) for ask in scores]
+            events += [LikelihoodsFound(ask, tuple(next(found) for _ in ask.prompts)) for ask in likelihoods]
         return events
 
     def _tokens(self, ask: SampleAsk, index: int, completion: Completion) -> list[Event]:
@@ -105,5 +105,5 @@ class WholeCalls:
 
 
 def _kind(ask: Ask) -> object:
-    """What one call can be for: samples of one kind, or scores."""
+    """What one call can be for: samples of one kind, or log-likelihoods."""
     return ask.sampling if isinstance(ask, SampleAsk) else None

@@ -72,7 +72,7 @@ def decisions(context: Surroundings) -> list[Manifest]:
     return sorted((m for m in found if m is not None), key=lambda m: int(m.inputs["round"]))
 
 
-def against_registry(context: Surroundings, scores: str) -> Decision:
+def against_registry(context: Surroundings, evaluation_uri: str) -> Decision:
     """What the gate says of a policy's scores against the champion that the registry has now."""
     champion = context.registry.versions.alias(CHAMPION)
     if champion is None:
@@ -89,15 +89,15 @@ def against_registry(context: Surroundings, scores: str) -> Decision:
     known = predictions(context.store, where)
     if not known:
         return Decision(False, f"the champion, version {champion.version}, has no scores to compare with")
-    spaces = labels_of(context.store, scores)
-    decision = gate.check(known, predictions(context.store, scores), spaces, context.config)
-    before, ours = (corrected_predictions(context.store, uri) for uri in (where, scores))
+    spaces = labels_of(context.store, evaluation_uri)
+    decision = gate.check(known, predictions(context.store, evaluation_uri), spaces, context.config)
+    before, ours = (corrected_predictions(context.store, uri) for uri in (where, evaluation_uri))
     if [(r.dialogue, r.turn, r.gold) for r in before] != [(r.dialogue, r.turn, r.gold) for r in ours]:
         return decision  # of different days, on which different turns had been corrected
     return gate.with_corrections(decision, before, ours, spaces, context.config)
 
 
-def after_decision(context: Surroundings, version: Any, decision: Decision, champion: str, scores: str) -> str:
+def after_decision(context: Surroundings, version: Any, decision: Decision, champion: str, evaluation_uri: str) -> str:
     """Move the aliases after a round.
 
     The loop's own champion may differ from the registry's: of an earlier run, or put there by hand. Then the
@@ -109,7 +109,7 @@ def after_decision(context: Surroundings, version: Any, decision: Decision, cham
         version: The round's version of the model.
         decision: Of the round.
         champion: URI of the loop's champion before the round.
-        scores: URI of the challenger's scores.
+        evaluation_uri: URI of the challenger's evaluation.
 
     Returns:
         What the registry came to, in words.
@@ -136,11 +136,11 @@ def after_decision(context: Surroundings, version: Any, decision: Decision, cham
         current = registry.versions.alias(CHAMPION)
         decided = decision
         if current is None:
-            first = against_registry(context, scores)
+            first = against_registry(context, evaluation_uri)
             decided = decision if first.promoted else first
         elif current.source not in (champion, version.source):
             try:
-                decided = against_registry(context, scores)
+                decided = against_registry(context, evaluation_uri)
             except NotComparable as error:  # any other error may pass, and the step is tried again
                 decided = Decision(False, f"the registry's champion is not comparable: {error.message}")
         if not decided.promoted:
@@ -148,7 +148,7 @@ def after_decision(context: Surroundings, version: Any, decision: Decision, cham
         running = registry.canary.running()
         if context.config.canary is not None and running is not None:  # nor does the loop wait: it may take days
             return f"version {running.version} is canary just now, and this one passed the gate: {decided.reason}"
-        evidence = _evidence(decided, scores, current)
+        evidence = _evidence(decided, evaluation_uri, current)
         return _put(context, str(version.version), current, decided, evidence, lease)
 
     return alone(context, promote, LOOP_WAITS)
@@ -195,10 +195,10 @@ def _put(
     return f"champion of {registry.model}: version {number} (was {previous or 'none'}): {decision.reason}"
 
 
-def _evidence(decision: Decision, scores: str, champion: Any | None) -> str:
+def _evidence(decision: Decision, evaluation_uri: str, champion: Any | None) -> str:
     """What the gate saw, for the version's tags."""
     against = champion.tags.get("selfemo.scores", "") if champion is not None else ""
-    return json.dumps({**decision.to_dict(), "scores": scores, "against": against})
+    return json.dumps({**decision.to_dict(), "scores": evaluation_uri, "against": against})
 
 
 def promote_version(
@@ -237,7 +237,7 @@ def promote_version(
         running = registry.canary.running()
         if running is not None and str(running.version) == str(version.version) and not at_once:
             return f"version {number} is canary already: selfemo canary show", running.tags.get(canary.REASON, "")
-        scores, stopped = version.tags.get("selfemo.scores", ""), stopped_by_guard(version)
+        evaluation_uri, stopped = version.tags.get("selfemo.scores", ""), stopped_by_guard(version)
         if force:
             decision = Decision(False, kept(reason or "forced"))
         elif stopped:
@@ -246,11 +246,11 @@ def promote_version(
                 where="guard",
                 fix="promote another version, or use --force --reason WHY",
             )
-        elif scores:
-            decision = against_registry(context, scores)
+        elif evaluation_uri:
+            decision = against_registry(context, evaluation_uri)
         else:
             raise UserError(f"version {number} has no scores", where="registry", fix="use --force --reason WHY")
-        evidence = _evidence(decision, scores, champion)
+        evidence = _evidence(decision, evaluation_uri, champion)
         said = _put(context, number, champion, decision, evidence, lease, force=force, at_once=at_once)
         return said, decision.reason
 

@@ -22,7 +22,7 @@ from selfemo.report.conversations import conversations, packed
 from selfemo.report.evidence import Round, read_round
 from selfemo.report.figure import PAGE, Figure, theme
 from selfemo.report.loop import LINEAGE, lineage, origins, outcome
-from selfemo.report.parts import over, section_of, summary, tiles
+from selfemo.report.sections import over, section_of, summary, tiles
 from selfemo.shown import redacted
 
 if TYPE_CHECKING:
@@ -76,11 +76,11 @@ def report_page(
         digests: Of policies' files, by URI.
     """
     trained_by = {r.policy: r.number for r in reversed(rounds)}
-    parts = [section_of(r, trained_by) for r in rounds]
+    sections = [section_of(r, trained_by) for r in rounds]
     across = over(rounds) if rounds else []
     charts = _charts("run", across)
-    for part in parts:
-        charts |= _charts(part.place, part.figures)
+    for section in sections:
+        charts |= _charts(section.place, section.figures)
     data = {"charts": charts, "theme": theme(PAGE), "origins": origins(rounds, str(given["root"]), trained_by)}
     talks = packed(conversations(rounds))
     scripts = [draw.script(), *(_read(name) for name in _SCRIPTS)] if rounds else []
@@ -89,7 +89,7 @@ def report_page(
         "report.html",
         **given,
         rounds=rounds,
-        parts=parts,
+        sections=sections,
         over=across,
         summary=summary(rounds),
         tiles=tiles(rounds),
@@ -113,9 +113,9 @@ def round_page(context: Context, round: Round) -> str:
         context: Of the run.
         round: The round.
     """
-    part = section_of(round, {})
-    pictures = {id: _safe(draw.svg(spec)) for id, spec in _charts(part.place, part.figures).items()}
-    return _render("round.html", **_about(context), part=part, pictures=pictures, policy=_policy([]))
+    section = section_of(round, {})
+    pictures = {id: _safe(draw.svg(spec)) for id, spec in _charts(section.place, section.figures).items()}
+    return _render("round.html", **_about(context), section=section, pictures=pictures, policy=_policy([]))
 
 
 def round_summary(context: Context, round: Round) -> str:
@@ -126,16 +126,16 @@ def round_summary(context: Context, round: Round) -> str:
         round: The round.
     """
     row = round.row
-    parts = [f"## Round {row.round}: {outcome(row)}"]
-    parts.append(table(("measure", "value"), list(zip(HEADERS, cells(row), strict=True))))
+    blocks = [f"## Round {row.round}: {outcome(row)}"]
+    blocks.append(table(("measure", "value"), list(zip(HEADERS, cells(row), strict=True))))
     if seen := round.decision.cells():  # Kubeflow's pages set tables one right under the other
-        parts.append("### Gate")
-        parts.append(table(gate.HEADERS, seen))
+        blocks.append("### Gate")
+        blocks.append(table(gate.HEADERS, seen))
     if row.reasons:
         most_first = sorted(row.reasons.items(), key=lambda i: -i[1])
-        parts.append("### What became of the candidates")
-        parts.append(table(("candidates", "count"), [(reason, str(count)) for reason, count in most_first]))
-    return "\n\n".join([*parts, f"MLflow: {redacted(context.registry.link(row.round)) or '-'}"]) + "\n"
+        blocks.append("### What became of the candidates")
+        blocks.append(table(("candidates", "count"), [(reason, str(count)) for reason, count in most_first]))
+    return "\n\n".join([*blocks, f"MLflow: {redacted(context.registry.link(row.round)) or '-'}"]) + "\n"
 
 
 def _about(context: Context) -> dict[str, Any]:

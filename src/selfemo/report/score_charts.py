@@ -124,9 +124,9 @@ def calibration(round: Round, corpus: str) -> list[Figure]:
         space = scores.spaces[corpus]
         chances_Nm = of_primary(np.array([r.posterior for r in rows]), space)
         gold_N = np.array([space.index[r.gold[0]] for r in rows])
-        for turns, sure, right in zip(*reliability(chances_Nm, gold_N), strict=True):
+        for turns, confidence, right in zip(*reliability(chances_Nm, gold_N), strict=True):
             if turns:
-                bins.append(dict(which=name, confidence=short(sure), accuracy=short(right), turns=int(turns)))
+                bins.append(dict(which=name, confidence=short(confidence), accuracy=short(right), turns=int(turns)))
         curve += [
             dict(which=name, coverage=short(share), risk=short(risk)) for share, risk in risk_curve(chances_Nm, gold_N)
         ]

@@ -76,7 +76,7 @@ def comparison(found: Comparison, sides: tuple[Side, Side], most: int) -> None:
         sides: What was compared.
         most: Changed turns that are shown of each corpus.
     """
-    if sides[0].scores == sides[1].scores:
+    if sides[0].evaluation_uri == sides[1].evaluation_uri:
         _say(f"both names are of one policy, {found.first}: name a round of a run as RUN:N")
     dialogues = _held_out(sides[0]) if most else {}
     for corpus in found.corpora:

@@ -45,30 +45,32 @@ class Side:
         return int(self.decision.inputs["round"])
 
     @property
-    def scores(self) -> str:
+    def evaluation_uri(self) -> str:
         """URI of the evaluation."""
         return str(self.decision.inputs["scores"])
 
     @cached_property
     def figures(self) -> Mapping[str, Any]:
         """Metrics of the evaluation by corpus, and those of replies under ``expression``."""
-        found: Mapping[str, Any] = json.loads((self.context.store.fetch(self.scores) / "metrics.json").read_text())
+        found: Mapping[str, Any] = json.loads(
+            (self.context.store.fetch(self.evaluation_uri) / "metrics.json").read_text()
+        )
         return found
 
     @cached_property
     def predictions(self) -> list[Prediction]:
         """What it predicted on held-out turns."""
-        return predictions(self.context.store, self.scores)
+        return predictions(self.context.store, self.evaluation_uri)
 
     @cached_property
     def spaces(self) -> dict[str, LabelSpace]:
         """Label spaces that it was scored with."""
-        return labels_of(self.context.store, self.scores)
+        return labels_of(self.context.store, self.evaluation_uri)
 
     @cached_property
     def prepared(self) -> tuple[str, Manifest | None]:
         """URI and manifest of the data that it learnt from and was scored on."""
-        made = self.context.store.manifest(self.scores)
+        made = self.context.store.manifest(self.evaluation_uri)
         uri = str(made.inputs.get("prepared", "")) if made else ""
         return uri, self.context.store.manifest(uri) if uri else None
 

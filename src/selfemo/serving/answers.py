@@ -94,8 +94,8 @@ class Answers:
         history = dialogue_of(asked.messages)
         if not history:
             raise Unknown("messages: there is none whose emotions could be read")
-        ask, scores = await self._read([history], form.space, record, receive)
-        text = json.dumps(self.service.form(form, scores[0]), ensure_ascii=False)
+        ask, likelihoods = await self._read([history], form.space, record, receive)
+        text = json.dumps(self.service.form(form, likelihoods[0]), ensure_ascii=False)
         chat = Chat(self.service, asked, record)
         prompt = sum(map(len, ask.prompts))
         details = {"prompt_tokens_details": {"cached_tokens": ask.reused}}
@@ -126,14 +126,14 @@ class Answers:
                 undo = self.sessions.remember(record.space, session, turns, record.consents)
             first = len(turns) - 1 if asked.last_only else 0
             histories = [[*earlier, *turns[: t + 1]] for t in range(first, len(turns))]
-            _, scores = await self._read(histories, label_space, record, receive, work)
+            _, likelihoods = await self._read(histories, label_space, record, receive, work)
         except BaseException:
             undo()
             raise
         finally:
             work.close()
         numbers = range(before + first, before + len(turns))
-        read = self.service.emotions(numbers, histories, label_space, scores)
+        read = self.service.emotions(numbers, histories, label_space, likelihoods)
         # Not if its first turns are forgotten, or some came with requests whose clients had not agreed.
         if self.collector is not None and before == len(earlier) and agreed:
             named = session.name if session else ""
@@ -154,7 +154,7 @@ class Answers:
         receive: Receive,
         work: Work | None = None,
     ) -> tuple[LikelihoodAsk, tuple[tuple[float, ...], ...]]:
-        """Exact scores of all answers for the last turn of each history."""
+        """Exact log-likelihoods of all answers for the last turn of each history."""
         work = work or self.scheduler.place()
         try:
             ask = await self._made(lambda: self.service.reading(histories, label_space, record.space))
@@ -162,21 +162,21 @@ class Answers:
             work.close()
             raise
         work.begin(ask)
-        scores = await work.unless_left(_scores(work), receive)
+        likelihoods = await work.unless_left(_likelihoods(work), receive)
         record.tokens(sum(map(len, ask.prompts)), ask.reused, 0)
-        return ask, scores
+        return ask, likelihoods
 
 
 def _nothing() -> None:
     """There is nothing to take back."""
 
 
-async def _scores(work: Work) -> tuple[tuple[float, ...], ...]:
+async def _likelihoods(work: Work) -> tuple[tuple[float, ...], ...]:
     async for events in work.events():
         for event in events:
             if isinstance(event, LikelihoodsFound):
-                return event.scores
-    raise AssertionError("events go on until there are scores")
+                return event.log_likelihoods
+    raise AssertionError("events go on until the likelihoods are found")
 
 
 class _Stream(StreamingResponse):

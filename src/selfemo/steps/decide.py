@@ -27,14 +27,14 @@ DRAWN = "selfemo.drawn"
 """Tag of a round's run: the decision whose figures it has."""
 
 
-def decide(config: Config, state: LoopState, challenger: str, scores: str, round: int) -> tuple[LoopState, str]:
+def decide(config: Config, state: LoopState, challenger: str, evaluation_uri: str, round: int) -> tuple[LoopState, str]:
     """Register the challenger, promote it through the gate, and say whether the loop goes on.
 
     Args:
         config: Of the run.
         state: Champion so far; round 0 has none.
         challenger: URI of what the round trained.
-        scores: URI of their evaluation.
+        evaluation_uri: URI of their evaluation.
         round: Number of the round.
 
     Returns:
@@ -45,7 +45,7 @@ def decide(config: Config, state: LoopState, challenger: str, scores: str, round
     trained = not state.policy or policy.uri != context.policies.find(state.policy).uri
 
     def work(out: Path, _: Path) -> dict[str, Any]:
-        made, scored = context.policies.manifest(challenger), context.store.manifest(scores)
+        made, scored = context.policies.manifest(challenger), context.store.manifest(evaluation_uri)
         assert made and scored  # the steps that made them have returned
         stopped = str(made.result.get("stopped", ""))
         if trained and state.policy:
@@ -53,16 +53,18 @@ def decide(config: Config, state: LoopState, challenger: str, scores: str, round
         if stopped or not trained:
             decision = Decision(False, stopped or "the filter kept nothing to train on")
         else:
-            before, ours = (predictions(context.store, uri) for uri in (state.scores, scores))
-            spaces = labels_of(context.store, scores)
+            before, ours = (predictions(context.store, uri) for uri in (state.scores, evaluation_uri))
+            spaces = labels_of(context.store, evaluation_uri)
             decision = gate.check(before, ours, spaces, config)
             if state.scores:
-                before, ours = (corrected_predictions(context.store, uri) for uri in (state.scores, scores))
+                before, ours = (corrected_predictions(context.store, uri) for uri in (state.scores, evaluation_uri))
                 decision = gate.with_corrections(decision, before, ours, spaces, config)
         misses = 0 if decision.promoted else state.misses + 1
         go_on = (trained or bool(stopped)) and round < config.loop.rounds and misses < config.loop.patience
-        champion = (policy.uri, scores) if decision.promoted else (state.policy, state.scores)
-        row = RoundRow.of(context.store, round, made, scored, decision.promoted, stopped, scores == state.scores)
+        champion = (policy.uri, evaluation_uri) if decision.promoted else (state.policy, state.scores)
+        row = RoundRow.of(
+            context.store, round, made, scored, decision.promoted, stopped, evaluation_uri == state.scores
+        )
         (out / "decision.json").write_text(json.dumps(decision.to_dict(), indent=1))
         return {
             **LoopState(*champion, misses, go_on)._asdict(),
@@ -74,18 +76,20 @@ def decide(config: Config, state: LoopState, challenger: str, scores: str, round
 
     inputs = {
         "challenger": challenger,
-        "scores": scores,
+        "scores": evaluation_uri,
         "champion": state.policy,
         "champion_scores": state.scores,
         "misses": state.misses,
         "round": round,
     }
     done = context.step("decide", round, inputs, work)
-    _record(context, done, state, policy, scores, round)
+    _record(context, done, state, policy, evaluation_uri, round)
     return LoopState(**{name: done.result[name] for name in LoopState._fields}), done.uri
 
 
-def _record(context: Context, done: Published, state: LoopState, policy: Policy, scores: str, round: int) -> None:
+def _record(
+    context: Context, done: Published, state: LoopState, policy: Policy, evaluation_uri: str, round: int
+) -> None:
     """Record a decision in MLflow; runs for a resumed decision too, and changes nothing twice."""
     registry = context.registry
     run = registry.round(round)
@@ -107,7 +111,7 @@ def _record(context: Context, done: Published, state: LoopState, policy: Policy,
             "selfemo.code": done.manifest.code,
         }
         tags = {
-            "selfemo.scores": scores,
+            "selfemo.scores": evaluation_uri,
             "selfemo.decision": done.uri,
             "selfemo.gate": "passed" if result["promoted"] else "closed",
             "selfemo.gate_reason": result["reason"],
@@ -118,7 +122,7 @@ def _record(context: Context, done: Published, state: LoopState, policy: Policy,
         # What another run's guard stopped stays stopped: this run only took it over, and has nothing to say of it.
         (tags if ours or result["stopped"] else lineage)["selfemo.stopped"] = result["stopped"]
         version = registry.versions.register(policy.uri, run, tags, lineage)
-        outcome = after_decision(context, registry.versions.get(version), decision, state.policy, scores)
+        outcome = after_decision(context, registry.versions.get(version), decision, state.policy, evaluation_uri)
         registry.tags(run, {"selfemo.model_version": version, "selfemo.registry": outcome})
         _publish_card(context, done, policy, version, run)
         follow(registry)
@@ -145,7 +149,7 @@ def _draw(context: Context, decided: Sequence[str], uri: str, run: str) -> None:
     """
     from selfemo.report.draw import png
     from selfemo.report.evidence import read_round
-    from selfemo.report.parts import over, section_of
+    from selfemo.report.sections import over, section_of
 
     rounds = [found for found in (read_round(context, one) for one in decided) if found]
     rounds.sort(key=lambda r: r.number)

@@ -109,14 +109,14 @@ def answer(
         progress.advance(len(cut))
 
 
-def judged_on(store: Store, scores: str) -> list[Dialogue]:
+def scored_on(store: Store, evaluation_uri: str) -> list[Dialogue]:
     """The held-out dialogues of the data that an evaluation read; none where that is not known, or not there any more.
 
     Args:
         store: That holds both.
-        scores: URI of the evaluation; empty for none.
+        evaluation_uri: URI of the evaluation; empty for none.
     """
-    manifest = store.manifest(scores) if scores else None
+    manifest = store.manifest(evaluation_uri) if evaluation_uri else None
     prepared = str(manifest.inputs.get("prepared", "")) if manifest else ""
     if not prepared or store.manifest(prepared) is None:
         return []

@@ -53,12 +53,12 @@ def feedback(context: Context) -> Published | None:
         last = context.registry.earlier(config.cycle.schedule) if config.cycle else None
         told = {} if last is None else last.data.tags
         before = told.get("selfemo.feedback", "")
-        said, heard = _known(context, before)
+        said, known = _known(context, before)
         return {
             "conversations": len(taken),
             "corrections": len(corrections),
             "new_conversations": sum(d.id not in said for d in taken),
-            "new_corrections": sum((row.dialogue, row.turn, row.labels) not in heard for row in corrections),
+            "new_corrections": sum((row.dialogue, row.turn, row.labels) not in known for row in corrections),
             "left_out": sum(foreign.values()),
             "earlier": before,
             "earlier_prepared": told.get("selfemo.prepared", "") if before else "",

@@ -164,9 +164,9 @@ def kept_checkpoints(context: Context, uri: str) -> Checkpoints | None:
     if not in_store(config):
         return None
     # Machines that share a volume write to one disk: what is there, one process uploads.
-    part, parts = (0, 1) if config.cluster.volume else processes.node()
+    disk, disks = (0, 1) if config.cluster.volume else processes.node()
     place = f"{stored.place(context.store, uri)}/{_kind(config)}"
-    return Checkpoints(context.store, place, part, parts)
+    return Checkpoints(context.store, place, disk, disks)
 
 
 def forget_checkpoints(context: Context, uri: str) -> None:

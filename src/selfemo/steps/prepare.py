@@ -27,7 +27,7 @@ from selfemo.steps.feedback import feedback, read_feedback, write_corrections
 log = logging.getLogger(__name__)
 
 CORRECTED = "corrected.jsonl"
-"""File of prepared data: corrected conversations that judge, where a run reads what came back."""
+"""File of prepared data: corrected conversations that are held out, where a run reads what came back."""
 SHOWN = 10
 """Corrections that are left out, and named."""
 
@@ -62,7 +62,7 @@ def prepare(config: Config) -> Published:
         write_jsonl(out / "held_out.jsonl", divided.held_out)
         (out / "warmup.json").write_text(json.dumps(joined.warmup, indent=1))
         if came:
-            write_jsonl(out / CORRECTED, joined.judging)
+            write_jsonl(out / CORRECTED, joined.held_out)
             write_corrections(out / "corrections.jsonl", joined.used)
         (out / "quarantine.jsonl").write_text("".join(json.dumps(q) + "\n" for q in corpora.quarantine))
         return {
@@ -126,7 +126,7 @@ def _of_feedback(
     return {
         "joined_conversations": joined.joined,
         "corrected_turns": len(joined.used),
-        "judging_dialogues": len(joined.judging),
+        "judging_dialogues": len(joined.held_out),
         "unused_corrections": len(joined.unused),
         "feedback_copies": joined.leaked,
         **{key: read[key] for key in ("new_conversations", "new_corrections")},

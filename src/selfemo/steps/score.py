@@ -121,11 +121,11 @@ def metrics_of(shards: Sequence[Path], spaces: Spaces, config: Config, out: Path
         of_corpus = [r for r in rows if r.corpus == corpus]
         scores[corpus] = summarise(of_corpus, spaces[corpus], config)
         known[corpus] = calibrate(of_corpus, spaces[corpus])
-    judged = [row for shard in shards for row in _corrected(shard)]
-    for corpus in dict.fromkeys(r.corpus for r in judged):
-        scores[f"corrected/{corpus}"] = summarise([r for r in judged if r.corpus == corpus], spaces[corpus], config)
-    if judged:
-        write_records(out / CORRECTED, judged)
+    corrected = [row for shard in shards for row in _corrected(shard)]
+    for corpus in dict.fromkeys(r.corpus for r in corrected):
+        scores[f"corrected/{corpus}"] = summarise([r for r in corrected if r.corpus == corpus], spaces[corpus], config)
+    if corrected:
+        write_records(out / CORRECTED, corrected)
     scores["expression"] = dict(consistency(replies))
     write_spaces(out / SPACES, spaces)
     write_calibration(out / CALIBRATION, known)

@@ -1,8 +1,8 @@
 """Checkpoints of a training step in the store: where a machine is lost, another one goes on from the newest of them.
 
-A checkpoint has as many parts as there are disks that hold some of its files: one, where all processes write to the
-same disk. A part is published as an artifact is, files first and its manifest, with sizes and hashes, last. The
-checkpoint is complete when all of its parts are there, and only then are older ones removed.
+A checkpoint may lie on several disks: each machine has one, or all processes write to the same. A disk's share of it
+is published as an artifact is, files first and its manifest, with sizes and hashes, last. The checkpoint is complete
+when the shares of all disks are there, and only then are older ones removed.
 
     s3://bucket/demo/checkpoints/round-1/train-3f2a.../ddp-2/checkpoint-8/part-0/manifest.json
     s3://bucket/demo/checkpoints/round-1/train-3f2a.../ddp-2/checkpoint-8/part-0/files-9c41.../optimizer.pt
@@ -53,14 +53,14 @@ class Checkpoints:
     Attributes:
         store: That holds them.
         uri: Directory of them all: those of another number of processes or strategy have another one.
-        part: Number of this disk.
-        parts: How many disks there are.
+        disk: Number of this disk, of those that hold files of a checkpoint.
+        disks: How many there are.
     """
 
     store: Store
     uri: str
-    part: int = 0
-    parts: int = 1
+    disk: int = 0
+    disks: int = 1
 
     def newest(self) -> str | None:
         """Name of the newest complete one, such as ``checkpoint-8``; None if there is none."""
@@ -68,11 +68,11 @@ class Checkpoints:
         for stored in self.store.backend(self.uri).scan(self.uri):
             if match := _MARKER.fullmatch(stored.name):
                 found[int(match[1])].add(int(match[2]))
-        complete = [step for step, parts in found.items() if parts == set(range(self._parts_of(step)))]
+        complete = [step for step, disks in found.items() if disks == set(range(self._disks_of(step)))]
         return f"checkpoint-{max(complete)}" if complete else None
 
-    def _parts_of(self, step: int) -> int:
-        """Of how many parts a checkpoint is; the first says so. 0 without it, or if its manifest is damaged."""
+    def _disks_of(self, step: int) -> int:
+        """On how many disks a checkpoint lies; the first's share says so. 0 without it, or if its manifest is damaged."""
         try:
             manifest = self.store.manifest(f"{self.uri}/checkpoint-{step}/part-0")
         except CorruptArtifact:
@@ -80,19 +80,19 @@ class Checkpoints:
         return int(manifest.result["parts"]) if manifest else 0
 
     def save(self, directory: Path, name: str) -> None:
-        """Upload this disk's part of a checkpoint; when that completes it, all others are removed.
+        """Upload this disk's share of a checkpoint; when that completes it, all others are removed.
 
         Args:
             directory: This disk's files.
             name: Of the checkpoint.
         """
-        result = {"parts": self.parts}
-        self.store.publish(directory, f"{self.uri}/{name}/part-{self.part}", step="checkpoint", result=result)
+        result = {"parts": self.disks}
+        self.store.publish(directory, f"{self.uri}/{name}/part-{self.disk}", step="checkpoint", result=result)
         if self.newest() == name:
             self.remove_others(name)
 
     def fetch(self, name: str, directory: Path) -> None:
-        """Make a checkpoint's directory, out of all of its parts; the hash of every file is checked.
+        """Make a checkpoint's directory, of the shares of all its disks; the hash of every file is checked.
 
         Args:
             name: Of the checkpoint.
@@ -105,16 +105,16 @@ class Checkpoints:
         shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
         (partial / "whole").mkdir(parents=True)
         try:
-            part, parts = 0, 1
-            while part < parts:
-                uri = f"{self.uri}/{name}/part-{part}"
+            disk, disks = 0, 1
+            while disk < disks:
+                uri = f"{self.uri}/{name}/part-{disk}"
                 manifest = self.store.manifest(uri)
                 if manifest is None or not self._has_files(uri, manifest):
                     raise CorruptArtifact("a part of this checkpoint is gone", where=uri)
                 with heartbeat(f"fetching {uri}"):
-                    self.store.download(uri, manifest, partial / str(part))
-                shutil.copytree(partial / str(part), partial / "whole", dirs_exist_ok=True, copy_function=shutil.move)
-                part, parts = part + 1, int(manifest.result["parts"])
+                    self.store.download(uri, manifest, partial / str(disk))
+                shutil.copytree(partial / str(disk), partial / "whole", dirs_exist_ok=True, copy_function=shutil.move)
+                disk, disks = disk + 1, int(manifest.result["parts"])
             (partial / "whole").rename(directory)
         finally:
             shutil.rmtree(partial, ignore_errors=True)

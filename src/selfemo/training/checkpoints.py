@@ -45,7 +45,7 @@ def restore(directory: Path, kept: Checkpoints | None) -> str | None:
     if _first_on_disk(kept):
         for cut_off in directory.glob(".upload-*"):
             shutil.rmtree(cut_off)
-        if kept is not None and kept.parts > 1:
+        if kept is not None and kept.disks > 1:
             shutil.rmtree(directory, ignore_errors=True)  # no disk has the whole of a checkpoint: the store has
         _drop_incomplete(directory)
     gather_object([None])  # nobody looks before that is done
@@ -81,7 +81,7 @@ def _fetch(directory: Path, kept: Checkpoints) -> None:
 
 def _first_on_disk(kept: Checkpoints | None) -> bool:
     """Whether this process is the one that sees to its disk."""
-    return processes.local_rank() == 0 if kept is not None and kept.parts > 1 else processes.rank() == 0
+    return processes.local_rank() == 0 if kept is not None and kept.disks > 1 else processes.rank() == 0
 
 
 def _last(directory: Path) -> str | None:

@@ -163,10 +163,10 @@ class GroupRewards:
         fit_G, agreement_G, valid_G = np.zeros((3, len(texts)))
         if valid:
             assert self.listener is not None  # made whenever there are expression samples
-            heard = [(*sample.history, Utterance(speaker=sample.role, text=answers[i].reply or "")) for i in valid]
+            histories = [(*sample.history, Utterance(speaker=sample.role, text=answers[i].reply or "")) for i in valid]
             candidates = [
                 Candidate(text=texts[i], labels=answers[i].labels, reply=answers[i].reply, reading=written(chances_A))
-                for i, chances_A in zip(valid, self.listener.read(heard, [space] * len(valid)), strict=True)
+                for i, chances_A in zip(valid, self.listener.read(histories, [space] * len(valid)), strict=True)
             ]
             for i, candidate in zip(valid, grade(candidates, space, self.config), strict=True):
                 fit_G[i], agreement_G[i], valid_G[i] = candidate.score, candidate.confidence, 1.0

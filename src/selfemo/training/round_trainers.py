@@ -194,13 +194,13 @@ class SelfGrpoTrainer(RoundStep, PackedGrpoTrainer):
         parts_NGP = self._parts.reshape(-1, grpo.group, len(PARTS))
         rewards_NG = combine(parts_NGP, weights_of(self.run_config))
         samples = [self.samples[row["index"]] for row in inputs[:: grpo.group]]
-        sure: Floats = parts_NGP[..., list(PARTS).index("consistency")].mean(axis=1)
+        group_confidence: Floats = parts_NGP[..., list(PARTS).index("consistency")].mean(axis=1)
         weight = np.array([self.weight[row["index"]] for row in inputs[:: grpo.group]])
         scaled = advantages(rewards_NG, self.share * weight, grpo.sigma_min)
         old = output["advantages"]
         output["advantages"] = torch.as_tensor(scaled.ravel(), dtype=old.dtype, device=old.device)
         understands = np.array([s.task == "understanding" for s in samples])
-        self._note_groups(sure, weight, constant_groups(rewards_NG), rewards_NG.mean(axis=1), understands)
+        self._note_groups(group_confidence, weight, constant_groups(rewards_NG), rewards_NG.mean(axis=1), understands)
         return output
 
     def note(self, name: str, value: float) -> None:
@@ -210,9 +210,9 @@ class SelfGrpoTrainer(RoundStep, PackedGrpoTrainer):
     def _note_groups(self, *columns: np.ndarray) -> None:
         """Log means over the groups of all ranks: confidence, weight, constant, reward, and it by task."""
         mine = torch.tensor(np.stack(columns, axis=1), dtype=torch.float32, device=self.accelerator.device)
-        sure, weight, constant, reward, understands = self.accelerator.gather(mine).T
+        group_confidence, weight, constant, reward, understands = self.accelerator.gather(mine).T
         log = self._metrics["train" if self.model.training else "eval"]
-        log["group_confidence"].append(sure.mean().item())
+        log["group_confidence"].append(group_confidence.mean().item())
         log["group_weight"].append(weight.mean().item())
         log["zero_variance"].append(constant.mean().item())
         for task, chosen in (("understanding", understands == 1), ("expression", understands == 0)):

@@ -36,28 +36,29 @@ from selfemo.training.understanding import Understanding
 
 
 def weights(samples: Sequence[Sample], gold: Sequence[Dialogue], config: Config) -> Floats:
-    """``w_g``: what each sample counts, by how sure its target is and by the target's first label.
+    """``w_g``: what each sample counts, by the confidence of its target and by the target's first label.
 
-    How sure it was when it was made: the policy's own agreement grows with what it learns, right or wrong.
+    The confidence is that of the time when the sample was made: a policy agrees with itself the more it learns, be that
+    right or wrong.
 
     Args:
         samples: Of both tasks.
         gold: Labelled dialogues; may be none.
         config: Section ``grpo``.
     """
-    trust, known = np.array([s.confidence for s in samples]), np.array([s.gold for s in samples])
-    sure = group_weight(trust, known, config.grpo.confidence_low, config.grpo.confidence_high)
-    return np.asarray(sure * balance(samples, gold, config.grpo.balance))
+    confidence, is_gold = np.array([s.confidence for s in samples]), np.array([s.gold for s in samples])
+    group_weights = group_weight(confidence, is_gold, config.grpo.confidence_low, config.grpo.confidence_high)
+    return np.asarray(group_weights * balance(samples, gold, config.grpo.balance))
 
 
 def balance(samples: Sequence[Sample], gold: Sequence[Dialogue], power: float) -> Floats:
     """What each sample's group counts, by its target's first label; each task and corpus for itself."""
     found = np.ones(len(samples))
-    known = gold_counts(gold)
+    counts = gold_counts(gold)
     kinds = [(s.task, s.corpus) for s in samples]
     for kind in set(kinds):
         mine = [i for i, k in enumerate(kinds) if k == kind]
-        found[mine] = label_balance([samples[i].target[0] for i in mine], known.get(kind[1], {}), power)
+        found[mine] = label_balance([samples[i].target[0] for i in mine], counts.get(kind[1], {}), power)
     return found
 
 
@@ -102,7 +103,7 @@ def self_grpo(
     steps = grpo.epochs * made.steps * (grpo.iterations if sampled else 1)
     learnt = [s for s, e in zip(samples, exact, strict=True) if e]
     room = prompter.room(spaces.values())
-    parts: dict[str, Any] = {
+    trainer_arguments: dict[str, Any] = {
         "understanding": Understanding(learnt, spaces, made.exact * weight[exact], steps, prompter, config),
         "replay": Replay(gold, spaces, prompter, config),
         "config": config,
@@ -133,18 +134,18 @@ def self_grpo(
     check_processes(given, config)
     with meter("SELF-GRPO", steps) as progress:
         # After the arguments: ZeRO-3 shares the weights out while they are loaded.
-        parts |= {"args": given, "processing_class": tokenizer, "callbacks": [Recorder(progress, log)]}
-        parts["model"] = load_model(base, trainable_adapter=grpo.lora_rank > 0)
+        trainer_arguments |= {"args": given, "processing_class": tokenizer, "callbacks": [Recorder(progress, log)]}
+        trainer_arguments["model"] = load_model(base, trainable_adapter=grpo.lora_rank > 0)
         trainer: Trainer
         if sampled:
-            parts |= {"weight": weight[~exact], "share": made.sampled, "steps": made.steps, "room": room}
-            trainer = _grpo_trainer(sampled, spaces, prompter, listener, lora, parts)
+            trainer_arguments |= {"weight": weight[~exact], "share": made.sampled, "steps": made.steps, "room": room}
+            trainer = _grpo_trainer(sampled, spaces, prompter, listener, lora, trainer_arguments)
         else:
             if lora is not None:
                 from peft import get_peft_model
 
-                parts["model"] = get_peft_model(parts["model"], lora)
-            trainer = ExactTrainer(train_dataset=list(range(steps * world())), **parts)
+                trainer_arguments["model"] = get_peft_model(trainer_arguments["model"], lora)
+            trainer = ExactTrainer(train_dataset=list(range(steps * world())), **trainer_arguments)
         run(trainer, workdir, kept)
     save(trainer, tokenizer, out, over if grpo.lora_rank and not grpo.lora_merge else None)
     return int(trainer.state.global_step)
@@ -216,10 +217,10 @@ def _grpo_trainer(
     prompter: Prompter,
     listener: Player | None,
     lora: Any,
-    parts: dict[str, Any],
+    trainer_arguments: dict[str, Any],
 ) -> SelfGrpoTrainer:
     """TRL's trainer for what is sampled."""
-    config: Config = parts["config"]
+    config: Config = trainer_arguments["config"]
     # Two samples can come to the same prompt after windowing: both are learnt, each group for its own target.
     prompts = [prompt_of(sample, spaces, prompter) for sample in samples]
     data = Dataset.from_dict({"prompt": [str(i) for i in range(len(samples))], "index": list(range(len(samples)))})
@@ -229,7 +230,7 @@ def _grpo_trainer(
         reward_funcs=GroupRewards(samples, spaces, config, listener).functions,
         train_dataset=data,
         peft_config=lora,
-        **parts,
+        **trainer_arguments,
     )
     if listener is not None:
         assert isinstance(listener.engine, TransformersEngine)

@@ -12,7 +12,7 @@ from components.decide.component import decide
 from components.images import DEFAULT
 from pipelines.compile import COMPILED, SIZES
 from pipelines.local import for_here
-from pipelines.loop import judge
+from pipelines.loop import evaluate_and_decide
 from pipelines.place import BACKOFF, STEPS
 from selfemo.config.cluster import ClusterSettings
 from selfemo.loop import LoopState
@@ -88,7 +88,7 @@ def test_self_play_and_evaluation_fan_out_over_the_shards_that_prepare_counts(sp
 def test_the_loops_state_is_what_its_components_and_its_rounds_put_out() -> None:
     kinds = {str: "String", int: "Integer", bool: "Boolean"}
     fields = {name: kinds[kind] for name, kind in LoopState.__annotations__.items()}
-    for component in (decide, carry, judge(ClusterSettings(), DEFAULT)):
+    for component in (decide, carry, evaluate_and_decide(ClusterSettings(), DEFAULT)):
         outputs = component.component_spec.outputs
         assert {n: o.type for n, o in outputs.items() if not o.type.startswith("system.")} == fields, component.name
 

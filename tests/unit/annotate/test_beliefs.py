@@ -136,11 +136,11 @@ def test_a_runs_weights_are_evaluated_beside_them(tmp_path: Path, tiny: Path, sc
     made = {"config": "", "code": "", "result": {}}
     context.store.publish(tiny, weights, step="train", inputs={}, **made)
     policy = context.policies.find(weights)
-    assert belief.scores_of(context, weights, policy) == ""
+    assert belief.evaluation_of(context, weights, policy) == ""
     for name, of in (("score-000000000000", "s3://other"), ("score-aaaaaaaaaaaa", weights)):
         uri = context.store.uri("run", "round-1", name)
         context.store.publish(scores, uri, step="score", inputs={"policy": of}, **made)
-    found = belief.scores_of(context, weights, policy)
+    found = belief.evaluation_of(context, weights, policy)
     assert found.endswith("/score-aaaaaaaaaaaa")
     assert belief.known_of(context, found, "sample", SPACE) is not None
 
@@ -151,10 +151,10 @@ def test_a_registered_version_names_its_evaluation(small_local: configuration.Co
     number = versions.register(str(tiny), context.registry.round(1), {belief.SCORES: "file:///scores"})
     versions.set_alias("champion", number)
     for name in (f"models:/{small_local.mlflow.model}@champion", f"models:/{small_local.mlflow.model}/{number}"):
-        assert belief.scores_of(context, name, context.policies.find(name)) == "file:///scores"
+        assert belief.evaluation_of(context, name, context.policies.find(name)) == "file:///scores"
 
 
 def test_policies_that_no_store_holds_have_none(tmp_path: Path, tiny: Path) -> None:
     config = configuration.load(None, [f"store.root={tmp_path.as_uri()}", f"workdir={tmp_path}"])
     policies = Policies(config, Store(tmp_path.as_uri(), tmp_path / "cache"), lambda name: name, tmp_path / "models")
-    assert belief.scores_of(Context(config), str(tiny), policies.find(str(tiny))) == ""
+    assert belief.evaluation_of(Context(config), str(tiny), policies.find(str(tiny))) == ""

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from selfemo.annotate import parts
+from selfemo.annotate import batches
 from selfemo.cli import main
 from selfemo.data.dialogue import Dialogue, Utterance
 from selfemo.method.player import Player, written
@@ -23,19 +23,19 @@ from tests.spaces import SPACES
 from tests.unit.annotate.conftest import LABELS, Annotator
 from tests.unit.annotate.dying import dies
 
-PART = 16
+BATCH = 16
 
 
 @pytest.fixture(autouse=True)
-def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "PART", PART)
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "BATCH", BATCH)
 
 
 @pytest.fixture(scope="module")
 def said(dialogues: list[Dialogue]) -> list[tuple[str, int, Utterance]]:
-    """Some turns, and a dialogue that is longer than a part and than a history."""
+    """Some turns, and a dialogue that is longer than a batch and than a history."""
     short = [(d.id, t, u) for d in dialogues[:6] for t, u in enumerate(d.turns)]
-    turns = [u for d in dialogues[6:16] for u in d.turns][: PART + 30]
+    turns = [u for d in dialogues[6:16] for u in d.turns][: BATCH + 30]
     return short + [("long", t, u) for t, u in enumerate(turns)]
 
 
@@ -110,28 +110,28 @@ def test_processes_and_shards_come_to_the_same_file(annotate: Annotator, source:
     whole = annotate(source, "out.csv").out.read_bytes()
     assert annotate(source, "two.csv", "--processes", "2").out.read_bytes() == whole
     for number in (2, 0):
-        done = annotate(source, "parted.csv", "--shard", f"{number}/3")
+        done = annotate(source, "sharded.csv", "--shard", f"{number}/3")
         assert done.code == 0, done.stderr
         assert not done.out.exists()
         assert f"shard {number} of 3 is done; others are not" in done.stdout
-    assert annotate(source, "parted.csv", "--shard", "1/3").out.read_bytes() == whole
+    assert annotate(source, "sharded.csv", "--shard", "1/3").out.read_bytes() == whole
     assert "two.csv" in (found := left(annotate))
     assert [name for name in found if name.startswith(".")] == []
 
 
 def _killed(arguments: list[str], after: int) -> None:
-    """The command in a process that is killed when it has read so many parts."""
-    parts.BATCH = PART
-    read, count = parts.Worker.read, 0
+    """The command in a process that is killed when it has read so many batches."""
+    batches.BATCH = BATCH
+    read, count = batches.Worker.read, 0
 
-    def counted(worker: Any, part: int) -> int:
+    def counted(worker: Any, batch: int) -> int:
         nonlocal count
         if count == after:
             os.kill(os.getpid(), signal.SIGKILL)
         count += 1
-        return read(worker, part)
+        return read(worker, batch)
 
-    pytest.MonkeyPatch().setattr(parts.Worker, "read", counted)  # in this process alone
+    pytest.MonkeyPatch().setattr(batches.Worker, "read", counted)  # in this process alone
     main(arguments)
 
 
@@ -146,16 +146,16 @@ def test_killed_it_goes_on_and_done_it_does_nothing(
     assert process.exitcode == -signal.SIGKILL
     assert not (annotate.place / "out.csv").exists()
     read: list[int] = []
-    own = parts.Worker.read
+    own = batches.Worker.read
 
-    def noted(worker: parts.Worker, part: int) -> int:
-        read.append(part)
-        return own(worker, part)
+    def noted(worker: batches.Worker, batch: int) -> int:
+        read.append(batch)
+        return own(worker, batch)
 
-    monkeypatch.setattr(parts.Worker, "read", noted)
+    monkeypatch.setattr(batches.Worker, "read", noted)
     done = annotate(source, "out.csv")
     assert done.out.read_bytes() == whole
-    assert read == list(range(3, -(-done.report["turns"] // PART)))
+    assert read == list(range(3, -(-done.report["turns"] // BATCH)))
     read.clear()
     again = annotate(source, "out.csv")
     assert (again.code, again.stdout.splitlines()[-1], read) == (0, done.stdout.splitlines()[-1], [])
@@ -167,7 +167,7 @@ def test_a_process_that_dies_is_told_and_what_was_read_stays(
 ) -> None:
     annotate(source, "out.csv", "--shard", "0/2")
     with monkeypatch.context() as patched:
-        patched.setattr(parts, "_start", dies)
+        patched.setattr(batches, "_start", dies)
         done = annotate(source, "out.csv", "--processes", "2")
     assert done.code == 2
     assert "a process died" in done.stderr
@@ -175,15 +175,15 @@ def test_a_process_that_dies_is_told_and_what_was_read_stays(
     assert not done.out.exists()
     again = annotate(source, "out.csv")
     assert again.code == 0
-    assert f"{-(-again.report['turns'] // (2 * PART)) * PART} turns were read before" in again.stderr
+    assert f"{-(-again.report['turns'] // (2 * BATCH)) * BATCH} turns were read before" in again.stderr
 
 
-def test_a_part_that_is_cut_short_is_read_again(annotate: Annotator, source: Path) -> None:
+def test_a_batch_that_is_cut_short_is_read_again(annotate: Annotator, source: Path) -> None:
     whole = annotate(source, "whole.csv").out.read_bytes()
     annotate(source, "out.csv", "--shard", "0/2")
     (place,) = (f for f in annotate.place.iterdir() if f.name.startswith(".out.csv."))
-    part = place / "parts" / f"{0:08d}.f4"
-    part.write_bytes(part.read_bytes()[:-4])
+    batch = place / "parts" / f"{0:08d}.f4"
+    batch.write_bytes(batch.read_bytes()[:-4])
     assert annotate(source, "out.csv", "--shard", "1/2").stdout.splitlines()[-1].startswith("shard 1 of 2 is done")
     assert annotate(source, "out.csv", "--shard", "0/2").out.read_bytes() == whole
 

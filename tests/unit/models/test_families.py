@@ -47,7 +47,7 @@ def test_samples_are_as_likely_as_a_plain_pass_says(family: str, tiny: Path) -> 
     reference = model(config(family))
     prompts, answers = _prompts()
     groups = engine.sample(prompts, range(len(prompts)), Sampling(3, 12))
-    scores = engine.score(prompts, [[a] for a in answers])
+    scores = engine.log_likelihoods(prompts, [[a] for a in answers])
     with torch.no_grad():
         for prompt, group, answer, (score,) in zip(prompts, groups, answers, scores, strict=True):
             for completion in group:
@@ -70,10 +70,10 @@ def test_a_servers_steps_give_what_whole_calls_give_or_the_family_is_not_stepped
     found: dict[object, object] = {}
     for ask in asks:  # each joins when the one before has begun
         stepper.add(ask)
-        found |= {event.ask: event.scores for event in stepper.step() if isinstance(event, LikelihoodsFound)}
+        found |= {event.ask: event.log_likelihoods for event in stepper.step() if isinstance(event, LikelihoodsFound)}
     while not stepper.idle():
-        found |= {event.ask: event.scores for event in stepper.step() if isinstance(event, LikelihoodsFound)}
-    for ask, expected in zip(asks, engine.score(prompts, [[a] for a in answers]), strict=True):
+        found |= {event.ask: event.log_likelihoods for event in stepper.step() if isinstance(event, LikelihoodsFound)}
+    for ask, expected in zip(asks, engine.log_likelihoods(prompts, [[a] for a in answers]), strict=True):
         assert found[ask] == (pytest.approx(expected, abs=1e-3),)
     draw = SampleAsk(prompts[0], 5, Sampling(2, 12))
     stepper.add(draw)
@@ -175,7 +175,7 @@ def test_a_prompt_beyond_the_positions_that_a_tree_may_hold_is_refused(tiny: Pat
     with pytest.raises(UserError, match="257 tokens long; on a tree this model reads 256"):
         engine.sample([list(range(10, 251))], [0], Sampling(1, 16))
     with pytest.raises(UserError, match="257 tokens long"):
-        engine.score([list(range(10, 260))], [[[5] * 7]])
+        engine.log_likelihoods([list(range(10, 260))], [[[5] * 7]])
 
 
 def test_a_dry_runs_miniature_of_layers_that_differ_can_be_loaded(tiny: Path, tmp_path: Path) -> None:

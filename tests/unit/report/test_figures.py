@@ -14,7 +14,7 @@ from selfemo.method.flywheel.reasons import Reason
 from selfemo.report import data_charts, draw, run_charts, score_charts
 from selfemo.report.evidence import Round
 from selfemo.report.figure import PAGE, PAPER, Figure
-from selfemo.report.parts import over, section_of, summary, tiles
+from selfemo.report.sections import over, section_of, summary, tiles
 from selfemo.shown import duration
 from tests.unit.report.made import run_of
 

@@ -17,7 +17,7 @@ def copy_key(text: str) -> str:
 
 
 def remove(training: Sequence[Dialogue], held_out: Sequence[Dialogue]) -> tuple[list[Dialogue], int]:
-    """Training dialogues without utterances whose normalised text is in a held-out dialogue.
+    """Training dialogues without utterances that have the copy key of one in a held-out dialogue.
 
     A dialogue loses the utterance itself and what follows it is kept: prompts read turns in order, and a gap
     does less harm than a copy.

@@ -87,7 +87,7 @@ class TurnReader:
         self, path: Path, columns: Columns, naming: Naming, refusals: Refusals, name: str = "", gap: float | None = None
     ) -> None:
         self.path, self.columns, self.naming, self.refuse = path, columns, naming, refusals
-        self.name, self.gap, self.part, self._heard = name, gap, 1, -math.inf
+        self.name, self.gap, self.part, self._said_at = name, gap, 1, -math.inf
         self.chat = plain(columns.speaker) in ("role", "authorrole", "from" if columns.turns else "")
 
     def turns(self, number: int, row: Mapping[str, Any]) -> Iterator[TurnRow]:
@@ -150,8 +150,8 @@ class TurnReader:
         if self.columns.dialogue == (FILE,):
             if self.gap is not None and place is not None:
                 seconds = place / 1000 if place > _MILLISECONDS else place
-                self.part += 0 < self.gap < seconds - self._heard < math.inf
-                self._heard = seconds
+                self.part += 0 < self.gap < seconds - self._said_at < math.inf
+                self._said_at = seconds
             return (self.name or self.path.stem, str(self.part))
         key = []
         for name in self.columns.dialogue:

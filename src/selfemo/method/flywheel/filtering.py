@@ -58,7 +58,7 @@ def filter_rollouts(
         else:
             counts = [known.get(corpus, {}).get(label, 0) for label in space.labels]
             readings = read(group, held_out[corpus], space)
-            result.heard(readings, group, corpus, space)
+            result.note_voices(readings, group, corpus, space)
             drafts += _understanding(group, readings, space, counts, config, result)
     order = {rollout.id: i for i, rollout in enumerate(rollouts)}
     drafts.sort(key=lambda d: (order[d.sample.parents[0]], d.sample.task))
@@ -88,13 +88,13 @@ def _understanding(
     usable = [bool(config.flywheel.use_gold and r.gold) for r in rollouts]
     gold = [space.mask(r.gold or ()) if u else 0 for r, u in zip(rollouts, usable, strict=True)]
     bounds, m = config.flywheel, len(space)
-    votes = label_shift_weights(marginals(readings.pooled_NA, space.answer_masks, m), known, bounds.calibration)
-    aligned_NA = reweighted(readings.pooled_NA, space.answer_masks, votes)
+    label_weights = label_shift_weights(marginals(readings.pooled_NA, space.answer_masks, m), known, bounds.calibration)
+    reweighted_NA = reweighted(readings.pooled_NA, space.answer_masks, label_weights)
     assessed = reasons_of_turns(
         readings.pooled_NA,
         space.answer_masks,
         m,
-        aligned_NA=aligned_NA,
+        reweighted_NA=reweighted_NA,
         target=np.array(gold, dtype=np.uint64),
         smoothing=config.rewards.smoothing,
         tau_reward=bounds.tau_reward,
@@ -118,9 +118,9 @@ def _understanding(
         if hit is not None:
             result.hits.append(hit)
         if assessed.reasons[i] == Reason.KEPT:
-            sure = float(assessed.confidence[i])
-            pooled, other = () if usable[i] else written(aligned_NA[i]), written(readings.other_NA[i])
-            sample = _sample(rollout, "understanding", target, usable[i], sure, posterior=other, consensus=pooled)
+            confidence = float(assessed.confidence[i])
+            pooled, other = () if usable[i] else written(reweighted_NA[i]), written(readings.other_NA[i])
+            sample = _sample(rollout, "understanding", target, usable[i], confidence, posterior=other, consensus=pooled)
             drafts.append(Draft(sample, " / ".join(f"{t.speaker}: {t.text}" for t in rollout.history[-3:]), 1, hit))
         else:
             reason = Reason(assessed.reasons[i])
@@ -168,10 +168,10 @@ def _expression(
         mean = float(np.mean([candidates[j].confidence for j in kept]))
         express = _sample(rollout, "expression", best.labels, False, mean, best.reply)
         drafts.append(Draft(express, best.reply, len(kept)))
-        heard = rollout.model_copy(
+        answered = rollout.model_copy(
             update={"history": (*rollout.history, Utterance(speaker=rollout.role, text=best.reply))}
         )
-        understand = _sample(heard, "understanding", best.labels, False, best.confidence, posterior=best.reading)
+        understand = _sample(answered, "understanding", best.labels, False, best.confidence, posterior=best.reading)
         # It repeats the candidate above, so it stands for no further one in the counts.
         drafts.append(Draft(understand, f"{rollout.role}: {best.reply}", 0))
     return drafts
@@ -198,7 +198,7 @@ def _sample(
     task: str,
     target: tuple[str, ...],
     gold: bool,
-    sure: float,
+    confidence: float,
     reply: str | None = None,
     posterior: Posterior = (),
     consensus: Posterior = (),
@@ -215,7 +215,7 @@ def _sample(
             role=rollout.role,
             target=target,
             gold=gold,
-            confidence=sure,
+            confidence=confidence,
             posterior=posterior,
             consensus=consensus,
             parents=(rollout.id,),

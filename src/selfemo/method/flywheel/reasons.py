@@ -80,7 +80,7 @@ def reasons_of_turns(
     tau_reward: float = 0.3,
     tau_low: float = 0.3,
     affinity: Floats | None = None,
-    aligned_NA: Floats | None = None,
+    reweighted_NA: Floats | None = None,
 ) -> Assessed:
     """Score and filter corpus turns, as arrays.
 
@@ -94,23 +94,23 @@ def reasons_of_turns(
         tau_reward: Least score of a turn that is kept.
         tau_low: Least confidence of one.
         affinity: Label affinity, or None.
-        aligned_NA: What the consensus is made of, if not of what is read: scores and confidence still are.
+        reweighted_NA: What the consensus is made of, if not of what is read: scores and confidence still are.
     """
-    labels_Nm = marginals(posterior_NA if aligned_NA is None else aligned_NA, answers_A, m)
+    labels_Nm = marginals(posterior_NA if reweighted_NA is None else reweighted_NA, answers_A, m)
     found = consensus(labels_Nm)
     known = np.zeros(len(found), dtype=bool) if target is None else target != 0
     target = found if target is None else np.where(known, target, found)
-    sure = expected_agreement(posterior_NA, iou_matrix(answers_A, smoothing, affinity))
+    confidence = expected_agreement(posterior_NA, iou_matrix(answers_A, smoothing, affinity))
     scores = (posterior_NA * smoothed_iou(answers_A[None], target[:, None], smoothing, affinity)).sum(axis=1)
     reasons = np.full(len(scores), Reason.KEPT, dtype=np.uint8)
     reasons[scores < tau_reward] = Reason.LOW_REWARD
-    reasons[sure < tau_low] = Reason.LOW_AGREEMENT
+    reasons[confidence < tau_low] = Reason.LOW_AGREEMENT
     reasons[known] = Reason.KEPT
-    return Assessed(reasons, scores, sure, labels_Nm, target)
+    return Assessed(reasons, scores, confidence, labels_Nm, target)
 
 
 def reasons_of_replies(
-    early: NDArray[np.uint8], scores: Floats, sure: Floats, tau_reward: float, tau_low: float
+    early: NDArray[np.uint8], scores: Floats, confidence: Floats, tau_reward: float, tau_low: float
 ) -> NDArray[np.uint8]:
     """The first reason that applies to each reply of one group ``(J,)``.
 
@@ -120,7 +120,7 @@ def reasons_of_replies(
     Args:
         early: ``(J,)`` reasons already known from the text.
         scores: ``(J,)`` expression scores ``x_j``.
-        sure: ``(J,)`` confidence of what is read in each.
+        confidence: ``(J,)`` confidence of what is read in each.
         tau_reward: Least score of a reply that is kept.
         tau_low: Least confidence of one.
     """
@@ -128,5 +128,5 @@ def reasons_of_replies(
     reasons[scores < tau_reward] = Reason.LOW_REWARD
     if len(scores) > 1 and constant_groups(scores[None])[0]:
         reasons[:] = Reason.TRIVIAL
-    reasons[sure < tau_low] = Reason.LOW_AGREEMENT
+    reasons[confidence < tau_low] = Reason.LOW_AGREEMENT
     return np.where(early != Reason.KEPT, early, reasons).astype(np.uint8)

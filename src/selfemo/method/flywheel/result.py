@@ -119,7 +119,7 @@ class Filtered:
         changed = ((self.earlier.get(turn, now), now) for turn, now in self.targets.items())
         return Counter(f"{before} > {now}" for before, now in changed if before != now)
 
-    def heard(self, readings: Readings, rollouts: Sequence[Rollout], corpus: str, space: LabelSpace) -> None:
+    def note_voices(self, readings: Readings, rollouts: Sequence[Rollout], corpus: str, space: LabelSpace) -> None:
         """Note how far the voices are right, and what they count.
 
         Args:

@@ -210,17 +210,17 @@ class LikelihoodGrowth(Growth):
         for path in self.paths:
             self.computed[path[:-1]] = False
         self.pending = np.flatnonzero(~self.computed)
-        self.scores = np.zeros(len(rows))
+        self.log_likelihoods = np.zeros(len(rows))
 
     @property
     def reusable(self) -> int:
         return int(np.argmax(np.isin(self.path, self.before)))
 
     def results(self) -> list[tuple[int, tuple[float, ...]]]:
-        """The scores by prompt."""
+        """The log-likelihoods by prompt."""
         found, start = [], 0
         for index in self.prompts:
             count = len(self.ask.answers[index])
-            found.append((index, tuple(self.scores[start : start + count].tolist())))
+            found.append((index, tuple(self.log_likelihoods[start : start + count].tolist())))
             start += count
         return found

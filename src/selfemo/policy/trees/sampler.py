@@ -109,13 +109,13 @@ class TransformersEngine:
                 progress(len(members))
         return results
 
-    def score(
+    def log_likelihoods(
         self,
         prompts: Sequence[TokenIds],
         answers: Sequence[Sequence[TokenIds]],
         progress: Callable[[int], None] = lambda _: None,
     ) -> list[tuple[float, ...]]:
-        """See :meth:`selfemo.policy.engine.Engine.score`."""
+        """See :meth:`selfemo.policy.engine.Engine.log_likelihoods`."""
         results: list[tuple[float, ...]] = [()] * len(prompts)
         room = [sum(len(answer) - 1 for answer in some) for some in answers]  # as nodes, without their last tokens
         with self._inference():

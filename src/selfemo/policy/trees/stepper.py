@@ -70,7 +70,7 @@ class TreeStepper:
         self.trunks, self.figures = Trunks(), TokenCounts()
         self._waiting: list[Growth] = []
         self._growing: list[Growth] = []
-        self._scores: dict[LikelihoodAsk, dict[int, tuple[float, ...]]] = {}
+        self._likelihoods: dict[LikelihoodAsk, dict[int, tuple[float, ...]]] = {}
 
     def _tokens(self) -> int:
         node = sum(2 * x.heads * x.width * x.dtype.itemsize for x in self.slabs.layers.values())
@@ -80,7 +80,7 @@ class TreeStepper:
         if isinstance(ask, SampleAsk):
             self._waiting.append(SampleGrowth(ask))
             return
-        self._scores[ask] = {}
+        self._likelihoods[ask] = {}
         room = [sum(map(len, some)) for some in ask.answers]
         for batch in batches(ask.prompts, room, SCORE_TOKENS):
             self._waiting += [LikelihoodGrowth(ask, tree) for tree in batch]
@@ -94,7 +94,7 @@ class TreeStepper:
             if index is None or (isinstance(growth, SampleGrowth) and not len(growth.rows)):
                 self._end(growth)
         if index is None and isinstance(ask, LikelihoodAsk):
-            self._scores.pop(ask, None)
+            self._likelihoods.pop(ask, None)
 
     def begun(self) -> Sequence[Ask]:
         return list(dict.fromkeys(g.ask for g in self._growing))
@@ -103,7 +103,7 @@ class TreeStepper:
         return not self._growing and not self._waiting
 
     def reset(self) -> None:
-        self._waiting, self._growing, self._scores = [], [], {}
+        self._waiting, self._growing, self._likelihoods = [], [], {}
         self.trunks = Trunks()
         self.slabs = Slabs(self.slabs.layers, self.device)
 
@@ -138,13 +138,13 @@ class TreeStepper:
         ids, depth = np.concatenate([p.ids for p in parts]), np.concatenate([p.depth for p in parts])
         self.figures.computed += len(ids)
         draws = Draws(self.ends)
-        scored: list[tuple[LikelihoodGrowth, Ints, int]] = []
+        asked_likelihoods: list[tuple[LikelihoodGrowth, Ints, int]] = []
         keep: list[Ints] = []
         start = count = 0
         for growth, nodes in asked:
             if isinstance(growth, LikelihoodGrowth):
                 wanted = np.flatnonzero(np.isin(nodes, growth.before))
-                scored.append((growth, nodes[wanted], count))
+                asked_likelihoods.append((growth, nodes[wanted], count))
             else:
                 assert isinstance(growth, SampleGrowth)
                 if not growth.live and not len(growth.pending):
@@ -164,31 +164,31 @@ class TreeStepper:
         logits = self.model(**fed, logits_to_keep=rows).logits[0]
         events: list[Event] = list(draws.made(logits))
         self.figures.drawn += len(events)
-        for scoring, nodes, first in scored:
-            self._score(scoring, nodes, logits[first : first + len(nodes)])
-            if not len(scoring.pending):
-                events += self._scored(scoring)
+        for likelihoods, nodes, first in asked_likelihoods:
+            self._add(likelihoods, nodes, logits[first : first + len(nodes)])
+            if not len(likelihoods.pending):
+                events += self._tree_done(likelihoods)
         for growth in draws.growths:
             if not len(growth.rows):
                 self._end(growth)
         return events
 
-    def _score(self, growth: LikelihoodGrowth, nodes: Ints, logits: torch.Tensor) -> None:
+    def _add(self, growth: LikelihoodGrowth, nodes: Ints, logits: torch.Tensor) -> None:
         which = np.flatnonzero(np.isin(growth.before, nodes))
         row = torch.from_numpy(np.searchsorted(nodes, growth.before[which])).to(self.device)
         tokens = torch.from_numpy(growth.tokens[which]).to(self.device)
         exact = logits.float()
         chosen = exact[row, tokens] - exact.logsumexp(-1)[row]
-        np.add.at(growth.scores, growth.owner[which], chosen.double().cpu().numpy())
+        np.add.at(growth.log_likelihoods, growth.owner[which], chosen.double().cpu().numpy())
 
-    def _scored(self, growth: LikelihoodGrowth) -> list[Event]:
+    def _tree_done(self, growth: LikelihoodGrowth) -> list[Event]:
         """A tree of an ask is done; the ask is, when all are."""
         self._end(growth)
-        found = self._scores[growth.ask]
+        found = self._likelihoods[growth.ask]
         found.update(growth.results())
         if len(found) < len(growth.ask.prompts):
             return []
-        del self._scores[growth.ask]
+        del self._likelihoods[growth.ask]
         return [LikelihoodsFound(growth.ask, tuple(found[i] for i in range(len(found))))]
 
     def _end(self, growth: Growth) -> None:

@@ -1,4 +1,4 @@
-"""One round's part of the page, and what the page says of all rounds: figures, tables, and the sentences on top."""
+"""One round's section of the page, and what the page says of all rounds: figures, tables, and the sentences on top."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class RoundSection:
         stages: Of the loop's picture.
         gate_rows: What the gate saw.
         groups: Figures, with a title and a note each.
-        sets, trust: Tables of label sets and of probabilities, under their headers.
+        sets, probabilities: Tables of label sets and of probabilities, under their headers.
         rejected: Task, reason and text of examples.
     """
 
@@ -52,10 +52,15 @@ class RoundSection:
     gate_rows: Sequence[tuple[str, ...]]
     groups: Sequence[tuple[str, str, Sequence[Figure]]]
     sets: Sequence[tuple[str, ...]]
-    trust: Sequence[tuple[str, ...]]
+    probabilities: Sequence[tuple[str, ...]]
     rejected: Sequence[tuple[str, str, str]]
     sets_headers: tuple[str, ...] = ("", "corpus", "turns of several", *SETS.values())
-    trust_headers: tuple[str, ...] = ("", "corpus", *PROBABILITIES.values(), *(f"surest {s:.0%}" for s in COVERAGES))
+    probability_headers: tuple[str, ...] = (
+        "",
+        "corpus",
+        *PROBABILITIES.values(),
+        *(f"surest {s:.0%}" for s in COVERAGES),
+    )
 
     @property
     def place(self) -> str:
@@ -69,7 +74,7 @@ class RoundSection:
 
 
 def section_of(round: Round, trained_by: Mapping[str, int]) -> RoundSection:
-    """Put a round's part together.
+    """Put a round's section together.
 
     Args:
         round: The round.
@@ -100,7 +105,7 @@ def section_of(round: Round, trained_by: Mapping[str, int]) -> RoundSection:
             ("How training went", "", [curves] if curves else []),
         ),
         sets=[row for name, found in scores for row in _sets(name, found)],
-        trust=[row for name, found in scores for row in _trust(name, found)],
+        probabilities=[row for name, found in scores for row in _probabilities(name, found)],
         rejected=_rejected(round),
     )
 
@@ -187,7 +192,7 @@ def _sets(name: str, scores: Scores) -> list[tuple[str, ...]]:
     ]
 
 
-def _trust(name: str, scores: Scores) -> list[tuple[str, ...]]:
+def _probabilities(name: str, scores: Scores) -> list[tuple[str, ...]]:
     return [
         (
             name,

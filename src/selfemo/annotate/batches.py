@@ -1,7 +1,7 @@
-"""Turns are read a part at a time, in this process or in several; each part is a file, whole or not there at all.
+"""Turns are read a batch at a time, in this process or in several; each batch is a file, whole or not there at all.
 
-Parts are cut by number of turns, whoever reads them: what is scored together is the same for any number of processes
-and shards, and so is the result.
+Batches are cut by number of turns, whoever reads them: what is computed together is the same for any number of
+processes and shards, and so is the result.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from selfemo.method.player import Player
 
 BATCH = 1024
-"""Turns of a part: what is read again after a kill, at most, in each process."""
+"""Turns of a batch: what is read again after a kill, at most, in each process."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ class AnnotationWork:
 
     Attributes:
         index: File of the turns.
-        out: Directory of the parts.
+        out: Directory of the batches.
         directory: The policy's files on this machine, or its name on a hub.
         uri: What the policy's name stands for.
         labels: What is read.
         config: Section ``policy``.
-        size: Turns of a part.
+        size: Turns of a batch.
     """
 
     index: Path
@@ -61,24 +61,24 @@ class AnnotationWork:
     config: Config
     size: int
 
-    def file(self, part: int) -> Path:
-        """Of a part."""
-        return self.out / f"{part:08d}.f4"
+    def file(self, batch: int) -> Path:
+        """Of a batch."""
+        return self.out / f"{batch:08d}.f4"
 
-    def bounds(self, part: int, turns: int) -> tuple[int, int]:
-        """First turn of a part, and one past its last."""
-        return part * self.size, min(turns, (part + 1) * self.size)
+    def bounds(self, batch: int, turns: int) -> tuple[int, int]:
+        """First turn of a batch, and one past its last."""
+        return batch * self.size, min(turns, (batch + 1) * self.size)
 
-    def done(self, part: int, turns: int) -> bool:
-        """Whether a part is there."""
-        first, end = self.bounds(part, turns)
+    def done(self, batch: int, turns: int) -> bool:
+        """Whether a batch is there."""
+        first, end = self.bounds(batch, turns)
         size = (end - first) * (len(self.labels.labels) + len(self.labels.sets)) * NUMBER.itemsize
-        return self.file(part).is_file() and self.file(part).stat().st_size == size
+        return self.file(batch).is_file() and self.file(batch).stat().st_size == size
 
 
 @dataclass
 class Worker:
-    """Reads parts.
+    """Reads batches.
 
     Attributes:
         work: What.
@@ -108,9 +108,9 @@ class Worker:
         room = Service(player, "", "", {}, {}).context - player.prompter.room([space])
         return cls(work, Index(work.index), player, space, room)
 
-    def read(self, part: int) -> int:
-        """Read a part and write its file; how many turns it has."""
-        first, end = self.work.bounds(part, self.index.turns)
+    def read(self, batch: int) -> int:
+        """Read a batch and write its file; how many turns it has."""
+        first, end = self.work.bounds(batch, self.index.turns)
         said = self.index.stretch(max(0, first - self.player.prompter.history_turns), end)
         begin = first - said[0].number
         shown = [Utterance(speaker=s.speaker, text=s.text) for s in said]
@@ -123,12 +123,12 @@ class Worker:
         for i, prompt in enumerate(prompts):
             if len(prompt) > self.room:
                 prompts[i] = self._fitting(histories[i])
-        scores = self.player.engine.score(prompts, answers)
-        data = np.array([written(posterior(row)) for row in scores]).astype(NUMBER).tobytes()
-        partial = self.work.file(part).with_suffix(f".{os.getpid()}.partial")
+        logs = self.player.engine.log_likelihoods(prompts, answers)
+        data = np.array([written(posterior(row)) for row in logs]).astype(NUMBER).tobytes()
+        partial = self.work.file(batch).with_suffix(f".{os.getpid()}.partial")
         try:
             partial.write_bytes(data)
-            os.replace(partial, self.work.file(part))
+            os.replace(partial, self.work.file(batch))
         except OSError as error:
             fix = "make room there, and give the same command again"
             raise UserError(str(error.strerror), where=str(self.work.out), fix=fix) from None
@@ -155,40 +155,40 @@ def _start(work: AnnotationWork, parent: int) -> None:
     _own["work"] = work
 
 
-def _read(part: int) -> int:
+def _read(batch: int) -> int:
     if "worker" not in _own:
         _own["worker"] = Worker.ready(_own["work"])  # here, and not at the start: its errors are told
-    return int(_own["worker"].read(part))
+    return int(_own["worker"].read(batch))
 
 
-def read_all(work: AnnotationWork, parts: Sequence[int], count: int, progress: Meter) -> None:
-    """Read parts, in this process or in several.
+def read_all(work: AnnotationWork, batches: Sequence[int], count: int, progress: Meter) -> None:
+    """Read batches, in this process or in several.
 
     Args:
         work: What.
-        parts: Which.
+        batches: Which.
         count: Processes.
         progress: Told of turns.
 
     Raises:
         UserError: If a process dies.
     """
-    if not parts:
+    if not batches:
         return
     if count == 1:
         worker = Worker.ready(work)
         with worker.index:
-            for part in parts:
-                progress.advance(worker.read(part))
+            for batch in batches:
+                progress.advance(worker.read(batch))
         return
     spawn = multiprocessing.get_context("spawn")
-    count = min(count, len(parts))
+    count = min(count, len(batches))
     with (
         _threads(count),
         ProcessPoolExecutor(count, spawn, initializer=_start, initargs=(work, os.getpid())) as pool,
     ):
         try:
-            for done in as_completed([pool.submit(_read, part) for part in parts]):
+            for done in as_completed([pool.submit(_read, batch) for batch in batches]):
                 progress.advance(done.result())
         except BrokenProcessPool:
             fix = "give the same command again: it goes on from here; with fewer --processes if memory ran out"
@@ -210,8 +210,8 @@ def _threads(count: int) -> Iterator[None]:
             os.environ.pop("OMP_NUM_THREADS", None)
 
 
-def join(work: AnnotationWork, parts: int, out: Path) -> None:
-    """All parts in one file."""
+def join(work: AnnotationWork, batches: int, out: Path) -> None:
+    """All batches in one file."""
     with out.open("wb") as whole:
-        for part in range(parts):
-            whole.write(work.file(part).read_bytes())
+        for batch in range(batches):
+            whole.write(work.file(batch).read_bytes())
