@@ -49,7 +49,7 @@ class Node:
 
 
 def workflow(client: Any, run: str) -> Json | None:
-    """The Workflow of a run; None where Kubeflow does not tell of one, or what it tells is none.
+    """The Workflow of a run; None where Kubeflow does not show one, or what it shows is none.
 
     Args:
         client: A kfp.Client.

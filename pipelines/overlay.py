@@ -163,7 +163,7 @@ def _series(settings: Json, namespace: str) -> None:
 
 
 def _proxy(values: dict[str, str], file: Path) -> dict[str, str]:
-    """What steps are told of a proxy, as components/egress-proxy tells the services; nothing where there is none.
+    """What steps know of a proxy, as components/egress-proxy tells the services; nothing where there is none.
 
     Kubeflow's launcher runs in a step's own container and asks the API server by its address, which only the operator
     knows.

@@ -45,7 +45,7 @@ STEPS = {
     "evaluate": Step(TITLES["evaluate"], "evaluate", 3),
     "decide": Step(TITLES["decide"], "light", 2),  # resumes by its record: registry and alias are made to agree with it
     "carry": Step("Carry on", "light", 1),
-    "report": Step("Report", "light", 1),  # the run's own result must not hang on its page
+    "report": Step("Report", "light", 1),  # the run's own result must not depend on its page
 }
 
 

@@ -73,7 +73,7 @@ def again(whole: Submission, most: int) -> str | None:
     Kubeflow starts no step anew whose program failed, nor a driver's pod that was lost. Finished steps return at once.
     A cycle is named by the time of its night's run; the runs that this starts bear that name, by which they are
     counted. A night of another configuration or another form is left alone: its steps would not be
-    found again, and one run would tell of two configurations.
+    found again, and one run would have two configurations.
 
     Args:
         whole: What the schedule submits, without a cycle.

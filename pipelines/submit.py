@@ -221,7 +221,7 @@ def _main(given: argparse.Namespace) -> Exit:
         raise UserError("a schedule is made, not run", where="--recurring", fix="leave out --cycle and --wait")
     config = Config.from_json(given.config.read_text(encoding="utf-8"))
     say(admit(config, room_of(given.form, config) if given.form else 0))
-    with redirect_stdout(sys.stderr), spoken(config):  # kfp tells of links there; ours is the id alone
+    with redirect_stdout(sys.stderr), spoken(config):  # kfp prints links there; ours is the id alone
         submission = Submission(config, connect(config), given.form, cycle=given.cycle)
         if given.again is not None:
             made = schedule.again(submission, given.again)

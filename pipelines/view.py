@@ -95,7 +95,7 @@ class There:
         try:
             self._pods = of_nodes(run, nodes(manifest or {}))
         except UNLIKE_ARGO:
-            run.notes.append("Kubeflow tells of its steps in a form that is not known here")
+            run.notes.append("Kubeflow shows its steps in a form that is not known here")
         decided = sum(p.step == "decide" and p.state == going.DONE for p in run.pieces.values())
         if decided > self._decided:
             self._decided = decided

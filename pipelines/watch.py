@@ -1,4 +1,4 @@
-"""Follow a run of Kubeflow Pipelines to its end, and tell of its rounds, steps and shards."""
+"""Follow a run of Kubeflow Pipelines to its end, and show its rounds, steps and shards."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def active(run: Any) -> bool:
 
 
 def lines(manifest: Json, namespace: str) -> Iterator[str]:
-    """What there is to tell of a run's steps, in the order of the pipeline.
+    """What there is to show of a run's steps, in the order of the pipeline.
 
     Args:
         manifest: The run's Workflow.
@@ -199,7 +199,7 @@ def lines(manifest: Json, namespace: str) -> Iterator[str]:
 
 
 def plain(tasks: Sequence[Any]) -> Iterator[str]:
-    """The same of a backend that tells of no Workflow, and names its tasks itself.
+    """The same of a backend that shows no Workflow, and names its tasks itself.
 
     Args:
         tasks: ``run_details.task_details`` of Kubeflow's answer.

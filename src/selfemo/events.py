@@ -45,7 +45,7 @@ class Event:
 
 
 def note(what: str, state: str = "", *, file: Path | None = None, **values: Any) -> None:
-    """Append an event, where this process is part of a run that keeps them; whatever it tells of goes on all the same.
+    """Append an event, where this process is part of a run that keeps them; whatever it reports goes on all the same.
 
     Args:
         what: See :class:`Event`.

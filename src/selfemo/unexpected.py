@@ -58,7 +58,7 @@ def explained(error: BaseException) -> UserError | None:
 
 
 def told(error: BaseException) -> tuple[str, Exit]:
-    """What a person is told of an error, and the exit code; of a defect, the traceback is kept."""
+    """What a person reads of an error, and the exit code; of a defect, the traceback is kept."""
     if (ours := explained(error)) is not None:
         return f"selfemo: {shown(ours)}", Exit.BAD_INPUT
     words = printable(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")

@@ -58,7 +58,7 @@ def test_what_is_installed_is_ready_and_serves_nothing_yet(backend: Backend) -> 
     assert (schedule.display_name, schedule.trigger.cron_schedule.cron) == ("dev", "0 0 3 * * *")
 
 
-def test_a_run_of_one_round_succeeds_and_tells_of_every_step(backend: Backend, first: Done) -> None:
+def test_a_run_of_one_round_succeeds_and_shows_every_step(backend: Backend, first: Done) -> None:
     assert first.returncode == 0, first.stderr
     told = [re.sub(r" in \d+ s$", "", line) for line in first.stderr.splitlines() if " succeeded in " in line]
     assert sorted(told) == sorted(

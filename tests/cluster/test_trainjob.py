@@ -75,7 +75,7 @@ def test_secrets_are_named_and_never_given() -> None:
     assert made()["spec"]["trainer"]["env"] == []
 
 
-def test_its_pods_are_told_of_a_proxy_and_of_the_authorities_to_trust() -> None:
+def test_its_pods_get_a_proxy_and_the_authorities_to_trust() -> None:
     job = made("cluster.environment={HTTPS_PROXY: 'http://proxy:3128'}", "cluster.ca_bundle=company-ca")
     told = {e["name"]: e["value"] for e in job["spec"]["trainer"]["env"]}
     assert (told["HTTPS_PROXY"], told["SSL_CERT_FILE"]) == ("http://proxy:3128", "/etc/selfemo-ca/ca.crt")

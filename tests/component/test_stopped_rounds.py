@@ -1,4 +1,4 @@
-"""Rounds that keep nothing, or that tell of collapse, do not change the champion."""
+"""Rounds that keep nothing, or that show a collapse, do not change the champion."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_round_that_keeps_nothing_stops_the_loop_and_keeps_the_champion(small_
         ("guard.min_label_entropy=9", "label entropy of the predictions"),
     ],
 )
-def test_a_round_whose_rollouts_tell_of_collapse_is_stopped_and_marked(
+def test_a_round_whose_rollouts_show_a_collapse_is_stopped_and_marked(
     small_local: Config, bound: str, words: str
 ) -> None:
     from selfemo import config as configuration

@@ -59,7 +59,7 @@ def test_the_nights_time_is_what_its_driver_told_it(nights: Stub) -> None:
     nights.workflows[last["run_id"]]["metadata"]["labels"] = {EPOCH: "1764126000"}
     retry(nights)
     assert started(nights) == ["demo-20251126-030000"]
-    del nights.workflows[last["run_id"]]  # a backend that tells of no Workflow
+    del nights.workflows[last["run_id"]]  # a backend that shows no Workflow
     retry(nights)
     assert started(nights)[-1] == "demo-20261126-030000"
 

@@ -1,4 +1,4 @@
-"""What is told of a run, from real answers of Kubeflow Pipelines 2.17.0 (multi-user, Argo 4.0.5).
+"""What is shown of a run, from real answers of Kubeflow Pipelines 2.17.0 (multi-user, Argo 4.0.5).
 
 ``answers/`` holds Workflows as its API gave them, without what steps are given and give. One failed; another had
 grown so large that Argo had packed its nodes; those of the third, whose report failed, were packed here. The log is
@@ -124,7 +124,7 @@ def test_only_tries_are_taken_for_tries() -> None:
     assert all(len(node.tries) == 1 for node in nodes(manifest).values())
 
 
-def test_a_backend_that_tells_of_no_workflow_is_understood_as_well() -> None:
+def test_a_backend_that_shows_no_workflow_is_understood_as_well() -> None:
     tasks = [SimpleNamespace(display_name="Self-play", state="RUNNING"), SimpleNamespace(display_name="root", state="")]
     assert list(plain(tasks)) == ["Self-play: running"]
 

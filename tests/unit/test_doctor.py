@@ -167,7 +167,7 @@ def test_what_nothing_here_needs_is_no_failure(doctor: Callable[..., Result], mo
     assert "[vllm]" in others["policy.engine: vllm"]
 
 
-def test_without_torch_it_says_what_hangs_on_it(doctor: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_torch_it_says_what_needs_it(doctor: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
     without(monkeypatch, "torch")
     monkeypatch.setitem(sys.modules, "torch", None)  # whoever imports it fails
     result = doctor()

@@ -1,4 +1,4 @@
-"""Every command that reports does so with `--json` too, under the keys that docs/cli.md tells of."""
+"""Every command that reports does so with `--json` too, under the keys that docs/cli.md names."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_no_command_is_excused_that_is_not_there() -> None:
     assert SILENT.keys() <= COMMANDS.keys()
 
 
-def test_the_documentation_tells_of_all_keys_of_all_commands() -> None:
+def test_the_documentation_names_all_keys_of_all_commands() -> None:
     text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     told = {
         name: tuple(re.findall(r"`(.+?)`", keys))

@@ -1,4 +1,4 @@
-"""Rounds that the collapse guard stopped are told of, so that somebody is woken; a real MLflow store in a file."""
+"""Rounds that the collapse guard stopped are reported, so that somebody is woken; a real MLflow store in a file."""
 
 from __future__ import annotations
 

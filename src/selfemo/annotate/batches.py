@@ -168,7 +168,7 @@ def read_all(work: AnnotationWork, batches: Sequence[int], count: int, progress:
         work: What.
         batches: Which.
         count: Processes.
-        progress: Told of turns.
+        progress: Counts turns.
 
     Raises:
         UserError: If a process dies.

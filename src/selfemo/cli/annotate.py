@@ -116,7 +116,7 @@ def annotate(
       selfemo annotate tickets.csv tickets-read.csv --precision 0.9
       selfemo annotate chats.parquet read.parquet --policy ./policy --scores ./scores --processes 2
     """
-    from selfemo.annotate.belief import belief_of, known_of, evaluation_of
+    from selfemo.annotate.belief import belief_of, evaluation_of, known_of
     from selfemo.annotate.job import Job
     from selfemo.annotate.source import AnnotationSource, plan_of
     from selfemo.serving.command import known_labels

@@ -153,7 +153,7 @@ class LaunchSettings(Section):
     strategy: Literal["ddp", "zero2", "zero3"] = "ddp"
     """ddp: each holds the whole model; DeepSpeed's zero2 shares out gradients and optimizer, zero3 the weights too."""
     shards: int = Field(1, ge=1, le=64)
-    """Parts that self-play and evaluation are cut into; on a cluster each is a pod. Results do not hang on it."""
+    """Parts that self-play and evaluation are cut into; on a cluster each is a pod. Results do not depend on it."""
     pack_tokens: int | None = Field(None, ge=1)
     """Most tokens of one training pass; null is 2048 on a CPU, which gains nothing by more, and 16384 on a GPU."""
     checkpoints: Literal["auto", "store", "local"] = "auto"

@@ -33,7 +33,7 @@ def choices(context: Context) -> dict[str, Any]:
         "strategy": config.launch.strategy,
     }
     if find_spec("torch") is None:
-        return found | {"undecided": "precision, threads and batch sizes hang on torch, which is not installed"}
+        return found | {"undecided": "precision, threads and batch sizes depend on torch, which is not installed"}
     how = compute.choose(config.policy)
     pack = compute.pack_tokens(config, how.device)
     ours = config.policy.engine == "transformers"

@@ -129,7 +129,7 @@ def pip(extra: str) -> str:
 
 
 def _elsewhere(extra: str) -> str:
-    """What pip is told of this package and an extra in an environment that has none of it yet.
+    """What pip is given of this package and an extra in an environment that has none of it yet.
 
     Where it was installed from a directory, that directory: no index need have its name.
     """

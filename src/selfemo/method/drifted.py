@@ -1,4 +1,4 @@
-"""When a measure has drifted; apart from what measures it, since a command's help tells of it and imports no more."""
+"""When a measure has drifted; apart from what measures it, since a command's help shows it and imports no more."""
 
 FEWEST = 20
 """Dialogues of each side below which nothing is decided."""

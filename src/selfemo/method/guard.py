@@ -1,4 +1,4 @@
-"""The collapse guard: figures that tell of a policy that has stopped to differ (method.md, The collapse guard).
+"""The collapse guard: figures of a policy that gives everything the same answer (method.md, The collapse guard).
 
 Self-training on one's own majority drives a policy to one label, or to one reply, for everything. A round whose figures
 fall past their bounds is stopped before it trains, and a challenger whose figures do is not promoted. Defined here.

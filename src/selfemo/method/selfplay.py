@@ -65,7 +65,7 @@ def understand_corpus(
 ) -> list[Rollout]:
     """What the policy reads in every turn of some corpus dialogues; no label is needed, none is shown.
 
-    The recogniser is asked once with each view of the history (``selfplay.views``), so that a target does not hang on
+    The recogniser is asked once with each view of the history (``selfplay.views``), so that a target does not depend on
     how much of the past was seen; the responder, if ``selfplay.cross_role``, how well each answer accounts for the
     turn.
 
@@ -141,7 +141,7 @@ def play_episodes(
         round: Number of the round.
         config: Of the run.
         progress: Called as candidates are read.
-        first: Number of the first episode: its name and its draws hang on it.
+        first: Number of the first episode: its name and its draws depend on it.
 
     Returns:
         One rollout for each generated turn, in the order of episode and turn.
@@ -183,7 +183,7 @@ def _one_turn(
     prompts = [
         player.prompter.expression(e.history, role, s) for e, role, s in zip(episodes, roles, spaces, strict=True)
     ]
-    room = play.max_reply_tokens + player.prompter.room(known.values())  # of all: an answer hangs on no other's corpus
+    room = play.max_reply_tokens + player.prompter.room(known.values())  # of all: no answer depends on another's corpus
     sampling = Sampling(play.candidates, room, play.temperature, play.top_p)
     groups = []
     for sampled, space in zip(player.engine.sample(prompts, seeds, sampling), spaces, strict=True):

@@ -67,7 +67,7 @@ class Engine(Protocol):
     ) -> list[tuple[float, ...]]:
         """How likely each of some answers to each prompt is: the sum of its tokens' natural log-probabilities.
 
-        Nothing is drawn, so nothing hangs on a seed. The policy itself is asked: temperature 1, no nucleus.
+        Nothing is drawn, so nothing depends on a seed. The policy itself is asked: temperature 1, no nucleus.
 
         Args:
             prompts: Token ids.

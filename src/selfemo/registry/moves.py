@@ -51,7 +51,7 @@ class Move:
         before: Version that had the alias; empty if there was none.
         after: Version that has it then; empty if none has.
         reason: Why.
-        tags: What is told of it, in the tags of the version that was promoted, rolled back, tried or ended.
+        tags: What is recorded of it, in the tags of the version that was promoted, rolled back, tried or ended.
         done: Whether it is over, tags and all.
     """
 
@@ -65,7 +65,7 @@ class Move:
 
     @property
     def told(self) -> str:
-        """The version whose tags tell of it."""
+        """The version whose tags record it."""
         return self.before if self.kind in ("rollback", "end") else self.after
 
 
@@ -86,14 +86,14 @@ class Moves:
     def make(
         self, kind: str, before: str, after: str, reason: str, tags: dict[str, str], lease: Lease | None = None
     ) -> None:
-        """Write a move down, make it, and tell of it.
+        """Write a move down, make it, and announce it.
 
         Args:
             kind: See :class:`Move`.
             before: Version that has the alias; empty for none.
             after: Version that is to have it; empty takes it away.
             reason: Why.
-            tags: What is told of it, in this order.
+            tags: What is recorded of it, in this order.
             lease: Of the lock.
         """
         move = Move(self.next(), kind, before, after, kept(reason), tags)
@@ -167,7 +167,7 @@ class Moves:
             self.versions.remove_alias(self.alias, lease)
 
     def _finish(self, move: Move, lease: Lease | None) -> Move:
-        """Tell of a move that was made, and mark it as done; again does no harm."""
+        """Announce a move that was made, and mark it as done; again does no harm."""
         for key, value in move.tags.items():
             try:
                 self.client.set_model_version_tag(self.model, move.told, key, value)

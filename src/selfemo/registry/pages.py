@@ -1,7 +1,7 @@
 """What MLflow's pages say in words: notes of the experiment and of runs, descriptions of the model and its versions.
 
-Figures, fixed words and names; what a model, a corpus or a person wrote in them is escaped. Words alone hang on them: a
-server that refuses one is told of in the log, and nothing else fails. Notes that somebody has changed by hand stay.
+Figures, fixed words and names; what a model, a corpus or a person wrote in them is escaped. Only people read
+them: where a server refuses one, the log says so, and nothing else fails. Notes that somebody has changed by hand stay.
 """
 
 from __future__ import annotations

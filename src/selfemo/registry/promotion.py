@@ -119,7 +119,7 @@ def after_decision(context: Surroundings, version: Any, decision: Decision, cham
     """
     registry = context.registry
     if said := _before(version):
-        if registry.champion.moves.cut_off() or registry.canary.moves.cut_off():  # after the last tag that tells of it
+        if registry.champion.moves.cut_off() or registry.canary.moves.cut_off():  # after the last tag that says so
             alone(context, lambda lease: recover(context, lease), LOOP_WAITS)
         return said
     registry.versions.set_alias(CHALLENGER, version.version)
@@ -168,7 +168,7 @@ def stopped_by_guard(version: Any) -> str:
 
 
 def recover(context: Surroundings, lease: Lease) -> None:
-    """Finish what whoever held the lock before was killed at."""
+    """Finish the move that was cut off when the lock's last holder was killed, if there is one."""
     context.registry.champion.recover(lease)
     context.registry.canary.recover(lease)
 

@@ -56,7 +56,7 @@ class RoundRow:
         store: Store,
         round: int,
         challenger: Manifest,
-        scores: Manifest,
+        evaluation: Manifest,
         promoted: bool,
         stopped: str = "",
         evaluated_before: bool = False,
@@ -67,14 +67,14 @@ class RoundRow:
             store: That holds the artifacts.
             round: Number of the round.
             challenger: Of what it trained.
-            scores: Of their evaluation.
+            evaluation: Of their evaluation.
             promoted: The decision.
             stopped: What the collapse guard said.
             evaluated_before: Whether the scores are an earlier round's, whose seconds are not this one's.
         """
         made: Manifest | None = challenger
-        steps = [] if evaluated_before else [scores]
-        result = scores.result
+        steps = [] if evaluated_before else [evaluation]
+        result = evaluation.result
         filtered: Mapping[str, Any] = {}
         while made is not None:
             steps.append(made)

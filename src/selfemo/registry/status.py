@@ -1,6 +1,6 @@
 """What became of a version, said where MLflow shows the model and its versions, and kept true as aliases move.
 
-Words alone: a server that refuses one is told of in the log, and nothing else fails. A description that somebody has
+Words alone: where a server refuses one, the log says so, and nothing else fails. A description that somebody has
 written by hand stays.
 """
 
@@ -107,7 +107,7 @@ def address(model: str, version: str = "") -> str:
 
 
 def kindly(write: Callable[[], None], what: str) -> None:
-    """Write some words; a server that takes none is told of in the log."""
+    """Write some words; where a server refuses them, the log says so."""
     try:
         write()
     except UserError as error:

@@ -114,7 +114,7 @@ def _data(side: Side) -> dict[str, str]:
 
 
 def _by_step(first: Side, second: Side, told: Callable[[Manifest], str]) -> tuple[dict[str, str], dict[str, str]]:
-    """What is told of the steps that stand behind both; where several of a kind differ, one after the other."""
+    """What is shown of the steps that stand behind both; where several of a kind differ, one after the other."""
     found: list[dict[str, set[str]]] = []
     for side in (first, second):
         steps: dict[str, set[str]] = {}

@@ -162,7 +162,7 @@ def config_of(workdir: Path, name: str) -> Config | None:
     """The configuration that a run on this machine last began with; None if it is not there, or of another version."""
     try:
         return Config.from_json((folder_of(workdir, name) / "config.json").read_text(encoding="utf-8"))
-    except Exception:  # a file that others may have written, which only an estimate hangs on
+    except Exception:  # a file that others may have written, on which only an estimate depends
         return None
 
 

@@ -108,7 +108,7 @@ class Collector(Family):
         """
         if not record.consents or not turns:
             return
-        if name := record.conversation or conversation:  # its later requests tell of the same one, with more turns
+        if name := record.conversation or conversation:  # its later requests have the same one, with more turns
             key = hashlib.sha256(f"{record.space} {name}".encode()).hexdigest()[:24]
         else:
             key = record.answer

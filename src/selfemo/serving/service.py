@@ -118,7 +118,7 @@ class Service:
         numbers: Sequence[int],
         histories: Sequence[Sequence[Utterance]],
         label_space: LabelSpace,
-        scores: Sequence[Sequence[float]],
+        log_likelihoods: Sequence[Sequence[float]],
     ) -> list[TurnEmotions]:
         """What was read, turn by turn.
 
@@ -126,13 +126,13 @@ class Service:
             numbers: Of the turns.
             histories: Up to each of them.
             label_space: Whose labels.
-            scores: Of the engine.
+            log_likelihoods: Of the engine.
         """
         from selfemo.method.player import likeliest
         from selfemo.method.rewards import marginals, posterior
 
         found = []
-        for number, history, row in zip(numbers, histories, scores, strict=True):
+        for number, history, row in zip(numbers, histories, log_likelihoods, strict=True):
             chances_A = posterior(row)
             (of_labels,) = marginals(chances_A[None], label_space.answer_masks, len(label_space))
             named = {label: round(p, 4) for label, p in zip(label_space.labels, of_labels.tolist(), strict=True)}
@@ -146,8 +146,8 @@ class Service:
             )
         return found
 
-    def form(self, form: Form, scores: Sequence[float]) -> dict[str, Any]:
+    def form(self, form: Form, log_likelihoods: Sequence[float]) -> dict[str, Any]:
         """The JSON that a chat asked for."""
         from selfemo.method.rewards import posterior
 
-        return form.answer(posterior(scores))
+        return form.answer(posterior(log_likelihoods))

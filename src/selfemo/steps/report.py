@@ -16,8 +16,8 @@ from selfemo.store.artifacts import Manifest
 SUCCEEDED = ("SUCCEEDED", "COMPLETE", "CACHED")
 """How Kubeflow says so: the first without ML Metadata, the others with it; KFP's local runner says the first."""
 KILLED = ("CANCELED", "CANCELING", "RUNNING")
-"""And that somebody ended it. With 2.17.0 the loop of a run that was terminated is still "running" when this step is
-told of it, since none of its steps has said how it ended; so is one whose pod was lost for good."""
+"""And that somebody ended it. With 2.17.0 the loop of a run that was terminated is still "running" when this step
+learns it, since none of its steps has said how it ended; so is one whose pod was lost for good."""
 
 
 def report(config: Config, state: str, error: str = "") -> Path:

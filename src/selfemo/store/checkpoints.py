@@ -72,7 +72,7 @@ class Checkpoints:
         return f"checkpoint-{max(complete)}" if complete else None
 
     def _disks_of(self, step: int) -> int:
-        """On how many disks a checkpoint lies; the first's share says so. 0 without it, or if its manifest is damaged."""
+        """How many disks a checkpoint lies on; the first share says so. 0 without it, or if its manifest is damaged."""
         try:
             manifest = self.store.manifest(f"{self.uri}/checkpoint-{step}/part-0")
         except CorruptArtifact:

@@ -17,8 +17,8 @@ class StepOrder(Sampler[int]):
     Args:
         dialogues: The dialogue of each prompt.
         per_step: Prompts of a step, over all ranks.
-        steps: Of an epoch, repeats not counted. Prompts that are too few for them are gone through again; of more, the
-            last are left out, in every epoch other ones.
+        steps: Of an epoch, repeats not counted. If there are too few prompts, they are gone through again;
+            if there are too many, some are left out, different ones in each epoch.
         group: How often each prompt stands in its step, side by side.
         repeats: How often a step is gone through before the next.
         seed: Of the run.

@@ -55,7 +55,7 @@ def rewards_of(sample: Sample, space: LabelSpace, config: Config) -> Floats:
 
 
 def objective(logs_A: torch.Tensor, rewards_A: torch.Tensor, tau: float) -> torch.Tensor:
-    """What is made greatest, in nats: ``sum_P pi(P) r(P) / tau + H(pi)``; the expected reward alone if ``tau`` is 0.
+    """What training maximises, in nats: ``sum_P pi(P) r(P) / tau + H(pi)``; the expected reward alone if ``tau`` is 0.
 
     Args:
         logs_A: ``log pi(P)`` of the allowed answers.
@@ -135,7 +135,7 @@ class Understanding:
         return [partial(self._loss, model, [chosen[i] for i in pack], note) for pack in packs]
 
     def _loss(self, model: Any, chosen: Sequence[int], note: Callable[[str, float], None]) -> torch.Tensor:
-        """Less what each of the samples counts times its objective, over those that a rank learns in this step."""
+        """Minus the sum of the samples' weighted objectives, divided by the mean number of samples of a rank's step."""
         rows = chosen or [0]  # a pass that other ranks need company in
         prompts = [self.prompts[i] for i in rows for _ in self.answers[i]]
         answers: list[TokenIds] = [answer for i in rows for answer in self.answers[i]]

@@ -42,7 +42,7 @@ def service(player: Player) -> Service:
 
 @pytest.fixture(autouse=True)
 def seed_of_who_names_none(monkeypatch: pytest.MonkeyPatch) -> int:
-    """A request without a seed gets this one: what a test sees hangs on no chance."""
+    """A request without a seed gets this one: what a test sees does not depend on chance."""
     monkeypatch.setattr("selfemo.serving.service.randbits", lambda _: 1)
     return 1
 

@@ -76,7 +76,7 @@ def test_places_queues_and_secrets_are_named(forms: Callable[..., list[dict[str,
         assert "AWS_SECRET_ACCESS_KEY" in {k["envVar"] for k in secret["keyToEnv"]}
 
 
-def test_every_step_is_told_of_a_proxy_and_of_the_authorities_to_trust(
+def test_every_step_gets_a_proxy_and_the_authorities_to_trust(
     forms: Callable[..., list[dict[str, Any]]],
 ) -> None:
     form = forms("environment={HTTPS_PROXY: 'http://proxy:3128', NO_PROXY: '.svc'}", "ca_bundle=company-ca")

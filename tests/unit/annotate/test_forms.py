@@ -43,7 +43,7 @@ def test_a_file_without_a_header_gets_none(annotate: Annotator) -> None:
     assert {len(row) for row in rows} == {2 + len(ADDED)}
 
 
-def test_messages_of_a_chat_are_told_of_each_and_what_nobody_says_of_none(annotate: Annotator) -> None:
+def test_each_message_of_a_chat_is_annotated_and_what_nobody_says_is_not(annotate: Annotator) -> None:
     chat = [
         {"role": "system", "content": "Be kind."},
         {"role": "user", "content": [{"type": "text", "text": "It broke again!"}]},

@@ -26,7 +26,7 @@ Row = dict[str, Any]
 _BATCH = 4096
 
 Refuse = Callable[[Path, int | str, str, str], None]
-"""Told of a bad row: file, row, column, problem. Raises, or notes it so that the row is left out."""
+"""Called with a bad row: file, row, column, problem. Raises, or notes it so that the row is left out."""
 
 
 @dataclass

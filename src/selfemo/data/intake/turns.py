@@ -78,7 +78,7 @@ class TurnReader:
         path: Its file.
         columns: What its columns mean.
         naming: What labels are called.
-        refusals: Told of bad rows.
+        refusals: Called with each bad row.
         name: What dialogues without an id are called by: the file, where it is one of several.
         gap: Seconds of silence after which a chat without ids is another dialogue; None: never.
     """

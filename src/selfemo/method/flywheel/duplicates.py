@@ -16,7 +16,7 @@ from selfemo.data.scripts import length
 from selfemo.method.flywheel.texts import shingles, words_alone
 
 SHORT = 5
-"""A turn of fewer words ("Oh my God.") is common speech: what it means hangs on what was said before it."""
+"""A turn of fewer words ("Oh my God.") is common speech: what it means depends on what was said before it."""
 
 
 class NearDuplicates:
