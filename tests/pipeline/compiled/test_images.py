@@ -54,7 +54,9 @@ def test_images_come_from_the_environment_where_it_names_them(monkeypatch: pytes
         DEFAULT.pipeline = "another"  # type: ignore[misc]  # that it cannot be set is the point
 
 
-def test_the_checked_in_form_does_not_depend_on_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_checked_in_form_does_not_depend_on_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for kind in KINDS:
         monkeypatch.setenv(f"SELFEMO_IMAGE_{kind.upper()}", f"elsewhere/{kind}-python:9")
     assert compile_to(tmp_path)[0].read_bytes() == (COMPILED / "selfemo-5.yaml").read_bytes()
