@@ -168,11 +168,11 @@ def combine(parts_NGP: Floats, weights: Sequence[float]) -> Floats:
     return sum(w * parts_NGP[..., p] for p, w in enumerate(weights))  # type: ignore[return-value]  # P is at least 1
 
 
-def group_weight(c: Floats, gold: NDArray[np.bool_], low: float, high: float) -> Floats:
+def group_weight(confidence: Floats, gold: NDArray[np.bool_], low: float, high: float) -> Floats:
     """``w_g``: how much a group may move the policy (defined here).
 
     Args:
-        c: Group confidence ``(N,)``.
+        confidence: Group confidence ``(N,)``.
         gold: Whether the target is gold ``(N,)``: those count fully.
         low: ``c_lo``, above chance; groups below count nothing.
         high: ``c_hi``; groups above count fully.
@@ -180,7 +180,7 @@ def group_weight(c: Floats, gold: NDArray[np.bool_], low: float, high: float) ->
     Returns:
         ``(N,)`` in [0, 1].
     """
-    scaled = np.clip((c - low) / max(high - low, 1e-9), 0.0, 1.0)
+    scaled = np.clip((confidence - low) / max(high - low, 1e-9), 0.0, 1.0)
     return np.where(gold, 1.0, np.sqrt(scaled))
 
 
