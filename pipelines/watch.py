@@ -234,7 +234,7 @@ def _label(place: str, step: str) -> str:
 
 
 def _state(node: Node) -> str:
-    """Its state; empty of a pod about to run. Of one without a node Argo says ``Running``, and of its try ``Pending``."""
+    """Its state; empty of a pod about to run. Where that has no node Argo says Running, and Pending of the try."""
     attempt = f" (try {len(node.tries)})" if len(node.tries) > 1 else ""
     if node.phase == "Running" and node.pending:
         said = f": {printable(node.message)[:300]}" if node.message else ""
