@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from selfemo.cli import complete
-from selfemo.cli.base import configured, needs_of, surroundings
+from selfemo.cli.base import configured, policy_name, surroundings
 from selfemo.cli.data_import import column, made_sure, options_of, show
 from selfemo.cli.output import Report, reports
 from selfemo.errors import UserError
@@ -56,6 +56,7 @@ def _shard(_context: click.Context, _parameter: click.Parameter, value: str | No
     show_default=True,
     help="Who reads.",
     shell_complete=complete.policies,
+    callback=policy_name,
 )
 @click.option(
     "--labels",
@@ -119,6 +120,7 @@ def annotate(
     from selfemo.annotate.belief import belief_of, known_of, scores_of
     from selfemo.annotate.job import Job
     from selfemo.annotate.source import Source, plan_of
+    from selfemo.policy import names
     from selfemo.serving.command import known_labels
     from selfemo.steps.shards import Shard
 
@@ -130,7 +132,7 @@ def annotate(
     show(plan, f"{source.name}: what will be read", without=_SKIPPED)
     if not yes:
         plan = made_sure(plan, options, lambda options: plan_of([source], options), "Annotate this?")
-    context = surroundings(config, needs=needs_of(policy))
+    context = surroundings(config, needs=names.needs(policy))
     found = context.policies.find(policy)
     spaces, usual = known_labels(config, found)
     corpus = corpus or usual

@@ -80,9 +80,17 @@ def surroundings(config: Config, *, start: bool = False, needs: tuple[str, ...] 
     return context
 
 
-def needs_of(policy: str) -> tuple[str, ...]:
-    """What a policy's name is looked up with: an artifact, wherever it lies, with the configuration's store."""
-    return ("s3", "mlflow") if policy.startswith("models:/") else ("s3",) if "://" in policy else ()
+def policy_name(context: click.Context, parameter: click.Parameter, name: str | None) -> str | None:
+    """What ``--policy`` was given, once this machine finds nothing wrong with it: no server is asked in vain.
+
+    Raises:
+        UserError: If the name can stand for no weights; names the option.
+    """
+    from selfemo.policy import names
+
+    if name:
+        names.check(name, parameter.opts[0])
+    return name
 
 
 def known(corpus: str, path: str | None) -> str:
