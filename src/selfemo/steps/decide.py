@@ -133,7 +133,7 @@ def _record(context: Context, done: Published, state: LoopState, policy: Policy,
     row = result["row"]
     numbers = {f"round/{k}": float(v) for k, v in row.items() if isinstance(v, (int, float)) and k != "round"}
     registry.metrics_once(registry.parent, round, numbers)
-    pages.write_note(registry, run, pages.round_note(registry, RoundRow(**row), result["reason"], version))
+    pages.write_note(registry, run, pages.round_note(registry, RoundRow.from_dict(row), result["reason"], version))
     pages.write_note(registry, registry.parent, pages.run_note(registry, finished_rounds(context)))
     registry.finish(run)
 
