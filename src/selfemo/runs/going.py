@@ -9,26 +9,48 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from selfemo.registry.rounds import RoundRow
 from selfemo.runs.state import RunState, RunStatus
 
-TITLES = {
-    "prepare": "Prepare",
-    "warmup": "Warm-up",
-    "generate": "Self-play",
-    "filter": "Filter",
-    "train": "SELF-GRPO",
-    "evaluate": "Evaluate",
-    "decide": "Decide",
+
+class Shown(NamedTuple):
+    """How a step is shown, and in which rounds it is.
+
+    Attributes:
+        title: Its name for people.
+        first: Whether round 0 has it.
+        later: Whether every other round has it.
+        sharded: Whether it is done in shards.
+        head: Of its column, where rounds are a table; the title if empty.
+    """
+
+    title: str
+    first: bool = False
+    later: bool = False
+    sharded: bool = False
+    head: str = ""
+
+
+SHOWN = {
+    "prepare": Shown("Prepare", first=True),
+    "warmup": Shown("Warm-up", first=True),
+    "generate": Shown("Self-play", later=True, sharded=True, head="play"),
+    "filter": Shown("Filter", later=True),
+    "train": Shown("SELF-GRPO", later=True, head="learn"),
+    "evaluate": Shown("Evaluate", first=True, later=True, sharded=True),
+    "decide": Shown("Decide", first=True, later=True),
 }
-"""Steps in the order of the pipeline, as people call them."""
-BEFORE = ("prepare", "warmup", "evaluate", "decide")
+"""Steps that have a pod of their own, in the order of the pipeline."""
+INNER = {"gather": "filter", "score": "decide", "feedback": "prepare"}
+"""Steps that have no pod of their own, and the step that they run at the beginning of."""
+TITLES = {step: shown.title for step, shown in SHOWN.items()}
+BEFORE = tuple(step for step, shown in SHOWN.items() if shown.first)
 """Steps of round 0."""
-ROUND = ("generate", "filter", "train", "evaluate", "decide")
+ROUND = tuple(step for step, shown in SHOWN.items() if shown.later)
 """Steps of every other round."""
-SHARDED = ("generate", "evaluate")
+SHARDED = tuple(step for step, shown in SHOWN.items() if shown.sharded)
 
 
 class PieceState(StrEnum):

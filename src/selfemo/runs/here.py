@@ -9,11 +9,8 @@ from pathlib import Path
 from selfemo import events
 from selfemo.config import Config
 from selfemo.events import Event
-from selfemo.runs.going import SHARDED, TITLES, Going, Piece, PieceState, Work
+from selfemo.runs.going import INNER, SHARDED, TITLES, Going, Piece, PieceState, Work
 from selfemo.runs.state import folder_of, last_attempt, of_process
-
-INNER = {"gather": "filter", "score": "decide", "feedback": "prepare"}
-"""Steps that have no pod of their own, and the step that they run at the beginning of."""
 
 
 class Here:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from selfemo.registry.rounds import RoundFate, RoundRow, fate
 from selfemo.runs.eta import left
-from selfemo.runs.going import OVER, ROUND, TITLES, Going, Piece, PieceState, Stage
+from selfemo.runs.going import BEFORE, OVER, ROUND, SHOWN, TITLES, Going, Piece, PieceState, Stage
 from selfemo.runs.samples import Samples
 from selfemo.runs.show import clock
 from selfemo.runs.state import RunStatus
@@ -77,10 +77,24 @@ def _head(run: Going, earlier: Mapping[str, float], now: float) -> Text:
     return line
 
 
+def columns_of() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Which step each column has, in round 0 and in every other round; empty for none.
+
+    Steps of both stand in one column each, and come last; the others share columns as far as there are some of both.
+    """
+    both = [step for step in ROUND if step in BEFORE]
+    first, later = ([s for s in steps if s not in both] for steps in (BEFORE, ROUND))
+    gaps = [""] * (len(later) - len(first))
+    more = [""] * (len(first) - len(later))
+    return (*first[:1], *gaps, *first[1:], *both), (*later, *more, *both)
+
+
 def _rounds(run: Going, now: float, width: int) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim", expand=width < WIDE)
     figure = "weighted F1 [95 %]" if width >= WIDE else "F1"
-    headers = ["round", "play", "filter", "learn", "evaluate", "decide", figure]
+    first, later = columns_of()
+    heads = [SHOWN[step].head or SHOWN[step].title.lower() if step else "" for step in later]
+    headers = ["round", *heads, figure]
     if width >= NARROW:
         headers.insert(-1, "accepted")
     for header in headers:
@@ -92,11 +106,11 @@ def _rounds(run: Going, now: float, width: int) -> Table:
         stages.setdefault(stage.round, {})[stage.step] = stage
     for round, of in stages.items():
         row = run.rows.get(round)
-        columns = ROUND if round else ("prepare", "", "warmup", "evaluate", "decide")
+        columns = later if round else first
         cells = [_cell(of[step], now, width) if step in of else Text("") for step in columns]
         if row is not None:
             word = fate(row)
-            cells[4] = Text(word, _FATES.get(word, ""))
+            cells[columns.index("decide")] = Text(word, _FATES.get(word, ""))
         if width >= NARROW:
             cells.append(Text(_accepted(row)))
         figure = "" if row is None else f"{row.weighted_f1:.3f}" + _interval(row.weighted_f1_interval, width)
