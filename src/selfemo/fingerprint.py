@@ -29,7 +29,7 @@ _ENGINES = (
 """What samples is looked up in a table of names, which no import shows: it counts, and all of policy/."""
 
 _MORE: dict[str, tuple[str, ...]] = {
-    "warmup": ("selfemo.policy.packaged",),
+    "warmup": ("selfemo.policy.packaged", "selfemo.policy.taught"),
     "generate": ("selfemo.policies", *_ENGINES),
     "gather": ("selfemo.policies", *_ENGINES),
     "train": ("selfemo.policies", *_ENGINES),

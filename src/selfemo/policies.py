@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from selfemo.config import Config
-from selfemo.data.label_file import spaces_at
 from selfemo.data.labels import LabelSpace
 from selfemo.errors import UserError
 from selfemo.policy import adapters, content, names
 from selfemo.policy.names import Kind
 from selfemo.policy.packaged import from_pypi
+from selfemo.policy.taught import taught_by
 from selfemo.progress import heartbeat
 from selfemo.store.artifacts import Manifest, Store
 
@@ -72,17 +72,8 @@ class Policy:
 
     @cached_property
     def taught(self) -> dict[str, LabelSpace]:
-        """The label spaces that it was taught by corpus, its gate corpus first; none of weights from elsewhere.
-
-        They lie beside the weights; an adapter that has none has its base's.
-        """
-        directory = Path(self.directory)
-        if not directory.is_dir():
-            return {}
-        found = spaces_at(directory)
-        if not found and adapters.is_adapter(directory):
-            found = spaces_at(Path(adapters.base_directory(str(directory))))
-        return found
+        """The label spaces that it was taught, by corpus."""
+        return taught_by(self.directory)
 
     def player(self) -> Player:
         """The policy with the configured engine, ready to play."""

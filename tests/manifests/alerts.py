@@ -24,7 +24,7 @@ GC = f'{{{NAMESPACE}, cronjob="gc"}}'
 REQUESTS, COLLECTED = "selfemo_requests_total", "selfemo_collected_total"
 READ = f'selfemo_read_labels_total{{{{{NAMESPACE}, space="sample", label="{{}}"}}}}'
 SECONDS = f'selfemo_request_seconds_bucket{{{NAMESPACE}, path="/v1/emotions"'
-VLLM, VLLM_SECONDS = "vllm:request_success_total", "vllm:e2e_request_latency_seconds_bucket"
+VLLM, VLLM_SECONDS = "http_requests_total", "vllm:e2e_request_latency_seconds_bucket"
 
 CASES = {
     "the first run that fails": Case("SelfemoRunFailed", {FAILED: "_x20 1x20"}, 25, True),
@@ -173,17 +173,23 @@ CASES = {
         35,
         False,
     ),
-    "one of vLLM's requests in ten broken off": Case(
+    "one of vLLM's answers in ten is its error": Case(
         "SelfemoServingErrors",
         {
-            f'{VLLM}{{{NAMESPACE}, finished_reason="stop"}}': "0+90x40",
-            f'{VLLM}{{{NAMESPACE}, finished_reason="abort"}}': "0+10x40",
+            f'{VLLM}{{{NAMESPACE}, handler="/v1/chat/completions", status="2xx"}}': "0+90x40",
+            f'{VLLM}{{{NAMESPACE}, handler="/v1/chat/completions", status="5xx"}}': "0+10x40",
         },
         30,
         True,
     ),
-    "none of vLLM's requests broken off": Case(
-        "SelfemoServingErrors", {f'{VLLM}{{{NAMESPACE}, finished_reason="stop"}}': "0+90x40"}, 30, False
+    "vLLM's clients ask for what is not there": Case(
+        "SelfemoServingErrors",
+        {
+            f'{VLLM}{{{NAMESPACE}, handler="/v1/chat/completions", status="2xx"}}': "0+50x40",
+            f'{VLLM}{{{NAMESPACE}, handler="/v1/chat/completions", status="4xx"}}': "0+50x40",
+        },
+        30,
+        False,
     ),
     "vLLM takes twenty seconds": Case(
         "SelfemoServingSlow",

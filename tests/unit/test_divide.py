@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from selfemo.data.dialogue import Dialogue, Utterance
-from selfemo.data.divide import Division, divide, shares
+from selfemo.data.divide import LEAST_DIALOGUES, Division, divide, shares
 from selfemo.errors import UserError
+from tests.conftest import ROOT
 
 
 def dialogue(corpus: str, number: int, *texts: str, gold: bool = True) -> Dialogue:
@@ -109,3 +111,26 @@ def test_a_warm_up_without_anything_to_learn_from_is_an_error() -> None:
 
 def test_without_labelled_dialogues_none_is_set_apart() -> None:
     assert of([dialogue("meld", i) for i in range(6)]).warmup == []
+
+
+PUBLISHED = {"meld": 1038, "emorynlp": 713, "iemocap6": 120}
+"""Training dialogues of the corpora as their authors have them."""
+
+
+@pytest.mark.parametrize(
+    "file", ["configs/qwen3-4b.yaml", "configs/qwen3-8b.yaml", "manifests/overlays/prod/settings.yaml"]
+)
+def test_the_shipped_configurations_share_their_corpora_out_as_they_say(file: str) -> None:
+    text = (ROOT / file).read_text()
+    config = yaml.safe_load(text)
+    drawn, kept = config["warmup"]["dialogues"], config["warmup"]["selection"]
+    training = [dialogue(corpus, n) for corpus, size in PUBLISHED.items() for n in range(size)]
+    assert [c["name"] for c in config["corpora"]] == list(PUBLISHED)
+    division = of(training, drawn, kept, LEAST_DIALOGUES)
+    scored = Counter(d.corpus for d in division.held_out)
+    learnt = Counter(i.partition("/")[0] for i in division.warmup)
+    m, e, i = (scored[c] for c in PUBLISHED)
+    assert f"{m}, {e} and {i} of these" in text
+    m, e, i = (scored[c] + learnt[c] for c in PUBLISHED)
+    assert f"{m} of MELD, {e} of EmoryNLP and {i} of IEMOCAP" in text
+    assert min(learnt.values()) >= 4

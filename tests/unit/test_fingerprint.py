@@ -73,6 +73,7 @@ def test_a_copy_at_another_place_has_the_same_addresses(copy: Path) -> None:
         ("selfemo.policy.trees.sampler", {"generate", "gather", "train", "evaluate", "score"}),
         ("selfemo.policy.vllm_engine", {"generate", "gather", "train", "evaluate", "score"}),
         ("selfemo.policy.packaged", {"warmup", "generate", "gather", "train", "evaluate", "score"}),
+        ("selfemo.policy.taught", {"warmup", "generate", "gather", "train", "evaluate", "score"}),
         ("selfemo.data.dialogue", set(SECTIONS)),
         ("selfemo.config.engines", {"generate", "gather", "train", "evaluate", "score"}),
         # how a run is shown, kept and launched
@@ -213,6 +214,17 @@ def test_every_step_that_brings_a_policy_to_life_depends_on_what_runs_it() -> No
         lively = [m for m in found if ".steps." in m and ".player()" in fingerprint._source(m, fingerprint.PACKAGE)]
         own = [m for m in lively if m in entries or step in ("score", "gather")]
         assert not own or "selfemo.policy.load" in found, f"{step}: name selfemo.policies beside its module"
+
+
+def test_every_step_that_asks_what_a_policy_was_taught_or_for_its_files_depends_on_what_tells() -> None:
+    for step in SECTIONS:
+        entries = fingerprint.entries(step)
+        own = fingerprint._source(f"selfemo.steps.{step}", fingerprint.PACKAGE)
+        found = fingerprint.modules(entries)
+        if ".taught" in own:
+            assert "selfemo.policy.taught" in found, step
+        if ".policies.find(" in own and re.search(r"\b(base|found)\.directory\b", own):
+            assert "selfemo.policy.packaged" in found, step
 
 
 @pytest.mark.parametrize("other", ["python3.11", "python3.12", "python3.13", "python3.14"])

@@ -146,6 +146,30 @@ def test_a_fall_on_any_corpus_closes_the_gate() -> None:
     assert gate.check(before, after, SPACES, configuration.load(None, ["gate.max_drop=0.5"])).promoted
 
 
+def on_meld(scored: list[Scored]) -> list[Scored]:
+    return [row.model_copy(update={"corpus": "meld"}) for row in scored]
+
+
+@pytest.mark.parametrize("fallen", [1, 3])
+def test_a_fall_on_another_corpus_that_may_be_chance_does_not_close_it(fallen: int) -> None:
+    """If the two are alike, each of these falls comes by chance: with one dialogue in every second comparison."""
+    before = on_meld(counted({}, 8)) + rows(_pairs(0.5))
+    after = on_meld(counted(dict.fromkeys(range(fallen), 0), 8)) + rows(_pairs(0.7))
+    decision = gate.check(before, after, SPACES, CONFIG)
+    assert decision.gains["meld"].gain < -CONFIG.gate.max_drop
+    assert decision.gains["meld"].p_drop == 2**-fallen
+    assert decision.promoted
+    few = on_meld(counted(dict.fromkeys(range(4), 0), 8)) + rows(_pairs(0.7))
+    assert gate.check(before, few, SPACES, CONFIG).reason.endswith("(p of a fall 0.0625)")
+    assert list(decision.gains) == ["sample", "meld"]  # the gate corpus first, whatever the rows begin with
+
+
+def test_an_open_gate_asks_no_test_of_a_fall_either() -> None:
+    settings = configuration.load(None, ["gate.min_gain=-1"])
+    before, after = rows(_pairs(0.5)) + on_meld(counted({}, 8)), rows(_pairs(0.7)) + on_meld(counted({0: 0}, 8))
+    assert not gate.check(before, after, SPACES, settings).promoted
+
+
 def test_the_gate_corpus_is_the_configurations_first_not_the_first_of_the_rows() -> None:
     settings = configuration.load(None, ["corpora=[{name: meld, path: x}, {name: sample}]"])
     before = rows(_pairs(0.5)) + rows(_pairs(0.5), corpus="meld")
@@ -180,6 +204,11 @@ def test_a_drop_on_what_people_corrected_keeps_the_champion() -> None:
     decision = gate.heard(PASSED, rows(_pairs(0.7)), rows(_pairs(0.5)), SPACES, CONFIG)
     assert not decision.promoted and "on corrected turns of sample fell by" in decision.reason
     assert decision.gains["sample, corrected"].gain < -CONFIG.gate.max_drop
+
+
+def test_a_drop_on_what_people_corrected_that_may_be_chance_does_not() -> None:
+    decision = gate.heard(PASSED, counted({}, 8), counted({0: 0}, 8), SPACES, CONFIG)
+    assert decision.gains["sample, corrected"].gain < -CONFIG.gate.max_drop and decision.promoted
 
 
 def test_a_gain_on_what_people_corrected_promotes_nobody() -> None:

@@ -223,7 +223,7 @@ class Gate(Section):
     """The gain on the first corpus must be above this, and beyond chance: in weighted F1, or where its gold has sets of
     labels, in micro F1 of label decisions. -1 opens the gate: no test."""
     max_drop: float = Field(0.02, ge=0, le=1)
-    """No corpus may lose more of its figure than this."""
+    """A fall of a corpus's figure by more than this, and beyond chance, keeps the champion."""
 
     @field_validator("min_gain")
     @classmethod

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from selfemo.config import Config
+from selfemo.config.sections import Gate
 from selfemo.data.divide import LEAST_DIALOGUES, gate_is_open
 from selfemo.data.labels import LabelSpace, Spaces
 from selfemo.data.records import Scored
@@ -20,6 +21,9 @@ from selfemo.method.tallies import interval, micro_f1, resampled, scores_of_tall
 
 ALPHA = 0.025
 """Level of the one-sided test: how often a challenger that is no better may be promoted."""
+DROP_ALPHA = 0.1
+"""Level of the same test the other way round: how often a fall may be seen where there is none. It is larger, since a
+fall that is not seen is served, and one that is none costs a round."""
 PERMUTATIONS = 9_999
 """Assignments of names that are drawn where there are more: up to 13 dialogues all 2^D are counted."""
 HEADERS = ("corpus", "figure", "gain [95 %]", "p, one-sided", "dialogues")
@@ -55,6 +59,7 @@ class Gain:
         p: Of the paired permutation test, one-sided: chance of such a gain if the two were alike.
         dialogues: That both were scored on.
         figure: What the gain is in, of :data:`FIGURES`.
+        p_drop: Of the same test the other way round, where the gain is below 0: chance of such a fall. Else 1.
     """
 
     gain: float
@@ -63,6 +68,19 @@ class Gain:
     p: float
     dialogues: int
     figure: str = WEIGHTED
+    p_drop: float = 1.0
+
+    def fell(self, settings: Gate) -> bool:
+        """Whether it is a fall that keeps the champion: larger than ``gate.max_drop``, and beyond chance.
+
+        Args:
+            settings: Section ``gate``; an open gate asks for no test.
+        """
+        return self.gain < -settings.max_drop and (gate_is_open(settings.min_gain) or self.p_drop <= DROP_ALPHA)
+
+    def fall(self) -> str:
+        """In words, if it is one."""
+        return f"fell by {-self.gain:.3f} (p of a fall {self.p_drop:.4f})"
 
     def __str__(self) -> str:
         """In a line, as reasons and reports show it."""
@@ -185,7 +203,10 @@ def paired_gain(
     old, new = (tallies_of(rows, space, figure) for rows in (champion, challenger))
     before, after = (scored(resampled(t, config.evaluation.bootstrap, config.seed)) for t in (old, new))
     gain, (low, high) = float(scored(new.sum(0)) - scored(old.sum(0))), interval(after - before)
-    return Gain(gain, low, high, p_value(old, new, config.seed, figure=figure), len(old), figure)
+    p, p_drop = p_value(old, new, config.seed, figure=figure), 1.0
+    if gain < 0:
+        p_drop = p_value(new, old, config.seed, figure=figure)
+    return Gain(gain, low, high, p, len(old), figure, p_drop)
 
 
 def tallies_of(rows: Sequence[Scored], space: LabelSpace, figure: str) -> Floats:
@@ -200,7 +221,7 @@ def tallies_of(rows: Sequence[Scored], space: LabelSpace, figure: str) -> Floats
 
 
 def check(champion: Sequence[Scored], challenger: Sequence[Scored], spaces: Spaces, config: Config) -> Decision:
-    """Promote the challenger if it is better beyond chance on the gate corpus and no corpus falls.
+    """Promote the challenger if it is better beyond chance on the gate corpus, and worse beyond chance on none.
 
     Args:
         champion: Its held-out predictions, all corpora; empty if there is no champion.
@@ -226,9 +247,10 @@ def check(champion: Sequence[Scored], challenger: Sequence[Scored], spaces: Spac
         for c in corpora
     }
     found = gains[name]
-    worst = min(gains, key=lambda c: gains[c].gain)
-    if gains[worst].gain < -settings.max_drop:
-        return Decision(False, f"{gains[worst].figure} on {worst} fell by {-gains[worst].gain:.3f}", gains)
+    fallen = [c for c in gains if gains[c].fell(settings)]
+    if fallen:
+        worst = min(fallen, key=lambda c: gains[c].gain)
+        return Decision(False, f"{gains[worst].figure} on {worst} {gains[worst].fall()}", gains)
     if gate_is_open(settings.min_gain):
         return Decision(True, f"gain on {name} {found}; the gate is open", gains)
     few = min(gains, key=lambda c: gains[c].dialogues)
@@ -269,7 +291,7 @@ def heard(
         decision = replace(decision, gains={**decision.gains, f"{corpus}, corrected": found})
         if found.dialogues < LEAST_DIALOGUES:
             said.append(f"{found.dialogues} corrected dialogues of {corpus} decide nothing: it takes {LEAST_DIALOGUES}")
-        elif found.gain < -config.gate.max_drop and decision.promoted:
-            reason = f"{found.figure} on corrected turns of {corpus} fell by {-found.gain:.3f}; else: {decision.reason}"
+        elif found.fell(config.gate) and decision.promoted:
+            reason = f"{found.figure} on corrected turns of {corpus} {found.fall()}; else: {decision.reason}"
             decision = replace(decision, promoted=False, reason=reason)
     return replace(decision, reason="; ".join([decision.reason, *said]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import mlflow
 import pytest
 from mlflow.exceptions import MlflowException
@@ -11,7 +13,7 @@ from selfemo.context import Context
 from selfemo.method.gate import Decision
 from selfemo.registry.promotion import LOOP_WAITS, after_decision
 from selfemo.registry.versions import CHAMPION
-from selfemo.store.lock import SECONDS
+from selfemo.store.lock import SECONDS, Lease, Lost
 from tests.unit.champion.world import Mortal, World
 
 
@@ -101,3 +103,19 @@ def test_no_request_to_move_the_alias_is_sent_by_who_has_lost_the_lock_just_befo
 
 def test_a_step_that_was_killed_inside_the_lock_is_not_kept_out_by_itself() -> None:
     assert LOOP_WAITS > SECONDS
+
+
+@pytest.mark.parametrize("request_", ["set", "remove"])
+def test_no_request_on_an_alias_is_sent_without_the_lock(world: World, request_: str) -> None:
+    first, second = world.fresh(2)
+    world.by_hand(first)
+    versions = world.context.registry.versions
+
+    class Taken:
+        def renew(self) -> None:
+            raise Lost("somebody else has taken it over", where="lock", fix="try again")
+
+    lease = cast(Lease, Taken())
+    with pytest.raises(Lost):
+        versions.set_alias(CHAMPION, second, lease) if request_ == "set" else versions.remove_alias(CHAMPION, lease)
+    assert world.champion() == first

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from selfemo.data.corpora import load_corpus
-from selfemo.data.corpora.emorynlp import _Release, speakers
+from selfemo.data.corpora import emorynlp, load_corpus
+from selfemo.data.corpora.emorynlp import _ID, _Release, speakers
 from selfemo.data.corpora.rows import Rows
 from selfemo.data.dialogue import Utterance, write_jsonl
 from selfemo.errors import UserError
@@ -85,6 +85,23 @@ def test_a_line_of_json_is_looked_for_only_to_report_it(tmp_path: Path, monkeypa
     assert not looked
     load_corpus("emorynlp-json", str(_emory(tmp_path, EMORY_JSON % "Bored")), Rows(skip_bad=True))
     assert len(looked) == 3
+
+
+def test_a_file_is_looked_through_once_however_many_of_its_rows_are_bad(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes: list[int] = []
+
+    class Counted:
+        def finditer(self, text: str) -> Any:
+            passes.append(len(text))
+            return _ID.finditer(text)
+
+    monkeypatch.setattr(emorynlp, "_ID", Counted())
+    text = (EMORY_JSON % "Bored").replace("Scared", "Bored")
+    rows = Rows(skip_bad=True)
+    assert load_corpus("emorynlp-json", str(_emory(tmp_path, text)), rows) == []
+    assert len(passes) == 3  # a file of each split, and two bad rows in each
 
 
 @pytest.mark.parametrize(

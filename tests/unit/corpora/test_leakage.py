@@ -33,3 +33,14 @@ def test_a_run_removes_leakage_across_corpora(tmp_path: Path) -> None:
     corpora = corpora_of(load_config(None, [f"corpora=[{{name: sample}}, {{name: meld, path: {path}}}]"]))
     assert corpora.leaked == 2  # that one, and the train row that is in MELD's own dev split here
     assert {d.corpus for d in corpora.held_out} == {"sample", "meld"}
+
+
+def test_a_split_that_is_not_scored_counts_as_well(tmp_path: Path) -> None:
+    """`test` is for one last look: what it has is learnt from no sooner than what is scored."""
+    kept = '2,"We should all go home now.",Ross,neutral,neutral,1,0,4,7,a,b'
+    path = write_meld(tmp_path / "m", GOOD, kept)
+    (path / "dev_sent_emo.csv").write_text(MELD_HEADER + kept.replace("We should all", "You and he"))
+    (path / "test_sent_emo.csv").write_text(MELD_HEADER + GOOD)
+    corpora = corpora_of(load_config(None, [f"corpora=[{{name: meld, path: {path}}}]"]))
+    assert corpora.leaked == 1
+    assert [u.text for d in corpora.training for u in d.turns] == ["We should all go home now."]
