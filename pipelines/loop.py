@@ -79,8 +79,8 @@ def judge(cluster: Cluster, images: Images) -> BaseComponent:
                 answered = evaluate(policy=challenger, prepared=prepared, shard=shard, **where)
                 place(answered, "evaluate", cluster, images)
             decided = decide(
-                champion=policy,
-                champion_scores=scores,
+                policy=policy,
+                scores=scores,
                 misses=misses,
                 challenger=challenger,
                 shards=dsl.Collected(answered.output),

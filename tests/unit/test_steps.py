@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from components.carry.component import carry
+from components.decide.component import decide
 from pipelines.place import STEPS
 from selfemo.config import SECTIONS
 from selfemo.fingerprint import PACKAGE
+from selfemo.loop import LoopState
 from selfemo.runs import view
 from selfemo.runs.going import BEFORE, INNER, ROUND, SHOWN
 from selfemo.runs.view import columns_of
@@ -14,6 +19,15 @@ from tests.conftest import ROOT
 
 WITHOUT_RESULT = {"carry", "report"}
 """They have a pod, and publish nothing: nobody waits for them."""
+
+
+@pytest.mark.parametrize("component", [decide, carry], ids=lambda c: str(c.name))
+def test_a_component_takes_and_gives_the_loops_state_by_the_names_of_its_fields(component: Any) -> None:
+    """Whether the loop goes on is a gate before it, and no input."""
+    fields = set(LoopState._fields)
+    assert set(component.component_spec.inputs) >= fields - {"go_on"}
+    assert not {name for name in component.component_spec.inputs if "champion" in name}
+    assert set(component.component_spec.outputs) >= fields
 
 
 @pytest.mark.parametrize("step", SECTIONS)

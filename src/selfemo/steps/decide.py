@@ -72,7 +72,7 @@ def decide(config: Config, state: LoopState, challenger: str, scores: str, round
             "row": row.to_dict(),
         }
 
-    inputs = {
+    inputs = {  # these names are part of the record's address
         "challenger": challenger,
         "scores": scores,
         "champion": state.policy,
