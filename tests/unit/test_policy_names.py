@@ -15,7 +15,6 @@ from click.testing import CliRunner, Result
 
 from selfemo import config as configuration
 from selfemo.cli import main
-from selfemo.cli.base import policy_name
 from selfemo.context import Context
 from selfemo.errors import UserError
 from selfemo.local import inputs
@@ -148,10 +147,20 @@ def commands(group: click.Group) -> Iterator[click.Command]:
         yield from commands(command) if isinstance(command, click.Group) else [command]
 
 
-def test_every_command_looks_at_a_policys_name_first() -> None:
-    options = {c.name: p for c in commands(main) for p in c.params if p.opts == ["--policy"]}
-    assert {"evaluate", "serve", "fetch"} <= options.keys()
-    assert [name for name, option in options.items() if option.callback is not policy_name] == []
+WITH_POLICY = {str(c.name): c for c in commands(main) if any(p.opts == ["--policy"] for p in c.params)}
+
+
+@pytest.mark.parametrize("name", sorted(WITH_POLICY))
+def test_every_command_looks_at_a_policys_name_first(name: str) -> None:
+    command = WITH_POLICY[name]
+    given = {p.name: None for p in command.params} | {"overrides": (), "policy": "./none"}
+    assert command.callback is not None
+    with pytest.raises(UserError, match=r"--policy: none: no such directory"):
+        command.callback(**given)
+
+
+def test_commands_that_take_a_policy_are_found() -> None:
+    assert {"evaluate", "serve", "fetch", "annotate"} <= WITH_POLICY.keys()
 
 
 def test_of_which_kind_a_name_is_is_told_in_one_place() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from selfemo.cli import complete
-from selfemo.cli.base import configured, policy_name, surroundings
+from selfemo.cli.base import configured, surroundings
 from selfemo.cli.data_import import column, made_sure, options_of, show
 from selfemo.cli.output import Report, reports
 from selfemo.errors import UserError
@@ -56,7 +56,6 @@ def _shard(_context: click.Context, _parameter: click.Parameter, value: str | No
     show_default=True,
     help="Who reads.",
     shell_complete=complete.policies,
-    callback=policy_name,
 )
 @click.option(
     "--labels",

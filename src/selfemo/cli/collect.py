@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from selfemo.cli import complete
-from selfemo.cli.base import configured, policy_name, surroundings
+from selfemo.cli.base import configured, surroundings
 from selfemo.cli.feedback import PLACE, place_of
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     default="",
     help="What is served: its label spaces count; default: the configuration's.",
     shell_complete=complete.policies,
-    callback=policy_name,
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; elsewhere, a key is needed.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Port.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from selfemo.cli import complete
-from selfemo.cli.base import configured, policy_name, surroundings
+from selfemo.cli.base import configured, surroundings
 from selfemo.cli.feedback import PLACE, place_of
 from selfemo.cli.output import Report, reports
 from selfemo.errors import Exit
@@ -24,12 +24,7 @@ if TYPE_CHECKING:
 @click.command()
 @configured
 @PLACE
-@click.option(
-    "--policy",
-    help="Whose readings; default: the registry's champion.",
-    shell_complete=complete.policies,
-    callback=policy_name,
-)
+@click.option("--policy", help="Whose readings; default: the registry's champion.", shell_complete=complete.policies)
 @click.option("--days", type=click.IntRange(min=1), default=7, show_default=True, help="How far back is looked.")
 @click.option("--bound", type=click.FloatRange(min=0), default=BOUND, show_default=True, help="Index that is too much.")
 @click.option("--fail", is_flag=True, help="End with exit code 1 if anything has drifted, for a CronJob.")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from selfemo.cli import complete
-from selfemo.cli.base import configured, policy_name
+from selfemo.cli.base import configured
 from selfemo.errors import UserError
 from selfemo.shown import printable
 from selfemo.terminal import console
@@ -40,7 +40,6 @@ HELP = "/as EMOTION: it speaks, and expresses that; /labels: which there are; /q
     show_default=True,
     help="Whom to talk with.",
     shell_complete=complete.policies,
-    callback=policy_name,
 )
 @click.option(
     "--labels",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from selfemo.cli import complete
-from selfemo.cli.base import configured, policy_name, surroundings
+from selfemo.cli.base import configured, surroundings
 from selfemo.cli.output import Report, reports
 from selfemo.errors import Exit, UserError
 
@@ -130,7 +130,6 @@ def stopped_rounds(config: Config, hours: float) -> Report:
     show_default=True,
     help="What to serve.",
     shell_complete=complete.policies,
-    callback=policy_name,
 )
 @click.option("--digest", default="", help="Refuse weights of any other digest.")
 @click.option("--name", default="", help="Under which clients know it; default: the registered name.")
@@ -191,7 +190,6 @@ def serve(
     required=True,
     help="Weights: URI of a step's artifact, or models:/...",
     shell_complete=complete.policies,
-    callback=policy_name,
 )
 @click.option("--digest", default="", help="Refuse weights of any other digest.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Directory for the files.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from selfemo.cli import complete
-from selfemo.cli.base import configured, known, policy_name, surroundings
+from selfemo.cli.base import configured, known, surroundings
 from selfemo.cli.output import Report, reports
 from selfemo.errors import UserError
 
@@ -41,7 +41,6 @@ def _made_by(config: Config, step: str, option: str, uri: str) -> None:
     required=True,
     help="Weights: URI of a step's artifact, models:/..., a directory, a hub id.",
     shell_complete=complete.policies,
-    callback=policy_name,
 )
 @click.option("--prepared", required=True, help="URI of the prepared data.")
 @ROUND
@@ -87,7 +86,6 @@ def filter_(config: Config, rollouts: str, number: int) -> Report:
     "--policy",
     help="URI of the round's policy; without it, the supervised warm-up is trained.",
     shell_complete=complete.policies,
-    callback=policy_name,
 )
 @click.option("--samples", help="URI of the training samples.")
 @click.option("--prepared", help="URI of the prepared data.")
@@ -127,7 +125,6 @@ def train(config: Config, policy: str | None, samples: str | None, prepared: str
     required=True,
     help="Weights: URI, models:/name@alias, a directory, a hub id.",
     shell_complete=complete.policies,
-    callback=policy_name,
 )
 @click.option(
     "--corpus", help="Evaluate on this corpus instead of the configuration's.", shell_complete=complete.corpora
