@@ -20,6 +20,8 @@ from selfemo.logs import printable
 ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
 FAILED = ("Failed", "Error")
 """Argo's words: the program failed; the pod was lost."""
+SOON = 60
+"""Seconds within which a pod runs that has a node: nothing is said of it before."""
 GONE = 3600
 """Seconds after which a run that is being terminated has no Workflow any more that could end."""
 UNLIKE_ARGO = (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, zlib.error)
@@ -192,8 +194,8 @@ def lines(manifest: Json, namespace: str) -> Iterator[str]:
     """
     for place, node in sorted(nodes(manifest).items(), key=lambda item: _order(item[0])):
         program, driver = PROGRAM.search(place), DRIVER.search(place)
-        if program and program[1] in STEPS:
-            yield f"{_label(place, program[1])}: {_state(node)}{_why(node, namespace)}"
+        if program and program[1] in STEPS and (state := _state(node)):
+            yield f"{_label(place, program[1])}: {state}{_why(node, namespace)}"
         elif driver and driver[1] in STEPS and node.phase in FAILED:
             yield f"{_label(place, driver[1])}: Kubeflow's driver failed{_why(node, namespace)}"
 
@@ -232,7 +234,12 @@ def _label(place: str, step: str) -> str:
 
 
 def _state(node: Node) -> str:
+    """Its state; empty of a pod about to run. Where that has no node Argo says Running, and Pending of the try."""
     attempt = f" (try {len(node.tries)})" if len(node.tries) > 1 else ""
+    if node.phase == "Running" and node.pending:
+        said = f": {printable(node.message)[:300]}" if node.message else ""
+        late = node.began is not None and time.time() - node.began > SOON
+        return f"waits for a node, or in its queue{attempt}{said}" if late else ""
     took = f" in {node.seconds:.0f} s" if node.seconds is not None and node.phase != "Running" else ""
     return f"{printable(node.phase.lower())}{attempt}{took}"
 

@@ -19,13 +19,14 @@ from selfemo import steps
 from selfemo.config import Config
 from selfemo.context import Context
 
+_PLACE = tempfile.TemporaryDirectory(prefix="components-")  # goes with the process
 SHOWN: dict[str, Any] = {}
 """The artifact that a component wrote last, by its and the component's name."""
 
 
 def artifact(kind: type, name: str) -> Any:
     """An output artifact as KFP hands it to a component."""
-    SHOWN[name] = kind(uri=str(Path(tempfile.mkdtemp()) / name.rsplit("/", 1)[1]))
+    SHOWN[name] = kind(uri=str(Path(tempfile.mkdtemp(dir=_PLACE.name)) / name.rsplit("/", 1)[1]))
     return SHOWN[name]
 
 

@@ -39,11 +39,19 @@ def steps_start() -> Iterator[None]:
         yield
 
 
-def test_a_steps_libraries_are_loaded_before_it_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _init(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """KFP's local runner, all of whose files lie in a test's own place."""
     from kfp import local
 
+    (place / "tmp").mkdir(exist_ok=True)
+    monkeypatch.setenv("TMPDIR", str(place / "tmp"))  # for the directory that a step's command makes, and leaves
+    runner, work = local.SubprocessRunner(use_venv=False), str(place / "workspace")
+    local.init(runner, pipeline_root=str(place / "kfp"), workspace_root=work)
+
+
+def test_a_steps_libraries_are_loaded_before_it_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipelines.local.HEAVY", ("colorsys",))
-    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "kfp"))
+    _init(tmp_path, monkeypatch)
     own = sys.executable
     with steps_that_start_at_once():
         while forkserver.possible() and not Path(sys.executable).with_name("socket").exists():
@@ -77,14 +85,12 @@ def test_an_error_is_logged_in_one_line_that_names_the_step(
 
 @pytest.mark.usefixtures("steps_start")
 def test_every_component_runs_under_the_local_runner_and_does_what_its_function_does(
-    small_local: Config, tmp_path: Path
+    small_local: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kfp import local
-
     text = small_local.to_json()
 
     def run(component: Any, **given: Any) -> Any:
-        local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "kfp"))
+        _init(tmp_path, monkeypatch)
         task = component(**given)
         ran.append(component.name)
         shown = [output for output in task.outputs.values() if isinstance(output, dsl.Artifact)]

@@ -88,7 +88,8 @@ def test_labels_travel_with_everything_that_is_made(own: Config, tmp_path: Path)
     assert metrics["support"]["labels"] == LABELS
     logged = context.registry.client.get_run(context.registry.round(1)).data.metrics
     assert "eval/support/f1/快乐" in logged
-    card = Path(context.registry.client.download_artifacts(context.registry.round(1), "card.md")).read_text()
+    client, of_round = context.registry.client, context.registry.round(1)
+    card = Path(client.download_artifacts(of_round, "card.md", str(tmp_path))).read_text()
     assert "`support`" in card
     assert "English" not in card
     assert context.store.manifest(record) is not None

@@ -53,7 +53,7 @@ def test_a_gate_that_is_opened_divides_anew(two: Config) -> None:
     assert steps.prepare(Config.model_validate(data)).uri != steps.prepare(two).uri
 
 
-def test_the_first_corpus_decides_and_every_figure_names_it(two: Config) -> None:
+def test_the_first_corpus_decides_and_every_figure_names_it(two: Config, tmp_path: Path) -> None:
     context = Context(two)
     prepared = steps.prepare(two).uri
     held_out = list(read_jsonl(context.store.fetch(prepared) / "held_out.jsonl"))
@@ -78,7 +78,7 @@ def test_the_first_corpus_decides_and_every_figure_names_it(two: Config) -> None
     assert decision.result["reason"].startswith("gain on sample +0.000")
     version = context.registry.versions.get("2")
     assert version.tags["selfemo.gate_p"] == "1.0000"
-    card = context.registry.client.download_artifacts(context.registry.round(1), "card.md")
+    card = context.registry.client.download_artifacts(context.registry.round(1), "card.md", str(tmp_path))
     text = Path(card).read_text()
     named = {metric["name"] for metric in yaml.safe_load(text.split("---\n")[1])["metrics"]}
     assert "weighted_f1 on sample train, labelled dialogues kept for selection" in named

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -115,6 +116,19 @@ def test_a_second_try_is_told_and_a_message_cannot_write_to_the_terminal() -> No
     assert "\x1b" not in line and "grep 7)" in line
     executor["phase"] = "Running"
     assert next(lines(manifest, "n")) == "Prepare: running (try 2)"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(3600, ["Prepare: waits for a node, or in its queue: Unschedulable: SchedulingGated [2J"]), (5, [])],
+)
+def test_a_pod_that_is_not_placed_waits_and_does_not_run(seconds: int, told: list[str]) -> None:
+    """As Argo 4.0.5 has it of a pod that Kueue holds: the node runs, its try is pending."""
+    manifest = answer("failed_in_prepare")
+    begun = (datetime.now(UTC) - timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    named(manifest, PREPARE).update(phase="Running", startedAt=begun, finishedAt=None)
+    named(manifest, PREPARE + "(0)").update(phase="Pending", message="Unschedulable: SchedulingGated\x1b[2J")
+    assert [line for line in lines(manifest, "n") if "Prepare" in line] == told
 
 
 def test_only_tries_are_taken_for_tries() -> None:
