@@ -79,8 +79,8 @@ def evaluate_and_decide(cluster: ClusterSettings, images: Images) -> BaseCompone
                 answered = evaluate(policy=challenger, prepared=prepared, shard=shard, **where)
                 place(answered, "evaluate", cluster, images)
             decided = decide(
-                champion=policy,
-                champion_scores=scores,
+                policy=policy,
+                scores=scores,
                 misses=misses,
                 challenger=challenger,
                 shards=dsl.Collected(answered.output),

@@ -34,12 +34,10 @@ from selfemo.context import Context
 from selfemo.errors import Exit, UserError
 from selfemo.logs import printable
 from selfemo.registry.rounds import RoundRow
-from selfemo.runs import going
-from selfemo.runs.going import SHARDED, TITLES, Going, StepProgress, UnitProgress
+from selfemo.runs.going import SHARDED, TITLES, Going, PieceState, StepProgress, UnitProgress
 from selfemo.runs.recorded import figures
 from selfemo.runs.samples import Samples
-from selfemo.runs.state import ENDED_BY_HAND, FINISHED, RUNNING, RunState
-from selfemo.runs.state import FAILED as RUN_FAILED
+from selfemo.runs.state import RunState, RunStatus
 from selfemo.runs.view import drawable
 from selfemo.runs.watching import drawn, show_now
 from selfemo.terminal import console
@@ -48,13 +46,18 @@ POLL = 10.0
 """Seconds between two looks."""
 LOGS = 8
 """Pods whose logs are read at a look."""
-WORDS = {"SUCCEEDED": FINISHED, "FAILED": RUN_FAILED, "CANCELED": ENDED_BY_HAND, "SKIPPED": ENDED_BY_HAND}
+WORDS = {
+    "SUCCEEDED": RunStatus.FINISHED,
+    "FAILED": RunStatus.FAILED,
+    "CANCELED": RunStatus.ENDED_BY_HAND,
+    "SKIPPED": RunStatus.ENDED_BY_HAND,
+}
 PHASES = {
-    "Succeeded": going.DONE,
-    "Failed": going.FAILED,
-    "Error": going.FAILED,
-    "Skipped": going.NEVER,
-    "Omitted": going.NEVER,
+    "Succeeded": PieceState.DONE,
+    "Failed": PieceState.FAILED,
+    "Error": PieceState.FAILED,
+    "Skipped": PieceState.NEVER,
+    "Omitted": PieceState.NEVER,
 }
 """Argo's, and ours; any other runs."""
 Pods = dict[tuple[int, str, int | None], tuple[str, ...]]
@@ -87,7 +90,7 @@ class There:
         """
         config = self.config
         said = printable(found.error.message) if found.error else ""
-        state = RunState(WORDS.get(how_it_ended(found, manifest), RUNNING), said)
+        state = RunState(WORDS.get(how_it_ended(found, manifest), RunStatus.RUNNING), said)
         what = f"{config.policy.start or config.policy.base} on {', '.join(c.name for c in config.corpora)}"
         run = Going(self.name, what, config.loop.rounds, config.launch.shards, state)
         run.began, run.ended = (_seconds(getattr(found, at, None)) for at in ("created_at", "finished_at"))
@@ -96,7 +99,7 @@ class There:
             self._pods = of_nodes(run, nodes(manifest or {}))
         except UNLIKE_ARGO:
             run.notes.append("Kubeflow shows its steps in a form that is not known here")
-        decided = sum(p.step == "decide" and p.state == going.DONE for p in run.pieces.values())
+        decided = sum(p.step == "decide" and p.state == PieceState.DONE for p in run.pieces.values())
         if decided > self._decided:
             self._decided = decided
             threading.Thread(target=self._figures, daemon=True, name="figures").start()
@@ -108,7 +111,7 @@ class There:
 
     def add_work(self, run: Going) -> Going:
         """What the steps that run are counting, from the logs of their pods."""
-        for piece in [p for p in run.pieces.values() if p.state == going.RUNS][:LOGS]:
+        for piece in [p for p in run.pieces.values() if p.state == PieceState.RUNS][:LOGS]:
             pods = self._pods.get((piece.round, piece.step, piece.shard), ())
             log = next((log for pod in pods if (log := log_of(self.client, self.run, pod))), "")
             lines = log.splitlines()
@@ -143,12 +146,12 @@ def of_nodes(run: Going, found: dict[str, Node]) -> Pods:
 
 
 def _of_node(piece: StepProgress, node: Node) -> None:
-    piece.state, piece.tries = PHASES.get(node.phase, going.RUNS), len(node.tries)
+    piece.state, piece.tries = PHASES.get(node.phase, PieceState.RUNS), len(node.tries)
     piece.began, piece.ended = node.began, node.ended
-    if piece.state == going.FAILED or node.pending:
+    if piece.state == PieceState.FAILED or node.pending:
         piece.said = printable(node.message)[:300]
-    if piece.state == going.RUNS and node.pending:
-        piece.state = going.WAITS
+    if piece.state == PieceState.RUNS and node.pending:
+        piece.state = PieceState.WAITS
 
 
 def _seconds(told: Any) -> float | None:
@@ -172,7 +175,7 @@ def follow(client: Any, run: str, config: Config, name: str, poll: float, *, liv
         return watch(client, run, name, poll)
     there, out = There(client, run, config, name), console(stderr=True)
     samples = Samples(lambda: there.context.store)
-    now, found, manifest = Going(name, state=RunState(RUNNING)), None, None
+    now, found, manifest = Going(name, state=RunState(RunStatus.RUNNING)), None, None
     with drawn(lambda: now, samples, {}, out):
         for found, manifest in looks(client, run, poll):
             now = there.add_work(there.look(found, manifest))

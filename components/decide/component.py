@@ -9,8 +9,8 @@ from components.state import loop_state
 @dsl.component(base_image=DEFAULT.pipeline, install_kfp_package=False, additional_funcs=[loop_state])
 def decide(
     config: str,
-    champion: str,
-    champion_scores: str,
+    policy: str,
+    scores: str,
     misses: int,
     challenger: str,
     shards: list[str],
@@ -25,8 +25,8 @@ def decide(
 
     Args:
         config: The run's configuration, as JSON.
-        champion: URI of the champion; empty before there is one.
-        champion_scores: URI of its scores.
+        policy: URI of the champion; empty before there is one.
+        scores: URI of its scores.
         misses: Rounds in a row without promotion.
         challenger: URI of the round's weights.
         shards: URIs of the shards of what it answered.
@@ -47,9 +47,8 @@ def decide(
 
     with logs.step("decide", round):
         settings = Config.from_json(config)
-        scores = steps.score(settings, shards, challenger, prepared, round).uri
-        kubeflow.scores(metrics, confusion, settings, scores, round)
-        state = LoopState(champion, champion_scores, misses)
-        after, record = steps.decide(settings, state, challenger, scores, round)
+        evaluated = steps.score(settings, shards, challenger, prepared, round).uri
+        kubeflow.scores(metrics, confusion, settings, evaluated, round)
+        after, record = steps.decide(settings, LoopState(policy, scores, misses), challenger, evaluated, round)
         kubeflow.pages(summary, page, settings, record)
         return after

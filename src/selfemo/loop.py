@@ -10,7 +10,8 @@ class LoopState(NamedTuple):
     """What one round hands to the next: all of it small, so that it travels as parameters.
 
     The one spelling of it: steps take and return it, and it is what the ``decide`` and ``carry`` components and each
-    round of the pipeline put out. The defaults are what round 0 starts from.
+    round of the pipeline take and put out, by these names. The defaults are what round 0 starts from. Only the record
+    of a decision names them ``champion`` and ``champion_scores``, beside those of the challenger.
 
     Attributes:
         policy: URI of the champion's weights.

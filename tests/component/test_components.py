@@ -106,7 +106,7 @@ def test_every_component_runs_under_the_local_runner_and_does_what_its_function_
     policy = run(warmup, **where, prepared=data)["Output"]
     assert policy == plain.warmup(text, data)
     part = run(evaluate, **where, policy=policy, prepared=data, round=0, shard=0)["Output"]
-    nothing = {"champion": "", "champion_scores": "", "misses": 0}
+    nothing = {"policy": "", "scores": "", "misses": 0}
     decided = run(decide, **where, **nothing, challenger=policy, shards=[part], prepared=data, round=0)
     scores = plain.scores(text, policy, data, 0)
     assert {name: decided[name] for name in STATE} == {"policy": policy, "scores": scores, "misses": 0, "go_on": True}

@@ -21,6 +21,12 @@ def blocks(section: str) -> list[tuple[str, str]]:
     return [(head, body) for head, body in re.findall(r"^```(?:python|yaml)\n# (.*?)\n(.*?)^```", section, re.M | re.S)]
 
 
+def test_what_each_addition_touches_is_what_its_example_touches() -> None:
+    told = {t: (int(f), int(n)) for t, f, n in re.findall(r"^\| (An? [\w ]+?) +\| (\d) \| (\d) \|", TEXT, re.M)}
+    heads = {title: [head.split(":")[0] for head, _ in blocks(section)] for title, section in SECTIONS.items()}
+    assert told == {t: (h.count("file"), h.count("line in")) for t, h in heads.items() if h}
+
+
 @pytest.mark.parametrize("title", [title for title, section in SECTIONS.items() if blocks(section)])
 def test_the_example_works_as_it_stands(title: str, tmp_path: Path, tiny: Path) -> None:
     copy = tmp_path / "copy"

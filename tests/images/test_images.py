@@ -160,16 +160,16 @@ def test_every_step_of_the_loop_runs_in_its_image(pods: Pods, small: Config) -> 
     assert prepared["shards"] == [0]
     policy = pods.run("warmup", prepared=data)["Output"]
 
-    def judged(policy: str, number: int, **state: Any) -> Json:
-        part = pods.run("evaluate", policy=policy, prepared=data, round=number, shard=0)["Output"]
-        return pods.run("decide", challenger=policy, shards=[part], prepared=data, round=number, **state)
+    def judged(challenger: str, number: int, **state: Any) -> Json:
+        part = pods.run("evaluate", policy=challenger, prepared=data, round=number, shard=0)["Output"]
+        return pods.run("decide", challenger=challenger, shards=[part], prepared=data, round=number, **state)
 
-    state = judged(policy, 0, champion="", champion_scores="", misses=0)
+    state = judged(policy, 0, policy="", scores="", misses=0)
     part = pods.run("generate", policy=policy, prepared=data, round=1, shard=0)["Output"]
     samples = pods.run("filter", shards=[part], policy=policy, prepared=data, round=1)["Output"]
     challenger = pods.run("train", policy=policy, samples=samples, prepared=data, round=1)["Output"]
     assert challenger != policy
-    before = {"champion": state["policy"], "champion_scores": state["scores"], "misses": state["misses"]}
+    before = {name: state[name] for name in ("policy", "scores", "misses")}
     judged(challenger, 1, **before)
     here = Context(small.model_copy(update={"run": pods.config.run}))
     assert [r.round for r in finished_rounds(here)] == [0, 1]

@@ -24,7 +24,7 @@ from selfemo.cli import main
 from selfemo.config import Config
 from selfemo.context import Context
 from selfemo.registry.rounds import RoundRow
-from selfemo.runs.going import CUT_OFF, DONE, THERE
+from selfemo.runs.going import PieceState
 from selfemo.runs.here import Here, measured
 from selfemo.runs.samples import Samples
 from selfemo.steps import finished_rounds
@@ -157,7 +157,7 @@ def test_what_happened_was_noted_for_whoever_watches(config: Config, first: Firs
     run = Here(Path(config.workdir), "e2e").look()
     assert (run.state.word, run.rounds, run.shards) == ("finished", 2, SHARDS)
     stages = {(stage.round, stage.step): stage for stage in run.stages()}
-    assert {stage.state for stage in stages.values()} == {DONE}
+    assert {stage.state for stage in stages.values()} == {PieceState.DONE}
     assert all(stage.seconds is not None for stage in stages.values())
     assert [len(stages[round, "evaluate"].pieces) for round in (0, 1, 2)] == [SHARDS] * 3
     assert [run.rows[row.round].weighted_f1 for row in first.rounds] == [row.weighted_f1 for row in first.rounds]
@@ -248,12 +248,12 @@ def test_an_interrupt_ends_the_step_it_hits_and_the_same_command_goes_on(small: 
     assert process.wait() == 130
     assert "the same command goes on from here" in process.stderr.read()
     cut_off = Here(Path(interrupted.workdir), "interrupted").look()
-    assert (cut_off.state.word, cut_off.pieces[0, "warmup", None].state) == ("ended by hand", CUT_OFF)
+    assert (cut_off.state.word, cut_off.pieces[0, "warmup", None].state) == ("ended by hand", PieceState.CUT_OFF)
     psutil.wait_procs(children)  # all of them end
     code, _, printed = run(interrupted, tmp_path)
     assert code == 0, printed
     assert printed.count("is already there") == 1  # what was published before the interrupt
-    assert Here(Path(interrupted.workdir), "interrupted").look().pieces[0, "prepare", None].state == THERE
+    assert Here(Path(interrupted.workdir), "interrupted").look().pieces[0, "prepare", None].state == PieceState.THERE
 
 
 def test_a_run_leaves_no_secret_behind(config: Config, first: First, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from selfemo.config import Config
 from selfemo.errors import UserError
 from selfemo.registry.rounds import RoundRow
 from selfemo.runs import eta
-from selfemo.runs.going import DONE, FAILED, NEVER, RUNS, WAITS, Going
+from selfemo.runs.going import Going, PieceState
 from selfemo.runs.view import waiting
 from tests.pipeline.stub import Stub
 from tests.pipeline.test_submit import settings, submission
@@ -46,8 +46,13 @@ def test_rounds_steps_and_shards_are_those_of_the_workflow(stub: Stub) -> None:
     going = looked_at(stub, settings(stub, "launch.shards=2"), answer("in_round_1"))
     states = {(stage.round, stage.step): stage.state for stage in going.stages()}
     done = [(0, step) for step in ("prepare", "warmup", "evaluate", "decide")]
-    assert [states[place] for place in done] == [DONE] * 4
-    assert [states[1, step] for step in ("generate", "filter", "train", "evaluate")] == [DONE, DONE, RUNS, WAITS]
+    assert [states[place] for place in done] == [PieceState.DONE] * 4
+    assert [states[1, step] for step in ("generate", "filter", "train", "evaluate")] == [
+        PieceState.DONE,
+        PieceState.DONE,
+        PieceState.RUNS,
+        PieceState.WAITS,
+    ]
     assert going.state.word == "running"
     times = eta.known(going, {})
     assert (times["warmup"], times["generate"]) == (294, 265)  # shards go beside each other
@@ -60,21 +65,21 @@ def test_what_failed_what_a_pod_waits_for_and_tries_are_told(stub: Stub) -> None
     config = settings(stub, "launch.shards=2")
     failed = looked_at(stub, config, answer("failed_in_prepare"), "FAILED")
     piece = failed.pieces[0, "prepare", None]
-    assert (piece.state, piece.said, piece.tries) == (FAILED, "main: Error (exit code 1)", 1)
+    assert (piece.state, piece.said, piece.tries) == (PieceState.FAILED, "main: Error (exit code 1)", 1)
     assert failed.state.word == "failed" and failed.over
     manifest = answer("failed_in_prepare")
     executor, pod = named(manifest, PREPARE), named(manifest, f"{PREPARE}(0)")
     executor["phase"], pod["phase"] = "Running", "Pending"
     pod["message"] = "0/3 nodes are available\x1b[2J"
     pending = looked_at(stub, config, manifest)
-    assert pending.pieces[0, "prepare", None].state == WAITS
+    assert pending.pieces[0, "prepare", None].state == PieceState.WAITS
     assert next(waiting(pending)).startswith("next: Prepare of round 0: 0/3 nodes are available [2J")
 
 
 @pytest.mark.usefixtures("no_figures")
 def test_a_run_that_ended_well_before_its_last_round_needs_no_more(stub: Stub) -> None:
     going = looked_at(stub, settings(stub, "loop.rounds=5"), answer("in_round_1"), "SUCCEEDED")
-    assert going.over and {p.state for (round, _, _), p in going.pieces.items() if round == 5} == {NEVER}
+    assert going.over and {p.state for (round, _, _), p in going.pieces.items() if round == 5} == {PieceState.NEVER}
 
 
 @pytest.mark.usefixtures("no_figures")

@@ -106,7 +106,7 @@ def test_every_member_of_an_enumeration_has_a_sentence() -> None:
         for node in ast.walk(tree)
         if isinstance(node, ast.ClassDef) and any("Enum" in ast.unparse(base) for base in node.bases)
     }
-    assert {"Reason", "Exit"} <= enums.keys()
+    assert {"Reason", "Exit", "PieceState", "RunStatus", "MoveKind", "RoundFate"} <= enums.keys()
     assert [f"{e}.{m}" for e, said in enums.items() for m, text in said.items() if not text.endswith(".")] == []
 
 

@@ -14,7 +14,7 @@ from selfemo import config as configuration
 from selfemo.registry import pages
 from selfemo.registry.client import ABOUT, KIND, NOTE, Registry
 from selfemo.registry.markdown import code, escaped, table
-from selfemo.registry.rounds import RoundRow
+from selfemo.registry.rounds import RoundFate, RoundRow
 from selfemo.registry.status import follow
 
 HOSTILE = (
@@ -63,7 +63,7 @@ def test_one_that_was_made_by_hand_is_told_the_same_and_keeps_what_it_says_itsel
 
 
 def test_the_note_of_a_run_has_its_rounds_each_with_its_page(registry: Registry) -> None:
-    rows = [row(0, became="promoted"), row(1, stopped=HOSTILE)]
+    rows = [row(0, became=RoundFate.PROMOTED), row(1, stopped=HOSTILE)]
     pages.write_note(registry, registry.parent, pages.run_note(registry, rows))
     note = registry.client.get_run(registry.parent).data.tags[NOTE]
     assert f"[1](#/experiments/{registry.experiment}/runs/{registry.round(1)}?workflowType=machine_learning)" in note

@@ -17,7 +17,7 @@ from selfemo.method.gate import Decision
 from selfemo.registry import promotion
 from selfemo.registry.mlflow_client import MlflowRefused, Unreachable
 from selfemo.registry.promotion import after_decision, promote_version
-from selfemo.registry.rounds import RoundRow, cells
+from selfemo.registry.rounds import RoundFate, RoundRow, cells
 from selfemo.registry.versions import CHALLENGER, CHAMPION
 from tests.spaces import SPACES
 from tests.unit.test_evaluation import _pairs, rows
@@ -80,7 +80,7 @@ def test_a_first_round_does_not_unseat_the_champion_of_an_earlier_run(context: C
     ],
 )
 def test_the_table_says_what_the_registry_did(promoted: bool, stopped: str, became: str, shown: str) -> None:
-    row = RoundRow(1, 3, 1, 0.5, 0.5, 0.5, (0.4, 0.6), None, None, 1.0, promoted, stopped, became=became)
+    row = RoundRow(1, 3, 1, 0.5, 0.5, 0.5, (0.4, 0.6), None, None, 1.0, promoted, stopped, became=RoundFate(became))
     assert cells(row)[-1] == shown
 
 

@@ -136,7 +136,7 @@ def test_what_mlflow_says_comes_before_anything_else(
         ["fetch", "--policy", "models:/self-emo@champion", "--out", "o"],
         ["evaluate", "--policy", "models:/self-emo@champion"],
         ["filter", "--rollouts", "s3://selfemo/x"],
-        ["generate", "--policy", "x", "--prepared", "s3://selfemo/x"],
+        ["generate", "--policy", "of/x", "--prepared", "s3://selfemo/x"],
         ["serve", "--policy", "./none"],
         ["evaluate", "--policy", "./none"],
         ["dry-run", "--set", "policy.base=./none"],

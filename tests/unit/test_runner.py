@@ -21,7 +21,7 @@ from selfemo.context import Context
 from selfemo.errors import UserError
 from selfemo.local import runner
 from selfemo.runs.here import Here
-from selfemo.runs.state import RunState, folder_of
+from selfemo.runs.state import RunState, RunStatus, folder_of
 
 FAILED = """\
 10:00:00 I prepare of round 0 starts
@@ -75,7 +75,7 @@ from selfemo import config
 from selfemo.context import Context
 from selfemo.local import runner
 from selfemo.runs.here import Here
-from selfemo.runs.state import RunState, folder_of
+from selfemo.runs.state import RunState, RunStatus, folder_of
 runner.checkout = lambda: __import__("pathlib").Path({checkout!r})
 runner.run_pipeline(Context(config.load(None, [{workdir!r}, "store.root=file:///nowhere", "mlflow.tracking_uri=sqlite:///x"])))
 """
@@ -159,4 +159,4 @@ def test_how_a_run_ended_is_told_by_what_ended_it(tmp_path: Path, error: BaseExc
     happened.parent.mkdir(parents=True)
     with pytest.raises(type(error)), runner._told(context, happened):
         raise error
-    assert Here(tmp_path, "demo").look().state == RunState(word, said)
+    assert Here(tmp_path, "demo").look().state == RunState(RunStatus(word), said)

@@ -97,13 +97,10 @@ class Worker:
     @classmethod
     def ready(cls, work: AnnotationWork) -> Worker:
         """With the policy loaded."""
-        from selfemo.method.player import Player
-        from selfemo.method.prompts import Prompter
-        from selfemo.policy.load import load_engine
+        from selfemo.policies import player_of
         from selfemo.serving.service import Service
 
-        engine, tokenizer = load_engine(work.directory, work.config)
-        player = Player(engine, Prompter(tokenizer, work.config.policy.history_turns).check(), work.uri)
+        player = player_of(work.directory, work.uri, work.config)
         space = work.labels.space()
         room = Service(player, "", "", {}, {}).context - player.prompter.room([space])
         return cls(work, Index(work.index), player, space, room)

@@ -24,6 +24,7 @@ from selfemo.method.abstain import (
     read_calibration,
 )
 from selfemo.method.evaluation import PREDICTIONS
+from selfemo.policy import names
 from selfemo.store.manifest import MANIFEST
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def evaluation_of(context: Context, name: str, policy: Policy) -> str:
         name: As the policy was asked for.
         policy: What it stands for.
     """
-    if name.startswith("models:/"):
+    if names.kind(name) is names.Kind.REGISTERED:
         return str(context.registry.versions.named(name).tags.get(SCORES, ""))
     if policy.manifest is None:
         return ""

@@ -22,7 +22,7 @@ from selfemo.context import Context
 from selfemo.errors import UserError
 from selfemo.method.gate import Decision, NotComparable
 from selfemo.registry.canary import ANSWERED, EVIDENCE, REASON, forced
-from selfemo.registry.moves import now
+from selfemo.registry.moves import MoveKind, now
 from selfemo.registry.promotion import against_registry, alone, recover, stopped_by_guard
 from selfemo.registry.served import BY_HAND, reference, synchronise
 from selfemo.registry.versions import CANARY, CHAMPION, ENDED, STARTED
@@ -142,7 +142,7 @@ def status(context: Context) -> CanaryStatus:
     canary = registry.canary.running()
     if canary is None:
         last = registry.canary.moves.last()
-        if last is None or last.kind != "end":
+        if last is None or last.kind is not MoveKind.END:
             return CanaryStatus((f"{registry.model} has no canary",))
         said = f"{registry.model} has no canary; the last was version {last.before}: {last.reason}"
         return CanaryStatus((said,), reason=last.reason)

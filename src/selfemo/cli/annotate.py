@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from selfemo.cli import complete
-from selfemo.cli.base import configured, needs_of, surroundings
+from selfemo.cli.base import configured, surroundings
 from selfemo.cli.data_import import column, made_sure, options_of, show
 from selfemo.cli.output import Report, reports
 from selfemo.errors import UserError
@@ -119,6 +119,7 @@ def annotate(
     from selfemo.annotate.belief import belief_of, evaluation_of, known_of
     from selfemo.annotate.job import Job
     from selfemo.annotate.source import AnnotationSource, plan_of
+    from selfemo.policy import names
     from selfemo.serving.command import known_labels
     from selfemo.steps.shards import Shard
 
@@ -130,7 +131,7 @@ def annotate(
     show(plan, f"{source.name}: what will be read", without=_SKIPPED)
     if not yes:
         plan = made_sure(plan, options, lambda options: plan_of([source], options), "Annotate this?")
-    context = surroundings(config, needs=needs_of(policy))
+    context = surroundings(config, needs=names.needs(policy))
     found = context.policies.find(policy)
     spaces, usual = known_labels(config, found)
     corpus = corpus or usual

@@ -80,11 +80,6 @@ def surroundings(config: Config, *, start: bool = False, needs: tuple[str, ...] 
     return context
 
 
-def needs_of(policy: str) -> tuple[str, ...]:
-    """What a policy's name is looked up with: an artifact, wherever it lies, with the configuration's store."""
-    return ("s3", "mlflow") if policy.startswith("models:/") else ("s3",) if "://" in policy else ()
-
-
 def known(corpus: str, path: str | None) -> str:
     """A corpus's name, as ``--corpus`` takes it: any, where ``--path`` names the directory of one's own.
 
@@ -105,7 +100,10 @@ def known(corpus: str, path: str | None) -> str:
 
 
 def configured(command: F) -> F:
-    """Give a command ``--config`` and ``--set``, and hand it the configuration."""
+    """Give a command ``--config`` and ``--set``, and hand it the configuration.
+
+    What ``--policy`` was given is looked at first, where a command has it: no server is asked in vain.
+    """
 
     @click.option("--config", "path", type=click.Path(path_type=Path), help="YAML file; default: all defaults.")
     @click.option(
@@ -122,6 +120,10 @@ def configured(command: F) -> F:
         from selfemo.cluster.trainjob import CONFIG
 
         logs.configure()
+        if policy := rest.get("policy"):
+            from selfemo.policy import names
+
+            names.check(policy, "--policy")
         given = os.environ.get(CONFIG)  # how a TrainJob's pods are told theirs
         if given and path is None and not overrides:
             return command(config.Config.from_json(given), **rest)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from selfemo.cli import complete
-from selfemo.cli.base import configured, needs_of, surroundings
+from selfemo.cli.base import configured, surroundings
 from selfemo.cli.feedback import PLACE, place_of
 
 if TYPE_CHECKING:
@@ -60,10 +60,11 @@ def collect(
       vllm serve Qwen/Qwen3-8B
       selfemo collect --upstream http://127.0.0.1:8000 --place s3://served/feedback --days 30
     """
+    from selfemo.policy import names
     from selfemo.serving.command import Collect
     from selfemo.serving.sidecar.command import collect as run
 
-    if needs_of(policy):
-        surroundings(config, needs=needs_of(policy))
+    if needs := names.needs(policy):
+        surroundings(config, needs=needs)
     kept = Collect(share, days, tuple(map(str.upper, regions)), redact_command)
     run(config, upstream, place_of(config, place), policy, host, port, kept)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from selfemo.cli import complete
-from selfemo.cli.base import configured, needs_of, surroundings
+from selfemo.cli.base import configured, surroundings
 from selfemo.cli.output import Report, reports
 from selfemo.errors import Exit, UserError
 
@@ -172,12 +172,13 @@ def serve(
       curl localhost:8000/v1/emotions -H 'content-type: application/json' \\
         -d '{"turns": [{"speaker": "Ann", "text": "We won!"}]}'
     """
+    from selfemo.policy import names
     from selfemo.serving.command import Collect
     from selfemo.serving.command import serve as run
 
     if not collect and (collect_share != 1.0 or collect_days or regions or redact_command):
         raise UserError("nothing is kept", where="selfemo serve", fix="give --collect PLACE as well")
-    surroundings(config, needs=needs_of(policy))
+    surroundings(config, needs=names.needs(policy))
     kept = Collect(collect_share, collect_days, tuple(map(str.upper, regions)), redact_command)
     run(config, policy, name, digest, host, port, collect or "", kept)
 
@@ -200,8 +201,9 @@ def fetch(config: Config, policy: str, digest: str, out: Path) -> Report:
     Example:
       selfemo fetch --policy models:/self-emo@champion --out /model
     """
+    from selfemo.policy import names
     from selfemo.serving.command import fetch as copy
 
-    surroundings(config, needs=needs_of(policy))
+    surroundings(config, needs=names.needs(policy))
     copied = copy(config, policy, digest, out)
     return Report({"policy": policy, "digest": copied, "out": out}, copied)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from selfemo.cli import complete
-from selfemo.cli.base import configured, known, needs_of, surroundings
+from selfemo.cli.base import configured, known, surroundings
 from selfemo.cli.output import Report, reports
 from selfemo.errors import UserError
 
@@ -26,7 +26,9 @@ def _made_by(config: Config, step: str, option: str, uri: str) -> None:
     Raises:
         UserError: Names the option, and the step that made what was given.
     """
-    manifest = surroundings(config, needs=needs_of(uri)).store.manifest(uri)
+    from selfemo.policy import names
+
+    manifest = surroundings(config, needs=names.needs(uri)).store.manifest(uri)
     if manifest is not None and manifest.step != step:
         fix = f"give the URI of what {step} has published"
         raise UserError(f"{manifest.step} made this", where=f"{option} {uri}", fix=fix)
@@ -138,13 +140,14 @@ def evaluate(config: Config, policy: str, corpus: str | None, directory: str | N
       selfemo evaluate --policy models:/self-emo@champion --corpus meld --path ../data/meld
     """
     from selfemo.cli.evaluation import scores_of, show
+    from selfemo.policy import names
 
     if directory and not corpus:
         raise UserError("--path is of a corpus", where="selfemo evaluate", fix="name the corpus: --corpus meld")
     if corpus:
         named = {c.name for c in config.corpora}
         config = _on(config, corpus if corpus in named else known(corpus, directory), directory, policy)
-    surroundings(config, needs=needs_of(policy))
+    surroundings(config, needs=names.needs(policy))
     scores, split = scores_of(config, policy, out), config.evaluation.split
     return Report({"policy": policy, "split": split, "scores": scores}, lambda: show(scores, split))
 

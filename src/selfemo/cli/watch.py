@@ -55,11 +55,11 @@ def watch(config: Config, name: str | None, cluster: bool) -> Report:
 
 
 def _ended(run: Going) -> Report:
-    from selfemo.runs.state import FINISHED
+    from selfemo.runs.state import RunStatus
 
     rows = [run.rows[round] for round in sorted(run.rows)]
     values = {"run": run.name, "state": run.state.word, "detail": run.state.detail, "rounds": rows}
-    return Report(values, exit=Exit.DONE if run.state.word == FINISHED else Exit.NO)
+    return Report(values, exit=Exit.DONE if run.state.word == RunStatus.FINISHED else Exit.NO)
 
 
 def _there(config: Config) -> Report:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +10,7 @@ from typing import Any
 
 from selfemo.context import Context
 from selfemo.errors import UserError
-from selfemo.policy import compute, packaged
+from selfemo.policy import compute, names, packaged
 
 
 def choices(context: Context) -> dict[str, Any]:
@@ -66,11 +65,11 @@ def _shape(context: Context) -> SimpleNamespace:
 
 def _place(context: Context) -> Path:
     base = context.config.policy.base
-    if base.startswith("pypi:"):
-        package = base.removeprefix("pypi:")
-        packaged.installed(package)
+    if names.kind(base) is names.Kind.PACKAGE:
+        package = names.package(base)
+        packaged.installed(package, base)
         return packaged.converted(package, context.policies.cache)
-    return Path(os.path.expandvars(base)).expanduser()
+    return names.directory(base)
 
 
 def _attention(how: compute.Compute, pack: int) -> str:

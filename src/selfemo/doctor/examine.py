@@ -15,6 +15,7 @@ from selfemo.doctor import packages, servers
 from selfemo.doctor.choices import choices
 from selfemo.doctor.findings import Findings, Missing, ServerFinding
 from selfemo.errors import UserError
+from selfemo.policy import names
 
 
 def examine(context: Context) -> Findings:
@@ -81,7 +82,7 @@ def _inputs(context: Context, *, whole: bool) -> Iterator[Missing]:
         return
     far = [c.path for c in config.corpora if c.path and c.path.startswith("s3://")]
     looks: list[Callable[[], object]] = []
-    if whole or not config.policy.base.startswith(("s3://", "models:/")):
+    if whole or not names.is_remote(config.policy.base):
         looks.append(lambda: check_models(context))
     if whole or not far:
         looks.append(lambda: divide_corpora(config, corpora_of(config)))

@@ -16,6 +16,7 @@ from urllib.request import url2pathname
 from selfemo import __version__
 from selfemo.config import Config
 from selfemo.doctor.findings import Missing
+from selfemo.policy import names
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -93,7 +94,7 @@ def wanted(config: Config) -> dict[str, str]:
     if config.cluster.host:  # the work is done elsewhere
         return {"pipeline": "cluster.host"}
     found = {"pipeline": "selfemo run", "training": "selfemo run", "plots": "selfemo run"}
-    if config.policy.base.startswith("pypi:"):
+    if names.kind(config.policy.base) is names.Kind.PACKAGE:
         found["demo"] = f"policy.base: {config.policy.base}"
     if config.policy.engine == "vllm":
         found["vllm"] = "policy.engine: vllm"

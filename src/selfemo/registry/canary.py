@@ -10,7 +10,7 @@ from typing import Any
 
 from selfemo.errors import UserError
 from selfemo.registry.champion import through
-from selfemo.registry.moves import Moves, kept, now
+from selfemo.registry.moves import MoveKind, Moves, kept, now
 from selfemo.registry.versions import CANARY, CHAMPION, ENDED, STARTED, Versions
 from selfemo.store.lock import Lease, who
 
@@ -90,7 +90,7 @@ class Canary:
 
     def _make(self, number: str, against: str, why: dict[str, str], lease: Lease | None) -> None:
         told = {"selfemo.canary_by": who(), **why, AGAINST: against, ANSWERED: "", ASKED: "", ENDED: "", STARTED: now()}
-        self.moves.make("canary", "", number, why[REASON], told, lease)
+        self.moves.make(MoveKind.CANARY, "", number, why[REASON], told, lease)
 
     def end(self, reason: str, lease: Lease | None = None) -> None:
         """Take the alias away from the canary, if there is one, and write down why.
@@ -100,7 +100,7 @@ class Canary:
             lease: Of the lock.
         """
         if current := self.moves.at():
-            self.moves.make("end", current, "", reason, {ENDED: f"{now()} by {who()}: {kept(reason)}"}, lease)
+            self.moves.make(MoveKind.END, current, "", reason, {ENDED: f"{now()} by {who()}: {kept(reason)}"}, lease)
             log.info("version %s of %s is canary no more: %s", current, self.model, reason)
 
     def stop(self, reason: str, lease: Lease | None = None) -> str:
@@ -116,7 +116,7 @@ class Canary:
         if current:
             self.end(reason, lease)
             return current
-        if last is not None and last.kind == "end" and (finished or last.reason == kept(reason)):
+        if last is not None and last.kind is MoveKind.END and (finished or last.reason == kept(reason)):
             return last.before
         raise UserError("there is no canary", where=f"models:/{self.model}@{CANARY}", fix="nothing is to be stopped")
 

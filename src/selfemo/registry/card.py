@@ -47,7 +47,7 @@ def model_card(context: Surroundings, decision: Manifest, version: str, weights:
         digest: Of their files.
     """
     config = context.config
-    row = RoundRow(**decision.result["row"])
+    row = RoundRow.from_dict(decision.result["row"])
     name = f"{escaped(config.mlflow.model)} version {version}"
     head = [
         _front_matter(config, _metrics(context, decision)),
@@ -62,8 +62,8 @@ def model_card(context: Surroundings, decision: Manifest, version: str, weights:
 def sections(context: Surroundings, decision: Manifest, weights: str, digest: str) -> dict[str, str]:
     """The sections of a card by title, in order; the arguments are those of :func:`model_card`."""
     config = context.config
-    row = RoundRow(**decision.result["row"])
-    rounds = [RoundRow(**d.result["row"]) for d in decisions(context)]
+    row = RoundRow.from_dict(decision.result["row"])
+    rounds = [RoundRow.from_dict(d.result["row"]) for d in decisions(context)]
     rounds = [r for r in rounds if r.round < row.round] + [row]
     return {
         "Data": _data(context, config),

@@ -8,7 +8,8 @@ from typing import Any
 
 from selfemo.errors import GateClosed, UserError
 from selfemo.registry.mlflow_client import quoted
-from selfemo.registry.moves import Move, Moves, kept, now
+from selfemo.registry.moves import Move, MoveKind, Moves, kept, now
+from selfemo.registry.rounds import RoundFate
 from selfemo.registry.versions import CHAMPION, ENDED, STARTED, Versions
 from selfemo.store.lock import Lease, who
 
@@ -87,7 +88,7 @@ class Champion:
         if version.tags.get(ROLLED_BACK):
             told[ROLLED_BACK] = ""  # somebody changed their mind
         told[PROMOTED] = now()  # the last: whoever reads it can rely on the others, and on the alias
-        self.moves.make("promotion", before, number, reason, told, lease)
+        self.moves.make(MoveKind.PROMOTION, before, number, reason, told, lease)
         log.info("version %s of %s is champion: %s", number, self.model, reason)
         return before or None
 
@@ -105,7 +106,7 @@ class Champion:
         """
         last, finished = self.recover(lease)
         current = self.versions.alias(CHAMPION)
-        again = last is not None and last.kind == "rollback" and (finished or last.reason == kept(reason))
+        again = last is not None and last.kind is MoveKind.ROLLBACK and (finished or last.reason == kept(reason))
         if last is not None and again and current is not None and str(current.version) == last.after:
             log.info("version %s was rolled back already; another reason goes back further", last.before)
             return last.before, last.after
@@ -117,7 +118,7 @@ class Champion:
                 fix="promote a version: selfemo promote --version N --force --reason WHY",
             )
         was = str(current.version) if current is not None else "" if last is None else last.after
-        self.moves.make("rollback", was, earlier, reason, {ROLLED_BACK: f"by {who()}: {kept(reason)}"}, lease)
+        self.moves.make(MoveKind.ROLLBACK, was, earlier, reason, {ROLLED_BACK: f"by {who()}: {kept(reason)}"}, lease)
         return was, earlier
 
     def recover(self, lease: Lease | None = None) -> tuple[Move | None, bool]:
@@ -136,7 +137,7 @@ class Champion:
         history = self._history()
         return str(history[-1].version) if history else "" if last is None else last.before
 
-    def became(self) -> dict[str, str]:
+    def became(self) -> dict[str, RoundFate]:
         """What was done with each version, by the URI of its weights: promoted, rolled back, canary, or kept."""
         found = self.client.search_model_versions(f"name={quoted(self.model)}")
         return {
@@ -172,14 +173,14 @@ class Champion:
         return list(good)[-1] if good else None
 
 
-def _fate(tags: Mapping[str, str]) -> str:
+def _fate(tags: Mapping[str, str]) -> RoundFate:
     if tags.get(ROLLED_BACK):
-        return "rolled back"
+        return RoundFate.ROLLED_BACK
     if tags.get(PROMOTED):
-        return "promoted"
+        return RoundFate.PROMOTED
     if tags.get(STARTED):
-        return "rolled back" if tags.get(ENDED) else "canary"
-    return "kept"
+        return RoundFate.ROLLED_BACK if tags.get(ENDED) else RoundFate.CANARY
+    return RoundFate.KEPT
 
 
 def _when(version: Any) -> tuple[str, int]:

@@ -17,7 +17,9 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
 from typing import Any
 
 from selfemo.logs import printable
@@ -41,13 +43,26 @@ def now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
+class MoveKind(StrEnum):
+    """What a change of an alias is for."""
+
+    PROMOTION = "promotion"
+    """A version becomes champion."""
+    ROLLBACK = "rollback"
+    """An earlier champion is champion again, or none is."""
+    CANARY = "canary"
+    """A version becomes canary."""
+    END = "end"
+    """A version is canary no more."""
+
+
 @dataclass(frozen=True)
 class Move:
     """A change of an alias.
 
     Attributes:
         number: One more than that of the move before.
-        kind: ``promotion`` or ``rollback`` of the champion; ``canary`` or ``end`` of the canary.
+        kind: What it is for.
         before: Version that had the alias; empty if there was none.
         after: Version that has it then; empty if none has.
         reason: Why.
@@ -56,17 +71,26 @@ class Move:
     """
 
     number: int
-    kind: str
+    kind: MoveKind
     before: str
     after: str
     reason: str
     tags: dict[str, str]
     done: bool = False
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Move:
+        """A move from its record; the inverse of ``asdict``, also after JSON.
+
+        Raises:
+            KeyError, TypeError, ValueError: If it is none.
+        """
+        return cls(**{**data, "kind": MoveKind(data["kind"])})
+
     @property
     def told(self) -> str:
         """The version whose tags record it."""
-        return self.before if self.kind in ("rollback", "end") else self.after
+        return self.before if self.kind in (MoveKind.ROLLBACK, MoveKind.END) else self.after
 
 
 class Moves:
@@ -84,12 +108,12 @@ class Moves:
         self._made: Move | None = None  # by this process
 
     def make(
-        self, kind: str, before: str, after: str, reason: str, tags: dict[str, str], lease: Lease | None = None
+        self, kind: MoveKind, before: str, after: str, reason: str, tags: dict[str, str], lease: Lease | None = None
     ) -> None:
         """Write a move down, make it, and announce it.
 
         Args:
-            kind: See :class:`Move`.
+            kind: What it is for.
             before: Version that has the alias; empty for none.
             after: Version that is to have it; empty takes it away.
             reason: Why.
@@ -151,8 +175,8 @@ class Moves:
                 return None
             raise
         try:
-            return Move(**json.loads(found)) if found else None
-        except (ValueError, TypeError):
+            return Move.from_dict(json.loads(found)) if found else None
+        except (KeyError, ValueError, TypeError):
             return None
 
     def cut_off(self) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 from selfemo.registry.card import sections
 from selfemo.registry.client import NOTE, Registry
 from selfemo.registry.markdown import code, escaped, spaced, table
-from selfemo.registry.rounds import HEADERS, RoundRow, cells, fate
+from selfemo.registry.rounds import HEADERS, RoundFate, RoundRow, cells, fate
 from selfemo.registry.status import address, aliases, kindly, status
 from selfemo.registry.surroundings import Surroundings
 from selfemo.store.artifacts import Manifest
@@ -35,7 +35,7 @@ def run_note(registry: Registry, rows: Sequence[RoundRow]) -> str:
         registry: Of the run.
         rows: Of its rounds, in order.
     """
-    made = [row for row in rows if fate(row) == "promoted"]
+    made = [row for row in rows if fate(row) is RoundFate.PROMOTED]
     best = f"Round {made[-1].round} became champion: weighted F1 {cells(made[-1])[5]}." if made else "No champion yet."
     stopped = [f"Round {row.round} was stopped: {escaped(row.stopped)}." for row in rows if row.stopped]
     parts = [
@@ -100,7 +100,7 @@ def version_page(context: Surroundings, decision: Manifest, version: Any, weight
         digest: Of their files.
     """
     registry = context.registry
-    row = RoundRow(**decision.result["row"])
+    row = RoundRow.from_dict(decision.result["row"])
     card = {title: spaced(part) for title, part in sections(context, decision, weights, digest).items()}
     from_run = f"{_run(registry, row.round, f'round {row.round}')} of "
     from_run += _link(escaped(context.config.run), registry.page(registry.parent))

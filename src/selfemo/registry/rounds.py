@@ -4,9 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from selfemo.store.artifacts import Manifest, Store
+
+
+class RoundFate(StrEnum):
+    """What became of a round's policy."""
+
+    UNKNOWN = ""
+    """The registry was not asked, or does not have it."""
+    PROMOTED = "promoted"
+    """It became champion, whether it is still or not."""
+    CANARY = "canary"
+    """It is tried on a share of the traffic."""
+    KEPT = "kept"
+    """It was registered, and not promoted."""
+    ROLLED_BACK = "rolled back"
+    """It was champion or canary, and was taken back."""
+    STOPPED = "stopped"
+    """The collapse guard ended its round."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +43,8 @@ class RoundRow:
         promoted: Whether its policy became champion.
         stopped: Why the collapse guard stopped it, or empty.
         reasons: Candidates by rejection reason.
-        became: What the registry has done with its version since: ``promoted``, ``canary``, ``kept`` or ``rolled
-            back``; empty where that is not known. The loop may have decided for a version that the registry's own
-            champion then beat.
+        became: What the registry has done with its version since. The loop may have decided for a version that the
+            registry's own champion then beat.
     """
 
     round: int
@@ -44,11 +61,22 @@ class RoundRow:
     stopped: str = ""
     reasons: Mapping[str, int] = field(default_factory=dict)
     accelerator_seconds: float = 0.0
-    became: str = ""
+    became: RoundFate = RoundFate.UNKNOWN
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data; ``RoundRow(**row.to_dict())`` is the row again."""
+        """As plain data, which JSON can hold."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> RoundRow:
+        """The inverse of :meth:`to_dict`, also after JSON, which has lists in place of tuples.
+
+        Raises:
+            KeyError, TypeError, ValueError: If the data is of no row.
+        """
+        low, high = data["weighted_f1_interval"]
+        became = RoundFate(data.get("became", ""))
+        return cls(**{**data, "weighted_f1_interval": (low, high), "became": became})
 
     @classmethod
     def of(
@@ -146,11 +174,11 @@ def cells(row: RoundRow) -> tuple[str, ...]:
     )
 
 
-def fate(row: RoundRow) -> str:
-    """What became of a round's policy, in a word or two: what the registry did, where that is known."""
-    if row.stopped and row.became != "promoted":
-        return "stopped"
-    return row.became or ("promoted" if row.promoted else "kept")
+def fate(row: RoundRow) -> RoundFate:
+    """What became of a round's policy: what the registry did, where that is known."""
+    if row.stopped and row.became is not RoundFate.PROMOTED:
+        return RoundFate.STOPPED
+    return row.became or (RoundFate.PROMOTED if row.promoted else RoundFate.KEPT)
 
 
 def stops(rows: Sequence[RoundRow]) -> list[str]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from selfemo.errors import UserError
+from selfemo.policy import names
 from selfemo.registry.mlflow_client import MISSING, Client, MlflowRefused, quoted
 from selfemo.store.lock import Lease
 
@@ -15,8 +15,6 @@ MODEL = "Policies of self-emo, one version for each policy that a round has trai
 """How the description of a registered model begins that is not somebody's own."""
 STARTED, ENDED = "selfemo.canary_started_at", "selfemo.canary_ended"
 """Tags of a version that is canary, or was."""
-_NUMBER = re.compile("[0-9]{1,9}")
-"""Of a version. MLflow answers a longer one with a failure of its database, as if it were away for a while."""
 
 
 class Unregistered(UserError):
@@ -117,7 +115,7 @@ class Versions:
         none = UserError(
             f"model {self.model!r} has no version {number}", where="registry", fix="see its versions with `selfemo ui`"
         )
-        if not _NUMBER.fullmatch(str(number)):
+        if not names.NUMBER.fullmatch(str(number)):
             raise none
         try:
             return self.client.get_model_version(self.model, number)
@@ -135,20 +133,17 @@ class Versions:
 
         Raises:
             Unregistered: If there is no such model, version or alias.
+            UserError: If the name has another form.
         """
-        rest = name.removeprefix("models:/")
-        fix = "write models:/NAME@champion or models:/NAME/3"
+        asked = names.registered(name)
         try:
-            if "/" in rest:  # a model's name has none
-                model, _, number = rest.partition("/")
-                if not _NUMBER.fullmatch(str(number)):
-                    raise Unregistered(f"there is no version {number[:40]!r}", where=name, fix=fix)
-                found = self.client.get_model_version(model, number)
+            if asked.version:
+                found = self.client.get_model_version(asked.model, asked.version)
             else:
-                model, _, alias = rest.rpartition("@")
-                found = self.client.get_model_version_by_alias(model, alias)
+                found = self.client.get_model_version_by_alias(asked.model, asked.alias)
         except MlflowRefused as error:
             if error.code not in MISSING:
                 raise
+            fix = "write models:/NAME@champion or models:/NAME/3"
             raise Unregistered(error.message, where=name, fix=fix) from None
         return found

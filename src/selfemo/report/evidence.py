@@ -145,7 +145,7 @@ def read_round(context: Surroundings, uri: str) -> Round | None:
     return Round(
         uri=uri,
         made=made,
-        row=RoundRow(**made.result["row"]),
+        row=RoundRow.from_dict(made.result["row"]),
         decision=Decision.from_dict(made.result),
         after=after[0],
         before=found[0] if found else None,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from selfemo.registry.rounds import RoundRow, fate
+from selfemo.registry.rounds import RoundFate, RoundRow, fate
 from selfemo.report.evidence import Round
 from selfemo.report.figure import number
 
@@ -29,7 +29,7 @@ class LoopStage:
 def outcome(row: RoundRow) -> str:
     """What became of a round, in a word or two."""
     found = fate(row)
-    return "not promoted" if found == "kept" else found
+    return "not promoted" if found is RoundFate.KEPT else found
 
 
 def stages(round: Round, trained_by: Mapping[str, int]) -> list[LoopStage]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from selfemo.method import gate
+from selfemo.registry.rounds import RoundFate
 from selfemo.report.evidence import Round
 from selfemo.report.figure import Figure, Panel, interval, number, spec_of, with_interval
 
@@ -30,7 +31,7 @@ def over_rounds(rounds: Sequence[Round]) -> Figure:
                 values = r.after.metrics.get(corpus, {})
                 spread = interval(values, name)
                 if name in values and spread:
-                    best = "promoted" if r.row.became == "promoted" or r.row.promoted else "not promoted"
+                    best = "promoted" if r.row.became is RoundFate.PROMOTED or r.row.promoted else "not promoted"
                     points.append(
                         dict(
                             round=r.number, value=values[name], low=spread[0], high=spread[1], corpus=corpus, gate=best

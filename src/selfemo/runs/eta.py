@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from selfemo.runs.going import NEVER, OVER, RUNS, WAITS, Going
+from selfemo.runs.going import OVER, Going, PieceState
 
 
 def known(run: Going, earlier: Mapping[str, float]) -> dict[str, float]:
@@ -32,14 +32,16 @@ def left(run: Going, earlier: Mapping[str, float], now: float) -> float | None:
         return 0.0
     times, total, ahead = known(run, earlier), 0.0, 0
     for stage in run.stages():
-        if stage.state in (*OVER, NEVER):
+        if stage.state in (*OVER, PieceState.NEVER):
             continue
         if stage.step not in times:
             return None
-        spent = now - stage.began if stage.state == RUNS and stage.began is not None else 0.0
-        counted = [p.work.left for p in stage.pieces if p.state == RUNS and p.work and p.work.left is not None]
+        spent = now - stage.began if stage.state == PieceState.RUNS and stage.began is not None else 0.0
+        counted = [
+            p.work.left for p in stage.pieces if p.state == PieceState.RUNS and p.work and p.work.left is not None
+        ]
         total += max([times[stage.step] - spent, 0.0, *counted])
-        ahead += stage.state == WAITS
+        ahead += stage.state == PieceState.WAITS
     pause = _pause(run)
     return None if pause is None and ahead else total + ahead * (pause or 0.0)
 

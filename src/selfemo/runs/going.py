@@ -8,38 +8,72 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from enum import StrEnum
+from typing import Any, NamedTuple
 
 from selfemo.registry.rounds import RoundRow
-from selfemo.runs.state import FINISHED, OPEN, RUNNING, RunState
+from selfemo.runs.state import RunState, RunStatus
 
-TITLES = {
-    "prepare": "Prepare",
-    "warmup": "Warm-up",
-    "generate": "Self-play",
-    "filter": "Filter",
-    "train": "SELF-GRPO",
-    "evaluate": "Evaluate",
-    "decide": "Decide",
+
+class Shown(NamedTuple):
+    """How a step is shown, and in which rounds it is.
+
+    Attributes:
+        title: Its name for people.
+        first: Whether round 0 has it.
+        later: Whether every other round has it.
+        sharded: Whether it is done in shards.
+        head: Of its column, where rounds are a table; the title if empty.
+    """
+
+    title: str
+    first: bool = False
+    later: bool = False
+    sharded: bool = False
+    head: str = ""
+
+
+SHOWN = {
+    "prepare": Shown("Prepare", first=True),
+    "warmup": Shown("Warm-up", first=True),
+    "generate": Shown("Self-play", later=True, sharded=True, head="play"),
+    "filter": Shown("Filter", later=True),
+    "train": Shown("SELF-GRPO", later=True, head="learn"),
+    "evaluate": Shown("Evaluate", first=True, later=True, sharded=True),
+    "decide": Shown("Decide", first=True, later=True),
 }
-"""Steps in the order of the pipeline, as people call them."""
-BEFORE = ("prepare", "warmup", "evaluate", "decide")
+"""Steps that have a pod of their own, in the order of the pipeline."""
+INNER = {"gather": "filter", "score": "decide", "feedback": "prepare"}
+"""Steps that have no pod of their own, and the step that they run at the beginning of."""
+TITLES = {step: shown.title for step, shown in SHOWN.items()}
+BEFORE = tuple(step for step, shown in SHOWN.items() if shown.first)
 """Steps of round 0."""
-ROUND = ("generate", "filter", "train", "evaluate", "decide")
+ROUND = tuple(step for step, shown in SHOWN.items() if shown.later)
 """Steps of every other round."""
-SHARDED = ("generate", "evaluate")
+SHARDED = tuple(step for step, shown in SHOWN.items() if shown.sharded)
 
-WAITS, RUNS, DONE, THERE, FAILED, CUT_OFF, NEVER = (
-    "waits",
-    "runs",
-    "done",
-    "there already",
-    "failed",
-    "cut off",
-    "not needed",
-)
-"""What may become of a step or a shard."""
-OVER = (DONE, THERE)
+
+class PieceState(StrEnum):
+    """What may become of a step, or of a shard of one."""
+
+    WAITS = "waits"
+    """It was not begun yet."""
+    RUNS = "runs"
+    """Its process has begun, and has not ended."""
+    DONE = "done"
+    """It was run in this attempt, and has published its result."""
+    THERE = "there already"
+    """Its result was published before this attempt, so nothing had to be run."""
+    FAILED = "failed"
+    """It ended with an error."""
+    CUT_OFF = "cut off"
+    """It was running when the run ended."""
+    NEVER = "not needed"
+    """It will not be begun: the loop, or the run, ended before it."""
+
+
+OVER = (PieceState.DONE, PieceState.THERE)
+"""States of what has a result."""
 
 
 @dataclass
@@ -70,7 +104,7 @@ class StepProgress:
         step: A key of :data:`TITLES`.
         round: Its number.
         shard: Counted from 0; None for a step without shards.
-        state: One of the words above.
+        state: What became of it.
         began, ended: Seconds of Unix time; None where that is not known.
         tries: How often it was begun.
         work: What it counts just now.
@@ -82,7 +116,7 @@ class StepProgress:
     step: str
     round: int
     shard: int | None = None
-    state: str = WAITS
+    state: PieceState = PieceState.WAITS
     began: float | None = None
     ended: float | None = None
     tries: int = 0
@@ -112,22 +146,24 @@ class Stage:
     pieces: list[StepProgress]
 
     @property
-    def state(self) -> str:
+    def state(self) -> PieceState:
         """Of all of them together."""
         states = [piece.state for piece in self.pieces]
-        for state in (FAILED, CUT_OFF, RUNS):
+        for state in (PieceState.FAILED, PieceState.CUT_OFF, PieceState.RUNS):
             if state in states:
                 return state
-        if all(state in (*OVER, NEVER) for state in states):
-            return next(state for state in (DONE, THERE, NEVER) if state in states)
-        return RUNS if any(state in OVER for state in states) else states[0]
+        if all(state in (*OVER, PieceState.NEVER) for state in states):
+            return next(state for state in (PieceState.DONE, PieceState.THERE, PieceState.NEVER) if state in states)
+        return PieceState.RUNS if any(state in OVER for state in states) else states[0]
 
     @property
     def seconds(self) -> float | None:
         """From the first's beginning to the last's end; None before that, or where it was not done here."""
-        if self.state != DONE or any(p.state == DONE and (p.began is None or p.ended is None) for p in self.pieces):
+        if self.state != PieceState.DONE or any(
+            p.state == PieceState.DONE and (p.began is None or p.ended is None) for p in self.pieces
+        ):
             return None
-        done = [p for p in self.pieces if p.state == DONE]
+        done = [p for p in self.pieces if p.state == PieceState.DONE]
         return max(p.ended or 0.0 for p in done) - min(p.began or 0.0 for p in done)
 
     @property
@@ -157,7 +193,7 @@ class Going:
     what: str = ""
     rounds: int = 0
     shards: int = 1
-    state: RunState = field(default_factory=lambda: RunState(OPEN))
+    state: RunState = field(default_factory=lambda: RunState(RunStatus.OPEN))
     began: float | None = None
     ended: float | None = None
     pieces: dict[tuple[int, str, int | None], StepProgress] = field(default_factory=dict)
@@ -168,7 +204,7 @@ class Going:
     @property
     def over(self) -> bool:
         """Whether nothing will change any more."""
-        return self.state.word not in (RUNNING, OPEN)
+        return self.state.word not in (RunStatus.RUNNING, RunStatus.OPEN)
 
     def piece(self, step: str, round: int, shard: int | None = None) -> StepProgress:
         """The step or shard of a place, made if need be."""
@@ -191,18 +227,18 @@ class Going:
 
     def decided(self, round: int, result: Mapping[str, Any]) -> None:
         """Take in what a decision said; rounds that are not needed any more are told as that."""
-        self.rows[round] = RoundRow(**result["row"])
+        self.rows[round] = RoundRow.from_dict(result["row"])
         if not result.get("go_on", True):
             for (later, _, _), piece in self.pieces.items():
-                if later > round and piece.state == WAITS:
-                    piece.state = NEVER
+                if later > round and piece.state == PieceState.WAITS:
+                    piece.state = PieceState.NEVER
 
     def close(self) -> None:
         """What runs or waits when a run is over does so no longer."""
         if self.over:
-            finished = self.state.word == FINISHED
+            finished = self.state.word == RunStatus.FINISHED
             for piece in self.pieces.values():
-                if piece.state == RUNS:
-                    piece.state = CUT_OFF
-                elif piece.state == WAITS and finished:
-                    piece.state = NEVER
+                if piece.state == PieceState.RUNS:
+                    piece.state = PieceState.CUT_OFF
+                elif piece.state == PieceState.WAITS and finished:
+                    piece.state = PieceState.NEVER

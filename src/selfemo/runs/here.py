@@ -9,11 +9,8 @@ from pathlib import Path
 from selfemo import events
 from selfemo.config import Config
 from selfemo.events import Event
-from selfemo.runs.going import DONE, FAILED, RUNS, SHARDED, THERE, TITLES, Going, StepProgress, UnitProgress
+from selfemo.runs.going import INNER, SHARDED, TITLES, Going, PieceState, StepProgress, UnitProgress
 from selfemo.runs.state import folder_of, last_attempt, of_process
-
-INNER = {"gather": "filter", "score": "decide", "feedback": "prepare"}
-"""Steps that have no pod of their own, and the step that they run at the beginning of."""
 
 
 class Here:
@@ -73,7 +70,7 @@ def going(name: str, attempt: list[Event]) -> Going:
 def _apply(run: Going, event: Event) -> None:
     told = event.values
     if event.what == events.WORK:
-        piece = next((p for p in run.pieces.values() if p.pid == event.pid and p.state == RUNS), None)
+        piece = next((p for p in run.pieces.values() if p.pid == event.pid and p.state == PieceState.RUNS), None)
         if piece is not None:
             piece.work = UnitProgress(str(told["name"]), int(told["done"]), int(told["total"]), float(told["seconds"]))
         return
@@ -85,17 +82,17 @@ def _apply(run: Going, event: Event) -> None:
         return
     if event.state == "failed":
         piece = _of_process(run, event.pid) or run.piece(step, round, 0 if step in SHARDED else None)
-        piece.state, piece.ended, piece.said = FAILED, event.at, str(told.get("said", ""))
+        piece.state, piece.ended, piece.said = PieceState.FAILED, event.at, str(told.get("said", ""))
         return
     for piece in _pieces(run, step, round, told):
         if event.state == "starts":
-            _begin(piece, event, again=not inner and piece.state == FAILED)
+            _begin(piece, event, again=not inner and piece.state == PieceState.FAILED)
         elif inner:
             _begin(piece, event, again=False)
         elif event.state == "published":
-            piece.state, piece.ended, piece.uri, piece.work = DONE, event.at, str(told["uri"]), None
-        elif piece.state != DONE:  # who trains in several processes finds what they have published
-            piece.state, piece.uri, piece.ended = THERE, str(told["uri"]), event.at
+            piece.state, piece.ended, piece.uri, piece.work = PieceState.DONE, event.at, str(told["uri"]), None
+        elif piece.state != PieceState.DONE:  # who trains in several processes finds what they have published
+            piece.state, piece.uri, piece.ended = PieceState.THERE, str(told["uri"]), event.at
     result = told.get("result") or {}
     if not inner and step == "decide" and "row" in result:
         run.decided(round, result)
@@ -104,7 +101,7 @@ def _apply(run: Going, event: Event) -> None:
 
 
 def _of_process(run: Going, pid: int) -> StepProgress | None:
-    return next((p for p in run.pieces.values() if p.pid == pid and p.state == RUNS), None)
+    return next((p for p in run.pieces.values() if p.pid == pid and p.state == PieceState.RUNS), None)
 
 
 def _pieces(run: Going, step: str, round: int, told: Mapping[str, object]) -> list[StepProgress]:
@@ -117,8 +114,8 @@ def _pieces(run: Going, step: str, round: int, told: Mapping[str, object]) -> li
 
 
 def _begin(piece: StepProgress, event: Event, *, again: bool) -> None:
-    if piece.state not in (RUNS, DONE) or again:
-        piece.state, piece.began, piece.ended, piece.said, piece.work = RUNS, event.at, None, "", None
+    if piece.state not in (PieceState.RUNS, PieceState.DONE) or again:
+        piece.state, piece.began, piece.ended, piece.said, piece.work = PieceState.RUNS, event.at, None, "", None
         piece.tries += 1
     piece.pid = event.pid
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from selfemo.context import Context
 from selfemo.errors import UserError
 from selfemo.runs.find import find
-from selfemo.runs.going import BEFORE, DONE, ROUND, Going
+from selfemo.runs.going import BEFORE, ROUND, Going, PieceState
 from selfemo.runs.state import state_of
 from selfemo.runs.table import corpora_of
 
@@ -31,7 +31,7 @@ def recorded(context: Context, name: str) -> Going:
         for step in ROUND if round else BEFORE:
             for (number, named, _), piece in found.pieces.items():
                 if (number, named) == (round, step):
-                    piece.state = DONE
+                    piece.state = PieceState.DONE
     if elsewhere := run.elsewhere(context):
         found.notes.append(f"its rounds lie in another store: {elsewhere}")
     found.close()

@@ -10,7 +10,7 @@ from selfemo.method.gate import ALPHA
 from selfemo.runs.compare import ComparedTurn, OnCorpus
 from selfemo.runs.differences import UNRECORDED, Comparison
 from selfemo.runs.sides import Side
-from selfemo.runs.state import FINISHED, RUNNING
+from selfemo.runs.state import RunStatus
 from selfemo.runs.table import Line
 from selfemo.shown import duration, printable
 from selfemo.terminal import show_table
@@ -53,7 +53,7 @@ def runs(lines: Sequence[Line]) -> None:
         )
     show_table(RUNS, rows, left=("what", "state", "champion", "began"))
     for line in lines:
-        if line.state.detail and line.state.word not in (FINISHED, RUNNING):
+        if line.state.detail and line.state.word not in (RunStatus.FINISHED, RunStatus.RUNNING):
             _say(f"{line.name}: {line.state.word}: {line.state.detail}")
         if line.store:
             _say(f"{line.name} lies in another store: {line.store}")

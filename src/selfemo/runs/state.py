@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from selfemo import events, processes
 from selfemo.runs.find import Run
 from selfemo.shown import printable
 
-FINISHED, FAILED, ENDED_BY_HAND, RUNNING, KILLED, OPEN = (
-    "finished",
-    "failed",
-    "ended by hand",
-    "running",
-    "killed",
-    "open",
-)
-"""What may have become of a run."""
-WORDS = {"FINISHED": FINISHED, "FAILED": FAILED, "KILLED": ENDED_BY_HAND}
+
+class RunStatus(StrEnum):
+    """What may have become of a run, in one word."""
+
+    FINISHED = "finished"
+    """All its rounds are done, or its loop ended early as it should."""
+    FAILED = "failed"
+    """A step ended with an error."""
+    ENDED_BY_HAND = "ended by hand"
+    """Somebody stopped it."""
+    RUNNING = "running"
+    """Its process lives, or Kubeflow says that it runs."""
+    KILLED = "killed"
+    """Its process is gone, and did not say how it ended."""
+    OPEN = "open"
+    """MLflow says that it runs, and nothing here says whether it does."""
+
+
+WORDS = {"FINISHED": RunStatus.FINISHED, "FAILED": RunStatus.FAILED, "KILLED": RunStatus.ENDED_BY_HAND}
 """MLflow's for a run that has said how it ended."""
 
 
@@ -28,12 +38,11 @@ class RunState:
     """What became of a run.
 
     Attributes:
-        word: One of those above: ``killed`` where its process is gone and did not say how it ended, ``open`` where
-            MLflow says that it runs, and nothing here says whether it does.
+        word: In one word.
         detail: Why, or how that is known; may be empty.
     """
 
-    word: str
+    word: RunStatus
     detail: str = ""
 
 
@@ -59,14 +68,17 @@ def of_process(attempt: list[events.Event]) -> RunState | None:
     start = attempt[0]
     for event in reversed(attempt):
         if (event.what, event.state) == (events.RUN, "ended"):
-            word = str(event.values.get("word", ""))
-            return RunState(word if word in WORDS.values() else FAILED, printable(str(event.values.get("said", ""))))
+            told = event.values.get("word")
+            word = next((word for word in WORDS.values() if word == told), RunStatus.FAILED)
+            return RunState(word, printable(str(event.values.get("said", ""))))
     host = str(start.values.get("host", ""))
     if host != platform.node():
-        return RunState(OPEN, f"on {printable(host)}, which alone can say")
+        return RunState(RunStatus.OPEN, f"on {printable(host)}, which alone can say")
     if processes.alive(start.pid, float(start.values.get("began", 0.0))):
-        return RunState(RUNNING, "here")
-    return RunState(KILLED, "its process is gone, and did not say how it ended; the same command goes on from there")
+        return RunState(RunStatus.RUNNING, "here")
+    return RunState(
+        RunStatus.KILLED, "its process is gone, and did not say how it ended; the same command goes on from there"
+    )
 
 
 def state_of(run: Run, workdir: Path) -> RunState:
@@ -77,11 +89,16 @@ def state_of(run: Run, workdir: Path) -> RunState:
         workdir: Of this machine.
     """
     known = of_process(last_attempt(events.EventReader(folder_of(workdir, run.name) / events.FILE).new()))
-    if known is not None and known.word in (RUNNING, KILLED):  # also before, and after, it could tell MLflow
+    if known is not None and known.word in (
+        RunStatus.RUNNING,
+        RunStatus.KILLED,
+    ):  # also before, and after, it could tell MLflow
         return known
     if run.status != "RUNNING":
         first = run.error.splitlines()[0] if run.error else ""
-        return RunState(WORDS.get(run.status, run.status.lower()), printable(first) if run.status != "FINISHED" else "")
-    if known is not None and known.word != OPEN:
+        if run.status not in WORDS:  # this package writes no other
+            return RunState(RunStatus.OPEN, printable(f"MLflow says {run.status}"))
+        return RunState(WORDS[run.status], printable(first) if run.status != "FINISHED" else "")
+    if known is not None and known.word != RunStatus.OPEN:
         return known
-    return known or RunState(OPEN, "MLflow says it runs; it was not started from here")
+    return known or RunState(RunStatus.OPEN, "MLflow says it runs; it was not started from here")

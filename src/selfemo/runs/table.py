@@ -97,7 +97,7 @@ def best_of(decided: Sequence[Manifest]) -> Manifest | None:
 
 def _line(context: Context, run: Run, decided: Sequence[Manifest], serving: tuple[str, str]) -> Line:
     version, policy = serving
-    rows = [RoundRow(**decision.result["row"]) for decision in decided]
+    rows = [RoundRow.from_dict(decision.result["row"]) for decision in decided]
     best, elsewhere = best_of(decided), run.elsewhere(context)
     start = next((row for row in rows if row.round == 0), None)
     ours = policy and any(policy in (d.inputs.get("challenger"), d.result.get("policy")) for d in decided)
@@ -110,7 +110,7 @@ def _line(context: Context, run: Run, decided: Sequence[Manifest], serving: tupl
         planned=run.settings.get("loop.rounds", ""),
         state=state_of(run, context.workdir),
         start=PolicyFigures.of(start) if start else None,
-        best=PolicyFigures.of(RoundRow(**best.result["row"])) if best else None,
+        best=PolicyFigures.of(RoundRow.from_dict(best.result["row"])) if best else None,
         champion=version if ours else "",
         began=run.began,
         ended=run.ended,

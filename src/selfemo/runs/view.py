@@ -11,30 +11,23 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from selfemo.registry.rounds import RoundRow, fate
+from selfemo.registry.rounds import RoundFate, RoundRow, fate
 from selfemo.runs.eta import left
-from selfemo.runs.going import (
-    CUT_OFF,
-    DONE,
-    FAILED,
-    NEVER,
-    OVER,
-    ROUND,
-    RUNS,
-    THERE,
-    TITLES,
-    WAITS,
-    Going,
-    Stage,
-    StepProgress,
-)
+from selfemo.runs.going import BEFORE, OVER, ROUND, SHOWN, TITLES, Going, PieceState, Stage, StepProgress
 from selfemo.runs.samples import Samples
 from selfemo.runs.show import clock
-from selfemo.runs.state import FINISHED, RUNNING
+from selfemo.runs.state import RunStatus
 from selfemo.shown import duration, printable
 from selfemo.terminal import colours, lively
 
-COLOURS = {DONE: "green", THERE: "green", RUNS: "cyan", FAILED: "bold red", CUT_OFF: "red"}
+_FATES = {RoundFate.PROMOTED: "bold green", RoundFate.STOPPED: "yellow"}
+COLOURS = {
+    PieceState.DONE: "green",
+    PieceState.THERE: "green",
+    PieceState.RUNS: "cyan",
+    PieceState.FAILED: "bold red",
+    PieceState.CUT_OFF: "red",
+}
 NARROW, WIDE = 76, 100
 """Columns from which on there is room for more, and for still more."""
 AHEAD = 3
@@ -57,7 +50,7 @@ def draw(run: Going, samples: Samples, earlier: Mapping[str, float], now: float,
         width: Columns that there are.
     """
     parts: list[RenderableType] = [Rule(style="dim"), _head(run, earlier, now), _rounds(run, now, width)]
-    working = [p for stage in run.stages() for p in stage.pieces if p.state == RUNS]
+    working = [p for stage in run.stages() for p in stage.pieces if p.state == PieceState.RUNS]
     if working:
         parts.append(_working(run, working, now, width))
     parts += [Text(line, "bold red") for line in _failures(run)]
@@ -71,23 +64,37 @@ def _head(run: Going, earlier: Mapping[str, float], now: float) -> Text:
     line = Text()
     line.append(printable(run.name), "bold")
     line.append(f"  {printable(run.what)}\n")
-    line.append(run.state.word, "bold red" if run.over and run.state.word != FINISHED else "bold green")
+    line.append(run.state.word, "bold red" if run.over and run.state.word != RunStatus.FINISHED else "bold green")
     if run.began is not None and (run.ended is not None or not run.over):
         line.append(f" {'after' if run.over else 'for'} {duration((run.ended or now) - run.began)}")
     if not run.over:
         seconds = left(run, earlier, now)
-        ahead = any(stage.state not in (*OVER, NEVER) for stage in run.stages())
+        ahead = any(stage.state not in (*OVER, PieceState.NEVER) for stage in run.stages())
         known = f"at most {duration(seconds)} left" if seconds is not None else "? left"
         line.append(f", {known if ahead else 'its report is being written'}")
-    if run.state.detail and run.state.word != RUNNING:
+    if run.state.detail and run.state.word != RunStatus.RUNNING:
         line.append(f"\n{printable(run.state.detail)}", "red" if run.over else "yellow")
     return line
+
+
+def columns_of() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Which step each column has, in round 0 and in every other round; empty for none.
+
+    Steps of both stand in one column each, and come last; the others share columns as far as there are some of both.
+    """
+    both = [step for step in ROUND if step in BEFORE]
+    first, later = ([s for s in steps if s not in both] for steps in (BEFORE, ROUND))
+    gaps = [""] * (len(later) - len(first))
+    more = [""] * (len(first) - len(later))
+    return (*first[:1], *gaps, *first[1:], *both), (*later, *more, *both)
 
 
 def _rounds(run: Going, now: float, width: int) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim", expand=width < WIDE)
     figure = "weighted F1 [95 %]" if width >= WIDE else "F1"
-    headers = ["round", "play", "filter", "learn", "evaluate", "decide", figure]
+    first, later = columns_of()
+    heads = [SHOWN[step].head or SHOWN[step].title.lower() if step else "" for step in later]
+    headers = ["round", *heads, figure]
     if width >= NARROW:
         headers.insert(-1, "accepted")
     for header in headers:
@@ -99,11 +106,11 @@ def _rounds(run: Going, now: float, width: int) -> Table:
         stages.setdefault(stage.round, {})[stage.step] = stage
     for round, of in stages.items():
         row = run.rows.get(round)
-        columns = ROUND if round else ("prepare", "", "warmup", "evaluate", "decide")
+        columns = later if round else first
         cells = [_cell(of[step], now, width) if step in of else Text("") for step in columns]
         if row is not None:
             word = fate(row)
-            cells[4] = Text(word, "bold green" if word == "promoted" else "yellow" if word == "stopped" else "")
+            cells[columns.index("decide")] = Text(word, _FATES.get(word, ""))
         if width >= NARROW:
             cells.append(Text(_accepted(row)))
         figure = "" if row is None else f"{row.weighted_f1:.3f}" + _interval(row.weighted_f1_interval, width)
@@ -124,13 +131,13 @@ def _cell(stage: Stage, now: float, width: int) -> Text:
     state, count = stage.state, len(stage.pieces)
     style = COLOURS.get(state, "dim")
     what = "prepare " if stage.step == "prepare" and width >= NARROW else ""  # in the column of self-play
-    if state == DONE:
+    if state == PieceState.DONE:
         return Text(f"{what}{clock(stage.seconds) if stage.seconds is not None else 'done'}", style)
-    if state == RUNS:
+    if state == PieceState.RUNS:
         over = sum(p.state in OVER for p in stage.pieces)
         spent = f"{clock(max(0.0, now - stage.began))}..." if stage.began is not None else "..."
         return Text(f"{what}{f'{over}/{count} ' if count > 1 else ''}{spent}", style)
-    words = {WAITS: "-", NEVER: "", THERE: "was there" if width >= WIDE else "there"}
+    words = {PieceState.WAITS: "-", PieceState.NEVER: "", PieceState.THERE: "was there" if width >= WIDE else "there"}
     return Text(what + words.get(state, state), style)
 
 
@@ -153,7 +160,7 @@ def _working(run: Going, working: list[StepProgress], now: float, width: int) ->
 
 def _failures(run: Going) -> Iterator[str]:
     for piece in run.pieces.values():
-        if piece.state == FAILED and piece.said and not run.over:  # else the head has said it
+        if piece.state == PieceState.FAILED and piece.said and not run.over:  # else the head has said it
             yield f"{piece.label(run.shards)}: {printable(piece.said.splitlines()[0])}"
 
 
@@ -162,7 +169,7 @@ def waiting(run: Going) -> Iterator[str]:
     if run.over:
         return
     stages = list(run.stages())
-    blocked = [(n, stage) for n, stage in enumerate(stages) if stage.state == WAITS]
+    blocked = [(n, stage) for n, stage in enumerate(stages) if stage.state == PieceState.WAITS]
     if not blocked:
         return
     said: list[str] = []
@@ -181,7 +188,7 @@ def _for_what(stage: Stage, before: Stage | None) -> str:
     if before is None or before.state in OVER:
         return told
     open_ = [p for p in before.pieces if p.state not in OVER]
-    if before.state == WAITS or len(before.pieces) == 1:
+    if before.state == PieceState.WAITS or len(before.pieces) == 1:
         return f" waits for {TITLES[before.step]}{told}"
     shards = ", ".join(str((p.shard or 0) + 1) for p in open_)
     return f" waits for {TITLES[before.step]}, shard{'s' if len(open_) > 1 else ''} {shards}{told}"
@@ -208,10 +215,10 @@ def plain(run: Going) -> Iterator[str]:
     """The same as lines, one for each step or shard that is not just waiting, in the order of the pipeline."""
     for stage in run.stages():
         for piece in stage.pieces:
-            if piece.state in (WAITS, NEVER):
+            if piece.state in (PieceState.WAITS, PieceState.NEVER):
                 continue
             again = f" (try {piece.tries})" if piece.tries > 1 else ""
-            took = piece.seconds(0.0) if piece.ended is not None and piece.state == DONE else None
+            took = piece.seconds(0.0) if piece.ended is not None and piece.state == PieceState.DONE else None
             said = f": {printable(piece.said.splitlines()[0])}" if piece.said else ""
             yield f"{piece.label(run.shards)}: {piece.state}{again}{f' in {duration(took)}' if took else ''}{said}"
         if stage.step == "decide" and (row := run.rows.get(stage.round)) is not None:

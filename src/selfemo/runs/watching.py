@@ -10,7 +10,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from selfemo.runs.going import RUNS, Going
+from selfemo.runs.going import Going, PieceState
 from selfemo.runs.samples import Samples
 from selfemo.runs.view import draw, plain
 from selfemo.shown import printable
@@ -109,6 +109,6 @@ def watch(
 
 def _work(run: Going) -> Iterator[str]:
     for piece in run.pieces.values():
-        if piece.state == RUNS and piece.work is not None and piece.work.done:
+        if piece.state == PieceState.RUNS and piece.work is not None and piece.work.done:
             work = piece.work
             yield f"{piece.label(run.shards)}: {work.name} {work.done}/{work.total} in {work.seconds:.0f} s"

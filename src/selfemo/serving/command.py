@@ -18,6 +18,7 @@ from selfemo.data.corpora.table import CORPORA, shipped_spaces
 from selfemo.data.labels import LabelSpace
 from selfemo.errors import CorruptArtifact, UserError
 from selfemo.policies import Policy
+from selfemo.policy import names
 from selfemo.serving.service import Service
 from selfemo.store import marks
 from selfemo.store.artifacts import FETCHED_WITHIN, Manifest, Store, verify
@@ -61,7 +62,7 @@ def service_of(config: Config, policy: str, name: str, digest: str = "") -> Serv
     checked(found.uri, found.digest, digest)
     identity = {"source": found.uri} | ({"digest": found.digest} if found.digest else {})
     spaces, labels = known_labels(config, found)
-    return Service(found.player(), name or _name(policy), labels, spaces, identity)
+    return Service(found.player(), name or names.short(policy), labels, spaces, identity)
 
 
 def known_labels(config: Config, policy: Policy) -> tuple[dict[str, LabelSpace], str]:
@@ -109,13 +110,6 @@ def checked(uri: str, found: str, wanted: str) -> None:
             where=uri,
             fix="serve what the reference names, or write the reference anew: selfemo sync-registry",
         )
-
-
-def _name(policy: str) -> str:
-    """``models:/self-emo@champion`` to ``self-emo``; other names by their last part."""
-    if policy.startswith("models:/"):
-        return policy.removeprefix("models:/").partition("@")[0].partition("/")[0]
-    return policy.rstrip("/").rsplit("/", 1)[-1]
 
 
 @dataclass(frozen=True)

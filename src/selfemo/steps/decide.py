@@ -74,7 +74,7 @@ def decide(config: Config, state: LoopState, challenger: str, evaluation_uri: st
             "row": row.to_dict(),
         }
 
-    inputs = {
+    inputs = {  # these names are part of the record's address
         "challenger": challenger,
         "scores": evaluation_uri,
         "champion": state.policy,
@@ -137,7 +137,7 @@ def _record(
     row = result["row"]
     numbers = {f"round/{k}": float(v) for k, v in row.items() if isinstance(v, (int, float)) and k != "round"}
     registry.metrics_once(registry.parent, round, numbers)
-    pages.write_note(registry, run, pages.round_note(registry, RoundRow(**row), result["reason"], version))
+    pages.write_note(registry, run, pages.round_note(registry, RoundRow.from_dict(row), result["reason"], version))
     pages.write_note(registry, registry.parent, pages.run_note(registry, finished_rounds(context)))
     registry.finish(run)
 

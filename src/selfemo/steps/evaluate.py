@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from selfemo.config import Config
+from selfemo.config.anchors import JUDGES
 from selfemo.context import Context, Published
 from selfemo.data.corpora.table import spaces_in
 from selfemo.data.dialogue import Dialogue, head, read_jsonl
@@ -14,6 +15,7 @@ from selfemo.data.labels import Spaces
 from selfemo.data.records import write_records
 from selfemo.method.evaluation import CORRECTED as CORRECTED_PREDICTIONS
 from selfemo.method.evaluation import PREDICTIONS
+from selfemo.policy import names
 from selfemo.progress import meter
 from selfemo.steps.prepare import CORRECTED
 from selfemo.steps.shards import Shard, shard_of
@@ -101,7 +103,10 @@ def answer(
     player = context.policies.find(policy).player()
     with meter("evaluation", sum(1 for d in mine for u in d.turns if u.gold)) as progress:
         write_records(out / PREDICTIONS, predict(player, mine, spaces, progress.advance))
-    readers = readers_for(config.evaluation.judge, training, spaces, config.seed) if config.evaluation.replies else {}
+    judge, asked = config.evaluation.judge, config.evaluation.replies
+    if asked and judge not in JUDGES:
+        judge = names.classifier(judge, "evaluation.judge")
+    readers = readers_for(judge, training, spaces, config.seed) if asked else {}
     ids = {d.id for d in mine}
     cut = [c for c in prefixes(held_out, config) if c[0].id in ids]
     with meter("replies", len(cut)) as progress:

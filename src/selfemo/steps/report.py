@@ -10,7 +10,7 @@ from selfemo.config import Config
 from selfemo.context import FAILURE, Context
 from selfemo.registry import pages
 from selfemo.registry.promotion import decisions
-from selfemo.registry.rounds import RoundRow
+from selfemo.registry.rounds import RoundFate, RoundRow
 from selfemo.store.artifacts import Manifest
 
 SUCCEEDED = ("SUCCEEDED", "COMPLETE", "CACHED")
@@ -60,8 +60,9 @@ def finished_rounds(context: Context) -> list[RoundRow]:
     return [_row(context, decision, became) for decision in decided]
 
 
-def _row(context: Context, decision: Manifest, became: Mapping[str, str]) -> RoundRow:
-    row = RoundRow(**decision.result["row"])
+def _row(context: Context, decision: Manifest, became: Mapping[str, RoundFate]) -> RoundRow:
+    row = RoundRow.from_dict(decision.result["row"])
     if not decision.result["trained"]:
         return row
-    return replace(row, became=became.get(context.policies.find(str(decision.inputs["challenger"])).uri, ""))
+    trained = context.policies.find(str(decision.inputs["challenger"])).uri
+    return replace(row, became=became.get(trained, RoundFate.UNKNOWN))

@@ -35,7 +35,11 @@ def test_a_directory_an_artifact_and_a_hub_id_name_weights(store: Store, tiny: P
 
 @pytest.mark.parametrize(
     ("uri", "problem"),
-    [("nonsense", "names no weights"), ("./a/b", "names no weights"), ("pypi:other", "not a model this project knows")],
+    [
+        ("nonsense", "names no weights"),
+        ("./a/b", "no such directory"),
+        ("pypi:other", "not a model this project knows"),
+    ],
 )
 def test_other_names_are_refused_with_the_ones_that_work(store: Store, tmp_path: Path, uri: str, problem: str) -> None:
     with pytest.raises(UserError, match=problem):

@@ -8,7 +8,7 @@ import pytest
 
 from selfemo import events
 from selfemo.runs import eta
-from selfemo.runs.going import CUT_OFF, DONE, FAILED, NEVER, RUNS, THERE, WAITS, Going
+from selfemo.runs.going import Going, PieceState
 from selfemo.runs.here import Here, newest
 from tests.unit.runs.happened import ROW, Happened
 
@@ -30,8 +30,13 @@ def test_steps_ahead_wait_and_what_runs_counts(run: Happened, tmp_path: Path) ->
     run.note(events.STEP, "starts", step="warmup", round=0, uri="u")
     run.note(events.WORK, name="warm-up", done=12, total=48, seconds=6.0)
     going = here.look()
-    assert states(going, 0) == {"prepare": DONE, "warmup": RUNS, "evaluate": WAITS, "decide": WAITS}
-    assert set(states(going, 1).values()) == {WAITS}
+    assert states(going, 0) == {
+        "prepare": PieceState.DONE,
+        "warmup": PieceState.RUNS,
+        "evaluate": PieceState.WAITS,
+        "decide": PieceState.WAITS,
+    }
+    assert set(states(going, 1).values()) == {PieceState.WAITS}
     work = going.pieces[0, "warmup", None].work
     assert work is not None and (work.rate, work.left) == (2.0, 18.0)
     assert going.state.word == "running" and not going.over
@@ -47,20 +52,20 @@ def test_shards_go_beside_each_other_and_each_counts_for_itself(run: Happened, t
     run.note(events.STEP, "published", 7, step="generate", round=1, uri="u", shard=0, of=2)
     going = Here(tmp_path, "e2e").look()
     first, second = (going.pieces[1, "generate", shard] for shard in (0, 1))
-    assert (first.state, second.state) == (DONE, RUNS)
+    assert (first.state, second.state) == (PieceState.DONE, PieceState.RUNS)
     assert second.work is not None and second.work.done == 2
-    assert next(s for s in going.stages() if s.step == "generate").state == RUNS
+    assert next(s for s in going.stages() if s.step == "generate").state == PieceState.RUNS
 
 
 def test_the_parts_of_a_step_are_not_its_end(run: Happened, tmp_path: Path) -> None:
     run.starts()
     run.step("gather", 1, 3)
     going = Here(tmp_path, "e2e").look()
-    assert going.pieces[1, "filter", None].state == RUNS
+    assert going.pieces[1, "filter", None].state == PieceState.RUNS
     run.step("filter", 1, 4)
     filtered = Here(tmp_path, "e2e").look()
     piece = filtered.pieces[1, "filter", None]
-    assert (piece.state, piece.seconds(0.0), piece.tries) == (DONE, 7.0, 1)
+    assert (piece.state, piece.seconds(0.0), piece.tries) == (PieceState.DONE, 7.0, 1)
     assert filtered.samples == ("s3://b/1/filter", 1)
 
 
@@ -69,10 +74,10 @@ def test_a_step_that_failed_is_told_with_why_and_tried_again(run: Happened, tmp_
     run.note(events.STEP, "starts", step="train", round=1, uri="u")
     run.note(events.STEP, "failed", step="train", round=1, said="train of round 1 failed: out of memory")
     failed = Here(tmp_path, "e2e").look().pieces[1, "train", None]
-    assert (failed.state, failed.said) == (FAILED, "train of round 1 failed: out of memory")
+    assert (failed.state, failed.said) == (PieceState.FAILED, "train of round 1 failed: out of memory")
     run.note(events.STEP, "starts", step="train", round=1, uri="u")
     again = Here(tmp_path, "e2e").look().pieces[1, "train", None]
-    assert (again.state, again.tries, again.said) == (RUNS, 2, "")
+    assert (again.state, again.tries, again.said) == (PieceState.RUNS, 2, "")
 
 
 def test_a_run_begun_again_starts_anew_with_what_is_there_already(run: Happened, tmp_path: Path) -> None:
@@ -83,7 +88,12 @@ def test_a_run_begun_again_starts_anew_with_what_is_there_already(run: Happened,
     run.note(events.STEP, "there", step="score", round=0, uri="u", result={})
     run.note(events.STEP, "there", step="decide", round=0, uri="u", result={})
     going = Here(tmp_path, "e2e").look()
-    assert states(going, 0) == {"prepare": WAITS, "warmup": THERE, "evaluate": WAITS, "decide": THERE}
+    assert states(going, 0) == {
+        "prepare": PieceState.WAITS,
+        "warmup": PieceState.THERE,
+        "evaluate": PieceState.WAITS,
+        "decide": PieceState.THERE,
+    }
 
 
 def test_rounds_after_the_last_one_are_not_needed_and_what_a_killed_run_did_is_cut_off(
@@ -95,14 +105,14 @@ def test_rounds_after_the_last_one_are_not_needed_and_what_a_killed_run_did_is_c
     run.note(events.STEP, "published", step="decide", round=1, uri="u", result=result)
     run.note(events.STEP, "starts", step="prepare", round=0, uri="u")
     going = Here(tmp_path, "e2e").look()
-    assert set(states(going, 2).values()) == {NEVER}
+    assert set(states(going, 2).values()) == {PieceState.NEVER}
     assert going.rows[1].weighted_f1 == 0.4
     run.began = 5.0  # of a process that had this id before
     run.starts()
     run.note(events.STEP, "starts", step="prepare", round=0, uri="u")
     killed = Here(tmp_path, "e2e").look()
     assert killed.state.word == "killed" and killed.over
-    assert states(killed, 0)["prepare"] == CUT_OFF
+    assert states(killed, 0)["prepare"] == PieceState.CUT_OFF
 
 
 def test_the_time_that_is_left_is_not_known_before_every_step_ahead_was_measured(run: Happened, tmp_path: Path) -> None:

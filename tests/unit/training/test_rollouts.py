@@ -81,17 +81,20 @@ def test_samples_of_one_prompt_are_each_trained_on_for_their_own_target(
         texts = self.processing_class.batch_decode(out["completion_ids"], skip_special_tokens=True)
         for start in range(0, len(inputs), 4):
             index = inputs[start]["index"]
-            seen[self.samples[index].target[0]] = (texts[start : start + 4], self._parts[start : start + 4, 0])
+            target = self.samples[index].target[0]
+            seen[target] = (texts[start : start + 4], self._parts[start : start + 4, 0], self.state.global_step)
         return out
 
     monkeypatch.setattr(round_trainers.SelfGrpoTrainer, "_generate_and_score_completions", spy)
     # Two turns that are alike in all that the prompt shows of them: the window has cut off what told them apart.
     alike = [sample(1, target="joy"), sample(1, target="anger").model_copy(update={"id": "another"})]
     alike.append(sample(2, "expression", target="fear"))
-    thrice = settings.model_copy(update={"grpo": settings.grpo.model_copy(update={"epochs": 3})})
-    run(warmed, sampled(thrice), tmp_path, "o", alike)
+    # All are of one step: what is sampled then differs by the sample alone.
+    at_once = settings.model_copy(update={"grpo": settings.grpo.model_copy(update={"prompts_per_step": 3})})
+    run(warmed, sampled(at_once), tmp_path, "o", alike)
+    assert seen["joy"][2] == seen["anger"][2]
     for label in ("joy", "anger"):
-        texts, align = seen[label]
+        texts, align, _ = seen[label]
         own = GroupRewards([sample(1, target=label)], SPACES, settings, None)
         assert align == pytest.approx(own.functions[0](texts, [0] * 4), abs=1e-6)
     assert seen["joy"][0] != seen["anger"][0], "each is sampled for itself"
