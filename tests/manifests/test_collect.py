@@ -15,6 +15,7 @@ from selfemo.serving.command import KEY
 from selfemo.serving.limits import HEALTH, LIVE
 from selfemo.serving.sidecar.app import FIGURES
 from selfemo.serving.sidecar.upstream import Waits
+from tests.manifests.test_canary import CANARY, with_canary
 from tests.manifests.test_values import TAKEN, change, one, place, take
 
 __all__ = ["place"]
@@ -73,6 +74,20 @@ def test_nobody_is_let_in_to_vllm_past_it_and_both_are_scraped(objects: list[Jso
         endpoints = one(objects, "PodMonitor", name)["spec"]["podMetricsEndpoints"]
         assert [e["path"] for e in endpoints if e["port"] == "http1"] == ["/metrics", FIGURES]
         assert endpoints[-1]["relabelings"] == [{"targetLabel": "endpoint", "replacement": "collect"}]
+
+
+def test_the_servers_of_a_deployment_and_of_its_canary_keep_what_clients_agree_to(place: Path) -> None:
+    change(place, "staging", **TAKEN["collect-deployment"])
+    with_canary(place, "staging", CANARY)
+    objects = take(place, "staging", "collect-deployment")
+    for name in ("serving", "serving-canary"):
+        (server,) = one(objects, "Deployment", name)["spec"]["template"]["spec"]["containers"]
+        given = [argument.replace("$(SHARE)", "0.1").replace("$(DAYS)", "30") for argument in server["args"]]
+        parsed = main.commands[given[0]].make_context("serve", given[1:]).params
+        assert (parsed["collect"], parsed["collect_share"], parsed["collect_days"]) == ("", 0.1, 30)
+        assert env(server)["SHARE"] == "0.1" and env(server)["DAYS"] == "30"
+        names = [source["secretRef"]["name"] for source in server["envFrom"]]
+        assert names == ["serving-s3", "feedback-s3"]  # of two that give one variable, the last counts
 
 
 def _predictor(objects: list[Json]) -> Json:

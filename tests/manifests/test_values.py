@@ -176,6 +176,7 @@ TAKEN: dict[str, dict[str, str]] = {
         "serving_host": "emotions.example.org",
     },
     "canary-kserve": {"prometheus_namespace": "watchers"},
+    "collect-deployment": {"collect_share": "0.1", "collect_days": "30"},
     "collect-kserve": {"collect_share": "0.1", "collect_days": "30"},
     "drift": {},
 }

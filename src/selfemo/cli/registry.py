@@ -135,7 +135,13 @@ def stopped_rounds(config: Config, hours: float) -> Report:
 @click.option("--name", default="", help="Under which clients know it; default: the registered name.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; elsewhere, a key is needed.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="Port.")
-@click.option("--collect", metavar="PLACE", help="Keep conversations whose clients agree: directory or s3://...")
+@click.option(
+    "--collect",
+    is_flag=False,
+    flag_value="",
+    metavar="[PLACE]",
+    help="Keep conversations whose clients agree: directory or s3://...; default: feedback.path.",
+)
 @click.option(
     "--collect-share",
     type=click.FloatRange(0, 1, min_open=True),
@@ -176,11 +182,16 @@ def serve(
     from selfemo.serving.command import Collect
     from selfemo.serving.command import serve as run
 
-    if not collect and (collect_share != 1.0 or collect_days or regions or redact_command):
-        raise UserError("nothing is kept", where="selfemo serve", fix="give --collect PLACE as well")
+    if collect is None and (collect_share != 1.0 or collect_days or regions or redact_command):
+        raise UserError("nothing is kept", where="selfemo serve", fix="give --collect as well")
+    place = "" if collect is None else collect or config.feedback.path
+    if place is None:
+        raise UserError(
+            "no place is named", where="--collect", fix="give it, or set feedback.path in the configuration"
+        )
     surroundings(config, needs=names.needs(policy))
     kept = Collect(collect_share, collect_days, tuple(map(str.upper, regions)), redact_command)
-    run(config, policy, name, digest, host, port, collect or "", kept)
+    run(config, policy, name, digest, host, port, place, kept)
 
 
 @click.command()

@@ -63,6 +63,9 @@ class CanarySettings(Section):
             raise ValueError(f"most_hours: {self.most_hours:g} must be more than hours, {self.hours:g}")
         if self.requests < self.judged_from:
             raise ValueError(f"requests: {self.requests} must be no fewer than judged_from, {self.judged_from}")
+        if 0 < self.ask < self.judged_from:
+            few = f"ask: {self.ask} conversations are too few to be judged"
+            raise ValueError(f"{few}: none, or no fewer than judged_from, {self.judged_from}")
         if self.champion.series == self.canary.series or self.champion.url == self.canary.url:
             raise ValueError("champion and canary are one server: give each its url and its series")
         return self
