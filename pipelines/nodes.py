@@ -36,6 +36,7 @@ class Node:
         pods: Names that the pod of its last try may have, by version of Argo.
         began, ended: Seconds of Unix time; None before that.
         pending: Whether its last try waits for a place to run in.
+        since: Seconds of Unix time at which its last try began.
     """
 
     phase: str
@@ -46,6 +47,7 @@ class Node:
     began: float | None = None
     ended: float | None = None
     pending: bool = False
+    since: float | None = None
 
 
 def workflow(client: Any, run: str) -> Json | None:
@@ -94,7 +96,8 @@ def nodes(manifest: Json) -> dict[str, Node]:
             seconds = None if began is None or ended is None else ended - began
             pending = tries[-1].get("phase") == "Pending"
             phase = node.get("phase") or ""
-            found[name] = Node(phase, message, ids, seconds, (pod, ids[-1]), began, ended, pending)
+            since = _time(tries[-1].get("startedAt"))
+            found[name] = Node(phase, message, ids, seconds, (pod, ids[-1]), began, ended, pending, since)
     return found
 
 

@@ -21,7 +21,9 @@ ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
 FAILED = ("Failed", "Error")
 """Argo's words: the program failed; the pod was lost."""
 SOON = 60
-"""Seconds within which a pod runs that has a node: nothing is said of it before."""
+"""Seconds within which most pods run: nothing is said of one that waits before."""
+STARTS = ("PodInitializing", "ContainerCreating", "ErrImage", "ImagePull", "ImageInspect", "CreateContainer")
+"""How what is said of a pod begins that has a node and does not run yet."""
 GONE = 3600
 """Seconds after which a run that is being terminated has no Workflow any more that could end."""
 UNLIKE_ARGO = (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, zlib.error)
@@ -237,9 +239,11 @@ def _state(node: Node) -> str:
     """Its state; empty of a pod about to run. Where that has no node Argo says Running, and Pending of the try."""
     attempt = f" (try {len(node.tries)})" if len(node.tries) > 1 else ""
     if node.phase == "Running" and node.pending:
+        if node.since is None or time.time() - node.since < SOON:
+            return ""
         said = f": {printable(node.message)[:300]}" if node.message else ""
-        late = node.began is not None and time.time() - node.began > SOON
-        return f"waits for a node, or in its queue{attempt}{said}" if late else ""
+        placed = node.message.startswith(STARTS)
+        return f"{'is being started' if placed else 'waits for a node, or in its queue'}{attempt}{said}"
     took = f" in {node.seconds:.0f} s" if node.seconds is not None and node.phase != "Running" else ""
     return f"{printable(node.phase.lower())}{attempt}{took}"
 

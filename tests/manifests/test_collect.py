@@ -11,6 +11,7 @@ from manifests import check
 from manifests.objects import Json
 from manifests.schemas import against_schemas
 from selfemo.cli import main
+from selfemo.cli.registry import CONFIGURED
 from selfemo.serving.command import KEY
 from selfemo.serving.limits import HEALTH, LIVE
 from selfemo.serving.sidecar.app import FIGURES
@@ -84,7 +85,7 @@ def test_the_servers_of_a_deployment_and_of_its_canary_keep_what_clients_agree_t
         (server,) = one(objects, "Deployment", name)["spec"]["template"]["spec"]["containers"]
         given = [argument.replace("$(SHARE)", "0.1").replace("$(DAYS)", "30") for argument in server["args"]]
         parsed = main.commands[given[0]].make_context("serve", given[1:]).params
-        assert (parsed["collect"], parsed["collect_share"], parsed["collect_days"]) == ("", 0.1, 30)
+        assert (parsed["collect"], parsed["collect_share"], parsed["collect_days"]) == (CONFIGURED, 0.1, 30)
         assert env(server)["SHARE"] == "0.1" and env(server)["DAYS"] == "30"
         names = [source["secretRef"]["name"] for source in server["envFrom"]]
         assert names == ["serving-s3", "feedback-s3"]  # of two that give one variable, the last counts

@@ -119,16 +119,30 @@ def test_a_second_try_is_told_and_a_message_cannot_write_to_the_terminal() -> No
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
-    [(3600, ["Prepare: waits for a node, or in its queue: Unschedulable: SchedulingGated [2J"]), (5, [])],
+    ("seconds", "message", "told"),
+    [
+        (
+            3600,
+            "Unschedulable: taint\x1b[2J",
+            "waits for a node, or in its queue: Unschedulable: taint [2J",
+        ),
+        (3600, "", "waits for a node, or in its queue"),
+        (3600, "PodInitializing", "is being started: PodInitializing"),
+        (
+            3600,
+            "ImagePullBackOff: Back-off",
+            "is being started: ImagePullBackOff: Back-off",
+        ),
+        (5, "ContainerCreating", ""),
+    ],
 )
-def test_a_pod_that_is_not_placed_waits_and_does_not_run(seconds: int, told: list[str]) -> None:
+def test_a_pod_that_does_not_run_yet_is_told_as_what_it_is(seconds: int, message: str, told: str) -> None:
     """As Argo 4.0.5 has it of a pod that Kueue holds: the node runs, its try is pending."""
     manifest = answer("failed_in_prepare")
     begun = (datetime.now(UTC) - timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    named(manifest, PREPARE).update(phase="Running", startedAt=begun, finishedAt=None)
-    named(manifest, PREPARE + "(0)").update(phase="Pending", message="Unschedulable: SchedulingGated\x1b[2J")
-    assert [line for line in lines(manifest, "n") if "Prepare" in line] == told
+    named(manifest, PREPARE).update(phase="Running", message="", startedAt="2026-11-27T00:00:00Z", finishedAt=None)
+    named(manifest, PREPARE + "(0)").update(phase="Pending", startedAt=begun, message=message)
+    assert [line for line in lines(manifest, "n") if "Prepare" in line] == ([f"Prepare: {told}"] if told else [])
 
 
 def test_only_tries_are_taken_for_tries() -> None:

@@ -158,7 +158,9 @@ def test_a_fall_on_another_corpus_that_may_be_chance_does_not_close_it(fallen: i
     decision = gate.check(before, after, SPACES, CONFIG)
     assert decision.gains["meld"].gain < -CONFIG.gate.max_drop
     assert decision.gains["meld"].p_drop == 2**-fallen
-    assert decision.promoted
+    assert decision.promoted and "on meld fell by" in decision.reason
+    assert decision.reason.endswith(f"(p of a fall {2**-fallen:.4f}), which may be chance")
+    assert decision.cells()[1][3].endswith(f"(of a fall {2**-fallen:.4f})")
     few = on_meld(counted(dict.fromkeys(range(4), 0), 8)) + rows(_pairs(0.7))
     assert gate.check(before, few, SPACES, CONFIG).reason.endswith("(p of a fall 0.0625)")
     assert list(decision.gains) == ["sample", "meld"]  # the gate corpus first, whatever the rows begin with
@@ -209,6 +211,7 @@ def test_a_drop_on_what_people_corrected_keeps_the_champion() -> None:
 def test_a_drop_on_what_people_corrected_that_may_be_chance_does_not() -> None:
     decision = gate.with_corrections(PASSED, counted({}, 8), counted({0: 0}, 8), SPACES, CONFIG)
     assert decision.gains["sample, corrected"].gain < -CONFIG.gate.max_drop and decision.promoted
+    assert "on corrected turns of sample fell by" in decision.reason and "may be chance" in decision.reason
 
 
 def test_a_gain_on_what_people_corrected_promotes_nobody() -> None:

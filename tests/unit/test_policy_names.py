@@ -32,6 +32,7 @@ KINDS = {
     "./qwen": Kind.DIRECTORY,
     "../qwen": Kind.DIRECTORY,
     "~/qwen": Kind.DIRECTORY,
+    "~nosuchuser/qwen": Kind.DIRECTORY,
     "$MODELS/qwen": Kind.DIRECTORY,
     "a/b/c": Kind.DIRECTORY,
     "here": Kind.DIRECTORY,  # it is there
@@ -105,7 +106,7 @@ def test_what_cannot_be_loaded_is_refused_by_its_setting(named: Path, judge: str
     """Transformers loads a judge by itself, and knows of no registry, store or package."""
     own = [f"workdir={named}/w", f"policy.base={named}/whole", "evaluation.replies=1", f"{setting}={judge}"]
     context = Context(configuration.load(None, own))
-    if setting == "policy.start" and judge != "roberta":
+    if (judge == "roberta") == (setting == "evaluation.judge"):  # the hub's first classifiers have no owner
         inputs.check_models(context)
         return
     with pytest.raises(UserError, match=rf"{setting}: {judge}: names no"):
@@ -115,6 +116,9 @@ def test_what_cannot_be_loaded_is_refused_by_its_setting(named: Path, judge: str
 def test_a_classifier_of_this_machine_is_named_as_transformers_finds_it(named: Path) -> None:
     assert classifier("$MODELS/whole", "evaluation.judge") == f"{named}/whole"
     assert classifier("of/theirs", "evaluation.judge") == "of/theirs"
+    assert classifier("roberta-large-mnli", "evaluation.judge") == "roberta-large-mnli"
+    with pytest.raises(UserError, match="names no classifier"):
+        classifier("$MODELS/good", "evaluation.judge")  # an adapter
 
 
 @pytest.mark.parametrize(

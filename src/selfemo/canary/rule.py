@@ -13,12 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from selfemo.config.canary import CanarySettings
+from selfemo.config.canary import FEWEST_ASKED, CanarySettings
 
 TAIL = 0.05
 """Of the requests, those that take longer than the 95th percentile."""
-FEWEST_ASKED = 20
-"""Conversations; of fewer that both answered nothing is concluded."""
 
 
 class Says(Enum):

@@ -122,6 +122,10 @@ def stopped_rounds(config: Config, hours: float) -> Report:
     return Report(values, "\n".join(f"{name}: {reason}" for name, reason in found), Exit.NO)
 
 
+CONFIGURED = "<feedback.path>"
+"""What `--collect` without a value stands for: an empty one may be a variable that is not set, and is refused."""
+
+
 @click.command()
 @configured
 @click.option(
@@ -138,7 +142,7 @@ def stopped_rounds(config: Config, hours: float) -> Report:
 @click.option(
     "--collect",
     is_flag=False,
-    flag_value="",
+    flag_value=CONFIGURED,
     metavar="[PLACE]",
     help="Keep conversations whose clients agree: directory or s3://...; default: feedback.path.",
 )
@@ -184,14 +188,12 @@ def serve(
 
     if collect is None and (collect_share != 1.0 or collect_days or regions or redact_command):
         raise UserError("nothing is kept", where="selfemo serve", fix="give --collect as well")
-    place = "" if collect is None else collect or config.feedback.path
-    if place is None:
-        raise UserError(
-            "no place is named", where="--collect", fix="give it, or set feedback.path in the configuration"
-        )
+    place = config.feedback.path if collect == CONFIGURED else collect
+    if collect is not None and not place:
+        raise UserError("no place is named", where="--collect", fix="name one, or set feedback.path")
     surroundings(config, needs=names.needs(policy))
     kept = Collect(collect_share, collect_days, tuple(map(str.upper, regions)), redact_command)
-    run(config, policy, name, digest, host, port, place, kept)
+    run(config, policy, name, digest, host, port, place or "", kept)
 
 
 @click.command()

@@ -9,6 +9,9 @@ from pydantic import Field, field_validator, model_validator
 from selfemo import addresses
 from selfemo.config.section import Section
 
+FEWEST_ASKED = 20
+"""Conversations; of fewer that both answered nothing is concluded."""
+
 
 class Server(Section):
     """One of the two that serve side by side."""
@@ -63,9 +66,10 @@ class CanarySettings(Section):
             raise ValueError(f"most_hours: {self.most_hours:g} must be more than hours, {self.hours:g}")
         if self.requests < self.judged_from:
             raise ValueError(f"requests: {self.requests} must be no fewer than judged_from, {self.judged_from}")
-        if 0 < self.ask < self.judged_from:
-            few = f"ask: {self.ask} conversations are too few to be judged"
-            raise ValueError(f"{few}: none, or no fewer than judged_from, {self.judged_from}")
+        if 0 < self.ask < FEWEST_ASKED:
+            raise ValueError(
+                f"ask: {self.ask} conversations are too few to be judged: ask 0, or at least {FEWEST_ASKED}"
+            )
         if self.champion.series == self.canary.series or self.champion.url == self.canary.url:
             raise ValueError("champion and canary are one server: give each its url and its series")
         return self

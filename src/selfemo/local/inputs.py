@@ -29,8 +29,10 @@ def check_models(context: Context) -> None:
     if start and names.check(start, "policy.start") is not Kind.REGISTERED:  # an alias may come later
         check_model(context, start, "policy.start")
     asked = config.evaluation.replies and judge not in JUDGES
-    if asked and names.kind(names.classifier(judge, "evaluation.judge")) is Kind.HUB:
-        _on_hub(judge, "evaluation.judge")
+    if asked:
+        names.classifier(judge, "evaluation.judge")
+        if names.kind(judge) is not Kind.DIRECTORY:
+            _on_hub(judge, "evaluation.judge")
 
 
 def check_model(context: Context, name: str, where: str, over: tuple[str, ...] = ()) -> None:

@@ -29,12 +29,10 @@ PERMUTATIONS = 9_999
 HEADERS = ("corpus", "figure", "gain [95 %]", "p, one-sided", "dialogues")
 """Of :meth:`Decision.cells`."""
 
-
 WEIGHTED, MICRO = "weighted F1", "micro F1 of label sets"
 """What a gain is in: the field's figure of single labels, or where gold has sets, that of label decisions."""
 MACRO, ACCURACY = "macro F1", "accuracy"
 """Other figures of single labels, which decide nothing: a person who compares two policies sees them."""
-
 
 FIGURES: dict[str, Callable[[Floats], Floats]] = {
     WEIGHTED: lambda t: scores_of_tallies(t).weighted_f1,
@@ -78,9 +76,13 @@ class Gain:
         """
         return self.gain < -settings.max_drop and (gate_is_open(settings.min_gain) or self.p_drop <= DROP_ALPHA)
 
-    def fall(self) -> str:
-        """In words, if it is one."""
-        return f"fell by {-self.gain:.3f} (p of a fall {self.p_drop:.4f})"
+    def fall(self, of: str) -> str:
+        """In words, if it is one, of a corpus."""
+        return f"{self.figure} on {of} fell by {-self.gain:.3f} (p of a fall {self.p_drop:.4f})"
+
+    def chances(self) -> str:
+        """p, and that of a fall where it is one."""
+        return f"{self.p:.4f}" + (f" (of a fall {self.p_drop:.4f})" if self.gain < 0 else "")
 
     def __str__(self) -> str:
         """In a line, as reasons and reports show it."""
@@ -115,7 +117,7 @@ class Decision:
     def cells(self) -> list[tuple[str, ...]]:
         """The evidence as text, a row a corpus, in the order of :data:`HEADERS`."""
         return [
-            (corpus, g.figure, f"{g.gain:+.3f} [{g.low:+.3f}, {g.high:+.3f}]", f"{g.p:.4f}", str(g.dialogues))
+            (corpus, g.figure, f"{g.gain:+.3f} [{g.low:+.3f}, {g.high:+.3f}]", g.chances(), str(g.dialogues))
             for corpus, g in self.gains.items()
         ]
 
@@ -250,21 +252,19 @@ def check(champion: Sequence[Prediction], challenger: Sequence[Prediction], spac
     fallen = [c for c in gains if gains[c].fell(settings)]
     if fallen:
         worst = min(fallen, key=lambda c: gains[c].gain)
-        return Decision(False, f"{gains[worst].figure} on {worst} {gains[worst].fall()}", gains)
+        return Decision(False, gains[worst].fall(worst), gains)
     if gate_is_open(settings.min_gain):
         return Decision(True, f"gain on {name} {found}; the gate is open", gains)
     few = min(gains, key=lambda c: gains[c].dialogues)
     if gains[few].dialogues < LEAST_DIALOGUES:
-        return Decision(
-            False,
-            f"{gains[few].dialogues} dialogues of {few} decide nothing: it takes at least {LEAST_DIALOGUES}",
-            gains,
-        )
+        said = f"{gains[few].dialogues} dialogues of {few} decide nothing: it takes at least {LEAST_DIALOGUES}"
+        return Decision(False, said, gains)
     if found.p > ALPHA:
         return Decision(False, f"gain on {name} {found}: it may be chance (p above {ALPHA:g})", gains)
     if found.gain <= settings.min_gain:
         return Decision(False, f"gain on {name} {found}: not above {settings.min_gain:g}", gains)
-    return Decision(True, f"gain on {name} {found}", gains)
+    chance = [f"{g.fall(c)}, which may be chance" for c, g in gains.items() if g.gain < -settings.max_drop]
+    return Decision(True, "; ".join([f"gain on {name} {found}", *chance]), gains)
 
 
 def with_corrections(
@@ -292,6 +292,8 @@ def with_corrections(
         if found.dialogues < LEAST_DIALOGUES:
             said.append(f"{found.dialogues} corrected dialogues of {corpus} decide nothing: it takes {LEAST_DIALOGUES}")
         elif found.fell(config.gate) and decision.promoted:
-            reason = f"{found.figure} on corrected turns of {corpus} {found.fall()}; else: {decision.reason}"
+            reason = f"{found.fall(f'corrected turns of {corpus}')}; else: {decision.reason}"
             decision = replace(decision, promoted=False, reason=reason)
+        elif found.gain < -config.gate.max_drop and decision.promoted:
+            said.append(f"{found.fall(f'corrected turns of {corpus}')}, which may be chance")
     return replace(decision, reason="; ".join([decision.reason, *said]))

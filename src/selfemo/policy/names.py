@@ -18,6 +18,8 @@ _REGISTERED, _PACKAGE, _S3 = "models:/", "pypi:", "s3://"
 _ARTIFACT = (_S3, "file://")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+_WORD = re.compile(r"\w[\w.-]*")
+"""A classifier of the hub's first years, such as roberta-large-mnli."""
 NUMBER = re.compile("[0-9]{1,9}")
 """Of a version. MLflow answers a longer one with a failure of its database, as if it were away for a while."""
 _CONFIG = "config.json"
@@ -95,7 +97,7 @@ def check(name: str, where: str = "") -> Kind:
 
 
 def classifier(name: str, where: str) -> str:
-    """What transformers loads a classifier from: a directory of this machine, or a hub id.
+    """What transformers loads a classifier from: a directory of this machine, or a hub id, which may have no owner.
 
     Args:
         name: Of the classifier.
@@ -104,10 +106,14 @@ def classifier(name: str, where: str) -> str:
     Raises:
         UserError: If the name is of another kind, or the directory holds no model.
     """
-    found = check(name, where)
-    if found not in (Kind.DIRECTORY, Kind.HUB):
-        raise UserError("names no classifier", where=f"{where}: {name}", fix="name a directory or a hub id")
-    return str(directory(name)) if found is Kind.DIRECTORY else name
+    found, path = kind(name), directory(name)
+    if found is Kind.DIRECTORY:
+        holds_weights(path, where)
+    if (found not in (Kind.DIRECTORY, Kind.HUB) and not _WORD.fullmatch(name)) or adapters.is_adapter(path):
+        raise UserError(
+            "names no classifier", where=f"{where}: {name}", fix="name a directory of whole weights or a hub id"
+        )
+    return str(path) if found is Kind.DIRECTORY else name
 
 
 def registered(name: str, where: str = "") -> Registered:
@@ -142,7 +148,7 @@ def package(name: str) -> str:
 
 def directory(name: str) -> Path:
     """The directory of a name of kind :attr:`Kind.DIRECTORY`."""
-    return Path(os.path.expandvars(name)).expanduser()
+    return Path(os.path.expanduser(os.path.expandvars(name)))  # unlike Path's, it leaves users whom nobody knows
 
 
 def holds_weights(path: Path, where: str = "") -> Path:

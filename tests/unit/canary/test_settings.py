@@ -17,7 +17,7 @@ from selfemo.errors import UserError
         ("{hours: 24, most_hours: 24}", "most_hours: 24 must be more than hours, 24"),
         ("{requests: 30}", "requests: 30 must be no fewer than judged_from, 50"),
         ("{judged_from: 5}", "judged_from"),
-        ("{ask: 10}", "ask: 10 conversations are too few to be judged: none, or no fewer than judged_from, 50"),
+        ("{ask: 10}", "ask: 10 conversations are too few to be judged: ask 0, or at least 20"),
         ("{prometheus: prometheus}", "no address of a server"),
         ("{canary: {url: 'http://localhost:8000', series: 'job=\"c\"'}}", "are one server"),
         ("{champion: {url: 'http://a:b@host', series: ''}}", "holds credentials"),
