@@ -32,6 +32,9 @@ FAKE_KEY = "AKIA" + "IOSFODNN7EXAMPLE"
         ("ghp_abcdefghijklmnopqrstuvwxyz0123456789", "[KEY]"),
         ("password: hunter2 and go", "password: [KEY] and go"),
         ("das Passwort ist geheim99", "das Passwort ist [KEY]"),
+        ("卡号是4111111111111111吗", "卡号是[NUMBER]吗"),
+        ("口座番号1234567です", "口座番号[NUMBER]です"),
+        ("地址是192.168.0.1请看", "地址是[ADDRESS]请看"),
     ],
 )
 def test_what_tells_who_somebody_is_becomes_its_kind(text: str, masked: str) -> None:
@@ -57,6 +60,19 @@ def test_names_are_masked_where_they_are_known_and_missed_where_not() -> None:
     done = Patterns()(["Anna met Dr. Schmidt and Joanna", "Anna?"], [["Anna Schmidt"], []])
     assert done.texts == ["[NAME] met Dr. [NAME] and Joanna", "Anna?"]
     assert done.counts == {"NAME": 2}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "masked"),
+    [
+        ("王伟", "王伟你好", "[NAME]你好"),
+        ("田中", "田中さん", "[NAME]さん"),
+        ("สมชาย", "คุณสมชายครับ", "คุณ[NAME]ครับ"),
+        ("Anna", "Annabel and Anna", "Annabel and [NAME]"),
+    ],
+)
+def test_names_are_found_where_a_script_has_no_spaces(name: str, text: str, masked: str) -> None:
+    assert Patterns()([text], [[name]]).texts == [masked]
 
 
 def test_telephone_numbers_of_a_country_want_its_name() -> None:

@@ -192,6 +192,23 @@ def test_a_guess_that_is_not_sure_is_refused_without_a_terminal(tmp_path: Path, 
     assert importer(file, "--yes").said == [[("A", "hello"), ("B", "yes")]]
 
 
+def test_a_time_in_another_form_is_no_reason_to_leave_turns_where_they_stand(
+    tmp_path: Path, importer: Importer
+) -> None:
+    newest_first = [f"d,04.10.2026 10:{minute:02},A,turn {minute}" for minute in (7, 6, 5)]
+    file = table(tmp_path / "t.csv", "dialogue,time,speaker,text", *newest_first)
+    done = importer(file)
+    assert done.code == 2 and "not sure of time" in done.output
+    done = importer(file, "--time", "time")
+    assert done.code == 2
+    assert "t.csv: row 2: column time: '04.10.2026 10:07' is no number and no time as ISO 8601 writes it" in done.output
+    assert importer(file, "--yes").said == [[("A", f"turn {minute}") for minute in (7, 6, 5)]]
+    ours = [row.replace("04.10.2026", "2026-10-04") for row in newest_first]
+    file = table(tmp_path / "u.csv", "dialogue,time,speaker,text", *ours[:1], "d,,A,with it", *ours[1:])
+    told = importer(file, "--force").said
+    assert told == [[("A", text) for text in ("turn 5", "turn 6", "turn 7", "with it")]]
+
+
 def test_on_a_terminal_what_is_not_sure_is_asked(tmp_path: Path) -> None:
     file = table(tmp_path / "t.csv", "id,first,second", "1,hello there,x", "2,yes indeed,y")
     child, master = pty.fork()

@@ -151,6 +151,8 @@ def guess(
         own = [name for name in fitting if name not in inherited] or fitting
         if own:
             fill(role, own[0], len(own) == 1)
+    if not {"turn", "time"} & (stated | found.keys()) and any(_called(name, "time", sample) for name in free):
+        unsure.append("time")  # in another form than ours: is the order of the file that of what was said?
     if "text" not in stated and "text" not in found:
         lengths = {name: sum(len(text_of(row.get(name))) for row in sample) for name in free}
         if lengths and max(lengths.values()):
@@ -185,6 +187,11 @@ def _dialogue(columns: Columns, stated: bool, free: list[str], inherited: frozen
     if columns.turn or columns.speaker:
         return replace(columns, dialogue=(FILE,)), False
     return replace(columns, dialogue=(ids[0],) if ids else (ROW,), unique=not columns.rater), len(ids) < 2
+
+
+def _called(name: str, role: str, sample: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a column has a role's name, and something in it."""
+    return plain(name) in _KNOWN[role] and any(row.get(name) not in (None, "") for row in sample)
 
 
 def _fits(role: str, name: str, sample: Sequence[Mapping[str, Any]]) -> bool:

@@ -117,12 +117,16 @@ class TurnReader:
         if self.chat and speaker.lower() in _NO_TURNS:
             self.refuse.passed_over(f"{speaker.lower()} messages")
             return None
-        order = row.get(columns.turn or columns.time or "@turn")
+        ordering = columns.turn or columns.time
+        order = row.get(ordering or "@turn")
         place = order_of(order) if order not in (None, "") else None
         key = self._key(number, row, place)
-        if key is None or (columns.turn and place is None):
+        # A time may be missing; one that cannot be read would leave its turn where another belongs.
+        unread = place is None and (columns.turn or (columns.time and order not in (None, "")))
+        if key is None or unread:
             if key is not None:
-                self.refuse(self.path, number, columns.turn, f"{text_of(order)[:40]!r} is no number and no time")
+                said = f"{text_of(order)[:40]!r} is no number and no time as ISO 8601 writes it (2026-10-04T10:05)"
+                self.refuse(self.path, number, ordering, said)
             return None
         split = ""
         if columns.split:
