@@ -69,6 +69,7 @@ def test_names_are_masked_where_they_are_known_and_missed_where_not() -> None:
         ("田中", "田中さん", "[NAME]さん"),
         ("สมชาย", "คุณสมชายครับ", "คุณ[NAME]ครับ"),
         ("Anna", "Annabel and Anna", "Annabel and [NAME]"),
+        ("Al", "Hal, Al and AlAl", "Hal, [NAME] and AlAl"),
     ],
 )
 def test_names_are_found_where_a_script_has_no_spaces(name: str, text: str, masked: str) -> None:

@@ -23,20 +23,19 @@ from typing import Any, Protocol
 import regex
 
 from selfemo.data.needs import needed
-from selfemo.data.scripts import UNSPACED
+from selfemo.data.scripts import WITHIN_WORD
 from selfemo.errors import UserError
 
 KINDS = ("NAME", "NUMBER", "ADDRESS", "EMAIL", "KEY")
 """What the built-in finders mask; a command of the user's may write others."""
 
 _EMAIL = re.compile(r"[\w.%+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
-_LETTER = rf"[\w--[{UNSPACED}]]"
-"""What a number or a name is no part of: a letter of a script with spaces, or a digit. Others stand close to it."""
 _IP = regex.compile(
-    rf"(?V1)(?<!{_LETTER})(?<![.:])(?:\d{{1,3}}(?:\.\d{{1,3}}){{3}}|[0-9a-fA-F]{{0,4}}(?::[0-9a-fA-F]{{0,4}}){{2,7}})(?!{_LETTER}|:)"
+    rf"(?V1)(?<!{WITHIN_WORD})(?<![.:])(?:\d{{1,3}}(?:\.\d{{1,3}}){{3}}|[0-9a-fA-F]{{0,4}}(?::[0-9a-fA-F]{{0,4}}){{2,7}})(?!{WITHIN_WORD}|:)"
 )
-_DIGITS = regex.compile(rf"(?V1)(?<!{_LETTER})[A-Z]{{0,2}}\d(?:[ -]?[A-Z0-9]){{7,33}}(?!{_LETTER})")
-_LONG = regex.compile(rf"(?V1)(?<!{_LETTER})(?<![.,])\d(?:[ -]?\d){{6,}}+")
+_DIGITS = regex.compile(rf"(?V1)(?<!{WITHIN_WORD})[A-Z]{{0,2}}\d(?:[ -]?[A-Z0-9]){{7,33}}(?!{WITHIN_WORD})")
+_LONG = regex.compile(rf"(?V1)(?<!{WITHIN_WORD})(?<![.,])\d(?:[ -]?\d){{6,}}+")
+_WITHIN_WORD = regex.compile(f"(?V1){WITHIN_WORD}")
 _TOKEN = re.compile(r"[^\s\"'<>()\[\]{},;]{8,4096}")
 _TOLD = re.compile(
     r"\b(?:password|passwort|passcode|passphrase|pwd|pin|secret|api[ _-]?key|access[ _-]?token)\b"
@@ -210,8 +209,14 @@ def _names(names: Collection[str]) -> Finder:
     def find(text: str) -> Iterator[tuple[int, int, str]]:
         parts = {part for name in names for part in (name, *name.split()) if len(part) > 1}
         for part in sorted(parts, key=lambda part: (-len(part), part)):
-            for match in regex.finditer(rf"(?V1)(?<!{_LETTER}){regex.escape(part)}(?!{_LETTER})", text):
-                yield match.start(), match.end(), "NAME"
+            at = text.find(part)  # a pattern for each name of each dialogue would take longer than the search
+            while at >= 0:
+                end = at + len(part)
+                if any(_WITHIN_WORD.match(beside) for beside in (text[at - 1 : at], text[end : end + 1])):
+                    end = at + 1
+                else:
+                    yield at, end, "NAME"
+                at = text.find(part, end)
 
     return find
 

@@ -26,6 +26,8 @@ SYLLABIC = (
 )
 """Scripts without spaces in which it has about four."""
 UNSPACED = IDEOGRAPHIC + SYLLABIC
+WITHIN_WORD = rf"[\w--[{UNSPACED}]]"
+"""For a pattern of version 1: a letter of a script with spaces, or a digit. Next to one, no word begins or ends."""
 
 _ASCII_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
 _ASCII_TERM = re.compile(r"\b\w+\b|[?!]")
@@ -41,7 +43,7 @@ def _pattern(kind: str) -> Any:
     run = rf"[\w--[{UNSPACED}]--\p{{Pc}}]+"
     patterns = {
         "word": rf"{one}|{run}(?:['’]{run})?",
-        "term": rf"{one}|[\w--[{UNSPACED}]]+|[?!？！؟⁇⁈⁉‽՞।॥]",
+        "term": rf"{one}|{WITHIN_WORD}+|[?!？！؟⁇⁈⁉‽՞।॥]",
         "plain": rf"{one}|{run}",
         "ideographic": rf"(?=[[{IDEOGRAPHIC}]&&\w])\X",
         "syllabic": rf"(?=[[{SYLLABIC}]&&\w])\X",

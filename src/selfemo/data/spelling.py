@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from selfemo.data.scripts import UNSPACED
+from selfemo.data.scripts import WITHIN_WORD
 
 
 def pattern(spellings: Iterable[str]) -> Any:
@@ -31,7 +31,7 @@ def _bounded(spelling: str) -> str:
     """
     import regex
 
-    letter = rf"[\w--[{UNSPACED}]]"
+    letter = WITHIN_WORD
     body = r"\s+".join(map(regex.escape, spelling.split(" ")))
     first, last = spelling[0], spelling[-1]
     before = rf"(?<!{letter})" if regex.match(rf"(?V1){letter}", first) else ""

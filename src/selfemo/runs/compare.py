@@ -163,8 +163,7 @@ def _tested(
     for figure in dict.fromkeys((deciding, gate.WEIGHTED, gate.ACCURACY, gate.MACRO)):
         gain = gate.paired_gain(rows, others, space, config, figure)
         if gain.gain < 0:  # the test is one-sided: it is asked whether the first is better
-            back = gate.paired_gain(others, rows, space, config, figure)
-            gain = Gain(-back.gain, -back.high, -back.low, back.p, back.dialogues, figure)
+            gain = replace(gain, p=gain.p_drop)
         values = [float(gate.FIGURES[figure](gate.tallies_of(of, space, figure).sum(0))) for of in (rows, others)]
         yield ComparedFigure(figure, values[0], values[1], gain)
 
