@@ -23,18 +23,24 @@ HEARTBEAT = 60.0
 """Seconds after which a line is due even if nothing was finished: a step that is slow is told from one that hangs."""
 
 
-LINE = re.compile(r"\S+ I (\S[^/]*) (\d+)/(\d+) in (\d+) s")
-"""A line of it, as it stands in a log: the name, how many are done, of how many, and the seconds."""
+LINE = re.compile(r"\S+ I (\S[^/]*) (\d+)/(\d+) in (\d+) s(, (\d+) of them before)?")
+"""A line of it, as it stands in a log: the name, how many are done, of how many, the seconds, and how
+many of them had been done before these began."""
 
 
 class Meter:
     """Counts finished units of one piece of work."""
 
     def __init__(self, name: str, total: int) -> None:
-        self.name, self.total, self.done = name, total, 0
+        self.name, self.total, self.done, self.before = name, total, 0, 0
         self._started = self._logged = self._noted = time.monotonic()
         if total:
             events.note(events.WORK, name=name, done=0, total=total, seconds=0.0)
+
+    def resume(self, done: int) -> None:
+        """Note that ``done`` units were finished by an earlier process: they count, but not for how fast it goes."""
+        self.before += done
+        self.advance(done)
 
     def advance(self, count: int = 1) -> None:
         """Note that ``count`` more units are finished."""
@@ -42,15 +48,17 @@ class Meter:
         now = time.monotonic()
         if now - self._noted >= NOTE_EVERY or self.done >= self.total:
             self._noted = now
+            seconds = round(now - self._started, 1)
             events.note(
-                events.WORK, name=self.name, done=self.done, total=self.total, seconds=round(now - self._started, 1)
+                events.WORK, name=self.name, done=self.done, total=self.total, before=self.before, seconds=seconds
             )
         if now - self._logged >= LOG_EVERY or self.done >= self.total:
             self._log(now)
 
     def _log(self, now: float) -> None:
         self._logged = now
-        log.info("%s %d/%d in %.0f s", self.name, self.done, self.total, now - self._started)
+        before = f", {self.before} of them before" if self.before else ""
+        log.info("%s %d/%d in %.0f s%s", self.name, self.done, self.total, now - self._started, before)
 
     def _beat(self, over: threading.Event) -> None:
         """A line for each :data:`HEARTBEAT` without one, until it is over."""

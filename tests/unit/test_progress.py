@@ -46,6 +46,11 @@ def test_a_log_gets_plain_lines_now_and_then_and_at_the_end(
         meter.advance()
         meter.advance()
     assert lines[1:] == ["more 1/2 in 0 s", "more 2/2 in 0 s"]
+    with progress.meter("work gone on with", 3) as meter:
+        meter.resume(2)
+        meter.advance()
+    assert lines[3:] == [f"work gone on with {n}/3 in 0 s, 2 of them before" for n in (2, 3)]
+    assert all(progress.LINE.fullmatch(f"12:00:00 I {line}") for line in lines)
 
 
 def test_a_step_that_has_finished_nothing_yet_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

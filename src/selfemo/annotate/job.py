@@ -159,7 +159,7 @@ class Job:
         with meter("annotation", sum(map(of, mine))) as progress:
             if before := sum(map(of, mine)) - sum(map(of, missing)):
                 log.info("%d turns were read before", before)
-                progress.advance(before)
+                progress.resume(before)
             batches.read_all(work, missing, processes, progress)
 
     def _write(self, work: AnnotationWork, turns: index.Index, asked: str, force: bool) -> dict[str, Any]:

@@ -78,17 +78,19 @@ OVER = (PieceState.DONE, PieceState.THERE)
 
 @dataclass
 class UnitProgress:
-    """Units that a step counts: how many are done, of how many, in how many seconds."""
+    """Units that a step counts: how many are done, of how many, in how many seconds, and how many of them before these."""
 
     name: str
     done: int
     total: int
     seconds: float
+    before: int = 0
 
     @property
     def rate(self) -> float | None:
         """Units a second; None before the first."""
-        return self.done / self.seconds if self.done and self.seconds > 0 else None
+        now = self.done - self.before
+        return now / self.seconds if now > 0 and self.seconds > 0 else None
 
     @property
     def left(self) -> float | None:

@@ -72,7 +72,8 @@ def _apply(run: Going, event: Event) -> None:
     if event.what == events.WORK:
         piece = next((p for p in run.pieces.values() if p.pid == event.pid and p.state == PieceState.RUNS), None)
         if piece is not None:
-            piece.work = UnitProgress(str(told["name"]), int(told["done"]), int(told["total"]), float(told["seconds"]))
+            done, total, before = int(told["done"]), int(told["total"]), int(told.get("before", 0))
+            piece.work = UnitProgress(str(told["name"]), done, total, float(told["seconds"]), before)
         return
     if event.what != events.STEP:
         return

@@ -111,4 +111,5 @@ def _work(run: Going) -> Iterator[str]:
     for piece in run.pieces.values():
         if piece.state == PieceState.RUNS and piece.work is not None and piece.work.done:
             work = piece.work
-            yield f"{piece.label(run.shards)}: {work.name} {work.done}/{work.total} in {work.seconds:.0f} s"
+            before = f", {work.before} of them before" if work.before else ""
+            yield f"{piece.label(run.shards)}: {work.name} {work.done}/{work.total} in {work.seconds:.0f} s{before}"

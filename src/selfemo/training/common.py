@@ -124,6 +124,10 @@ class Recorder(TrainerCallback):  # type: ignore[misc]  # transformers and trl h
     def __init__(self, meter: Meter, log: Log) -> None:
         self.meter, self.log = meter, log
 
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step:  # training goes on from a checkpoint
+            self.meter.resume(state.global_step)
+
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.meter.advance()
 

@@ -40,6 +40,9 @@ def test_steps_ahead_wait_and_what_runs_counts(run: Happened, tmp_path: Path) ->
     work = going.pieces[0, "warmup", None].work
     assert work is not None and (work.rate, work.left) == (2.0, 18.0)
     assert going.state.word == "running" and not going.over
+    run.note(events.WORK, name="warm-up", done=36, total=48, before=24, seconds=6.0)  # killed at 24, and run again
+    work = here.look().pieces[0, "warmup", None].work
+    assert work is not None and (work.rate, work.left) == (2.0, 6.0)
 
 
 def test_shards_go_beside_each_other_and_each_counts_for_itself(run: Happened, tmp_path: Path) -> None:

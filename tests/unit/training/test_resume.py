@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,11 @@ from tests.unit.training.runs import run
 
 
 def test_a_run_killed_after_a_checkpoint_ends_as_an_undisturbed_one(
-    warmed: Path, settings: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    warmed: Path,
+    settings: Config,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     whole = run(warmed, settings, tmp_path, "whole")
     with monkeypatch.context() as patch:
@@ -26,7 +31,9 @@ def test_a_run_killed_after_a_checkpoint_ends_as_an_undisturbed_one(
             run(warmed, settings, tmp_path, "killed")
     assert list((tmp_path / "killed-work").glob("checkpoint-1"))
     (tmp_path / "killed-work" / "checkpoint-2").mkdir()  # half-written when it was killed
-    resumed = run(warmed, settings, tmp_path, "killed")
+    with caplog.at_level(logging.INFO, "selfemo.progress"):
+        resumed = run(warmed, settings, tmp_path, "killed")
+    assert caplog.messages[-1].startswith("SELF-GRPO 2/2 in ") and caplog.messages[-1].endswith(", 1 of them before")
     for name in ("model.safetensors", "training.json"):
         assert (resumed / name).read_bytes() == (whole / name).read_bytes()
 
