@@ -212,7 +212,7 @@ def _names(names: Collection[str]) -> Finder:
             at = text.find(part)  # a pattern for each name of each dialogue would take longer than the search
             while at >= 0:
                 end = at + len(part)
-                if any(_WITHIN_WORD.match(beside) for beside in (text[at - 1 : at], text[end : end + 1])):
+                if any(_WITHIN_WORD.match(near) for near in (text[at - 1 : at], text[end : end + 1])):
                     end = at + 1
                 else:
                     yield at, end, "NAME"
