@@ -1,6 +1,6 @@
 """Rounds of the method on MELD in many variants, seeds and label budgets, several at a time on one GPU.
 
-python benchmarks/rounds.py DO --place DIRECTORY --try 32/1,2,3/choose 104/1/study-own,study-replay/2 [--together 14]
+python benchmarks/rounds.py DO --place DIRECTORY --try 32/1,2,3/own,replay/1 104/1/own,replay/2 [--together 14]
 
 DO is `run`, and `table` for the figures of what has been run. Each --try names label budget, seeds, variants and
 rounds. Understanding alone, all unlabelled dialogues in every round. Choices are made on one half of 400 train
@@ -43,7 +43,7 @@ class Asked:
 
     @classmethod
     def of(cls, text: str) -> Asked:
-        """Read ``BUDGET/SEEDS/VARIANTS[/ROUNDS[/WORDING]]``; of a variant the first part of its name is enough.
+        """Read ``BUDGET/SEEDS/VARIANTS[/ROUNDS[/WORDING]]``.
 
         Raises:
             ValueError: Says what is wrong.
@@ -53,10 +53,9 @@ class Asked:
         cases = tuple(Case(int(budget), int(seed), wording) for seed in seeds.split(","))
         if int(budget) not in BUDGETS or wording not in range(len(WORDINGS)):
             raise ValueError(f"budgets are {BUDGETS}, wordings 0 to {len(WORDINGS) - 1}")
-        for name in names.split(","):
-            if not any(n.startswith(name) for n in VARIANTS):
-                raise ValueError(f"no variant begins with {name!r}: {', '.join(VARIANTS)}")
-        return cls(cases, tuple(n for n in VARIANTS if any(map(n.startswith, names.split(",")))), rounds)
+        if unknown := [name for name in names.split(",") if name not in VARIANTS]:
+            raise ValueError(f"no variant is called {unknown[0]!r}: {', '.join(VARIANTS)}")
+        return cls(cases, tuple(names.split(",")), rounds)
 
 
 def kept_answers(mine: Trial, policy: str) -> list[Prediction]:

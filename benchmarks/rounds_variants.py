@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from demo_gate import NOTHING_EARNED
@@ -49,45 +49,23 @@ class Variant:
     reads: bool = True
 
 
-def fast(**more: Any) -> Mapping[str, Any]:
-    """A higher learning rate, and other settings."""
-    return {"grpo__learning_rate": 1e-4, **more}
-
-
 VARIANTS = {
-    "choose-fast": Variant(fast(), rounds=2),
-    "choose-slow": Variant({"grpo__learning_rate": 3e-5}, rounds=1),
-    "choose-mean": Variant(fast(), rounds=2, teacher="mean", first="choose-fast", shared=1),
-    "choose-again": Variant(fast(), rounds=2, again=True, first="choose-fast", shared=1),
-    "choose-both": Variant(fast(), rounds=2, again=True, teacher="mean", first="choose-fast", shared=1),
-    "choose-twice": Variant(fast(grpo__epochs=2), rounds=1),
-    "choose-sharp": Variant(fast(grpo__entropy=0.1), rounds=1),
-    "choose-mix": Variant(fast(flywheel__calibration=1.0), rounds=1),
-    "choose-balance": Variant(fast(grpo__balance=0.5), rounds=1),
-    "choose-some": Variant(fast(flywheel__samples=2_000), rounds=1),
-    "choose-replay": Variant(fast(**NOTHING_EARNED), rounds=2, reads=False),
+    "own": Variant(),
+    "replay": Variant(NOTHING_EARNED, reads=False),
+    "balance": Variant({"grpo__balance": 0.5}, rounds=1),
+    "mix": Variant({"flywheel__calibration": 1.0}, rounds=1),
+    "twice": Variant({"grpo__epochs": 2}, rounds=1),
+    "fast": Variant({"grpo__learning_rate": 1e-4}, rounds=2),
+    "sharp": Variant({"grpo__entropy": 0.1}, rounds=1),
+    "some": Variant({"flywheel__samples": 2_000}, rounds=1),
+    "responder": Variant(of_study="no-expression"),
+    "no-words": Variant({"selfplay__words": False}),
+    "no-filter": Variant({"flywheel__tau_reward": 0.0, "flywheel__near_duplicate": 1.0}),
+    "self-training": Variant(of_study="self-training"),
+    "stock-grpo": Variant(of_study="stock-grpo"),
+    "slow-teacher": Variant(teacher="mean", first="own", shared=1),
+    "from-warm-up": Variant(again=True, first="own", shared=1),
+    "slow-teacher-from-warm-up": Variant(again=True, teacher="mean", first="own", shared=1),
+    "five": Variant(rounds=5, first="own", shared=3),
 }
-OWN = Variant(fast())
-"""What was chosen."""
-OTHER: Literal["last", "mean"] = "last" if OWN.teacher == "mean" else "mean"
-
-
-def less(**more: Any) -> Variant:
-    """What was chosen, with other settings."""
-    return replace(OWN, settings={**OWN.settings, **more})
-
-
-VARIANTS |= {
-    "study-own": OWN,
-    "study-replay": replace(less(**NOTHING_EARNED), reads=False),
-    "study-self-training": replace(OWN, of_study="self-training"),
-    "study-whole": replace(OWN, of_study="no-expression"),
-    "study-no-words": less(selfplay__words=False),
-    "study-other-teacher": replace(
-        OWN, teacher="last" if OWN.teacher == "mean" else "mean", first="study-own", shared=1
-    ),
-    "study-other-start": replace(OWN, again=not OWN.again, first="study-own", shared=1),
-    "study-no-filter": less(flywheel__tau_reward=0.0, flywheel__near_duplicate=1.0),
-    "study-stock-grpo": replace(OWN, of_study="stock-grpo"),
-    "study-five": replace(OWN, rounds=5, first="study-own", shared=3),
-}
+"""By name; `own` is the study's method but for the responder and expression, in a round each of all unlabelled dialogues."""
