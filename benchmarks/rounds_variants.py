@@ -68,4 +68,4 @@ VARIANTS = {
     "slow-teacher-from-warm-up": Variant(again=True, teacher="mean", first="own", shared=1),
     "five": Variant(rounds=5, first="own", shared=3),
 }
-"""By name; `own` is the study's method but for the responder and expression, in a round each of all unlabelled dialogues."""
+"""By name. `own` is the study's method but for the responder and expression; a round reads all unlabelled dialogues."""

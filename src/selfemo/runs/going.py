@@ -78,7 +78,7 @@ OVER = (PieceState.DONE, PieceState.THERE)
 
 @dataclass
 class UnitProgress:
-    """Units that a step counts: how many are done, of how many, in how many seconds, and how many of them before these."""
+    """Units that a step counts: how many are done, of how many, in how many seconds, how many of them before these."""
 
     name: str
     done: int
