@@ -25,7 +25,7 @@ Answers = Mapping[str, Mapping[int, Sequence[Prediction]]]
 def table(
     title: str, answers: Answers, purposes: Mapping[str, Sequence[Dialogue]], over: Mapping[str, str], config: Config
 ) -> None:
-    """Print the figures of some policies, means over seeds; gains with 95 % intervals, resampled by dialogue.
+    """Print the figures of some policies, means over seeds; gains with 95 % intervals, resampled by seed and dialogue.
 
     Args:
         title: Of the tables.

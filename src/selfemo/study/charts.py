@@ -39,7 +39,7 @@ def gains(names: Sequence[str], measures: Mapping[str, Sequence[Estimate]], titl
     rows = tuple(
         (str(p["name"]), str(p["measure"]), f"{p['gain']:+.1f}", f"[{p['low']:+.1f}, {p['high']:+.1f}]") for p in points
     )
-    says = "Means over seeds, with the 95 % interval of a paired bootstrap over dialogues."
+    says = "Means over seeds, with the 95 % interval of a paired bootstrap over seeds and dialogues."
     return Figure("gains", title, says, (Panel("", spec_of(chart)),), ("variant", "measure", "gain", "95 %"), rows)
 
 

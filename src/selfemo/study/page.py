@@ -48,7 +48,7 @@ def write(plan: StudyPlan, records: Sequence[Mapping[str, Any]], out: Path, comm
         lines.append(f"Machine: {machine}.")
     lines += [
         "Gains are over what a variant starts from: the warm-up, unless its name says otherwise.",
-        "Means over seeds; in brackets the 95 % interval of a paired bootstrap over dialogues, the same for all seeds.",
+        "Means over seeds; in brackets the 95 % interval of a paired bootstrap over seeds and dialogues.",
         f"Differences in bold leave 0 out. Code: {', '.join(sorted({str(r['code']) for r in records}))}.",
         "",
     ]

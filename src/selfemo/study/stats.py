@@ -1,6 +1,7 @@
 """What the runs of a study come to: means over seeds, and differences between variants with intervals.
 
-Resamples are of dialogues, the same for every variant and seed, so differences are paired (docs/method.md, Evaluation).
+Resamples are of seeds and of dialogues, the same for every variant, so differences are paired (docs/method.md,
+Evaluation). A seed stands for a warm-up and all that follows from it: what few of them came to may not come again.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Variants:
         sizes = {int(r["scores"]["dialogues"]) for r in records}
         if len(sizes) != 1:
             raise ValueError(f"runs were scored on different dialogues: {sorted(sizes)}")
-        self._drawn = resample(sizes.pop(), RESAMPLES, seed)
+        self._drawn, self._seed = resample(sizes.pop(), RESAMPLES, seed), seed
         self._known: dict[tuple[str, int], tuple[Mapping[str, float], Mapping[str, Floats]]] = {}
 
     def seeds(self, *variants: str) -> list[int]:
@@ -63,10 +64,12 @@ class Variants:
 
     def _mean(self, terms: Sequence[tuple[float, str]], measure: str) -> Estimate:
         seeds = self.seeds(*(variant for _, variant in terms))
-        scores = [(factor, self._scores(variant, seed)) for factor, variant in terms for seed in seeds]
-        point = sum(factor * at[measure] for factor, (at, _) in scores) / len(seeds)
-        drawn = np.sum([factor * of[measure] for factor, (_, of) in scores], axis=0) / len(seeds)
-        return Estimate(point, *interval(drawn))
+        scores = [[(factor, self._scores(variant, seed)) for factor, variant in terms] for seed in seeds]
+        point = sum(factor * at[measure] for mine in scores for factor, (at, _) in mine) / len(seeds)
+        drawn_SB = np.array([sum(factor * of[measure] for factor, (_, of) in mine) for mine in scores])
+        # Of another stream than the dialogues are drawn from, or the two would go together.
+        picked_BS = resample(len(seeds), RESAMPLES, self._seed + 1)
+        return Estimate(point, *interval((picked_BS * drawn_SB.T).sum(1) / len(seeds)))
 
     def _scores(self, variant: str, seed: int) -> tuple[Mapping[str, float], Mapping[str, Floats]]:
         key = (variant, seed)
