@@ -65,8 +65,10 @@ def kept_answers(mine: Trial, policy: str) -> list[Prediction]:
     return [scored(d, t, SPACES[d.corpus], row_A) for (d, t), row_A in zip(turns, chances_NA, strict=True)]
 
 
-def _smaller(mine: Trial, pool: int) -> Trial:
-    """With fewer unlabelled dialogues, in a place of its own: policies that learnt from others are not its."""
+def smaller(mine: Trial, pool: int | None) -> Trial:
+    """With so many unlabelled dialogues, in a place of its own: policies that learnt from others are not its."""
+    if pool is None:
+        return mine
     return replace(mine, pool=mine.pool[:pool], place=mine.place.with_name(f"{mine.place.name}-of-{pool}"))
 
 
@@ -84,8 +86,7 @@ def main() -> None:
     except ValueError as error:
         options.error(f"--try: {error}")
     trials = {case: case.trial(given) for case in dict.fromkeys(case for one in asked for case in one.cases)}
-    if given.pool:
-        trials = {case: _smaller(mine, given.pool) for case, mine in trials.items()}
+    trials = {case: smaller(mine, given.pool) for case, mine in trials.items()}
     if given.do == "table":
         return show(asked, trials)
     planner = Planner([(case, name, one.rounds) for one in asked for name in one.names for case in one.cases], trials)
