@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from hindsight import keep_read_turns
-from rounds_variants import VARIANTS, WORDINGS, Variant
+from rounds_variants import VARIANTS, WORDINGS, Variant, matched
 from side_by_side import Job
 from subjects import SPACES
 from transformers import TrainingArguments
@@ -28,7 +28,7 @@ from selfemo.method.evaluation import predict
 from selfemo.method.prompts import Prompter
 from selfemo.method.voices import RESPONDER, WORDS
 from selfemo.policy import compute
-from selfemo.training import selfgrpo, selftraining, warmup
+from selfemo.training import selfgrpo, selftraining, understanding, warmup
 
 PACK, NODES, FOREST = 3_000, 8_192, 64_000
 """On a GPU: tokens of a training pass, nodes of a scoring pass, nodes of a forest."""
@@ -211,6 +211,8 @@ def _round(
     if not which.reads:  # so many steps, of nothing but the labelled dialogues
         steps = round(len(samples) / config.grpo.prompts_per_step)
         samples, config = samples[:steps], with_settings(config, grpo__prompts_per_step=1)
+    if which.matched:
+        understanding.objective = matched
     filtered = time.perf_counter()
     weights = mine.learnt(policy, mine.place / "policies" / start, samples, config)
     learnt = time.perf_counter()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import torch
 from demo_gate import NOTHING_EARNED
 
 from selfemo.method.prompts import Prompter
@@ -37,6 +38,7 @@ class Variant:
         first: A variant whose first rounds are this one's as well.
         shared: How many.
         reads: Whether anything read is learnt; else a round is so many steps on the labelled dialogues.
+        matched: Understanding is learnt by the cross-entropy with what the policy gradient ends at (:func:`matched`).
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -47,10 +49,22 @@ class Variant:
     first: str = ""
     shared: int = 0
     reads: bool = True
+    matched: bool = False
+
+
+def matched(logs_A: torch.Tensor, rewards_A: torch.Tensor, tau: float) -> torch.Tensor:
+    """Minus the cross-entropy with ``exp(r / tau)``, which the product's objective is greatest at as well.
+
+    The other direction of the divergence (reward-augmented maximum likelihood, Norouzi et al. 2016): an answer that the
+    policy holds for unlikely is learnt as fast as any other, where a policy gradient moves what is likely already.
+    """
+    return ((rewards_A / tau).softmax(0) * logs_A).sum()
 
 
 VARIANTS = {
     "own": Variant(),
+    "matched": Variant(matched=True),
+    "no-replay": Variant({"grpo__replay": 0}),
     "replay": Variant(NOTHING_EARNED, reads=False),
     "balance": Variant({"grpo__balance": 0.5}, rounds=1),
     "mix": Variant({"flywheel__calibration": 1.0}, rounds=1),
