@@ -127,7 +127,7 @@ def main() -> None:
         return likeliest(np.array(row.readings[str(view)]), space)[0]
 
     def judged(name: str, row: ReadTurn, label: str) -> bool:
-        return judges[name].label([Utterance(speaker="", text=row.text)]) == label
+        return judges[name].label([Utterance(speaker="-", text=row.text)]) == label
 
     print(f"\n{len(sampled)} sampled replies, {len(real)} real next turns\n")
     print("| what is learnt from | kept | of them neutral | judge by words reads E | by embedding | gold is E |")
