@@ -78,6 +78,7 @@ def main() -> None:
     options.add_argument("--try", dest="asked", nargs="+", required=True, metavar="BUDGET/SEEDS/VARIANTS[/ROUNDS]")
     options.add_argument("--pool", type=int, help="only so many unlabelled dialogues")
     options.add_argument("--replies", type=int, default=0, help="prefixes that hindsight.py will look at")
+    options.add_argument("--over", default="warm-up", help="the policy that a table's gains are over, such as own-1")
     options.add_argument("--together", type=int, default=1, help="jobs at a time")
     options.add_argument("--seconds", type=float, default=float("inf"), help="after which what runs is stopped")
     given = options.parse_args()
@@ -88,7 +89,7 @@ def main() -> None:
     trials = {case: case.trial(given) for case in dict.fromkeys(case for one in asked for case in one.cases)}
     trials = {case: smaller(mine, given.pool) for case, mine in trials.items()}
     if given.do == "table":
-        return show(asked, trials)
+        return show(asked, trials, given.over)
     planner = Planner([(case, name, one.rounds) for one in asked for name in one.names for case in one.cases], trials)
     for case in asked[0].cases if given.replies else ():
         planner.replies(case, trials[case], given.replies)
@@ -96,8 +97,8 @@ def main() -> None:
     (given.place / "ended.json").write_text(json.dumps(ended, indent=1))
 
 
-def show(asked: Sequence[Asked], trials: Mapping[Case, Trial]) -> None:
-    """Tables of what is there, budget by budget and wording by wording."""
+def show(asked: Sequence[Asked], trials: Mapping[Case, Trial], over: str) -> None:
+    """Tables of what is there, budget by budget and wording by wording; the last is of all dialogues together."""
     for budget, wording in dict.fromkeys((c.budget, c.wording) for c in trials):
         mine = {c.seed: t for c, t in trials.items() if (c.budget, c.wording) == (budget, wording)}
         policies = [
@@ -115,10 +116,10 @@ def show(asked: Sequence[Asked], trials: Mapping[Case, Trial]) -> None:
         if not answers:
             print(f"{budget} labelled, wording {wording}: nothing was run")
             continue
-        base = next(iter(answers))
-        over = {name: base for name in answers if name != base}
+        base = next((name for name in answers if name.startswith(f"{over} (")), next(iter(answers)))
+        gains = {name: base for name in answers if name != base}
         title = f"{budget} labelled, wording {wording}, seeds {sorted(mine)}"
-        table(title, answers, first.purposes, over, first.config)
+        table(title, answers, {**first.purposes, "in all": first.scored}, gains, first.config)
 
 
 if __name__ == "__main__":

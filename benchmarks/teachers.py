@@ -2,8 +2,8 @@
 
 python benchmarks/teachers.py --place DIRECTORY --try 32/1,2,3 [--pool 150] [--responder]
 
-Of the warm-ups that `rounds.py` made there. A student has no more than its teacher: the first row is what the policy
-itself answers, so the others' gains over it are what is there to be learnt. The responder takes four times what a
+Of the warm-ups that `rounds.py` made there. The first row is what the policy itself answers, so the others' gains over
+it are what a student that became its teacher would gain. The responder takes four times what a
 view does, so it is asked only where that is wanted.
 """
 
@@ -93,10 +93,8 @@ def taught(mine: Trial, config: Config) -> Iterator[tuple[str, list[Prediction]]
 def cotrained(mine: Trial, ours: Sequence[Rollout], kept: Sequence[Rollout], found: Readings) -> Floats:
     """The pool ``(N, A)`` once the bag of words has learnt what the pool says of other dialogues (co-training)."""
     space, folds_N = SPACES[ours[0].corpus], np.unique([r.dialogue for r in ours], return_inverse=True)[1] % FOLDS
-    features, turns = (
-        bag_of_words(),
-        [(u.text, space.index[u.gold[0]]) for d in mine.labelled for u in d.turns if u.gold],
-    )
+    features = bag_of_words()
+    turns = [(u.text, space.index[u.gold[0]]) for d in mine.labelled for u in d.turns if u.gold]
     features.fit([text for text, _ in turns] + [_text(r) for r in ours])
     gold, labels = features.transform([text for text, _ in turns]), [label for _, label in turns]
     mine_N, kept_N = (features.transform([_text(r) for r in some]) for some in (ours, kept))
