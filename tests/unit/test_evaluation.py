@@ -13,9 +13,9 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from selfemo import config as configuration
 from selfemo.data.dialogue import Dialogue, Utterance
-from selfemo.data.records import Prediction
+from selfemo.data.records import Prediction, Reply
 from selfemo.errors import UserError
-from selfemo.method.evaluation import confusion, summarise
+from selfemo.method.evaluation import confusion, consistency, summarise
 from selfemo.method.reader import ClassifierReader, ProbeReader, readers_for
 from selfemo.method.tallies import bootstrap, interval, resample, scores_of
 from tests.spaces import MELD, SPACES
@@ -109,6 +109,23 @@ def test_the_embedding_is_of_english_and_says_so_where_turns_are_not(
     assert readers_for("characters", chinese, spaces, 1)["zh"].label(talk(("今天很开心", "joy"))[0].turns) == "joy"
 
 
+def _said(declared: str, read: str) -> Reply:
+    return Reply(corpus="sample", dialogue="d", declared=tuple(declared.split()), reply="x", own=read, judge=read)
+
+
+def test_kappa_is_no_better_for_meaning_all_to_be_neutral() -> None:
+    """The share that is read back is: so much of what is said is neutral."""
+    told = [_said("joy", "joy"), _said("anger", "anger"), _said("neutral", "neutral"), _said("fear", "neutral")]
+    flat = [_said("neutral", "neutral"), _said("neutral", "neutral"), _said("neutral", "neutral"), _said("fear", "joy")]
+    assert consistency(told)["own"] == consistency(flat)["own"] == 0.75
+    # By hand: agreement 3/4; by chance 1/4 * 1/4 + 1/4 * 1/4 + 1/4 * 2/4 = 1/4, so (3/4 - 1/4) / (1 - 1/4).
+    assert consistency(told)["own_kappa"] == consistency(told)["judge_kappa"] == pytest.approx(2 / 3)
+    # Agreement 3/4; by chance 3/4 * 3/4.
+    assert consistency(flat)["own_kappa"] == pytest.approx((3 / 4 - 9 / 16) / (1 - 9 / 16))
+    assert consistency([_said("joy anger", "anger"), _said("fear", "joy")])["own_kappa"] == pytest.approx(1 / 3)
+    assert consistency([_said("neutral", "neutral")] * 3)["own_kappa"] == 0
+
+
 def test_a_judge_is_none_of_those_that_taught() -> None:
     with pytest.raises(UserError, match="set judge: embedding"):
         configuration.load(None, ["selfplay.words=true", "evaluation.judge=tfidf"])
@@ -135,7 +152,7 @@ def test_any_text_classifier_with_emotion_names_can_read(tiny: Path, tmp_path: P
 
 
 def test_expression_consistency_counts_what_is_read_back(dialogues: list[Dialogue], tiny: Path) -> None:
-    from selfemo.method.evaluation import consistency, prefixes
+    from selfemo.method.evaluation import prefixes
     from selfemo.method.evaluation import reply as replies_of
     from selfemo.method.player import Player
     from selfemo.method.prompts import Prompter
@@ -162,6 +179,8 @@ def test_expression_consistency_counts_what_is_read_back(dialogues: list[Dialogu
     assert (read["own"], read["judge"], read["answered"], read["replies"]) == (1, 1, 1, 5)
     misread = score(" joy\nReply: What a day!", " anger, joy", "fear")
     assert (misread["own"], misread["judge"], misread["answered"]) == (0, 0, 1)
+    assert (read["own_kappa"], misread["own_kappa"]) == (0, 0)  # a reader that says one thing to all tells nothing
     silent = score("nonsense", " joy", "joy")
+    assert (silent["own_kappa"], silent["judge_kappa"]) == (0, 0)
     assert (silent["own"], silent["judge"], silent["answered"]) == (0, 0, 0)
     assert consistency(replies_of(Player(None, prompter, "p"), [], SPACES, {}, settings)) == {}  # type: ignore[arg-type]  # a stand-in of the test

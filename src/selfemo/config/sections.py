@@ -54,6 +54,9 @@ class SelfPlaySettings(Section):
     """The responder, too, says what a corpus turn expresses: how well each answer accounts for what was said."""
     words: bool = True
     """A bag of words, fitted on the labelled dialogues, says it as well."""
+    listeners: tuple[int, ...] = ()
+    """Views, as above, of those who read sampled replies: a reply counts as the one reads it who finds least of what it
+    declares. Empty is one listener, who sees as much as prompts do."""
     temperature: float = Field(1.0, gt=0)
     """Of sampled replies."""
     top_p: float = Field(1.0, gt=0, le=1)
@@ -63,7 +66,7 @@ class SelfPlaySettings(Section):
     max_reply_tokens: int = Field(40, ge=8)
     """Longest reply that is sampled; a label set before it is given the room that it needs."""
 
-    @field_validator("views")
+    @field_validator("views", "listeners")
     @classmethod
     def _views(cls, views: tuple[int, ...]) -> tuple[int, ...]:
         if any(v < 1 for v in views):

@@ -214,11 +214,12 @@ def consistency(rows: Sequence[Reply]) -> dict[str, float]:
     """Expression consistency: the share of replies whose emotion is read back.
 
     A reply is read back if the reader's top label is in the set the responder declared. Replies that are no answer
-    count as not read back.
+    count as not read back. A policy that means every reply to be neutral is read back in most, and expresses nothing;
+    so it is told as well how far answers are read back beyond chance (kappa, Cohen 1960), which is 0 then.
 
     Returns:
-        ``own``, ``judge``, ``answered`` (share of replies that are answers), ``distinct_2`` and ``replies``;
-        empty if there are none.
+        ``own``, ``judge``, ``own_kappa``, ``judge_kappa``, ``answered`` (share of replies that are answers),
+        ``distinct_2`` and ``replies``; empty if there are none.
     """
     if not rows:
         return {}
@@ -226,7 +227,20 @@ def consistency(rows: Sequence[Reply]) -> dict[str, float]:
     return {
         "own": sum(r.own in r.declared for r in answered) / len(rows),
         "judge": sum(r.judge in r.declared for r in answered) / len(rows),
+        "own_kappa": _beyond_chance([(r.declared, r.own) for r in answered]),
+        "judge_kappa": _beyond_chance([(r.declared, r.judge) for r in answered]),
         "answered": len(answered) / len(rows),
         "distinct_2": distinct_n([r.reply for r in answered], 2),
         "replies": len(rows),
     }
+
+
+def _beyond_chance(rows: Sequence[tuple[tuple[str, ...], str | None]]) -> float:
+    """Cohen's kappa of what replies declare and what is read in them; where all is of one label, 0."""
+    from sklearn.metrics import cohen_kappa_score
+
+    read = [label or "" for _, label in rows]
+    meant = [label if label in declared else declared[0] for declared, label in rows]
+    if len({*meant, *read}) < 2:
+        return 0.0
+    return float(cohen_kappa_score(meant, read))

@@ -17,29 +17,48 @@ from selfemo.data.seeds import seed_of
 from selfemo.method.affinity import affinity_of
 from selfemo.method.parsing import parse_expression
 from selfemo.method.player import Player, written
-from selfemo.method.rewards import expected_agreement, iou_matrix, smoothed_iou
+from selfemo.method.rewards import Floats, expected_agreement, iou_matrix, smoothed_iou
 from selfemo.method.voices import RESPONDER, WORDS
 from selfemo.method.words import WordModel
 from selfemo.policy.engine import Sampling
 
 
-def grade(candidates: Sequence[Candidate], space: LabelSpace, config: Config) -> list[Candidate]:
-    """Fill in the expression score ``x_j`` and the confidence of what is read in each candidate.
+def listen(
+    player: Player, histories: Sequence[Sequence[Utterance]], spaces: Sequence[LabelSpace], config: Config
+) -> list[Floats]:
+    """What listeners read in the last turn of each history ``(V, A)``, one for each view of ``selfplay.listeners``.
+
+    One who sees the whole history may tell the emotion from what was said before and not from the reply; one who sees
+    the reply alone cannot (defined here).
+    """
+    views = config.selfplay.listeners or (None,)
+    read = [player.read([player.prompter.past(h, len(h), view) for h in histories], spaces) for view in views]
+    return [np.array(rows) for rows in zip(*read, strict=True)]
+
+
+def grade(
+    candidates: Sequence[Candidate], readings: Sequence[Floats | None], space: LabelSpace, config: Config
+) -> list[Candidate]:
+    """Fill in what is read in each candidate, its expression score ``x_j`` and the confidence of what is read.
 
     Args:
-        candidates: Each with a reading, or without for a candidate that is no answer.
+        candidates: Replies with what they declare.
+        readings: What each listener reads in each ``(V, A)``; None of a candidate that is no answer. Their mean is
+            kept, and the score is that of the listener who finds least of what was declared.
         space: Their labels.
         config: For the smoothing and the affinity.
     """
     smoothing, affinity = config.rewards.smoothing, affinity_of(config, space)
     between = iou_matrix(space.answer_masks, smoothing, affinity)
     graded = []
-    for candidate in candidates:
-        if candidate.reading and candidate.labels:
-            reading = np.array(candidate.reading)
+    for candidate, reading_VA in zip(candidates, readings, strict=True):
+        if reading_VA is not None and candidate.labels:
             fits = smoothed_iou(space.answer_masks, space.mask(candidate.labels), smoothing, affinity)
-            confidence = expected_agreement(reading[None], between)[0]
-            candidate = candidate.model_copy(update={"score": float(reading @ fits), "confidence": float(confidence)})
+            reading = written(reading_VA.mean(axis=0))
+            confidence = expected_agreement(np.array(reading)[None], between)[0]
+            score = np.array([written(chances_A) for chances_A in reading_VA]) @ fits
+            found = {"reading": reading, "score": float(score.min()), "confidence": float(confidence)}
+            candidate = candidate.model_copy(update=found)
         graded.append(candidate)
     return graded
 
@@ -196,12 +215,10 @@ def _one_turn(
         )
     flat = [(i, j) for i, g in enumerate(groups) for j, c in enumerate(g) if c.labels and c.reply]
     histories = [(*episodes[i].history, Utterance(speaker=roles[i], text=groups[i][j].reply or "")) for i, j in flat]
-    read = player.read(histories, [spaces[i] for i, _ in flat])
-    for (i, j), chances_A in zip(flat, read, strict=True):
-        groups[i][j] = groups[i][j].model_copy(update={"reading": written(chances_A)})
+    readings = dict(zip(flat, listen(player, histories, [spaces[i] for i, _ in flat], config), strict=True))
     rollouts = []
     for i, episode in enumerate(episodes):
-        candidates = grade(groups[i], spaces[i], config)
+        candidates = grade(groups[i], [readings.get((i, j)) for j in range(len(groups[i]))], spaces[i], config)
         rollouts.append(
             Rollout(
                 id=f"{episode.id}/{turn}",

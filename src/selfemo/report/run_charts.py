@@ -61,6 +61,11 @@ def over_rounds(rounds: Sequence[Round]) -> Figure:
         for name, value in (("own", r.row.expression_own), ("judge", r.row.expression_judge)):
             if value is not None:
                 rows.append((f"expression consistency, {name}", "all", str(r.number), number(value)))
+        found = r.after.metrics.get("expression", {})
+        for name in ("own", "judge"):
+            if f"{name}_kappa" in found:  # older evaluations have none
+                title = f"expression consistency beyond chance (kappa), {name}"
+                rows.append((title, "all", str(r.number), number(found[f"{name}_kappa"])))
     return Figure(
         "rounds",
         "Metrics over rounds",

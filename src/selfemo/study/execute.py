@@ -33,6 +33,7 @@ FIGURES = (
     "brier",
     "expression_own",
     "expression_judge",
+    "expression_judge_kappa",
     "expression_distinct_2",
 )
 FILTERED = (

@@ -61,6 +61,20 @@ def prompt_of(sample: Sample, spaces: Spaces, prompter: Prompter) -> TokenIds:
     return prompter.expression(sample.history, sample.role, space)
 
 
+def rollout_prompt(sample: Sample, spaces: Spaces, prompter: Prompter) -> TokenIds:
+    """What a group of completions goes on from: of an expression the prompt and the emotions of its target.
+
+    So a group's replies mean to express the same, and differ in how well they do. Were the emotions sampled with them,
+    what is read most easily would be declared ever more often: a reply that means to be neutral is read so (measured:
+    docs/results.md).
+    """
+    prompt = prompt_of(sample, spaces, prompter)
+    if sample.task == "understanding":
+        return prompt
+    head, _ = prompter.declared(sample.target, sample.reply or "")
+    return (*prompt, *head)
+
+
 def pseudo_labelled(samples: Sequence[Sample], spaces: Spaces, prompter: Prompter, config: Config) -> list[Example]:
     """A round's targets as if they were gold, an example for each dialogue; replies are learnt after their sets."""
     by_dialogue: dict[str, list[Sample]] = {}

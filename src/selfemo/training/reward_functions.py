@@ -20,9 +20,9 @@ from selfemo.method.affinity import affinity_of
 from selfemo.method.flywheel.reasons import Reason
 from selfemo.method.flywheel.texts import text_reason
 from selfemo.method.parsing import Answer, parse_expression, parse_understanding
-from selfemo.method.player import Player, written
+from selfemo.method.player import Player
 from selfemo.method.rewards import Floats, smoothed_iou
-from selfemo.method.selfplay import grade
+from selfemo.method.selfplay import grade, listen
 
 
 @dataclass(frozen=True)
@@ -158,17 +158,16 @@ class GroupRewards:
         return self._expression(sample, texts, space)
 
     def _expression(self, sample: Sample, texts: Sequence[str], space: LabelSpace) -> Group:
-        answers = [parse_expression(t, space) for t in texts]
+        declared = f"{', '.join(sample.target)}\nReply:"  # stands in the prompt (`rollout_prompt`)
+        answers = [parse_expression(declared + t, space) for t in texts]
         valid = [i for i, a in enumerate(answers) if self._valid(a)]
         fit_G, agreement_G, valid_G = np.zeros((3, len(texts)))
         if valid:
             assert self.listener is not None  # made whenever there are expression samples
             histories = [(*sample.history, Utterance(speaker=sample.role, text=answers[i].reply or "")) for i in valid]
-            candidates = [
-                Candidate(text=texts[i], labels=answers[i].labels, reply=answers[i].reply, reading=written(chances_A))
-                for i, chances_A in zip(valid, self.listener.read(histories, [space] * len(valid)), strict=True)
-            ]
-            for i, candidate in zip(valid, grade(candidates, space, self.config), strict=True):
+            candidates = [Candidate(text=texts[i], labels=answers[i].labels, reply=answers[i].reply) for i in valid]
+            readings = listen(self.listener, histories, [space] * len(valid), self.config)
+            for i, candidate in zip(valid, grade(candidates, readings, space, self.config), strict=True):
                 fit_G[i], agreement_G[i], valid_G[i] = candidate.score, candidate.confidence, 1.0
         return Group(sample, texts, answers, fit_G, agreement_G, valid_G)
 

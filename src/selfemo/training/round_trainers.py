@@ -168,9 +168,9 @@ class SelfGrpoTrainer(RoundStep, PackedGrpoTrainer):
         play = self.run_config.selfplay
         with unwrap_model_for_generation(self.model_wrapped, self.accelerator) as model:
             engine = TransformersEngine(model, self.processing_class, autocast=self.args.bf16)
-            for task, more in (("understanding", 0), ("expression", play.max_reply_tokens)):
+            for task, most in (("understanding", self.room), ("expression", play.max_reply_tokens)):
                 mine = [at for at, index in enumerate(chosen) if self.samples[index].task == task]
-                sampling = Sampling(self.num_generations, self.room + more, play.temperature, play.top_p)
+                sampling = Sampling(self.num_generations, most, play.temperature, play.top_p)
                 seeds = [
                     seed_of(self.run_config.seed, "rollout", self.state.global_step, self.samples[chosen[at]].id)
                     for at in mine

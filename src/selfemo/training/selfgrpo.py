@@ -28,7 +28,7 @@ from selfemo.processes import world
 from selfemo.progress import heartbeat, meter
 from selfemo.store.checkpoints import Checkpoints
 from selfemo.training.common import Log, Recorder, arguments, check_processes, run, save, share
-from selfemo.training.examples import prompt_of
+from selfemo.training.examples import rollout_prompt
 from selfemo.training.replay import Replay
 from selfemo.training.reward_functions import GroupRewards, weights_of
 from selfemo.training.round_trainers import ExactTrainer, SelfGrpoTrainer
@@ -222,7 +222,7 @@ def _grpo_trainer(
     """TRL's trainer for what is sampled."""
     config: Config = trainer_arguments["config"]
     # Two samples can come to the same prompt after windowing: both are learnt, each group for its own target.
-    prompts = [prompt_of(sample, spaces, prompter) for sample in samples]
+    prompts = [rollout_prompt(sample, spaces, prompter) for sample in samples]
     data = Dataset.from_dict({"prompt": [str(i) for i in range(len(samples))], "index": list(range(len(samples)))})
     trainer = SelfGrpoTrainer(
         samples=samples,
