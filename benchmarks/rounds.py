@@ -10,10 +10,11 @@ dialogues that nobody learns from, claims on the other and on dev.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from decisions import for_weighted_f1
 from rounds_jobs import LARGEST, Case, Planner, answers_of, policies_of
 from rounds_variants import VARIANTS, WORDINGS
 from side_by_side import work
@@ -79,6 +80,7 @@ def main() -> None:
     options.add_argument("--pool", type=int, help="only so many unlabelled dialogues")
     options.add_argument("--replies", type=int, default=0, help="prefixes that hindsight.py will look at")
     options.add_argument("--over", default="warm-up", help="the policy that a table's gains are over, such as own-1")
+    options.add_argument("--for-f1", action="store_true", help="a table of answers chosen for the expected weighted F1")
     options.add_argument("--together", type=int, default=1, help="jobs at a time")
     options.add_argument("--seconds", type=float, default=float("inf"), help="after which what runs is stopped")
     given = options.parse_args()
@@ -89,7 +91,7 @@ def main() -> None:
     trials = {case: case.trial(given) for case in dict.fromkeys(case for one in asked for case in one.cases)}
     trials = {case: smaller(mine, given.pool) for case, mine in trials.items()}
     if given.do == "table":
-        return show(asked, trials, given.over)
+        return show(asked, trials, given.over, for_weighted_f1 if given.for_f1 else list)
     planner = Planner([(case, name, one.rounds) for one in asked for name in one.names for case in one.cases], trials)
     for case in asked[0].cases if given.replies else ():
         planner.replies(case, trials[case], given.replies)
@@ -97,7 +99,12 @@ def main() -> None:
     (given.place / "ended.json").write_text(json.dumps(ended, indent=1))
 
 
-def show(asked: Sequence[Asked], trials: Mapping[Case, Trial], over: str) -> None:
+def show(
+    asked: Sequence[Asked],
+    trials: Mapping[Case, Trial],
+    over: str,
+    decided: Callable[[Sequence[Prediction]], list[Prediction]] = list,
+) -> None:
     """Tables of what is there, budget by budget and wording by wording; the last is of all dialogues together."""
     for budget, wording in dict.fromkeys((c.budget, c.wording) for c in trials):
         mine = {c.seed: t for c, t in trials.items() if (c.budget, c.wording) == (budget, wording)}
@@ -112,7 +119,7 @@ def show(asked: Sequence[Asked], trials: Mapping[Case, Trial], over: str) -> Non
         for policy in dict.fromkeys(policies):
             there = {s: t for s, t in mine.items() if answers_of(t, policy).is_file()}
             if there:
-                answers[f"{policy} ({len(there)})"] = {s: kept_answers(t, policy) for s, t in there.items()}
+                answers[f"{policy} ({len(there)})"] = {s: decided(kept_answers(t, policy)) for s, t in there.items()}
         if not answers:
             print(f"{budget} labelled, wording {wording}: nothing was run")
             continue
