@@ -4,7 +4,7 @@ python benchmarks/expression.py --place DIRECTORY [--seeds 1 2] [--episodes 24] 
 
 From the warm-up of a seed of the study: episodes are played and SELF-GRPO learns replies alone, with one listener of
 the whole history (`one`) or a second of the reply alone, both in self-play and in the reward (`two`); or
-real next turns are learnt by cross-entropy, E being what the recogniser reads in them where both views agree
+real next turns are learnt by cross-entropy, E with them, E being what the recogniser reads where both views agree
 (`hindsight`). Each policy then replies once in every dialogue that is scored. The policy itself and two judges that are
 fitted on other dialogues say whether what a reply declares is read in it, as a share and beyond
 chance: a policy that means all to be neutral is read back in most.
@@ -12,6 +12,7 @@ chance: a policy that means all to be neutral is read back in most.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,9 @@ HEADS = (
     "by embedding",
     "by words",
     "gain in kappa by embedding",
-    "answers",
     "distinct-2",
+    "replies that differ",
+    "the most frequent",
 )
 
 
@@ -145,6 +147,7 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--seeds", type=int, nargs="+", default=[1])
     options.add_argument("--episodes", type=int, default=24, help="that are played, of two turns")
+    options.add_argument("--real", type=int, default=41, help="real next turns that are learnt, about as many")
     options.add_argument("--ways", nargs="+", default=WAYS, choices=WAYS)
     given = options.parse_args()
     print(f"| {' | '.join(HEADS)} |\n|{'---|' * len(HEADS)}", flush=True)
@@ -156,22 +159,25 @@ def main() -> None:
         judges = {name: ProbeReader(name, taught, seed) for name in (TFIDF, EMBEDDING)}
         warm, config = trial.warmed(), settings(seed, "one")
         before = replies(trial, "warm-up", warm, judges, config)
-        count, rows = 0, {"warm-up": before}
+        rows = {"warm-up": before}
         for way, how in learnt_by.items():
-            policy = trial.place / "policies" / f"express-{way}"
+            made_of = [given.real] if way == "hindsight" else [given.episodes, how.model_dump(mode="json")]
+            policy = trial.place / "policies" / f"express-{way}-{digest(made_of)}"
             if not policy.is_dir():
-                samples = real(trial, warm, count) if way == "hindsight" else sampled(trial, warm, how, given.episodes)
-                count = count or len(samples)
+                samples = (
+                    real(trial, warm, given.real) if way == "hindsight" else sampled(trial, warm, how, given.episodes)
+                )
                 print(f"  {way}: {len(samples)} samples", flush=True)
                 trial.learnt(policy.name, warm, samples, how)
-            rows[way] = replies(trial, f"express-{way}", policy, judges, config)
+            rows[way] = replies(trial, policy.name, policy, judges, config)
         for name, mine in rows.items():
             found = consistency([s.reply for s in mine])
             meant = [s.reply.declared[0] for s in mine if s.reply.declared]
             shares = (np.mean([m == SPACES["meld"].neutral for m in meant]), found["own"], found["judge"])
             cells = [f"{value:.2f}" for value in (*shares, *kappas(mine))]
             cells += [gain(mine, before) if mine is not before else ""]
-            cells += [f"{found['answered']:.2f}", f"{found['distinct_2']:.2f}"]
+            (often, times), *_ = Counter(s.reply.reply for s in mine if s.reply.declared).most_common(1)
+            cells += [f"{found['distinct_2']:.2f}", f"{found['distinct']:.2f}", f"{often!r} {times}"]
             print(f"| {seed} | {name} | {' | '.join(cells)} |", flush=True)
 
 

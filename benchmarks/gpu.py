@@ -143,13 +143,15 @@ def minutes(config: Config, shape: Shape, tokens: Tokens, flops: float) -> dict[
     read = play.corpus_dialogues * views * tokens.read
     # The responder is asked about every turn once for each answer: the turn again behind each, and a question.
     cross = play.cross_role * play.corpus_dialogues * tokens.turns * (ANSWERS * (tokens.reply + 8) + 20)
-    told = play.episodes * play.turns * (tokens.prompt + play.candidates * (2 * tokens.reply + 40))
+    listeners = max(1, len(play.listeners))
+    read_back = listeners * (tokens.reply + 40)  # with the question
+    told = play.episodes * play.turns * (tokens.prompt + play.candidates * (tokens.reply + read_back))
     understood = min(config.flywheel.samples, play.corpus_dialogues * tokens.turns) / tokens.turns * tokens.read
     expressed = play.episodes * play.turns * (tokens.prompt + grpo.group * tokens.reply)
     learnt = (understood + expressed) * grpo.epochs
     steps = learnt and play.corpus_dialogues * tokens.turns / grpo.prompts_per_step
     replayed = steps * grpo.replay * tokens.read
-    listened = play.episodes * play.turns * grpo.group * (40 + tokens.reply)
+    listened = play.episodes * play.turns * grpo.group * read_back
     work = {
         "generate": 2 * n * (read + cross + told),
         # Sampling and listening are forward passes; training is forward, backward, and forward again (checkpoints).

@@ -42,7 +42,7 @@ class Variant:
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
-    of_study: str = "no-cross-role"
+    of_study: str = "self-emo"
     rounds: int = 3
     teacher: Literal["last", "mean"] = "last"
     again: bool = False
@@ -72,7 +72,7 @@ VARIANTS = {
     "fast": Variant({"grpo__learning_rate": 1e-4}, rounds=2),
     "sharp": Variant({"grpo__entropy": 0.1}, rounds=1),
     "some": Variant({"flywheel__samples": 2_000}, rounds=1),
-    "responder": Variant(of_study="no-expression"),
+    "responder": Variant(of_study="cross-role"),
     "no-words": Variant({"selfplay__words": False}),
     "no-filter": Variant({"flywheel__tau_reward": 0.0, "flywheel__near_duplicate": 1.0}),
     "self-training": Variant(of_study="self-training"),
@@ -82,4 +82,4 @@ VARIANTS = {
     "slow-teacher-from-warm-up": Variant(again=True, teacher="mean", first="own", shared=1),
     "five": Variant(rounds=5, first="own", shared=3),
 }
-"""By name. `own` is the study's method but for the responder and expression; a round reads all unlabelled dialogues."""
+"""By name. `own` is the study's method but for expression; a round reads all unlabelled dialogues."""

@@ -67,7 +67,7 @@ def with_settings(config: Config, **settings: Any) -> Config:
     return Config.model_validate(data)
 
 
-def variant(seed: int, name: str = "no-cross-role", budget: int = 32, **settings: Any) -> Config:
+def variant(seed: int, name: str = "self-emo", budget: int = 32, **settings: Any) -> Config:
     """Settings of a variant of the study; two views and no expression.
 
     Args:

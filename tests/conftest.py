@@ -202,6 +202,7 @@ SMALL = (
     "guard.min_label_entropy=0",
     "guard.min_eligible=0",
     "guard.min_distinct_2=0",
+    "guard.min_distinct=0",
     "policy.precision=float32",  # the same on every processor
 )
 

@@ -122,7 +122,9 @@ def test_kappa_is_no_better_for_meaning_all_to_be_neutral() -> None:
     assert consistency(told)["own_kappa"] == consistency(told)["judge_kappa"] == pytest.approx(2 / 3)
     # Agreement 3/4; by chance 3/4 * 3/4.
     assert consistency(flat)["own_kappa"] == pytest.approx((3 / 4 - 9 / 16) / (1 - 9 / 16))
-    assert consistency([_said("joy anger", "anger"), _said("fear", "joy")])["own_kappa"] == pytest.approx(1 / 3)
+    # Who declares everything is read back always, and by chance as well.
+    assert consistency([_said("joy anger fear", "anger"), _said("joy anger fear", "joy")])["own_kappa"] == 0
+    assert consistency([_said("joy anger", "anger"), _said("fear", "joy")])["own_kappa"] == 0
     assert consistency([_said("neutral", "neutral")] * 3)["own_kappa"] == 0
 
 

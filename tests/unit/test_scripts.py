@@ -149,7 +149,7 @@ def test_lengths_of_scripts_without_spaces_are_counted_in_words_as_well() -> Non
     ],
 )
 def test_replies_are_judged_in_their_own_script(reply: str, reason: Reason) -> None:
-    assert text_reason(reply, 40) is reason
+    assert text_reason(reply, 40, SPACES["sample"]) is reason
 
 
 def test_near_duplicates_and_distinct_2_are_of_characters_where_there_are_no_spaces() -> None:

@@ -17,7 +17,7 @@ from selfemo.method.evaluation import predict
 from selfemo.method.flywheel.filtering import filter_rollouts
 from selfemo.method.player import Player
 from selfemo.method.prompts import Prompter
-from selfemo.method.selfplay import choose_dialogues, next_role, play_episodes, understand_corpus
+from selfemo.method.selfplay import choose_dialogues, listen, next_role, play_episodes, understand_corpus
 from selfemo.policy.engine import Completion, Sampling
 from selfemo.policy.trees.sampler import TransformersEngine
 from selfemo.policy.weights import load_model, load_tokenizer
@@ -68,13 +68,12 @@ def prompter(tiny: Path) -> Prompter:
     return Prompter(load_tokenizer(str(tiny)))
 
 
-ALONE = "selfplay.cross_role=false"
 REPLIES = (" joy\nReply: Wonderful!", " anger\nReply: Go away!", "nonsense", " joy\nReply: Hooray!")
 
 
 def test_each_view_of_the_history_is_asked(prompter: Prompter, dialogues: list[Dialogue]) -> None:
     engine = Scripted(prompter)
-    config = configuration.load(None, ["selfplay.views=[24,1]", ALONE])
+    config = configuration.load(None, ["selfplay.views=[24,1]"])
     chosen = dialogues[0]
     rollouts = understand_corpus(Player(engine, prompter, "p"), [chosen], SPACES, 1, config, lambda _: None)
     assert [list(r.posteriors) for r in rollouts] == [["24", "1"]] * len(chosen.turns)
@@ -117,7 +116,7 @@ def test_records_keep_what_prompts_show_and_give_the_prompts_of_the_whole(prompt
 def test_each_view_of_a_long_dialogue_is_cut_from_the_whole_of_it(prompter: Prompter) -> None:
     short = Prompter(prompter.tokenizer, history_turns=6)
     engine = Scripted(short)
-    config = configuration.load(None, ["selfplay.views=[1,9]", ALONE])
+    config = configuration.load(None, ["selfplay.views=[1,9]"])
     talk = _talk(20)
     understand_corpus(Player(engine, short, "p"), [talk], SPACES, 1, config, lambda _: None)
     ends = [(view, t) for view in (1, 9) for t in range(20)]
@@ -233,6 +232,23 @@ def _mixed(rollout: Rollout) -> Rollout:
     return rollout.model_copy(update={"candidates": tuple(graded)})
 
 
+def test_listeners_of_a_long_conversation_see_in_training_what_they_saw_in_self_play(prompter: Prompter) -> None:
+    short = Prompter(prompter.tokenizer, history_turns=6)
+    config = configuration.load(None, ["selfplay.listeners=[6,3]"])
+    space = SPACES["meld"]
+    for turns in range(4, 14):
+        whole = [Utterance(speaker="AB"[i % 2], text=f"line {i}") for i in range(turns)]
+        asked = []
+        for history in (whole, [*short.window(whole[:-1]), whole[-1]]):  # as played, and as samples keep it
+            engine = Scripted(short)
+            listen(Player(engine, short, "p"), [history], [space], config)
+            asked.append(engine.asked)
+        assert asked[0] == asked[1]
+        one = Scripted(short)
+        listen(Player(one, short, "p"), [whole], [space], configuration.load())
+        assert one.asked == asked[0][:1]  # who sees the most sees what prompts show
+
+
 def test_an_episode_ends_when_no_candidate_is_an_answer(
     prompter: Prompter, dialogues: list[Dialogue], settings: Config
 ) -> None:
@@ -241,14 +257,18 @@ def test_an_episode_ends_when_no_candidate_is_an_answer(
     assert all(r.chosen is None for r in rollouts)
 
 
-def test_corpus_turns_are_predicted_without_showing_a_label(prompter: Prompter, dialogues: list[Dialogue]) -> None:
-    settings = configuration.load()
+@pytest.mark.parametrize("responder", [False, True])
+def test_corpus_turns_are_predicted_without_showing_a_label(
+    prompter: Prompter, dialogues: list[Dialogue], responder: bool
+) -> None:
+    settings = configuration.load(None, ["selfplay.cross_role=true"] if responder else [])
     engine = Scripted(prompter)
     rollouts = understand_corpus(Player(engine, prompter, "p"), dialogues[:2], SPACES, 1, settings, lambda _: None)
     assert len(rollouts) == sum(len(d.turns) for d in dialogues[:2])
     space = SPACES["sample"]
     sure = tuple(float(answer == ("joy",)) for answer in space.answers)
-    assert all(list(r.posteriors) == ["24", "6", "2", "1", "responder"] for r in rollouts)
+    voices = ["24", "6", "2", "1", *(["responder"] if responder else [])]
+    assert all(list(r.posteriors) == voices for r in rollouts)
     assert all(r.posteriors[view] == sure for r in rollouts for view in ("24", "6", "2", "1"))
     assert (rollouts[0].seed, rollouts[0].temperature) == (None, None)  # nothing is drawn
     assert all(u.gold is None for r in rollouts for u in r.history)

@@ -125,7 +125,7 @@ class Talk:
         Args:
             label: That it is to express; empty leaves it to the model.
         """
-        from selfemo.method.parsing import parse_expression
+        from selfemo.method.parsing import parse_expression, parse_reply
         from selfemo.policy.engine import Sampling
 
         prompter = self.player.prompter
@@ -137,7 +137,7 @@ class Talk:
             self.seed += 1
             sampling = Sampling(1, self.room + prompter.room([self.space]), 0.8, 0.95)
             ((drawn,),) = self.player.engine.sample([[*prompt, *head]], [self.seed], sampling)
-            read = parse_expression(f" {label}\nReply:{drawn.text}" if label else drawn.text, self.space)
+            read = parse_reply(drawn.text, (label,)) if label else parse_expression(drawn.text, self.space)
             labels, reply = read.labels, read.reply or next(iter(drawn.text.strip().split("\n")), "")
             if read.parsed and reply:
                 break

@@ -50,7 +50,7 @@ class SelfPlaySettings(Section):
     """Unlabelled corpus dialogues, all of whose turns are predicted, per round."""
     views: tuple[int, ...] = (24, 6, 2, 1)
     """Most turns, the last one included, that the recogniser sees, one view after the other; empty is as prompts do."""
-    cross_role: bool = True
+    cross_role: bool = False
     """The responder, too, says what a corpus turn expresses: how well each answer accounts for what was said."""
     words: bool = True
     """A bag of words, fitted on the labelled dialogues, says it as well."""
@@ -83,8 +83,9 @@ class RewardsSettings(Section):
     """s of the smoothed IoU."""
     align: float = Field(1.0, ge=0)
     """Weight of how far an answer is the target, or a reply is read as what it means to express."""
-    consistency: float = Field(0.25, ge=0)
-    """Weight of how far the other role agrees."""
+    consistency: float = Field(0.0, ge=0)
+    """Weight of how far the other role agrees: about a turn the responder (if not asked, ``selfplay.cross_role``, the
+    recogniser itself, which adds nothing), about a reply how sure its listeners are."""
     format: float = Field(0.1, ge=0)
     """Weight of an answer in the form that was asked for."""
     affinity: dict[str, float] = Field(default_factory=dict)
@@ -217,6 +218,8 @@ class GuardSettings(Section):
     """Least share of a round's candidates that are fit to be kept, whether or not there is room for them."""
     min_distinct_2: float = Field(0.2, ge=0, le=1)
     """Least distinct-2 of replies as they are sampled: of the round's, and of the challenger's on held-out prefixes."""
+    min_distinct: float = Field(0.5, ge=0, le=1)
+    """Least share of the same replies that differ, signs aside: a stock reply of one word has no distinct-2."""
 
 
 class GateSettings(Section):

@@ -31,14 +31,15 @@ Posterior = tuple[float, ...]
 
 
 class Candidate(Record):
-    """One sampled reply ``(E_j, r_j)`` with what a listener reads in it.
+    """One sampled reply ``(E_j, r_j)`` with what is read in it.
 
     Attributes:
         text: Raw text of the model.
         labels: ``E_j``, or None if the text is no answer.
         reply: ``r_j``.
-        reading: The listener's posterior; it saw the history and the reply, never ``E_j``. Empty if there is no reply.
-        score: ``x_j``, the expected smoothed IoU of the reading and ``E_j``.
+        reading: The listeners' mean posterior; they saw the reply and what their view shows of the history, never
+            ``E_j``. Empty if there is no reply.
+        score: ``x_j``, the expected smoothed IoU of ``E_j`` and what that listener reads who finds least of it.
         confidence: ``c`` of the reading.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -13,7 +14,7 @@ from selfemo.data.dialogue import Dialogue, Utterance
 from selfemo.data.labels import LabelSpace, Spaces
 from selfemo.data.records import Prediction, Reply, read_records
 from selfemo.data.seeds import seed_of
-from selfemo.method.flywheel.texts import distinct_n
+from selfemo.method.flywheel.texts import distinct, distinct_n
 from selfemo.method.parsing import parse_expression
 from selfemo.method.player import Player, likeliest, written
 from selfemo.method.probabilities import (
@@ -219,7 +220,7 @@ def consistency(rows: Sequence[Reply]) -> dict[str, float]:
 
     Returns:
         ``own``, ``judge``, ``own_kappa``, ``judge_kappa``, ``answered`` (share of replies that are answers),
-        ``distinct_2`` and ``replies``; empty if there are none.
+        ``distinct_2``, ``distinct`` (share of answers that differ) and ``replies``; empty if there are none.
     """
     if not rows:
         return {}
@@ -231,16 +232,19 @@ def consistency(rows: Sequence[Reply]) -> dict[str, float]:
         "judge_kappa": _beyond_chance([(r.declared, r.judge) for r in answered]),
         "answered": len(answered) / len(rows),
         "distinct_2": distinct_n([r.reply for r in answered], 2),
+        "distinct": distinct([r.reply for r in answered]),
         "replies": len(rows),
     }
 
 
 def _beyond_chance(rows: Sequence[tuple[tuple[str, ...], str | None]]) -> float:
-    """Cohen's kappa of what replies declare and what is read in them; where all is of one label, 0."""
-    from sklearn.metrics import cohen_kappa_score
+    """Cohen's kappa of what replies declare and what is read in them; of sets: whether the one holds the other.
 
-    read = [label or "" for _, label in rows]
-    meant = [label if label in declared else declared[0] for declared, label in rows]
-    if len({*meant, *read}) < 2:
+    By chance is how often what one reply declares holds what is read in any. Where that is always so, 0.
+    """
+    if not rows:
         return 0.0
-    return float(cohen_kappa_score(meant, read))
+    agreed = np.mean([label in declared for declared, label in rows])
+    sets, read = Counter(declared for declared, _ in rows), Counter(label for _, label in rows)
+    chance = sum(n * m for d, n in sets.items() for label, m in read.items() if label in d) / len(rows) ** 2
+    return float((agreed - chance) / (1 - chance)) if chance < 1 else 0.0

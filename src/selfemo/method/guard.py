@@ -47,6 +47,7 @@ def of_rollouts(metrics: Mapping[str, Any], bounds: GuardSettings) -> str:
             ("label entropy of the declared emotions", "declared_entropy", bounds.min_label_entropy),
             ("share of eligible candidates", "eligible", bounds.min_eligible),
             ("distinct-2 of sampled replies", "sampled_distinct_2", bounds.min_distinct_2),
+            ("share of sampled replies that differ", "sampled_distinct", bounds.min_distinct),
         )
         if figure in metrics  # the round asked for it
     }
@@ -63,6 +64,8 @@ def of_challenger(scores: Mapping[str, Any], bounds: GuardSettings) -> str:
     found = {"label entropy on held-out turns": (min(scores["label_entropies"].values()), bounds.min_label_entropy)}
     if scores.get("expression_answered"):
         found["distinct-2 of held-out replies"] = (scores["expression_distinct_2"], bounds.min_distinct_2)
+        if "expression_distinct" in scores:  # older evaluations have none
+            found["share of held-out replies that differ"] = (scores["expression_distinct"], bounds.min_distinct)
     return _past(found)
 
 

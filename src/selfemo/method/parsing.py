@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -102,6 +102,17 @@ def parse_expression(text: str, space: LabelSpace) -> Answer:
         return Answer()
     named_in_head = parse_understanding(head, space)
     return Answer(named_in_head.labels, _first_line(reply), parsed=named_in_head.parsed)
+
+
+def parse_reply(text: str, labels: Sequence[str]) -> Answer:
+    """A reply that goes on from what it declares, which stood in the prompt: nothing in it can declare anything else.
+
+    Args:
+        text: What was sampled; its first line is the reply.
+        labels: What was declared.
+    """
+    reply = _first_line(text)
+    return Answer(tuple(labels), reply, parsed=bool(reply))
 
 
 def _plain(text: str, space: LabelSpace) -> tuple[str, ...]:

@@ -31,8 +31,9 @@ def listen(
     One who sees the whole history may tell the emotion from what was said before and not from the reply; one who sees
     the reply alone cannot (defined here).
     """
-    views = config.selfplay.listeners or (None,)
-    read = [player.read([player.prompter.past(h, len(h), view) for h in histories], spaces) for view in views]
+    shown = [player.prompter.window(h) for h in histories]  # what training keeps of a history as well
+    views = config.selfplay.listeners or (player.prompter.history_turns,)
+    read = [player.read([h[-view:] for h in shown], spaces) for view in views]
     return [np.array(rows) for rows in zip(*read, strict=True)]
 
 

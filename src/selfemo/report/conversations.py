@@ -106,7 +106,7 @@ def _of_round(round: Round, kept: FilterEvidence) -> list[Item]:
 
 
 def _played(rollout: Rollout, outcome: Outcome | None, space: LabelSpace | None) -> Item:
-    """A generated turn: each reply as its responder declared it, and as its listener read it."""
+    """A generated turn: each reply as its responder declared it, and as it was read."""
     reasons = outcome.reasons if outcome else ("",) * len(rollout.candidates)
     replies = [_reply(c, reason, space) for c, reason in zip(rollout.candidates, reasons, strict=True)]
     return {"speaker": rollout.role, "chosen": rollout.chosen, "replies": replies}

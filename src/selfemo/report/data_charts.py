@@ -222,8 +222,8 @@ def voices(kept: FilterEvidence) -> Figure | None:
     return Figure(
         "voices",
         "Voices of the consensus",
-        "The recogniser reads a turn, the responder says how well each answer accounts for it; their pool makes the "
-        f"target. Accuracy is of first labels, where hidden gold is known. {told}",
+        "The recogniser reads a turn; the responder, if it is asked, says how well each answer accounts for it; their "
+        f"pool makes the target. Accuracy is of first labels, where hidden gold is known. {told}",
         (Panel("", spec_of(chart.properties(height=26 * len(points)))),) if points else (),
         ("voice", "accuracy", "weight"),
         tuple((n, number(by_kind["accuracy"].get(n)), number(by_kind["weight"].get(n))) for n in names),

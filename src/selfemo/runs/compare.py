@@ -168,12 +168,21 @@ def _tested(
         yield ComparedFigure(figure, values[0], values[1], gain)
 
 
+EXPRESSION = {
+    "own": "expression, own reading",
+    "judge": "expression, judge",
+    "own_kappa": "expression beyond chance, own reading",
+    "judge_kappa": "expression beyond chance, judge",
+}
+"""Figures of replies."""
+
+
 def _plain(first: Mapping[str, Any], second: Mapping[str, Any], corpus: str) -> Iterator[ComparedFigure]:
     for key, name in WITHOUT_TEST.items():
         values = [figures.get(corpus, {}).get(key) for figures in (first, second)]
         if None not in values:
             yield ComparedFigure(name, *values)
-    for key, name in (("own", "expression, own reading"), ("judge", "expression, judge")):
+    for key, name in EXPRESSION.items():
         values = [figures.get("expression", {}).get(key) for figures in (first, second)]
         if None not in values:
             yield ComparedFigure(name, *values)

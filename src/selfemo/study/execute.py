@@ -35,6 +35,7 @@ FIGURES = (
     "expression_judge",
     "expression_judge_kappa",
     "expression_distinct_2",
+    "expression_distinct",
 )
 FILTERED = (
     "candidates",
@@ -50,6 +51,7 @@ FILTERED = (
     "kept_entropy",
     "distinct_2",
     "sampled_distinct_2",
+    "sampled_distinct",
     "pseudo_label_accuracy",
     "kept_label_accuracy",
     "seen_again",

@@ -76,7 +76,7 @@ def rollout_prompt(sample: Sample, spaces: Spaces, prompter: Prompter) -> TokenI
 
 
 def pseudo_labelled(samples: Sequence[Sample], spaces: Spaces, prompter: Prompter, config: Config) -> list[Example]:
-    """A round's targets as if they were gold, an example for each dialogue; replies are learnt after their sets."""
+    """A round's targets as if they were gold, an example for each dialogue; replies are learnt with their sets."""
     by_dialogue: dict[str, list[Sample]] = {}
     for sample in samples:
         by_dialogue.setdefault(sample.dialogue, []).append(sample)

@@ -19,7 +19,7 @@ from selfemo.data.records import Candidate, Sample
 from selfemo.method.affinity import affinity_of
 from selfemo.method.flywheel.reasons import Reason
 from selfemo.method.flywheel.texts import text_reason
-from selfemo.method.parsing import Answer, parse_expression, parse_understanding
+from selfemo.method.parsing import Answer, parse_reply, parse_understanding
 from selfemo.method.player import Player
 from selfemo.method.rewards import Floats, smoothed_iou
 from selfemo.method.selfplay import grade, listen
@@ -34,10 +34,10 @@ class Group:
         texts: The completions.
         answers: Parsed.
         fit_G: For understanding the expected smoothed IoU with the target, which may be in doubt (sampled, as in stock
-            GRPO: the smoothed IoU with its consensus); for expression ``x_j``, how well a listener reads the declared
+            GRPO: the smoothed IoU with its consensus); for expression ``x_j``, how well listeners read the declared
             emotions.
         agreement_G: For understanding the expected smoothed IoU with what the other role says; for expression
-            how sure the listener is of what it reads.
+            how sure the listeners are of what they read.
         valid_G: Whether a completion is an answer of the form asked for.
     """
 
@@ -158,9 +158,8 @@ class GroupRewards:
         return self._expression(sample, texts, space)
 
     def _expression(self, sample: Sample, texts: Sequence[str], space: LabelSpace) -> Group:
-        declared = f"{', '.join(sample.target)}\nReply:"  # stands in the prompt (`rollout_prompt`)
-        answers = [parse_expression(declared + t, space) for t in texts]
-        valid = [i for i, a in enumerate(answers) if self._valid(a)]
+        answers = [parse_reply(t, sample.target) for t in texts]
+        valid = [i for i, a in enumerate(answers) if self._valid(a, space)]
         fit_G, agreement_G, valid_G = np.zeros((3, len(texts)))
         if valid:
             assert self.listener is not None  # made whenever there are expression samples
@@ -171,6 +170,6 @@ class GroupRewards:
                 fit_G[i], agreement_G[i], valid_G[i] = candidate.score, candidate.confidence, 1.0
         return Group(sample, texts, answers, fit_G, agreement_G, valid_G)
 
-    def _valid(self, answer: Answer) -> bool:
-        reason = text_reason(answer.reply or "", self.config.flywheel.max_words)
+    def _valid(self, answer: Answer, space: LabelSpace) -> bool:
+        reason = text_reason(answer.reply or "", self.config.flywheel.max_words, space)
         return answer.parsed and bool(answer.labels) and reason is Reason.KEPT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -99,7 +99,7 @@ class SelfGrpoTrainer(RoundStep, PackedGrpoTrainer):
         weight: What each sample's group counts.
         share: What the mean over a step's groups counts.
         steps: Of an epoch.
-        room: Tokens that a label set may take.
+        limits: Most tokens of a completion, by task.
         config: Of the run.
         understanding: Samples that are learnt by the exact gradient in the same steps.
         replay: Gold dialogues learnt together with them.
@@ -114,7 +114,7 @@ class SelfGrpoTrainer(RoundStep, PackedGrpoTrainer):
         weight: Floats,
         share: float,
         steps: int,
-        room: int,
+        limits: Mapping[str, int],
         config: Config,
         understanding: Understanding,
         replay: Replay,
@@ -122,7 +122,7 @@ class SelfGrpoTrainer(RoundStep, PackedGrpoTrainer):
     ):
         self.samples, self.run_config, self.steps = samples, config, steps
         self.understanding, self.replay = understanding, replay
-        self.prompts, self.weight, self.share, self.room = prompts, weight, share, room
+        self.prompts, self.weight, self.share, self.limits = prompts, weight, share, limits
         super().__init__(pack_tokens=pack_tokens(config), rollout_func=self.rollouts, **kwargs)
 
     def _get_train_sampler(self, dataset: Any = None) -> StepOrder:
@@ -168,7 +168,7 @@ class SelfGrpoTrainer(RoundStep, PackedGrpoTrainer):
         play = self.run_config.selfplay
         with unwrap_model_for_generation(self.model_wrapped, self.accelerator) as model:
             engine = TransformersEngine(model, self.processing_class, autocast=self.args.bf16)
-            for task, most in (("understanding", self.room), ("expression", play.max_reply_tokens)):
+            for task, most in self.limits.items():
                 mine = [at for at, index in enumerate(chosen) if self.samples[index].task == task]
                 sampling = Sampling(self.num_generations, most, play.temperature, play.top_p)
                 seeds = [

@@ -103,6 +103,7 @@ def self_grpo(
     steps = grpo.epochs * made.steps * (grpo.iterations if sampled else 1)
     learnt = [s for s, e in zip(samples, exact, strict=True) if e]
     room = prompter.room(spaces.values())
+    limits = {"understanding": room, "expression": config.selfplay.max_reply_tokens}
     trainer_arguments: dict[str, Any] = {
         "understanding": Understanding(learnt, spaces, made.exact * weight[exact], steps, prompter, config),
         "replay": Replay(gold, spaces, prompter, config),
@@ -118,7 +119,7 @@ def self_grpo(
     # Before the arguments: from then on ZeRO-3 shares out all weights that are loaded; only its engine gathers them.
     listener = _listener(base, policy, prompter, config) if any(s.task == "expression" for s in sampled) else None
     given = (
-        _grpo_arguments(common, made.groups, room, config)
+        _grpo_arguments(common, made.groups, max(limits[s.task] for s in sampled), config)
         if sampled
         else TrainingArguments(**common, per_device_train_batch_size=1, num_train_epochs=1)
     )
@@ -138,7 +139,8 @@ def self_grpo(
         trainer_arguments["model"] = load_model(base, trainable_adapter=grpo.lora_rank > 0)
         trainer: Trainer
         if sampled:
-            trainer_arguments |= {"weight": weight[~exact], "share": made.sampled, "steps": made.steps, "room": room}
+            trainer_arguments |= {"weight": weight[~exact], "share": made.sampled, "steps": made.steps}
+            trainer_arguments["limits"] = limits
             trainer = _grpo_trainer(sampled, spaces, prompter, listener, lora, trainer_arguments)
         else:
             if lora is not None:
@@ -182,14 +184,14 @@ def plan(exact: int, sampled: int, config: Config) -> StepPlan:
     return StepPlan(an_epoch, -(-sampled // (an_epoch * world())), exact / whole, sampled / whole)
 
 
-def _grpo_arguments(common: dict[str, Any], groups: int, room: int, config: Config) -> GRPOConfig:
+def _grpo_arguments(common: dict[str, Any], groups: int, longest: int, config: Config) -> GRPOConfig:
     grpo = config.grpo
     return GRPOConfig(
         **common,
         num_generations=grpo.group,
         num_iterations=grpo.iterations,
         per_device_train_batch_size=grpo.group * groups,  # whole groups: they never straddle ranks
-        max_completion_length=room + config.selfplay.max_reply_tokens,
+        max_completion_length=longest,
         temperature=config.selfplay.temperature,
         top_p=config.selfplay.top_p,
         num_train_epochs=grpo.epochs,

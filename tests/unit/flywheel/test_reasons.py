@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selfemo.method.flywheel.reasons import Reason, reasons_of_replies, reasons_of_turns
-from selfemo.method.flywheel.texts import text_reason
+from selfemo.method.flywheel.texts import distinct, distinct_n, text_reason
 from tests.spaces import SPACES
 from tests.unit.flywheel.rollouts import reading
 
@@ -60,7 +60,17 @@ def test_every_reply_has_exactly_one_reason_and_kept_means_all_hold(
         ("noooooooo", Reason.DEGENERATE_TEXT),
         ("?!...", Reason.DEGENERATE_TEXT),
         ("1234 5678 a", Reason.DEGENERATE_TEXT),
+        ("Neutral.", Reason.DEGENERATE_TEXT),  # names what it means
+        ("No. Neutral", Reason.DEGENERATE_TEXT),
+        ("What a surprise!", Reason.KEPT),
     ],
 )
 def test_the_text_of_a_reply_alone_can_disqualify_it(reply: str, reason: Reason) -> None:
-    assert text_reason(reply, 40) is reason
+    assert text_reason(reply, 40, SPACES["sample"]) is reason
+
+
+def test_a_stock_reply_of_one_word_is_seen_by_the_share_that_differ() -> None:
+    said = ["No."] * 8 + ["What a day that was!", "no"]
+    assert distinct_n(said, 2) == 1  # it has no pair of words
+    assert distinct(said) == pytest.approx(0.2)
+    assert distinct([]) == 0

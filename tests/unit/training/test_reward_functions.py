@@ -61,6 +61,7 @@ def test_the_replies_of_a_group_go_on_from_one_declaration_that_no_reply_can_cha
     assert (*asked, *perfect)[: len(ids)] == ids  # as it was learnt in the warm-up
     listener = Player(Scripted(prompter, reading=" joy"), prompter, "p")
     rewards = GroupRewards([of_anger], SPACES, settings, listener)
-    group = rewards.read(of_anger, [" Hooray!", " joy\nReply: Hooray!", " Hooray! Reply: joy"])
+    group = rewards.read(of_anger, [" Hooray!", " joy\nReply: Hooray!", ' {"emotion": "joy", "reply": "Hooray!"}'])
     assert [a.labels for a in group.answers] == [("anger",)] * 3
+    assert group.fit_G.max() < 0.1
     assert rollout_prompt(sample(0), SPACES, prompter) == prompt_of(sample(0), SPACES, prompter)

@@ -73,7 +73,7 @@ def test_rollouts_are_of_our_own_prompts_ids_a_group_side_by_side(vllm: bool) ->
 def test_samples_of_one_prompt_are_each_trained_on_for_their_own_target(
     warmed: Path, settings: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = {}
+    seen, lengths = {}, list[int]()
     scored = round_trainers.SelfGrpoTrainer._generate_and_score_completions
 
     def spy(self: Any, inputs: Any) -> Any:
@@ -82,6 +82,10 @@ def test_samples_of_one_prompt_are_each_trained_on_for_their_own_target(
         for start in range(0, len(inputs), 4):
             index = inputs[start]["index"]
             target = self.samples[index].target[0]
+            if self.samples[index].task == "expression":  # its replies go on from what it declares
+                prompt = self.processing_class.decode(self.prompts[index])
+                assert prompt.endswith(f" {target}\nReply:")
+                lengths.append(int(out["completion_mask"][start : start + 4].sum(1).max()))
             seen[target] = (texts[start : start + 4], self._parts[start : start + 4, 0], self.state.global_step)
         return out
 
@@ -98,3 +102,5 @@ def test_samples_of_one_prompt_are_each_trained_on_for_their_own_target(
         own = GroupRewards([sample(1, target=label)], SPACES, settings, None)
         assert align == pytest.approx(own.functions[0](texts, [0] * 4), abs=1e-6)
     assert seen["joy"][0] != seen["anger"][0], "each is sampled for itself"
+    assert lengths
+    assert max(lengths) <= settings.selfplay.max_reply_tokens

@@ -147,7 +147,7 @@ def _expression(
     drafts = []
     for rollout in rollouts:
         candidates = rollout.candidates
-        early = np.array([_early(c, config) for c in candidates], dtype=np.uint8)
+        early = np.array([_early(c, space, config) for c in candidates], dtype=np.uint8)
         x = np.array([c.score for c in candidates])
         c = np.array([k.confidence for k in candidates])
         reasons = reasons_of_replies(early, x, c, config.flywheel.tau_reward, config.flywheel.tau_low)
@@ -185,12 +185,12 @@ def _show_rejected(result: Filtered, rollout: Rollout, codes: NDArray[np.uint8])
         result.show(rollout.task, Reason(code), f"{last.speaker}: {last.text} -> {answer}")
 
 
-def _early(candidate: Candidate, config: Config) -> Reason:
+def _early(candidate: Candidate, space: LabelSpace, config: Config) -> Reason:
     if candidate.labels is None:
         return Reason.UNPARSEABLE
     if not candidate.labels:
         return Reason.EMPTY
-    return text_reason(candidate.reply or "", config.flywheel.max_words)
+    return text_reason(candidate.reply or "", config.flywheel.max_words, space)
 
 
 def _sample(

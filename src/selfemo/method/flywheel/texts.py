@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from selfemo.data.scripts import length, letters, unspaced, words
+from selfemo.data.labels import LabelSpace
+from selfemo.data.scripts import fold, length, letters, unspaced, words
 from selfemo.method.flywheel.reasons import Reason
 
 REPEATED = 4
@@ -22,11 +23,16 @@ def words_alone(text: str) -> str:
     return " ".join(words(text) or text.split())
 
 
-def text_reason(reply: str, max_words: int) -> Reason:
+def text_reason(reply: str, max_words: int, space: LabelSpace) -> Reason:
     """What the text of a reply alone disqualifies it for: nothing said, too long, or degenerate.
 
-    Degenerate is: no letters, one word filling half of eight or more words, or a repeated word 4-gram (of characters
-    that stand in for words, an 8-gram).
+    Degenerate is: no letters, one word filling half of eight or more words, a repeated word 4-gram (of characters
+    that stand in for words, an 8-gram), or a half and more of names of emotions, which expresses none ("Neutral.").
+
+    Args:
+        reply: As it was said.
+        max_words: Most that it may have.
+        space: Names of emotions.
     """
     if not reply.strip():
         return Reason.EMPTY
@@ -36,6 +42,9 @@ def text_reason(reply: str, max_words: int) -> Reason:
     size = 2 * REPEATED if unspaced(reply) > len(said) / 2 else REPEATED
     repeats = any(n > 1 for n in _grams(said, size).values())
     stuck = len(said) >= 8 and max(Counter(said).values()) > len(said) / 2
+    names = {fold(word) for label in space.labels for word in words(label)}
+    if said and sum(fold(word) in names for word in said) >= len(said) / 2:
+        return Reason.DEGENERATE_TEXT
     if not said or letters(reply) < 0.5 * len(reply) or repeats or stuck or re.search(r"(.)\1{5,}", reply):
         return Reason.DEGENERATE_TEXT
     return Reason.KEPT
@@ -49,6 +58,14 @@ def shingles(text: str, size: int = 3) -> set[str]:
     """Word shingles of a text; a shorter text is one shingle."""
     said = words(text) or [words_alone(text)]
     return {" ".join(said[i : i + size]) for i in range(max(1, len(said) - size + 1))}
+
+
+def distinct(texts: Sequence[str]) -> float:
+    """Share of texts that differ, signs aside: 1 is all different, 1 over their number is one text said to everything.
+
+    A policy that says "No." to all has no word n-grams at all, and :func:`distinct_n` sees the others alone.
+    """
+    return len({words_alone(text).casefold() for text in texts}) / len(texts) if texts else 0.0
 
 
 def distinct_n(texts: Iterable[str], n: int) -> float:
