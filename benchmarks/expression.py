@@ -54,8 +54,8 @@ HEADS = (
     "by words",
     "gain in kappa by embedding",
     "distinct-2",
-    "replies that differ",
-    "the most frequent",
+    "share of the most frequent reply",
+    "it",
 )
 
 
@@ -176,8 +176,8 @@ def main() -> None:
             shares = (np.mean([m == SPACES["meld"].neutral for m in meant]), found["own"], found["judge"])
             cells = [f"{value:.2f}" for value in (*shares, *kappas(mine))]
             cells += [gain(mine, before) if mine is not before else ""]
-            (often, times), *_ = Counter(s.reply.reply for s in mine if s.reply.declared).most_common(1)
-            cells += [f"{found['distinct_2']:.2f}", f"{found['distinct']:.2f}", f"{often!r} {times}"]
+            (often, _), *_ = Counter(s.reply.reply for s in mine if s.reply.declared).most_common(1)
+            cells += [f"{found['distinct_2']:.2f}", f"{found['most_frequent']:.2f}", f"{often!r}"]
             print(f"| {seed} | {name} | {' | '.join(cells)} |", flush=True)
 
 

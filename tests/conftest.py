@@ -202,7 +202,7 @@ SMALL = (
     "guard.min_label_entropy=0",
     "guard.min_eligible=0",
     "guard.min_distinct_2=0",
-    "guard.min_distinct=0",
+    "guard.max_most_frequent=1",
     "policy.precision=float32",  # the same on every processor
 )
 

@@ -47,7 +47,9 @@ def test_a_round_asks_every_voice_about_the_turns_that_are_kept_and_learns_none_
 
     data = small_local.model_dump()
     data |= {"warmup": data["warmup"] | {"dialogues": 12, "selection": 8, "epochs": 0}}
-    config = configuration.Config.model_validate(data | {"selfplay": data["selfplay"] | {"words": True}})
+    config = configuration.Config.model_validate(
+        data | {"selfplay": data["selfplay"] | {"words": True, "cross_role": True}}
+    )
     text, store = config.to_json(), Context(config).store
     prepared = plain.prepare(text)
     policy = plain.warmup(text, prepared)

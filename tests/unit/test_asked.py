@@ -68,7 +68,7 @@ def test_what_is_unsure_disagreed_on_or_new_is_asked_about_and_nothing_else() ->
     ]
     assert found[0].why == ("unsure: calm 34%",)
     assert found[0].history == rows[1].turns[:1]
-    assert found[1].why == ("the roles disagree: 80% apart",)
+    assert found[1].why == ("the voices disagree: 80% apart",)
     assert found[2].why == ("unlike what was seen: 80% of its words are new",)  # "every" was
     assert len(asked(rows, read, [], SPACES, samples=kept, seen=seen, limit=2)) == 2
 

@@ -17,7 +17,8 @@ ROLLOUTS = {
     "declared_entropy": 1.1,
     "eligible": 0.3,
     "sampled_distinct_2": 0.9,
-    "sampled_distinct": 0.9,
+    "sampled_most_frequent": 0.05,
+    "sampled_replies": 32,
 }
 HEALTHY = {"label_entropies": {"meld": 1.1}, "expression_answered": 0.9, "expression_distinct_2": 0.8}
 
@@ -34,12 +35,11 @@ def test_a_healthy_round_passes() -> None:
         ("declared_entropy", "declared emotions"),
         ("eligible", "eligible candidates"),
         ("sampled_distinct_2", "distinct-2"),
-        ("sampled_distinct", "sampled replies that differ"),
     ],
 )
 def test_each_figure_of_the_rollouts_can_raise_the_alarm(figure: str, words: str) -> None:
     assert words in guard.of_rollouts(ROLLOUTS | {figure: 0.01}, GuardSettings())
-    off = GuardSettings(min_label_entropy=0, min_eligible=0, min_distinct_2=0, min_distinct=0)
+    off = GuardSettings(min_label_entropy=0, min_eligible=0, min_distinct_2=0)
     assert guard.of_rollouts(ROLLOUTS | {figure: 0.0}, off) == ""
 
 
@@ -61,8 +61,12 @@ def test_a_challenger_is_judged_by_what_it_answers() -> None:
         HEALTHY | {"label_entropies": {"meld": 1.2, "emorynlp": 0.0}}, GuardSettings()
     )
     assert "held-out replies" in guard.of_challenger(HEALTHY | {"expression_distinct_2": 0.1}, GuardSettings())
-    alike = HEALTHY | {"expression_distinct": 0.3}  # "No." in most dialogues: it has no pair of words
-    assert "held-out replies that differ" in guard.of_challenger(alike, GuardSettings())
+    stock = HEALTHY | {"expression_most_frequent": 0.6, "expression_replies": 32}  # "No." has no pair of words
+    assert "most frequent of held-out replies 0.60 is above 0.25" in guard.of_challenger(stock, GuardSettings())
+    assert guard.of_challenger(stock, GuardSettings(max_most_frequent=1)) == ""
+    assert guard.of_challenger(stock | {"expression_replies": 12}, GuardSettings()) == "", "a few tell nothing"
+    said = guard.of_rollouts(ROLLOUTS | {"sampled_most_frequent": 0.6}, GuardSettings())
+    assert said == "collapse: share of the most frequent of sampled replies 0.60 is above 0.25"
     unasked = {"label_entropies": {"meld": 1.1}}
     assert guard.of_challenger(unasked, GuardSettings()) == ""
 

@@ -40,13 +40,13 @@ def _chosen(command: F) -> F:
         command
     )
     return click.option(
-        "--samples", metavar="URI", help="What a filter step kept: turns in which its two roles disagree are asked too."
+        "--samples", metavar="URI", help="What a filter step kept: turns in which its voices disagree are asked too."
     )(command)
 
 
 @click.group()
 def review() -> None:
-    """Label the turns in which the policy is unsure, its roles disagree, or people speak as nobody did before.
+    """Label the turns in which the policy is unsure, its voices disagree, or people speak as nobody did before.
 
     \b
     Example:

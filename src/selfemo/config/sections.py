@@ -55,8 +55,8 @@ class SelfPlaySettings(Section):
     words: bool = True
     """A bag of words, fitted on the labelled dialogues, says it as well."""
     listeners: tuple[int, ...] = ()
-    """Views, as above, of those who read sampled replies: a reply counts as the one reads it who finds least of what it
-    declares. Empty is one listener, who sees as much as prompts do."""
+    """Views, as above, of those who read sampled replies: a reply counts as it is read by the one who finds least of
+    what it declares. Empty is one listener, who sees as much as prompts do."""
     temperature: float = Field(1.0, gt=0)
     """Of sampled replies."""
     top_p: float = Field(1.0, gt=0, le=1)
@@ -218,8 +218,9 @@ class GuardSettings(Section):
     """Least share of a round's candidates that are fit to be kept, whether or not there is room for them."""
     min_distinct_2: float = Field(0.2, ge=0, le=1)
     """Least distinct-2 of replies as they are sampled: of the round's, and of the challenger's on held-out prefixes."""
-    min_distinct: float = Field(0.5, ge=0, le=1)
-    """Least share of the same replies that differ, signs aside: a stock reply of one word has no distinct-2."""
+    max_most_frequent: float = Field(0.25, ge=0, le=1)
+    """Largest share of the reply that is said most often, signs aside, among 16 and more; 1 turns it off. A stock reply
+    of one word has no pair of words that distinct-2 could count."""
 
 
 class GateSettings(Section):

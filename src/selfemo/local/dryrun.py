@@ -26,7 +26,7 @@ SMALL = {
     "guard.min_label_entropy": 0.0,
     "guard.min_eligible": 0.0,
     "guard.min_distinct_2": 0.0,
-    "guard.min_distinct": 0.0,
+    "guard.max_most_frequent": 1.0,
 }
 CAPPED = {
     "warmup.dialogues": 6,

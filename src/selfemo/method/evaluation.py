@@ -14,7 +14,7 @@ from selfemo.data.dialogue import Dialogue, Utterance
 from selfemo.data.labels import LabelSpace, Spaces
 from selfemo.data.records import Prediction, Reply, read_records
 from selfemo.data.seeds import seed_of
-from selfemo.method.flywheel.texts import distinct, distinct_n
+from selfemo.method.flywheel.texts import distinct_n, most_frequent
 from selfemo.method.parsing import parse_expression
 from selfemo.method.player import Player, likeliest, written
 from selfemo.method.probabilities import (
@@ -220,7 +220,7 @@ def consistency(rows: Sequence[Reply]) -> dict[str, float]:
 
     Returns:
         ``own``, ``judge``, ``own_kappa``, ``judge_kappa``, ``answered`` (share of replies that are answers),
-        ``distinct_2``, ``distinct`` (share of answers that differ) and ``replies``; empty if there are none.
+        ``distinct_2``, ``most_frequent`` (share of the reply said most often) and ``replies``; empty if there are none.
     """
     if not rows:
         return {}
@@ -232,7 +232,7 @@ def consistency(rows: Sequence[Reply]) -> dict[str, float]:
         "judge_kappa": _beyond_chance([(r.declared, r.judge) for r in answered]),
         "answered": len(answered) / len(rows),
         "distinct_2": distinct_n([r.reply for r in answered], 2),
-        "distinct": distinct([r.reply for r in answered]),
+        "most_frequent": most_frequent([r.reply for r in answered]),
         "replies": len(rows),
     }
 

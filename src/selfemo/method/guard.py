@@ -7,12 +7,14 @@ fall past their bounds is stopped before it trains, and a challenger whose figur
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from selfemo.config.sections import GuardSettings
 from selfemo.method.rewards import entropy
 
+ENOUGH_REPLIES = 16
+"""Of which one that is said often says something."""
 ENOUGH_TURNS = 64
 """Turns of a corpus from which on its labels are judged by themselves: fewer can be of one emotion by chance."""
 
@@ -47,11 +49,10 @@ def of_rollouts(metrics: Mapping[str, Any], bounds: GuardSettings) -> str:
             ("label entropy of the declared emotions", "declared_entropy", bounds.min_label_entropy),
             ("share of eligible candidates", "eligible", bounds.min_eligible),
             ("distinct-2 of sampled replies", "sampled_distinct_2", bounds.min_distinct_2),
-            ("share of sampled replies that differ", "sampled_distinct", bounds.min_distinct),
         )
         if figure in metrics  # the round asked for it
     }
-    return _past(found)
+    return _past(found, _stock("sampled replies", metrics, "sampled", bounds))
 
 
 def of_challenger(scores: Mapping[str, Any], bounds: GuardSettings) -> str:
@@ -64,11 +65,18 @@ def of_challenger(scores: Mapping[str, Any], bounds: GuardSettings) -> str:
     found = {"label entropy on held-out turns": (min(scores["label_entropies"].values()), bounds.min_label_entropy)}
     if scores.get("expression_answered"):
         found["distinct-2 of held-out replies"] = (scores["expression_distinct_2"], bounds.min_distinct_2)
-        if "expression_distinct" in scores:  # older evaluations have none
-            found["share of held-out replies that differ"] = (scores["expression_distinct"], bounds.min_distinct)
-    return _past(found)
+    return _past(found, _stock("held-out replies", scores, "expression", bounds))
 
 
-def _past(found: Mapping[str, tuple[float, float]]) -> str:
+def _stock(of: str, figures: Mapping[str, Any], kind: str, bounds: GuardSettings) -> list[str]:
+    """Whether one reply is said too often, in words; a few replies, and records older than the figure, tell nothing."""
+    share = figures.get(f"{kind}_most_frequent", 0.0)
+    if share <= bounds.max_most_frequent or figures.get(f"{kind}_replies", 0) < ENOUGH_REPLIES:
+        return []
+    return [f"share of the most frequent of {of} {share:.2f} is above {bounds.max_most_frequent:g}"]
+
+
+def _past(found: Mapping[str, tuple[float, float]], above: Sequence[str]) -> str:
     past = [f"{name} {value:.2f} is below {least:g}" for name, (value, least) in found.items() if value < least]
+    past += above
     return "collapse: " + ", ".join(past) if past else ""

@@ -1,8 +1,9 @@
 """Several voices that read the same turns, and the one reading they come to (method.md, Both roles). Defined here.
 
-A voice gives each turn a posterior over the allowed answers. The recogniser reads the turn; the responder says how well
-each answer accounts for it, a noisy channel (Min et al. 2022). They err in different turns, so together they are right
-more often than either: ``q(P) = prod_v p_v(P)^w_v / Z``, a logarithmic opinion pool (Genest and Zidek 1986).
+A voice gives each turn a posterior over the allowed answers. The recogniser reads the turn; the responder, if it is
+asked, says how well each answer accounts for it, a noisy channel (Min et al. 2022); a bag of words reads it too. They
+err in different turns, so together they are right more often than each:
+``q(P) = prod_v p_v(P)^w_v / Z``, a logarithmic opinion pool (Genest and Zidek 1986).
 """
 
 from __future__ import annotations

@@ -18,6 +18,14 @@ OVER_ROUNDS = {
 """Metrics that are drawn over rounds, of those with intervals."""
 
 
+BEYOND = {
+    "own_kappa": "expression consistency beyond chance (kappa), own",
+    "judge_kappa": "expression consistency beyond chance (kappa), judge",
+    "most_frequent": "share of the most frequent reply",
+}
+"""What says whether a share that is read back was earned."""
+
+
 def over_rounds(rounds: Sequence[Round]) -> Figure:
     """Metrics of each corpus by round, with their 95 % intervals; expression consistency by its own."""
     import altair as alt
@@ -62,10 +70,9 @@ def over_rounds(rounds: Sequence[Round]) -> Figure:
             if value is not None:
                 rows.append((f"expression consistency, {name}", "all", str(r.number), number(value)))
         found = r.after.metrics.get("expression", {})
-        for name in ("own", "judge"):
-            if f"{name}_kappa" in found:  # older evaluations have none
-                title = f"expression consistency beyond chance (kappa), {name}"
-                rows.append((title, "all", str(r.number), number(found[f"{name}_kappa"])))
+        for key, title in BEYOND.items():
+            if key in found:  # older evaluations have none
+                rows.append((title, "all", str(r.number), number(found[key])))
     return Figure(
         "rounds",
         "Metrics over rounds",

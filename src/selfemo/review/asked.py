@@ -1,4 +1,4 @@
-"""Which turns a person is asked about, and why: the policy is unsure, its roles disagree, or nobody spoke like that.
+"""Which turns a person is asked about, and why: the policy is unsure, its voices disagree, or nobody spoke like that.
 
 Each reason ranks the turns by itself, and they are asked in turn, the first of each reason first: entropies, distances
 and shares of words are not measured in one unit. Defined here; uncertainty sampling and disagreement are the usual two
@@ -72,7 +72,7 @@ def asked(
         readings: What the policy read in them; of a turn the first one counts, which is the newest.
         corrections: Their turns are not asked about again.
         spaces: Labels by corpus.
-        samples: What a filter kept, for what the two roles said.
+        samples: What a filter kept, for what the voices said.
         seen: Dialogues that the policy was taught; without any, no turn is called unlike them.
         limit: Most turns.
     """
@@ -99,7 +99,7 @@ def asked(
                 why.append(f"unsure: {label} {chance:.0%}")
             if apart.get(key, 0.0) >= APART:
                 worth[1][key] = apart[key]
-                why.append(f"the roles disagree: {apart[key]:.0%} apart")
+                why.append(f"the voices disagree: {apart[key]:.0%} apart")
             if known and (new := _new(turn.text, known)) >= NEW:
                 worth[2][key] = new
                 why.append(f"unlike what was seen: {new:.0%} of its words are new")
@@ -123,7 +123,10 @@ def _chances(reading: Reading | None, space: LabelSpace) -> dict[str, float]:
 
 
 def _apart(samples: Iterable[Sample]) -> dict[tuple[str, int], float]:
-    """How far the roles' posteriors of a turn are apart: total variation between the pool and the other role."""
+    """How far the voices' posteriors of a turn are apart.
+
+    Total variation between their pool and the responder's; the recogniser's, if the responder was not asked.
+    """
     found = {}
     for sample in samples:
         number = sample.id.removeprefix(f"r{sample.round}/understanding/{sample.dialogue}/").removesuffix(

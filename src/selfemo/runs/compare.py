@@ -173,6 +173,7 @@ EXPRESSION = {
     "judge": "expression, judge",
     "own_kappa": "expression beyond chance, own reading",
     "judge_kappa": "expression beyond chance, judge",
+    "most_frequent": "share of the most frequent reply",
 }
 """Figures of replies."""
 

@@ -35,7 +35,7 @@ FIGURES = (
     "expression_judge",
     "expression_judge_kappa",
     "expression_distinct_2",
-    "expression_distinct",
+    "expression_most_frequent",
 )
 FILTERED = (
     "candidates",
@@ -51,7 +51,7 @@ FILTERED = (
     "kept_entropy",
     "distinct_2",
     "sampled_distinct_2",
-    "sampled_distinct",
+    "sampled_most_frequent",
     "pseudo_label_accuracy",
     "kept_label_accuracy",
     "seen_again",

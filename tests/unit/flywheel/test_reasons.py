@@ -7,10 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from selfemo.data.labels import LabelSpace
 from selfemo.method.flywheel.reasons import Reason, reasons_of_replies, reasons_of_turns
-from selfemo.method.flywheel.texts import distinct, distinct_n, text_reason
+from selfemo.method.flywheel.texts import distinct_n, most_frequent, text_reason
 from tests.spaces import SPACES
 from tests.unit.flywheel.rollouts import reading
+
+CHINESE = LabelSpace("zh", ("高兴", "生气", "中性", "害怕"))
 
 ANSWERS = SPACES["sample"].answer_masks
 chances = st.lists(st.floats(0.001, 1), min_size=len(ANSWERS), max_size=len(ANSWERS))
@@ -61,7 +64,8 @@ def test_every_reply_has_exactly_one_reason_and_kept_means_all_hold(
         ("?!...", Reason.DEGENERATE_TEXT),
         ("1234 5678 a", Reason.DEGENERATE_TEXT),
         ("Neutral.", Reason.DEGENERATE_TEXT),  # names what it means
-        ("No. Neutral", Reason.DEGENERATE_TEXT),
+        ("Neutral, joy!", Reason.DEGENERATE_TEXT),
+        ("No fear.", Reason.KEPT),
         ("What a surprise!", Reason.KEPT),
     ],
 )
@@ -69,8 +73,23 @@ def test_the_text_of_a_reply_alone_can_disqualify_it(reply: str, reason: Reason)
     assert text_reason(reply, 40, SPACES["sample"]) is reason
 
 
-def test_a_stock_reply_of_one_word_is_seen_by_the_share_that_differ() -> None:
+def test_a_stock_reply_of_one_word_is_seen_by_its_share() -> None:
     said = ["No."] * 8 + ["What a day that was!", "no"]
     assert distinct_n(said, 2) == 1  # it has no pair of words
-    assert distinct(said) == pytest.approx(0.2)
-    assert distinct([]) == 0
+    assert most_frequent(said) == pytest.approx(0.9)
+    assert most_frequent([]) == 0
+
+
+@pytest.mark.parametrize("reply", ["中性。", "高兴", "害怕！"])
+def test_a_reply_that_only_names_emotions_expresses_none(reply: str) -> None:
+    assert text_reason(reply, 40, CHINESE) is Reason.DEGENERATE_TEXT
+
+
+@pytest.mark.parametrize("reply", ["高中生", "真高兴！", "不高兴", "我怕", "生病"])
+def test_a_word_that_shares_a_sign_with_an_emotion_is_a_reply(reply: str) -> None:
+    assert text_reason(reply, 40, CHINESE) is Reason.KEPT
+
+
+@pytest.mark.parametrize(("reply", "reason"), [("No way!", Reason.KEPT), ("No emotion.", Reason.DEGENERATE_TEXT)])
+def test_an_emotion_of_several_words_is_named_by_all_of_them(reply: str, reason: Reason) -> None:
+    assert text_reason(reply, 40, LabelSpace("several", ("no emotion", "fear of loss"))) is reason

@@ -13,10 +13,15 @@ from selfemo.training.warmup import warm_up
 from tests.conftest import SMALL
 from tests.spaces import SPACES
 
+ALL_PARTS = ("rewards.consistency=0.25",)
+"""One is off by default."""
+
 
 @pytest.fixture
 def settings() -> Config:
-    return configuration.load(None, [*SMALL, "grpo.confidence_low=0", "grpo.prompts_per_step=2", "grpo.beta=0.05"])
+    return configuration.load(
+        None, [*SMALL, *ALL_PARTS, "grpo.confidence_low=0", "grpo.prompts_per_step=2", "grpo.beta=0.05"]
+    )
 
 
 @pytest.fixture(scope="session")

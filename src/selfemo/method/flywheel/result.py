@@ -12,7 +12,7 @@ from selfemo.data.labels import LabelSpace
 from selfemo.data.records import Outcome, Rollout, Sample
 from selfemo.method.flywheel.readings import Readings
 from selfemo.method.flywheel.reasons import Reason
-from selfemo.method.flywheel.texts import distinct, distinct_n
+from selfemo.method.flywheel.texts import distinct_n, most_frequent
 from selfemo.method.guard import lowest_entropy
 
 EXAMPLES, EXAMPLE_LENGTH = 2, 400
@@ -152,7 +152,8 @@ class Filtered:
         self.metrics |= {f"{kind}_entropy": lowest_entropy(found) for kind, found in self.labels.items()}
         if self.sampled:
             self.metrics["sampled_distinct_2"] = distinct_n(self.sampled, 2)
-            self.metrics["sampled_distinct"] = distinct(self.sampled)
+            self.metrics["sampled_most_frequent"] = most_frequent(self.sampled)
+            self.metrics["sampled_replies"] = len(self.sampled)
         self.metrics |= {f"voice_weight/{name}": weight for name, weight in self.weights.items()}
         self.metrics |= {f"voice_accuracy/{name}": float(np.mean(hits)) for name, hits in self.right.items() if hits}
         self.metrics["seen_again"] = again = sum(turn in self.earlier for turn in self.targets)

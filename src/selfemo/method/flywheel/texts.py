@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from selfemo.data.labels import LabelSpace
 from selfemo.data.scripts import fold, length, letters, unspaced, words
+from selfemo.data.spelling import pattern
 from selfemo.method.flywheel.reasons import Reason
 
 REPEATED = 4
@@ -27,7 +28,7 @@ def text_reason(reply: str, max_words: int, space: LabelSpace) -> Reason:
     """What the text of a reply alone disqualifies it for: nothing said, too long, or degenerate.
 
     Degenerate is: no letters, one word filling half of eight or more words, a repeated word 4-gram (of characters
-    that stand in for words, an 8-gram), or a half and more of names of emotions, which expresses none ("Neutral.").
+    that stand in for words, an 8-gram), or nothing but names of emotions, which expresses none ("Neutral.").
 
     Args:
         reply: As it was said.
@@ -42,8 +43,7 @@ def text_reason(reply: str, max_words: int, space: LabelSpace) -> Reason:
     size = 2 * REPEATED if unspaced(reply) > len(said) / 2 else REPEATED
     repeats = any(n > 1 for n in _grams(said, size).values())
     stuck = len(said) >= 8 and max(Counter(said).values()) > len(said) / 2
-    names = {fold(word) for label in space.labels for word in words(label)}
-    if said and sum(fold(word) in names for word in said) >= len(said) / 2:
+    if not words(pattern(space.own).sub(" ", fold(reply))):
         return Reason.DEGENERATE_TEXT
     if not said or letters(reply) < 0.5 * len(reply) or repeats or stuck or re.search(r"(.)\1{5,}", reply):
         return Reason.DEGENERATE_TEXT
@@ -60,12 +60,14 @@ def shingles(text: str, size: int = 3) -> set[str]:
     return {" ".join(said[i : i + size]) for i in range(max(1, len(said) - size + 1))}
 
 
-def distinct(texts: Sequence[str]) -> float:
-    """Share of texts that differ, signs aside: 1 is all different, 1 over their number is one text said to everything.
+def most_frequent(texts: Sequence[str]) -> float:
+    """Share of the text that is said most often, signs aside: 1 is one text said to everything.
 
-    A policy that says "No." to all has no word n-grams at all, and :func:`distinct_n` sees the others alone.
+    A policy that says "No." to all has no word n-grams at all, and :func:`distinct_n` sees the others alone. Does not
+    depend on how many texts there are, as the share of those that differ does.
     """
-    return len({words_alone(text).casefold() for text in texts}) / len(texts) if texts else 0.0
+    said = Counter(words_alone(text).casefold() for text in texts)
+    return max(said.values()) / len(texts) if said else 0.0
 
 
 def distinct_n(texts: Iterable[str], n: int) -> float:
