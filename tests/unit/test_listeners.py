@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -28,17 +27,9 @@ def prompter(tiny: Path) -> Prompter:
 class TwoMinds(Scripted):
     """Reads joy in a reply that it sees alone, fear in one whose history it sees."""
 
-    def log_likelihoods(
-        self,
-        prompts: Sequence[Sequence[int]],
-        answers: Sequence[Sequence[Sequence[int]]],
-        progress: Callable[[int], None] = lambda _: None,
-    ) -> list[tuple[float, ...]]:
-        found = []
-        for prompt, some in zip(prompts, answers, strict=True):
-            self.reading = " fear" if "How are you?" in self.prompter.tokenizer.decode(prompt) else " joy"
-            found += super().log_likelihoods([prompt], [some], progress)
-        return found
+    def reads(self, prompt: str) -> str:
+        """See :meth:`Scripted.reads`."""
+        return " fear" if "How are you?" in prompt else " joy"
 
 
 @pytest.mark.parametrize(("listeners", "least"), [("[]", 0.05), ("[1]", 1.0), ("[24,1]", 0.05), ("[1,24]", 0.05)])

@@ -55,10 +55,16 @@ class Scripted:
         answers: Sequence[Sequence[Sequence[int]]],
         progress: Callable[[int], None] = lambda _: None,
     ) -> list[tuple[float, ...]]:
-        self.asked += [self.prompter.tokenizer.decode(prompt) for prompt in prompts]
+        asked = [self.prompter.tokenizer.decode(prompt) for prompt in prompts]
         texts = [[self.prompter.tokenizer.decode(a, skip_special_tokens=True) for a in some] for some in answers]
+        self.asked += asked
         progress(len(prompts))
-        return [tuple(0.0 if text == self.reading else -99.0 for text in some) for some in texts]
+        likeliest = map(self.reads, asked)
+        return [tuple(0.0 if text == r else -99.0 for text in some) for r, some in zip(likeliest, texts, strict=True)]
+
+    def reads(self, prompt: str) -> str:
+        """The answer to an understanding prompt that is all but sure."""
+        return self.reading
 
 
 @pytest.fixture(scope="module")

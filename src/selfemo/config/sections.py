@@ -209,7 +209,7 @@ class EvaluationSettings(Section):
 
 
 class GuardSettings(Section):
-    """When a policy has collapsed: the round is stopped and marked, and the champion stays. 0 turns a bound off."""
+    """When a policy has collapsed: the round is stopped and marked, the champion stays. 0 turns a lower bound off."""
 
     min_label_entropy: float = Field(0.3, ge=0)
     """In nats, on the corpus where it is lowest: of what the policy predicts for the round's turns and as challenger

@@ -112,6 +112,11 @@ class LabelSpace:
         """Finds spellings in a folded line (:mod:`selfemo.data.spelling`)."""
         return pattern(self.words)
 
+    @cached_property
+    def own_pattern(self) -> Any:
+        """Finds the labels themselves in a folded line, without their aliases."""
+        return pattern(self.own)
+
     def found(self, text: str) -> Iterator[tuple[str, str]]:
         """Labels that a text names, in order, each with the folded text before it on its line."""
         for line in map(fold, lines(text)):

@@ -71,7 +71,7 @@ def rollout_prompt(sample: Sample, spaces: Spaces, prompter: Prompter) -> TokenI
     prompt = prompt_of(sample, spaces, prompter)
     if sample.task == "understanding":
         return prompt
-    head, _ = prompter.declared(sample.target, sample.reply or "")
+    head, _ = prompter.declared(sample.target, "")
     return (*prompt, *head)
 
 

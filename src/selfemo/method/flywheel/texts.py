@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 
 from selfemo.data.labels import LabelSpace
 from selfemo.data.scripts import fold, length, letters, unspaced, words
-from selfemo.data.spelling import pattern
 from selfemo.method.flywheel.reasons import Reason
 
 REPEATED = 4
@@ -43,7 +42,7 @@ def text_reason(reply: str, max_words: int, space: LabelSpace) -> Reason:
     size = 2 * REPEATED if unspaced(reply) > len(said) / 2 else REPEATED
     repeats = any(n > 1 for n in _grams(said, size).values())
     stuck = len(said) >= 8 and max(Counter(said).values()) > len(said) / 2
-    if not words(pattern(space.own).sub(" ", fold(reply))):
+    if not words(space.own_pattern.sub(" ", fold(reply))):
         return Reason.DEGENERATE_TEXT
     if not said or letters(reply) < 0.5 * len(reply) or repeats or stuck or re.search(r"(.)\1{5,}", reply):
         return Reason.DEGENERATE_TEXT
