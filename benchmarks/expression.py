@@ -1,9 +1,10 @@
 """What a policy learns to express: from sampled replies that one listener reads, or two, or from real next turns.
 
-python benchmarks/expression.py --place DIRECTORY [--seeds 1 2] [--episodes 24] [--ways one two hindsight]
+python benchmarks/expression.py --place DIRECTORY [--seeds 1 2] [--episodes 24] [--ways one unshared two hindsight]
 
 From the warm-up of a seed of the study: episodes are played and SELF-GRPO learns replies alone, with one listener of
-the whole history (`one`) or a second of the reply alone, both in self-play and in the reward (`two`); or
+the whole history (`one`), also where a phrase earns its whole reward however often it is said (`unshared`); or
+a second listener of the reply alone, both in self-play and in the reward (`two`); or
 real next turns are learnt by cross-entropy, E with them, E being what the recogniser reads where both views agree
 (`hindsight`). Each policy then replies once in every dialogue that is scored. The policy itself and two judges that are
 fitted on other dialogues say whether what a reply declares is read in it, as a share and beyond
@@ -30,9 +31,11 @@ from selfemo.method.player import likeliest, written
 from selfemo.method.reader import EMBEDDING, TFIDF, ProbeReader
 from selfemo.method.selfplay import play_episodes
 from selfemo.steps.prepare import corpora_of
+from selfemo.training import repeats
 
 VIEWS = (24, 1)
-WAYS = ("one", "two", "hindsight")
+WINDOW = repeats.WINDOW
+WAYS = ("one", "unshared", "two", "hindsight")
 SMALL: dict[str, Any] = {
     "evaluation__replies": 10_000,
     "selfplay__turns": 2,
@@ -168,6 +171,7 @@ def main() -> None:
                     real(trial, warm, given.real) if way == "hindsight" else sampled(trial, warm, how, given.episodes)
                 )
                 print(f"  {way}: {len(samples)} samples", flush=True)
+                repeats.WINDOW = 0 if way == "unshared" else WINDOW
                 trial.learnt(policy.name, warm, samples, how)
             rows[way] = replies(trial, policy.name, policy, judges, config)
         for name, mine in rows.items():

@@ -19,11 +19,13 @@ from typing import Any
 
 from accelerate.utils import broadcast_object_list, gather_object
 from transformers import TrainerCallback
+from transformers.trainer_callback import ExportableState
 from transformers.trainer_utils import get_last_checkpoint
 
 from selfemo import processes
 from selfemo.errors import CorruptArtifact
 from selfemo.store.checkpoints import Checkpoints
+from selfemo.training.repeats import Repeats
 
 log = logging.getLogger(__name__)
 
@@ -152,3 +154,19 @@ class Keeper(TrainerCallback):  # type: ignore[misc]  # transformers and trl hav
             self.upload.join(PATIENCE)
             if self.upload.is_alive():
                 log.warning("the last checkpoint is not in the store after %.0f s more; left behind", PATIENCE)
+
+
+class RepeatsKeeper(TrainerCallback, ExportableState):  # type: ignore[misc]  # transformers and trl have no types
+    """Keeps in each checkpoint what the last groups said, and takes it up again."""
+
+    def __init__(self, repeats: Repeats) -> None:
+        self.repeats = repeats
+
+    def state(self) -> dict[str, Any]:
+        """See ExportableState."""
+        return {"args": {}, "attributes": {"groups": self.repeats.groups}}
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Trainer has read a checkpoint's state by now, if there is one."""
+        kept = state.stateful_callbacks.setdefault(type(self).__name__, self.state())
+        self.repeats.groups = [(sample, said) for sample, said in kept["attributes"]["groups"]]

@@ -7,7 +7,7 @@ Where understanding is exact, the group is all the allowed answers.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from selfemo.method.parsing import Answer, parse_reply, parse_understanding
 from selfemo.method.player import Player
 from selfemo.method.rewards import Floats, smoothed_iou
 from selfemo.method.selfplay import grade, listen
+from selfemo.training.repeats import Repeats
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Group:
         answers: Parsed.
         fit_G: For understanding the expected smoothed IoU with the target, which may be in doubt (sampled, as in stock
             GRPO: the smoothed IoU with its consensus); for expression ``x_j``, how well listeners read the declared
-            emotions.
+            emotions, shared among all that say the same.
         agreement_G: For understanding the expected smoothed IoU with what the other role says; for expression
             how sure the listeners are of what they read.
         valid_G: Whether a completion is an answer of the form asked for.
@@ -103,17 +104,27 @@ class GroupRewards:
     """All parts, for groups of completions.
 
     The listener that reads replies is the frozen policy of the round's start, so that the policy cannot raise its
-    reward by bending its own reading within a round.
+    reward by bending its own reading within a round. What is said to many prompts shares one reward among them, or one
+    stock phrase would be the best reply to all.
 
     Args:
         samples: The training set; completions refer to it by ``index``.
         spaces: Their labels.
         config: Sections ``rewards``, ``selfplay`` and ``grpo``.
         listener: The frozen policy; None if no sample is an expression.
+        repeats: What was said to the last prompts; None has it begin here.
     """
 
-    def __init__(self, samples: Sequence[Sample], spaces: Spaces, config: Config, listener: Player | None) -> None:
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        spaces: Spaces,
+        config: Config,
+        listener: Player | None,
+        repeats: Repeats | None = None,
+    ) -> None:
         self.samples, self.spaces, self.config, self.listener = samples, spaces, config, listener
+        self.repeats = repeats or Repeats()
         self._last: tuple[object, Floats] | None = None
 
     @property
@@ -143,8 +154,9 @@ class GroupRewards:
             return self._last[1]  # TRL asks for the parts one by one, with the same list
         size = self.config.grpo.group
         parts_BP = np.zeros((len(completions), len(PARTS)))
-        for start in range(0, len(completions), size):
-            group = self.read(self.samples[index[start]], completions[start : start + size])
+        starts = range(0, len(completions), size)
+        groups = [self.read(self.samples[index[s]], completions[s : s + size]) for s in starts]
+        for start, group in zip(starts, self._shared(groups), strict=True):
             for column, part in enumerate(PARTS.values()):
                 parts_BP[start : start + size, column] = part(group)
         self._last = (completions, parts_BP)
@@ -156,6 +168,17 @@ class GroupRewards:
         if sample.task == "understanding":
             return understood(sample, texts, [parse_understanding(t, space) for t in texts], space, self.config)
         return self._expression(sample, texts, space)
+
+    def _shared(self, groups: Sequence[Group]) -> list[Group]:
+        """Groups in which no reply earns the whole of its reward that is said to other prompts as well."""
+        of_replies = [at for at, group in enumerate(groups) if group.sample.task == "expression"]
+        said = [[answer.reply or "" for answer in groups[at].answers] for at in of_replies]
+        found = list(groups)
+        for at, kept_G in zip(
+            of_replies, self.repeats.shared([groups[at].sample.id for at in of_replies], said), strict=True
+        ):
+            found[at] = replace(groups[at], fit_G=groups[at].fit_G * kept_G)
+        return found
 
     def _expression(self, sample: Sample, texts: Sequence[str], space: LabelSpace) -> Group:
         answers = [parse_reply(t, sample.target) for t in texts]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from accelerate.utils import gather_object
 from datasets import Dataset
 from transformers import Trainer, TrainingArguments
 from trl import GRPOConfig
@@ -27,8 +28,10 @@ from selfemo.policy.weights import load_model, load_tokenizer
 from selfemo.processes import world
 from selfemo.progress import heartbeat, meter
 from selfemo.store.checkpoints import Checkpoints
+from selfemo.training.checkpoints import RepeatsKeeper
 from selfemo.training.common import Log, Recorder, arguments, check_processes, run, save, share
 from selfemo.training.examples import rollout_prompt
+from selfemo.training.repeats import Repeats
 from selfemo.training.replay import Replay
 from selfemo.training.reward_functions import GroupRewards, weights_of
 from selfemo.training.round_trainers import ExactTrainer, SelfGrpoTrainer
@@ -226,14 +229,16 @@ def _grpo_trainer(
     # Two samples can come to the same prompt after windowing: both are learnt, each group for its own target.
     prompts = [rollout_prompt(sample, spaces, prompter) for sample in samples]
     data = Dataset.from_dict({"prompt": [str(i) for i in range(len(samples))], "index": list(range(len(samples)))})
+    repeats = Repeats(gather_object)
     trainer = SelfGrpoTrainer(
         samples=samples,
         prompts=prompts,
-        reward_funcs=GroupRewards(samples, spaces, config, listener).functions,
+        reward_funcs=GroupRewards(samples, spaces, config, listener, repeats).functions,
         train_dataset=data,
         peft_config=lora,
         **trainer_arguments,
     )
+    trainer.add_callback(RepeatsKeeper(repeats))
     if listener is not None:
         assert isinstance(listener.engine, TransformersEngine)
         listener.engine.model.to(trainer.accelerator.device)

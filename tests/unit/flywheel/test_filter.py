@@ -89,6 +89,22 @@ def test_a_kept_reply_teaches_both_tasks() -> None:
     assert understand.target == express.target == ("joy",)
 
 
+def test_what_is_expressed_again_is_what_the_policy_meant_first_not_what_is_read_best() -> None:
+    """Else most targets would be neutral, since a neutral reply is read most easily."""
+    said = [
+        candidate("Well.", "fear", 0.1),
+        candidate("Go away.", "anger", 0.5),
+        candidate("All right.", "neutral", 1.0),
+        candidate("How dare you say that to me?", "anger", 0.7),
+        candidate("Get out of my kitchen!", "anger", 0.6),
+    ]
+    kept = filter_rollouts([expression(*said)], SPACES, CONFIG)
+    assert kept.reasons["expression"] == Counter(kept=4, low_reward=1)
+    assert {(s.task, s.target) for s in kept.samples} == {("expression", ("anger",)), ("understanding", ("anger",))}
+    express, understand = sorted(kept.samples, key=lambda s: s.task)
+    assert express.reply == understand.history[-1].text == "How dare you say that to me?"
+
+
 def test_replies_are_rejected_each_for_its_reason() -> None:
     bad = Candidate(text="?", labels=None, reply=None)
     kept = filter_rollouts(

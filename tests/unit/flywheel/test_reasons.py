@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from selfemo.data.labels import LabelSpace
 from selfemo.method.flywheel.reasons import Reason, reasons_of_replies, reasons_of_turns
@@ -37,18 +38,43 @@ def test_gold_targets_stand_before_the_consensus() -> None:
     assert reasons_of_turns(read, ANSWERS, 7, target=np.array([2], dtype=np.uint64)).target[0] == 2
 
 
-@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.sampled_from(Reason)), min_size=1, max_size=6))
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 1), st.floats(0, 1), st.sampled_from(Reason), st.sampled_from([1, 2])),
+        min_size=1,
+        max_size=6,
+    )
+)
 def test_every_reply_has_exactly_one_reason_and_kept_means_all_hold(
-    rows: list[tuple[float, float, Reason]],
+    rows: list[tuple[float, float, Reason, int]],
 ) -> None:
     x, sure = np.array([r[0] for r in rows]), np.array([r[1] for r in rows])
     early = np.array([r[2] for r in rows], dtype=np.uint8)
-    reasons = reasons_of_replies(early, x, sure, 0.3, 0.3)
+    declared = np.array([r[3] for r in rows], dtype=np.uint64)
+    reasons = reasons_of_replies(early, declared, x, sure, 0.3, 0.3)
     kept = reasons == Reason.KEPT
     assert np.all((x[kept] >= 0.3) & (sure[kept] >= 0.3) & (early[kept] == Reason.KEPT))
     assert np.all(reasons[early != Reason.KEPT] == early[early != Reason.KEPT])
-    if len(rows) > 1 and np.ptp(x) < 1e-9:
-        assert not kept.any()
+    for meant in (1, 2):
+        group = declared == meant
+        if group.sum() > 1 and np.ptp(x[group]) < 1e-9 and np.all(early[group] == Reason.KEPT):
+            assert not kept[group].any()
+
+
+def test_replies_are_compared_with_those_that_declare_the_same() -> None:
+    """As training compares them: another declaration that is read as well says nothing about this one's group."""
+    answers, sure = np.zeros(4, dtype=np.uint8), np.ones(4)
+
+    def reasons(declared: list[int], scores: list[float], early: NDArray[np.uint8] = answers) -> list[int]:
+        masks = np.array(declared, dtype=np.uint64)
+        return list(reasons_of_replies(early, masks, np.array(scores), sure, 0.3, 0.3))
+
+    kept, trivial, degenerate = Reason.KEPT, Reason.TRIVIAL, Reason.DEGENERATE_TEXT
+    assert reasons([1, 1, 2, 2], [0.8] * 4) == [trivial] * 4
+    assert reasons([1, 2, 4, 8], [0.8] * 4) == [kept] * 4
+    assert reasons([1, 1, 1, 2], [0.8, 0.8, 0.8, 0.5]) == [trivial, trivial, trivial, kept]
+    early = np.array([0, degenerate, 0, 0], dtype=np.uint8)
+    assert reasons([1, 1, 2, 2], [0.8] * 4, early) == [kept, degenerate, trivial, trivial]
 
 
 @pytest.mark.parametrize(

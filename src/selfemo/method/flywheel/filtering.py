@@ -143,14 +143,19 @@ def _expression(
     config: Config,
     result: Filtered,
 ) -> list[Draft]:
-    """Drafts from candidate replies: one to express again, and one to understand the best reply."""
+    """Drafts from candidate replies: one to express again, and one to understand the best reply to that.
+
+    Both have the emotions that the first kept candidate declares, a draw of the policy's own; were it those of the
+    reply that is read best, most targets would be neutral, which is read most easily.
+    """
     drafts = []
     for rollout in rollouts:
         candidates = rollout.candidates
         early = np.array([_early(c, space, config) for c in candidates], dtype=np.uint8)
         x = np.array([c.score for c in candidates])
         c = np.array([k.confidence for k in candidates])
-        reasons = reasons_of_replies(early, x, c, config.flywheel.tau_reward, config.flywheel.tau_low)
+        meant = np.array([space.mask(k.labels or ()) for k in candidates], dtype=np.uint64)
+        reasons = reasons_of_replies(early, meant, x, c, config.flywheel.tau_reward, config.flywheel.tau_low)
         result.assess(rollout, x, c, reasons)
         result.scores += x.tolist()
         result.confidences += [k.confidence for k in candidates if k.labels]
@@ -163,9 +168,10 @@ def _expression(
         kept = [j for j in range(len(candidates)) if reasons[j] == Reason.KEPT]
         if not kept:
             continue
-        best = candidates[max(kept, key=lambda j: (candidates[j].score, candidates[j].confidence, -j))]
+        alike = [j for j in kept if meant[j] == meant[kept[0]]]
+        best = candidates[max(alike, key=lambda j: (candidates[j].score, candidates[j].confidence, -j))]
         assert best.labels and best.reply  # a kept candidate is an answer
-        mean = float(np.mean([candidates[j].confidence for j in kept]))
+        mean = float(np.mean([candidates[j].confidence for j in alike]))
         express = _sample(rollout, "expression", best.labels, False, mean, best.reply)
         drafts.append(Draft(express, best.reply, len(kept)))
         answered = rollout.model_copy(

@@ -40,7 +40,7 @@ class Reason(IntEnum):
     LOW_AGREEMENT = 5
     """What is read in it is in too much doubt (``flywheel.tau_low``)."""
     TRIVIAL = 6
-    """All replies of its group score alike: a sampled policy gradient learns nothing from that."""
+    """All replies that declare the same score alike: a sampled policy gradient learns nothing from that."""
     LOW_REWARD = 7
     """The expected smoothed IoU of what is read in it and the target is below ``flywheel.tau_reward``."""
     DUPLICATE = 8
@@ -110,15 +110,21 @@ def reasons_of_turns(
 
 
 def reasons_of_replies(
-    early: NDArray[np.uint8], scores: Floats, confidence: Floats, tau_reward: float, tau_low: float
+    early: NDArray[np.uint8],
+    declared: Masks,
+    scores: Floats,
+    confidence: Floats,
+    tau_reward: float,
+    tau_low: float,
 ) -> NDArray[np.uint8]:
-    """The first reason that applies to each reply of one group ``(J,)``.
+    """The first reason that applies to each reply of one turn ``(J,)``.
 
-    Without variance in its scores a group is trivial. One reply is no group: it says nothing about the variance of the
-    rollouts that training will sample.
+    Those that declare the same are a group, as training will sample one; without variance in its scores it is trivial.
+    One reply is no group: it says nothing about the variance of the rollouts that training will sample.
 
     Args:
         early: ``(J,)`` reasons already known from the text.
+        declared: ``(J,)`` masks of what each means to express.
         scores: ``(J,)`` expression scores ``x_j``.
         confidence: ``(J,)`` confidence of what is read in each.
         tau_reward: Least score of a reply that is kept.
@@ -126,7 +132,10 @@ def reasons_of_replies(
     """
     reasons = np.full(len(scores), Reason.KEPT, dtype=np.uint8)
     reasons[scores < tau_reward] = Reason.LOW_REWARD
-    if len(scores) > 1 and constant_groups(scores[None])[0]:
-        reasons[:] = Reason.TRIVIAL
+    rewarded = np.where(early == Reason.KEPT, scores, 0.0)  # training gives the others nothing
+    for meant in np.unique(declared):
+        alike = declared == meant
+        if alike.sum() > 1 and constant_groups(rewarded[alike][None])[0]:
+            reasons[alike] = Reason.TRIVIAL
     reasons[confidence < tau_low] = Reason.LOW_AGREEMENT
     return np.where(early != Reason.KEPT, early, reasons).astype(np.uint8)
