@@ -3,7 +3,7 @@
 python benchmarks/expression.py --place DIRECTORY [--seeds 1 2] [--episodes 24] [--ways one unshared two hindsight]
 
 From the warm-up of a seed of the study: episodes are played and SELF-GRPO learns replies alone, with one listener of
-the whole history (`one`), also where a phrase earns its whole reward however often it is said (`unshared`); or
+the whole history (`one`), the same where replies that repeat each other do not share a reward (`unshared`), or with
 a second listener of the reply alone, both in self-play and in the reward (`two`); or
 real next turns are learnt by cross-entropy, E with them, E being what the recogniser reads where both views agree
 (`hindsight`). Each policy then replies once in every dialogue that is scored. The policy itself and two judges that are
@@ -41,9 +41,8 @@ SMALL: dict[str, Any] = {
     "selfplay__turns": 2,
     "grpo__group": 8,
     "grpo__prompts_per_step": 4,
-    "grpo__epochs": 2,
 }
-"""Replies are few: small steps, and two passes over them."""
+"""Replies are few: small steps, and more than one pass over them."""
 
 
 HEADS = (
@@ -69,9 +68,9 @@ class Said(Record):
     by_words: str | None = None
 
 
-def settings(seed: int, way: str) -> Config:
+def settings(seed: int, way: str, epochs: int = 2) -> Config:
     """Configuration of one way to learn."""
-    more: dict[str, Any] = {"selfplay__listeners": VIEWS if way == "two" else ()}
+    more: dict[str, Any] = {"selfplay__listeners": VIEWS if way == "two" else (), "grpo__epochs": epochs}
     if way == "hindsight":
         more["grpo__objective"] = "cross-entropy"
     return variant(seed, **SMALL, **more)
@@ -151,12 +150,13 @@ def main() -> None:
     options.add_argument("--seeds", type=int, nargs="+", default=[1])
     options.add_argument("--episodes", type=int, default=24, help="that are played, of two turns")
     options.add_argument("--real", type=int, default=41, help="real next turns that are learnt, about as many")
+    options.add_argument("--epochs", type=int, default=2, help="passes over what is learnt")
     options.add_argument("--ways", nargs="+", default=WAYS, choices=WAYS)
     given = options.parse_args()
     print(f"| {' | '.join(HEADS)} |\n|{'---|' * len(HEADS)}", flush=True)
     for seed in given.seeds:
         trial = Trial.meld(given, seed)
-        learnt_by = {w: settings(seed, w) for w in given.ways}
+        learnt_by = {w: settings(seed, w, given.epochs) for w in given.ways}
         corpora, apart = corpora_of(trial.config), {d.id for d in (*trial.pool, *trial.scored)}
         taught = [d for d in corpora.training if d.id not in apart]
         judges = {name: ProbeReader(name, taught, seed) for name in (TFIDF, EMBEDDING)}
@@ -164,14 +164,16 @@ def main() -> None:
         before = replies(trial, "warm-up", warm, judges, config)
         rows = {"warm-up": before}
         for way, how in learnt_by.items():
-            made_of = [given.real] if way == "hindsight" else [given.episodes, how.model_dump(mode="json")]
+            window = 0 if way == "unshared" else WINDOW
+            count = given.real if way == "hindsight" else given.episodes
+            made_of = [count, window, how.model_dump(mode="json")]
             policy = trial.place / "policies" / f"express-{way}-{digest(made_of)}"
             if not policy.is_dir():
                 samples = (
                     real(trial, warm, given.real) if way == "hindsight" else sampled(trial, warm, how, given.episodes)
                 )
                 print(f"  {way}: {len(samples)} samples", flush=True)
-                repeats.WINDOW = 0 if way == "unshared" else WINDOW
+                repeats.WINDOW = window
                 trial.learnt(policy.name, warm, samples, how)
             rows[way] = replies(trial, policy.name, policy, judges, config)
         for name, mine in rows.items():

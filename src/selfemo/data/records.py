@@ -93,13 +93,13 @@ class Sample(Record):
     Attributes:
         target: ``T``: gold, the responder's declared set, or the consensus.
         gold: Whether the target is gold.
-        confidence: ``c`` of the posterior; of an expression the mean over its kept replies.
+        confidence: ``c`` of the posterior; of an expression the mean over the kept replies that declare it.
         consensus: How likely each allowed answer is the target, as the voices come to it. Empty where the target is
             beyond doubt: gold, and what a reply declares.
         posterior: What the other role says of the turn to be understood: of a corpus turn the responder, or the
             recogniser if that was not asked; of a generated one the recogniser. Empty for an expression.
         parents: Ids of the rollouts it comes from.
-        reply: For expression, the best kept reply.
+        reply: For expression, the best of these replies.
     """
 
     schema_version: Literal["selfemo.sample/2"] = "selfemo.sample/2"

@@ -163,7 +163,7 @@ class RepeatsKeeper(TrainerCallback, ExportableState):  # type: ignore[misc]  # 
         self.repeats = repeats
 
     def state(self) -> dict[str, Any]:
-        """See ExportableState."""
+        """See ExportableState; transformers writes it, and does not make a keeper of it."""
         return {"args": {}, "attributes": {"groups": self.repeats.groups}}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:

@@ -1,4 +1,4 @@
-"""A reply that is said to many prompts shares one reward among them (method.md, SELF-GRPO). Defined here.
+"""Replies to many prompts that say the same share one reward (method.md, SELF-GRPO). Defined here.
 
 Without it a stock phrase is the best answer to everything: "No." is surely read as neutral, whatever was said before.
 """
@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from selfemo.method.flywheel.texts import words_alone
+from selfemo.method.flywheel.texts import phrase
 from selfemo.method.rewards import Floats
 
 WINDOW = 16
-"""Groups that are looked at, of all ranks, the step's own among them: a round may have one of them a step."""
+"""Groups that are looked at, of all ranks, the step's own among them. A step may have only one: so earlier steps are
+looked at too."""
 
 
 Said = tuple[str, Mapping[str, float]]
@@ -38,9 +39,10 @@ class Repeats:
     def shared(self, samples: Sequence[str], replies: Sequence[Sequence[str]]) -> list[Floats]:
         """What part of its reward each reply keeps: ``1 / (1 + n)``.
 
-        ``n`` is how many of the last :data:`WINDOW` groups say the same, signs and case aside; a group in which only
-        some replies do counts by their share. Groups of the same sample are left out: the same prompt may have the
-        same answer. Where a step has more groups than that, ``n`` is as if it had so many.
+        ``n`` counts how many of the last :data:`WINDOW` groups say the same phrase; a group in which only some replies
+        do counts by their share. Groups of the same sample are left out: the same prompt may have the same answer.
+        Where a step has more groups, all of them are looked at, and ``n`` is scaled to :data:`WINDOW`. While there are
+        fewer, at the beginning of a round, less is shared.
 
         All ranks call it together, with as many groups as each has.
 
@@ -54,22 +56,18 @@ class Repeats:
         step = self.gather([(sample, _phrases(group)) for sample, group in zip(samples, replies, strict=True)])
         self.groups = [*self.groups, *step][-max(WINDOW, len(step)) :]
         return [
-            np.array([1 / (1 + self._said(_phrase(reply), sample)) for reply in group])
+            np.array([1 / (1 + self._said(phrase(reply), sample)) for reply in group])
             for sample, group in zip(samples, replies, strict=True)
         ]
 
-    def _said(self, phrase: str, to_others_than: str) -> float:
-        if not phrase:
+    def _said(self, what: str, to_others_than: str) -> float:
+        if not what:
             return 0.0
-        said = sum(said.get(phrase, 0.0) for sample, said in self.groups if sample != to_others_than)
+        said = sum(said.get(what, 0.0) for sample, said in self.groups if sample != to_others_than)
         return said * min(1.0, WINDOW / len(self.groups))
 
 
 def _phrases(replies: Sequence[str]) -> dict[str, float]:
-    said = Counter(_phrase(reply) for reply in replies)
+    said = Counter(phrase(reply) for reply in replies)
     said.pop("", None)
-    return {phrase: count / len(replies) for phrase, count in said.items()}
-
-
-def _phrase(reply: str) -> str:
-    return words_alone(reply).casefold()
+    return {what: count / len(replies) for what, count in said.items()}

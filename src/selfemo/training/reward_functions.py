@@ -36,9 +36,9 @@ class Group:
         answers: Parsed.
         fit_G: For understanding the expected smoothed IoU with the target, which may be in doubt (sampled, as in stock
             GRPO: the smoothed IoU with its consensus); for expression ``x_j``, how well listeners read the declared
-            emotions, shared among all that say the same.
+            emotions, shared among the groups that say the same.
         agreement_G: For understanding the expected smoothed IoU with what the other role says; for expression
-            how sure the listeners are of what they read.
+            how sure the listeners are of what they read, shared likewise.
         valid_G: Whether a completion is an answer of the form asked for.
     """
 
@@ -104,8 +104,8 @@ class GroupRewards:
     """All parts, for groups of completions.
 
     The listener that reads replies is the frozen policy of the round's start, so that the policy cannot raise its
-    reward by bending its own reading within a round. What is said to many prompts shares one reward among them, or one
-    stock phrase would be the best reply to all.
+    reward by bending its own reading within a round. Replies to many prompts that say the same share their rewards, all
+    but that for the form, or one stock phrase would be the best reply to all.
 
     Args:
         samples: The training set; completions refer to it by ``index``.
@@ -170,14 +170,14 @@ class GroupRewards:
         return self._expression(sample, texts, space)
 
     def _shared(self, groups: Sequence[Group]) -> list[Group]:
-        """Groups in which no reply earns the whole of its reward that is said to other prompts as well."""
+        """Groups in which a reply that is said to other prompts as well has a part of its reward."""
         of_replies = [at for at, group in enumerate(groups) if group.sample.task == "expression"]
         said = [[answer.reply or "" for answer in groups[at].answers] for at in of_replies]
+        parts = self.repeats.shared([groups[at].sample.id for at in of_replies], said)
         found = list(groups)
-        for at, kept_G in zip(
-            of_replies, self.repeats.shared([groups[at].sample.id for at in of_replies], said), strict=True
-        ):
-            found[at] = replace(groups[at], fit_G=groups[at].fit_G * kept_G)
+        for at, part_G in zip(of_replies, parts, strict=True):
+            group = groups[at]
+            found[at] = replace(group, fit_G=group.fit_G * part_G, agreement_G=group.agreement_G * part_G)
         return found
 
     def _expression(self, sample: Sample, texts: Sequence[str], space: LabelSpace) -> Group:

@@ -90,7 +90,7 @@ def test_a_kept_reply_teaches_both_tasks() -> None:
 
 
 def test_what_is_expressed_again_is_what_the_policy_meant_first_not_what_is_read_best() -> None:
-    """Else most targets would be neutral, since a neutral reply is read most easily."""
+    """The neutral reply has the best score here, and is not the target."""
     said = [
         candidate("Well.", "fear", 0.1),
         candidate("Go away.", "anger", 0.5),
@@ -103,6 +103,16 @@ def test_what_is_expressed_again_is_what_the_policy_meant_first_not_what_is_read
     assert {(s.task, s.target) for s in kept.samples} == {("expression", ("anger",)), ("understanding", ("anger",))}
     express, understand = sorted(kept.samples, key=lambda s: s.task)
     assert express.reply == understand.history[-1].text == "How dare you say that to me?"
+
+
+def test_a_target_has_its_labels_in_the_order_of_the_first_reply_that_declares_them() -> None:
+    """The first label leads it, whichever of the replies is read best."""
+    said = candidate("You came!", score=0.5), candidate("You came back to us!", score=0.9)
+    orders = ("joy", "surprise"), ("surprise", "joy")
+    both = [c.model_copy(update={"labels": labels}) for c, labels in zip(said, orders, strict=True)]
+    kept = filter_rollouts([expression(*both)], SPACES, CONFIG)
+    assert [s.target for s in kept.samples] == [("joy", "surprise")] * 2
+    assert kept.samples[0].reply == "You came back to us!"
 
 
 def test_replies_are_rejected_each_for_its_reason() -> None:

@@ -43,7 +43,7 @@ def test_expression_rewards_are_what_the_frozen_listener_reads_of_what_the_targe
     align, consistency, fmt = rewards.parts(texts, [0] * 4).T
     assert align[0] == consistency[0] == fmt[0] == pytest.approx(1)
     assert align[1:].tolist() == fmt[1:].tolist() == [0, 0, 0]  # no reply, and a degenerate one
-    align, consistency, _ = rewards.parts([" Hooray!"] * 4, [1] * 4).T
+    align, consistency, _ = rewards.parts([" Hello!"] * 4, [1] * 4).T
     assert 0 < align[0] < 0.1  # meant anger, read joy
     assert consistency[0] == pytest.approx(1)
 

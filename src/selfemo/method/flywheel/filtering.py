@@ -145,8 +145,8 @@ def _expression(
 ) -> list[Draft]:
     """Drafts from candidate replies: one to express again, and one to understand the best reply to that.
 
-    Both have the emotions that the first kept candidate declares, a draw of the policy's own; were it those of the
-    reply that is read best, most targets would be neutral, which is read most easily.
+    Both have the emotions that the first kept candidate declares: of those that pass the filter a draw of the policy's
+    own, not what is read most easily.
     """
     drafts = []
     for rollout in rollouts:
@@ -170,14 +170,15 @@ def _expression(
             continue
         alike = [j for j in kept if meant[j] == meant[kept[0]]]
         best = candidates[max(alike, key=lambda j: (candidates[j].score, candidates[j].confidence, -j))]
-        assert best.labels and best.reply  # a kept candidate is an answer
+        target = candidates[kept[0]].labels
+        assert target and best.reply  # a kept candidate is an answer
         mean = float(np.mean([candidates[j].confidence for j in alike]))
-        express = _sample(rollout, "expression", best.labels, False, mean, best.reply)
+        express = _sample(rollout, "expression", target, False, mean, best.reply)
         drafts.append(Draft(express, best.reply, len(kept)))
         answered = rollout.model_copy(
             update={"history": (*rollout.history, Utterance(speaker=rollout.role, text=best.reply))}
         )
-        understand = _sample(answered, "understanding", best.labels, False, best.confidence, posterior=best.reading)
+        understand = _sample(answered, "understanding", target, False, best.confidence, posterior=best.reading)
         # It repeats the candidate above, so it stands for no further one in the counts.
         drafts.append(Draft(understand, f"{rollout.role}: {best.reply}", 0))
     return drafts

@@ -28,7 +28,7 @@ class Reason(IntEnum):
     """Why a candidate was rejected; each has exactly one reason, the first that applies in this order."""
 
     KEPT = 0
-    """It becomes, or stands behind, a training sample."""
+    """It becomes a training sample; of replies: it is fit to, and a kept one of its turn does."""
     UNPARSEABLE = 1
     """Its text is not of the form asked for."""
     EMPTY = 2
@@ -40,7 +40,7 @@ class Reason(IntEnum):
     LOW_AGREEMENT = 5
     """What is read in it is in too much doubt (``flywheel.tau_low``)."""
     TRIVIAL = 6
-    """All replies that declare the same score alike: a sampled policy gradient learns nothing from that."""
+    """All replies of its turn that declare the same are read equally well: no policy gradient comes of that."""
     LOW_REWARD = 7
     """The expected smoothed IoU of what is read in it and the target is below ``flywheel.tau_reward``."""
     DUPLICATE = 8
@@ -119,7 +119,8 @@ def reasons_of_replies(
 ) -> NDArray[np.uint8]:
     """The first reason that applies to each reply of one turn ``(J,)``.
 
-    Those that declare the same are a group, as training will sample one; without variance in its scores it is trivial.
+    Those that declare the same are a group, as training will sample one; without variance in its scores, which are
+    those before repeated replies share a reward, it is trivial.
     One reply is no group: it says nothing about the variance of the rollouts that training will sample.
 
     Args:

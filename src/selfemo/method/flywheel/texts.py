@@ -23,6 +23,11 @@ def words_alone(text: str) -> str:
     return " ".join(words(text) or text.split())
 
 
+def phrase(reply: str) -> str:
+    """Its words in one spelling: two replies with the same phrase differ in punctuation, case or width alone."""
+    return words_alone(fold(reply).replace("’", "'"))
+
+
 def text_reason(reply: str, max_words: int, space: LabelSpace) -> Reason:
     """What the text of a reply alone disqualifies it for: nothing said, too long, or degenerate.
 
@@ -60,12 +65,12 @@ def shingles(text: str, size: int = 3) -> set[str]:
 
 
 def most_frequent(texts: Sequence[str]) -> float:
-    """Share of the text that is said most often, signs aside: 1 is one text said to everything.
+    """Share of the phrase that is said most often: 1 is one phrase said to everything.
 
     A policy that says "No." to all has no word n-grams at all, and :func:`distinct_n` sees the others alone. Does not
     depend on how many texts there are, as the share of those that differ does.
     """
-    said = Counter(words_alone(text).casefold() for text in texts)
+    said = Counter(map(phrase, texts))
     return max(said.values()) / len(texts) if said else 0.0
 
 
