@@ -1,6 +1,7 @@
 """Replies to many prompts that say the same share one reward (method.md, SELF-GRPO). Defined here.
 
 Without it a stock phrase is the best answer to everything: "No." is surely read as neutral, whatever was said before.
+Were it asked of equal phrases alone, a stock sentence with another last word for each prompt would be.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from scipy.sparse import csr_array
 
-from selfemo.method.flywheel.texts import phrase
+from selfemo.method.flywheel.texts import phrase, shingles
 from selfemo.method.rewards import Floats
 
 WINDOW = 16
@@ -39,10 +41,10 @@ class Repeats:
     def shared(self, samples: Sequence[str], replies: Sequence[Sequence[str]]) -> list[Floats]:
         """What part of its reward each reply keeps: ``1 / (1 + n)``.
 
-        ``n`` counts how many of the last :data:`WINDOW` groups say the same phrase; a group in which only some replies
-        do counts by their share. Groups of the same sample are left out: the same prompt may have the same answer.
-        Where a step has more groups, all of them are looked at, and ``n`` is scaled to :data:`WINDOW`. While there are
-        fewer, at the beginning of a round, less is shared.
+        ``n`` counts how many of the last :data:`WINDOW` groups say the same: each by how like its replies are in the
+        mean (:func:`likeness`). Groups of the same sample are left out: the same prompt may have the same answer. Where
+        a step has more groups, all of them are looked at, and ``n`` is scaled to :data:`WINDOW`. While there are fewer,
+        at the beginning of a round, less is shared.
 
         All ranks call it together, with as many groups as each has.
 
@@ -55,16 +57,36 @@ class Repeats:
         """
         step = self.gather([(sample, _phrases(group)) for sample, group in zip(samples, replies, strict=True)])
         self.groups = [*self.groups, *step][-max(WINDOW, len(step)) :]
-        return [
-            np.array([1 / (1 + self._said(phrase(reply), sample)) for reply in group])
-            for sample, group in zip(samples, replies, strict=True)
-        ]
+        own = sorted({phrase(reply) for group in replies for reply in group} - {""})
+        every = sorted({what for _, said in self.groups for what in said})
+        told_PK = np.array([[said.get(what, 0.0) for _, said in self.groups] for what in every])
+        said_OK = likeness(own, every) @ told_PK if own else np.zeros((0, len(self.groups)))
+        scale = min(1.0, WINDOW / len(self.groups)) if self.groups else 1.0
+        found = []
+        for sample, group in zip(samples, replies, strict=True):
+            others = [at for at, (other, _) in enumerate(self.groups) if other != sample]
+            n = dict(zip(own, scale * said_OK[:, others].sum(axis=1), strict=True))
+            found.append(np.array([1 / (1 + n.get(phrase(reply), 0.0)) for reply in group]))
+        return found
 
-    def _said(self, what: str, to_others_than: str) -> float:
-        if not what:
-            return 0.0
-        said = sum(said.get(what, 0.0) for sample, said in self.groups if sample != to_others_than)
-        return said * min(1.0, WINDOW / len(self.groups))
+
+def likeness(own: Sequence[str], others: Sequence[str]) -> Floats:
+    """How far phrases are the same, ``(O, P)`` in [0, 1]: the Jaccard similarity of their word shingles.
+
+    Of phrases of less than three words it is 1 for the same, else 0.
+
+    Args:
+        own: ``O`` phrases.
+        others: ``P`` phrases.
+    """
+    place: dict[str, int] = {}
+    sets = [[place.setdefault(shingle, len(place)) for shingle in shingles(what)] for what in (*own, *others)]
+    rows = np.repeat(np.arange(len(sets)), [len(found) for found in sets])
+    columns = np.concatenate([np.array(found, dtype=np.intp) for found in sets])
+    has_RV = csr_array((np.ones(len(rows)), (rows, columns)), shape=(len(sets), len(place)))
+    sizes = np.asarray(has_RV.sum(axis=1))
+    shared = (has_RV[: len(own)] @ has_RV[len(own) :].T).toarray()
+    return np.asarray(shared / (sizes[: len(own), None] + sizes[None, len(own) :] - shared))
 
 
 def _phrases(replies: Sequence[str]) -> dict[str, float]:

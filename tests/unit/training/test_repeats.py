@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from transformers import TrainerState
 
 from selfemo.config import Config
-from selfemo.method.flywheel.texts import phrase
+from selfemo.method.flywheel.texts import phrase, shingles
 from selfemo.method.player import Player
 from selfemo.method.prompts import Prompter
 from selfemo.method.rewards import Floats
 from selfemo.policy.weights import load_tokenizer
 from selfemo.training import selfgrpo
 from selfemo.training.checkpoints import RepeatsKeeper
-from selfemo.training.repeats import WINDOW, Repeats, Said
+from selfemo.training.repeats import WINDOW, Repeats, Said, likeness
 from selfemo.training.reward_functions import GroupRewards
 from tests.spaces import SPACES
 from tests.unit.test_selfplay import Scripted
@@ -66,12 +66,28 @@ def test_what_counts_is_how_many_other_prompts_were_told_the_same_lately() -> No
     assert said.shared(["c"], [["No."]])[0].tolist() == [1]
 
 
+def test_a_stock_sentence_with_another_last_word_shares_as_well() -> None:
+    said = Repeats()
+    said.shared(["a"], [["I don't know anything about hospitals."]])
+    shared = said.shared(["b"], [["I don't know anything about music!", "What is it about hospitals?", "Oh!"]])[0]
+    assert shared == pytest.approx([1 / (1 + 3 / 5), 1, 1])
+
+
+@given(st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=6).map(" ".join), min_size=1, max_size=6))
+def test_likeness_is_the_jaccard_similarity_of_shingles(phrases: list[str]) -> None:
+    found = likeness(phrases, phrases)
+    for i, one in enumerate(phrases):
+        for j, other in enumerate(phrases):
+            a, b = shingles(one), shingles(other)
+            assert found[i, j] == pytest.approx(len(a & b) / len(a | b))
+
+
 def test_a_stock_phrase_is_worth_less_than_a_reply_of_its_own(settings: Config, tiny: Path) -> None:
     prompter = Prompter(load_tokenizer(str(tiny)))
     listener = Player(Scripted(prompter, reading=" joy"), prompter, "p")
     asked = [sample(i, "expression") for i in range(4)]
     rewards = GroupRewards(asked, SPACES, settings, listener)
-    stock, own = [" Hooray!"] * 3, [f" You did it, number {i}!" for i in range(4)]
+    stock, own = [" Hooray!"] * 3, [" You did it!", " What a day.", " I am so glad.", " Let us dance!"]
     texts = [text for i in range(4) for text in (*stock, own[i])]
     align, _, form = rewards.parts(texts, [i for i in range(4) for _ in range(4)]).T
     assert align.reshape(4, 4)[:, :3] == pytest.approx(1 / (1 + 3 * 0.75))
@@ -107,7 +123,8 @@ def test_ranks_know_of_each_others_replies(steps: list[int]) -> None:
         ]
         found = [r.shared(n, g) for r, n, g in zip(ranks, names, groups, strict=True)]
         whole = alone.shared(names[0] + names[1], groups[0] + groups[1])
-        assert [part.tolist() for part in found[0] + found[1]] == [part.tolist() for part in whole]
+        for part_G, expected_G in zip(found[0] + found[1], whole, strict=True):
+            assert part_G == pytest.approx(expected_G)
         assert ranks[0].groups == ranks[1].groups == alone.groups
 
 
