@@ -26,7 +26,7 @@ from trial_table import table
 from selfemo.config import Config
 from selfemo.data.dialogue import Dialogue, gold_counts
 from selfemo.data.records import Prediction, Rollout
-from selfemo.method import evaluation
+from selfemo.method.evaluation import scored
 from selfemo.method.flywheel.readings import Readings, gold_of, read
 from selfemo.method.probabilities import fitted_temperature, scaled
 from selfemo.method.rewards import Floats, label_shift_weights, marginals, reweighted
@@ -88,12 +88,14 @@ def taught(mine: Trial, config: Config) -> Iterator[tuple[str, list[Prediction]]
     voices = {name: found.voices[name] for name in (RECOGNISER, WORDS)}
     believed = {name: BELIEFS[name] for name in voices}
     sharp_NA = pool(voices, believed)
-    of_kept = {name: read(kept, [], space).voices[name] for name in voices}
-    temperature = fitted_temperature(pool(of_kept, believed), gold_of(kept, space))
+    of_kept = read(kept, [], space).voices
+    kept_NA = pool({name: of_kept[name] for name in voices}, believed)
+    temperature = fitted_temperature(kept_NA, gold_of(kept, space))
     yield "both, as believed, one temperature fitted", said(mine, ours, scaled(sharp_NA, temperature))
-    shifts_m = label_shift_weights(marginals(sharp_NA, space.answer_masks, len(space)), known, 0.5)
+    power = config.flywheel.calibration
+    shifts_m = label_shift_weights(marginals(sharp_NA, space.answer_masks, len(space)), known, power)
     shifted_NA = scaled(reweighted(sharp_NA, space.answer_masks, shifts_m), temperature)
-    yield "the same, calibrated before that, power 0.5", said(mine, ours, shifted_NA)
+    yield f"the same, calibrated before that, power {power:g}", said(mine, ours, shifted_NA)
     best = fit_weights(voices, gold_of(ours, space))
     yield "both, weights fitted on these very turns' labels", said(mine, ours, pool(voices, best))
     yield "both, words learnt from the pool as well", said(mine, ours, cotrained(mine, ours, kept, found))
@@ -133,7 +135,7 @@ def said(mine: Trial, ours: Sequence[Rollout], chances_NA: Floats) -> list[Predi
     """A teacher's answers."""
     dialogues = {d.id: d for d in mine.pool}
     turns = [(dialogues[r.dialogue], int(r.id.rpartition("/")[2])) for r in ours if r.gold]
-    return [evaluation.scored(d, t, SPACES[d.corpus], row_A) for (d, t), row_A in zip(turns, chances_NA, strict=True)]
+    return [scored(d, t, SPACES[d.corpus], row_A) for (d, t), row_A in zip(turns, chances_NA, strict=True)]
 
 
 def _without(rows: Sequence[Rollout], voice: str) -> list[Rollout]:

@@ -55,18 +55,19 @@ class Repeats:
         Returns:
             ``(G,)`` of each group, in (0, 1].
         """
-        step = self.gather([(sample, _phrases(group)) for sample, group in zip(samples, replies, strict=True)])
+        phrases = [[phrase(reply) for reply in group] for group in replies]
+        step = self.gather([(sample, _shares(group)) for sample, group in zip(samples, phrases, strict=True)])
         self.groups = [*self.groups, *step][-max(WINDOW, len(step)) :]
-        own = sorted({phrase(reply) for group in replies for reply in group} - {""})
+        own = sorted({what for group in phrases for what in group} - {""})
         every = sorted({what for _, said in self.groups for what in said})
         told_PK = np.array([[said.get(what, 0.0) for _, said in self.groups] for what in every])
         said_OK = likeness(own, every) @ told_PK if own else np.zeros((0, len(self.groups)))
         scale = min(1.0, WINDOW / len(self.groups)) if self.groups else 1.0
         found = []
-        for sample, group in zip(samples, replies, strict=True):
+        for sample, group in zip(samples, phrases, strict=True):
             others = [at for at, (other, _) in enumerate(self.groups) if other != sample]
             n = dict(zip(own, scale * said_OK[:, others].sum(axis=1), strict=True))
-            found.append(np.array([1 / (1 + n.get(phrase(reply), 0.0)) for reply in group]))
+            found.append(np.array([1 / (1 + n.get(what, 0.0)) for what in group]))
         return found
 
 
@@ -89,7 +90,5 @@ def likeness(own: Sequence[str], others: Sequence[str]) -> Floats:
     return np.asarray(shared / (sizes[: len(own), None] + sizes[None, len(own) :] - shared))
 
 
-def _phrases(replies: Sequence[str]) -> dict[str, float]:
-    said = Counter(phrase(reply) for reply in replies)
-    said.pop("", None)
-    return {what: count / len(replies) for what, count in said.items()}
+def _shares(phrases: Sequence[str]) -> dict[str, float]:
+    return {what: count / len(phrases) for what, count in Counter(phrases).items() if what}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -131,11 +132,11 @@ def test_ranks_know_of_each_others_replies(steps: list[int]) -> None:
 def test_what_was_said_before_a_training_was_killed_is_known_after_it(
     warmed: Path, settings: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: dict[str, list[object]] = {}
+    seen: dict[str, list[list[Said]]] = {}
     shared = Repeats.shared
 
-    def spy(self: Repeats, *given: object) -> object:
-        found = shared(self, *given)  # type: ignore[arg-type]
+    def spy(self: Repeats, samples: Sequence[str], replies: Sequence[Sequence[str]]) -> list[Floats]:
+        found = shared(self, samples, replies)
         seen.setdefault(name, []).append([(sample, dict(said)) for sample, said in self.groups])
         return found
 
@@ -164,7 +165,7 @@ def test_what_was_said_before_a_training_was_killed_is_known_after_it(
     first, second = seen["whole"]
     assert seen["killed"] == [first]
     assert seen["resumed"] == [second]
-    assert second[: len(first)] == first != second  # type: ignore[arg-type, index]
+    assert second[: len(first)] == first != second
 
 
 def test_a_checkpoint_that_knows_nothing_of_replies_is_gone_on_from() -> None:
